@@ -1,0 +1,1 @@
+"""The HTTP API: structs, handlers from struct to struct, and the aiohttp adapter."""

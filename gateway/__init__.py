@@ -1,0 +1,1 @@
+"""The application: federations joined, treasury, payments as inputs to the engine."""

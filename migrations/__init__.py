@@ -1,0 +1,1 @@
+"""Forward-only steps of the database, and upcasters of old events."""

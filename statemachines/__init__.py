@@ -1,0 +1,1 @@
+"""The lifecycles of payments and transactions, one file each, pure."""
