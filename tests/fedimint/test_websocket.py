@@ -1,0 +1,362 @@
+"""The WebSocket transport against a real aiohttp server on this machine, friendly and hostile."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from errors import InputError
+from fedimint.transport import (
+    GuardianProtocolError,
+    GuardianRefused,
+    GuardianTimeout,
+    GuardianUnreachable,
+    module_method,
+)
+from fedimint.websocket import MAX_FRAME_BYTES, WebSocketConnection
+
+pytestmark = pytest.mark.anyio
+
+Serve = Callable[[web.WebSocketResponse], Awaitable[None]]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """The transport is aiohttp's, which is bound to asyncio."""
+    return "asyncio"
+
+
+class Server:
+    """Counts upgrades and runs `serve` on each accepted socket."""
+
+    def __init__(self, serve: Serve, wanted_authorization: str | None = None) -> None:
+        self.serve = serve
+        self.wanted_authorization = wanted_authorization
+        self.connections = 0
+        self.url = ""
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.connections += 1
+        authorization = request.headers.get("Authorization")
+        if self.wanted_authorization not in {None, authorization}:
+            return web.Response(status=401)
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await self.serve(socket)
+        return socket
+
+
+@asynccontextmanager
+async def running(server: Server) -> AsyncIterator[Server]:
+    app = web.Application()
+    app.router.add_get("/", server.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.0)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    server.url = f"ws://127.0.0.1:{port}/"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def connected(
+    serve: Serve, **options: object
+) -> AsyncIterator[tuple[WebSocketConnection, Server]]:
+    async with running(Server(serve)) as server:
+        connection = WebSocketConnection(server.url, **options)  # type: ignore[arg-type] # tests only
+        try:
+            yield connection, server
+        finally:
+            await connection.aclose()
+            assert own_tasks() == set()
+
+
+def own_tasks() -> set[str]:
+    """Names of the tasks that run code of the transport."""
+    names = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}  # type: ignore[union-attr] # every task here is a coroutine
+    return {name for name in names if name.startswith("_Link")}
+
+
+def answer(request_id: object, result: object) -> str:
+    return json.dumps({"jsonrpc": "2.0", "id": request_id, "result": result})
+
+
+async def echo(socket: web.WebSocketResponse) -> None:
+    async for message in socket:
+        request = json.loads(message.data)
+        await socket.send_str(answer(request["id"], request))
+
+
+async def test_a_request_carries_method_auth_and_params() -> None:
+    async with connected(echo) as (connection, _):
+        sent = await connection.request(module_method(2, "shares"), {"a": [1]}, auth="secret")
+    assert sent == {
+        "jsonrpc": "2.0",
+        "id": 0,
+        "method": "module_2_shares",
+        "params": [{"auth": "secret", "params": {"a": [1]}}],
+    }
+
+
+async def test_no_parameter_is_null_and_null_is_a_result() -> None:
+    async def null(socket: web.WebSocketResponse) -> None:
+        request = json.loads((await socket.receive()).data)
+        assert request["params"] == [{"auth": None, "params": None}]
+        await socket.send_str(answer(request["id"], None))
+
+    async with connected(null) as (connection, _):
+        assert await connection.request("status", None) is None
+
+
+async def test_many_requests_share_one_connection_and_answers_may_cross() -> None:
+    async def reversed_order(socket: web.WebSocketResponse) -> None:
+        requests = [json.loads((await socket.receive()).data) for _ in range(20)]
+        for request in reversed(requests):
+            await socket.send_str(answer(request["id"], request["params"][0]["params"]))
+
+    async with connected(reversed_order) as (connection, server):
+        results = await asyncio.gather(*(connection.request("echo", n) for n in range(20)))
+        assert results == list(range(20))
+        assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [(-32000, GuardianTimeout), (404, GuardianRefused), (-32601, GuardianRefused)]
+)
+async def test_error_codes(code: int, kind: type[Exception]) -> None:
+    async def refuse(socket: web.WebSocketResponse) -> None:
+        error = {"code": code, "message": "m" * 10_000, "data": [1]}
+        request = json.loads((await socket.receive()).data)
+        await socket.send_str(json.dumps({"jsonrpc": "2.0", "id": request["id"], "error": error}))
+
+    async with connected(refuse) as (connection, _):
+        with pytest.raises(kind) as caught:
+            await connection.request("x", None)
+    assert len(str(caught.value)) < 1000
+    if isinstance(caught.value, GuardianRefused):
+        assert caught.value.code == code
+        assert caught.value.is_unknown_method == (code == -32601)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        "not json",
+        "[]",
+        "{}",
+        "[" * 100_000,
+        '{"jsonrpc":"1.0","id":0,"result":1}',
+        '{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"parse"}}',
+        '{"jsonrpc":"2.0","id":"0","result":1}',
+        '{"jsonrpc":"2.0","id":7,"result":1}',
+        '{"jsonrpc":"2.0","id":-1,"result":1}',
+        '{"jsonrpc":"2.0","id":0}',
+        '{"jsonrpc":"2.0","id":0,"result":1,"error":{"code":1,"message":"both"}}',
+        '{"jsonrpc":"2.0","id":0,"error":{"code":"1","message":"text"}}',
+        '{"jsonrpc":"2.0","id":0,"result":' + "9" * 5000 + "}",
+        b"\x00\x01",
+        "x" * (MAX_FRAME_BYTES + 1),
+    ],
+    ids=lambda frame: repr(frame[:40]),
+)
+async def test_a_malformed_frame_ends_its_connection_and_nothing_else(frame: str | bytes) -> None:
+    async def hostile_once(socket: web.WebSocketResponse) -> None:
+        first = json.loads((await socket.receive()).data)
+        if first["params"][0]["params"] == "good":
+            await socket.send_str(answer(first["id"], "fine"))
+        elif isinstance(frame, bytes):
+            await socket.send_bytes(frame)
+        else:
+            await socket.send_str(frame)
+        await socket.receive()
+
+    now_s = [0.0]
+    async with connected(hostile_once, monotonic_s=lambda: now_s[0]) as (connection, server):
+        # Of the two requests under way neither may hang.
+        results = await asyncio.gather(
+            connection.request("x", "a"), connection.request("x", "b"), return_exceptions=True
+        )
+        assert [type(result) for result in results] == [GuardianProtocolError] * 2
+        with pytest.raises(GuardianUnreachable, match="waiting before the next try"):
+            await connection.request("x", "good")
+        now_s[0] += 0.5
+        assert await connection.request("x", "good") == "fine"
+        assert server.connections == 2
+
+
+async def test_a_drop_fails_what_is_pending() -> None:
+    async def drop(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.close()
+
+    async with connected(drop) as (connection, _):
+        with pytest.raises(GuardianUnreachable):
+            await connection.request("x", None)
+
+
+async def test_backoff_grows_to_thirty_seconds_and_an_answer_resets_it() -> None:
+    answering = False
+
+    async def drop(socket: web.WebSocketResponse) -> None:
+        if answering:
+            await echo(socket)
+
+    now_s = [0.0]
+    options = {"monotonic_s": lambda: now_s[0], "jitter": lambda: 1.0}
+    async with connected(drop, **options) as (connection, server):
+        for loss, backoff_s in enumerate([0.5, 1, 2, 4, 8, 16, 30, 30], start=1):
+            with pytest.raises(GuardianUnreachable):
+                await connection.request("x", None)
+            now_s[0] += backoff_s - 0.01
+            with pytest.raises(GuardianUnreachable, match="waiting"):
+                await connection.request("x", None)
+            assert server.connections == loss
+            now_s[0] += 0.01
+        answering = True
+        await connection.request("x", None)
+        link = connection._link
+        assert link is not None
+        await link.aclose()
+        with pytest.raises(GuardianUnreachable, match="waiting"):
+            await connection.request("x", None)
+        now_s[0] += 0.5
+        await connection.request("x", None)
+
+
+async def test_nobody_listening_is_unreachable() -> None:
+    async with running(Server(echo)) as server:
+        url = server.url
+    connection = WebSocketConnection(url)
+    with pytest.raises(GuardianUnreachable, match="cannot connect"):
+        await connection.request("x", None)
+    await connection.aclose()
+
+
+@pytest.mark.parametrize(
+    "url", ["iroh://00ff", "ws://", "ws://[", "http://127.0.0.1/", "ws://h:x/"]
+)
+async def test_a_url_of_no_use_is_unreachable(url: str) -> None:
+    connection = WebSocketConnection(url)
+    with pytest.raises(GuardianUnreachable):
+        await connection.request("x", None)
+    await connection.aclose()
+
+
+async def test_an_override_replaces_the_url() -> None:
+    async with running(Server(echo)) as server:
+        connection = WebSocketConnection("iroh://00ff", overrides={"iroh://00ff/": server.url})
+        assert await connection.request("x", None)
+        await connection.aclose()
+
+
+async def test_the_api_secret_goes_with_the_upgrade_and_stays_out_of_texts() -> None:
+    async with running(Server(echo, "Basic ZmVkaW1pbnQ6aHVzaA==")) as server:
+        connection = WebSocketConnection(server.url.replace("//", "//u:pw@"), api_secret="hush")
+        assert await connection.request("x", None)
+        assert "hush" not in repr(connection)
+        assert "pw" not in repr(connection)
+        await connection.aclose()
+        without = WebSocketConnection(server.url)
+        with pytest.raises(GuardianRefused) as caught:
+            await without.request("x", None)
+        assert caught.value.code == 401
+        await without.aclose()
+
+
+async def test_a_cancelled_caller_leaves_no_trace_and_its_late_answer_is_dropped() -> None:
+    asked, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def late(socket: web.WebSocketResponse) -> None:
+        first = json.loads((await socket.receive()).data)
+        asked.set()
+        await cancelled.wait()
+        await socket.send_str(answer(first["id"], "late"))
+        await echo(socket)
+
+    async with connected(late, max_in_flight=1) as (connection, server):
+        caller = asyncio.create_task(connection.request("x", None))
+        await asked.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert connection._link is not None
+        assert connection._link._waiting == {}
+        cancelled.set()
+        assert await connection.request("y", None) is not None
+        assert server.connections == 1
+
+
+async def test_requests_out_at_once_are_bounded() -> None:
+    most = 0
+
+    async def count(socket: web.WebSocketResponse) -> None:
+        nonlocal most
+        held: list[int] = []
+        async for message in socket:
+            held.append(json.loads(message.data)["id"])
+            most = max(most, len(held))
+            if len(held) == 3:
+                for request_id in held:
+                    await socket.send_str(answer(request_id, None))
+                held.clear()
+
+    async with connected(count, max_in_flight=3) as (connection, _):
+        await asyncio.gather(*(connection.request("x", n) for n in range(9)))
+    assert most == 3
+
+
+async def test_a_silent_guardian_is_a_timeout() -> None:
+    async def silent(socket: web.WebSocketResponse) -> None:
+        async for _ in socket:
+            pass
+
+    async with connected(silent, request_timeout_s=0.0) as (connection, _):
+        with pytest.raises(GuardianTimeout):
+            await connection.request("x", None)
+
+
+async def test_closing_fails_what_is_pending_and_what_comes_after() -> None:
+    asked = asyncio.Event()
+
+    async def silent(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        asked.set()
+        await socket.receive()
+
+    async with connected(silent) as (connection, _):
+        caller = asyncio.create_task(connection.request("x", None))
+        await asked.wait()
+        await connection.aclose()
+        with pytest.raises(GuardianUnreachable):
+            await caller
+        with pytest.raises(GuardianUnreachable, match="closed by us"):
+            await connection.request("x", None)
+        await connection.aclose()
+
+
+async def test_a_request_too_large_for_a_guardian_never_leaves() -> None:
+    async with connected(echo) as (connection, server):
+        with pytest.raises(InputError):
+            await connection.request("x", "y" * MAX_FRAME_BYTES)
+        assert await connection.request("x", None)
+        assert server.connections == 1
+
+
+async def test_an_http_server_that_does_not_upgrade_is_unreachable() -> None:
+    async def plain(_: web.Request) -> web.Response:
+        return web.Response(text="hello")
+
+    server = Server(echo)
+    server.handle = plain  # type: ignore[assignment] # a server of another kind
+    async with running(server):
+        connection = WebSocketConnection(server.url)
+        with pytest.raises(GuardianUnreachable, match="refused the upgrade"):
+            await connection.request("x", None)
+        await connection.aclose()
