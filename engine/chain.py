@@ -1,0 +1,92 @@
+"""The row of the log and the hash chain over rows."""
+
+import hashlib
+import struct
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from engine.events import EncodedEvent
+from errors import FatalError
+
+GENESIS_HASH = bytes(32)
+
+_HEAD = struct.Struct(">QQQQQI")
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One stored event.
+
+    `position` counts from 1 over the whole log without gaps, `version` from 1 within its stream. `append` is the
+    position of the first row of the append it belongs to; `epoch` says which start of the process wrote it.
+    """
+
+    position: int
+    append: int
+    stream: str
+    version: int
+    event: EncodedEvent
+    epoch: int
+    recorded_unix_us: int
+
+    @property
+    def kind(self) -> str:
+        return self.event.kind
+
+
+class ChainedRow(msgspec.Struct, frozen=True):
+    """A row with the hash that commits to it and to every row before it."""
+
+    row: Row
+    hash: bytes
+
+
+class Head(msgspec.Struct, frozen=True):
+    """The newest row: its position (0 when the log is empty) and hash."""
+
+    position: int
+    hash: bytes
+
+
+EMPTY_HEAD = Head(0, GENESIS_HASH)
+
+
+def chain_hash(previous_hash: bytes, row: Row) -> bytes:
+    """sha256 over the previous hash, the fixed fields, and stream, kind and body with their lengths."""
+    stream, kind = row.stream.encode(), row.event.kind.encode()
+    head = _HEAD.pack(
+        row.position,
+        row.append,
+        row.version,
+        row.epoch,
+        row.recorded_unix_us,
+        row.event.schema_version,
+    )
+    lengths = struct.pack(">HHI", len(stream), len(kind), len(row.event.body))
+    return hashlib.sha256(
+        b"".join((previous_hash, head, lengths, stream, kind, row.event.body))
+    ).digest()
+
+
+def verified(rows: Iterable[ChainedRow], head: Head = EMPTY_HEAD) -> Iterator[Row]:
+    """The rows after `head`, each checked for position, stream version and hash.
+
+    Raises FatalError at the first row that does not follow from the one before it.
+    """
+    versions: dict[str, int] = {}
+    position, previous_hash = head.position, head.hash
+    for chained in rows:
+        row = chained.row
+        if row.position != position + 1:
+            raise FatalError(f"the log jumps from position {position} to {row.position}")
+        if row.stream in versions and row.version != versions[row.stream] + 1:
+            raise FatalError(
+                f"stream {row.stream} jumps to version {row.version} at {row.position}"
+            )
+        if row.stream not in versions and head.position == 0 and row.version != 1:
+            raise FatalError(f"stream {row.stream} begins with version {row.version}")
+        if chain_hash(previous_hash, row) != chained.hash:
+            raise FatalError(f"the log was changed: position {row.position} breaks the hash chain")
+        versions[row.stream] = row.version
+        position, previous_hash = row.position, chained.hash
+        yield row

@@ -1,0 +1,163 @@
+"""Runs the effects that states want: starts, cancels, retries with backoff, and contains what goes wrong.
+
+An effect's handler may fail as often as it likes: retries write no events, one bad effect stops nothing else,
+and only FatalError leaves this room. What a handler returns is an input to the stream that wanted it.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+import anyio.abc
+import msgspec
+
+from engine.machine import Effect, Input
+from engine.ports import Clock, Probe, Randomness
+from errors import FatalError, GatewayError
+
+#: First and longest pause between two tries of a failing handler; a long outage is asked about twice a minute.
+BACKOFF_FIRST_S = 0.25
+BACKOFF_LONGEST_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class EffectContext:
+    """What a handler knows besides its effect.
+
+    `resumed` says that the effect may already have left in an earlier process, or in an earlier try of this one:
+    a handler whose call has no key at the other side must then look it up before it calls.
+    `report` hands in an input before the handler ends, such as a payment seen in flight.
+    """
+
+    stream: str
+    resumed: bool
+    report: Callable[[Input], None]
+
+
+Handler = Callable[[Any, EffectContext], Awaitable[Input | None]]
+
+
+class JobStatus(msgspec.Struct, frozen=True):
+    """A running effect, for operators: since when, how often it was tried, what last went wrong."""
+
+    stream: str
+    key: str
+    effect: str
+    began_unix_us: int
+    tries: int
+    last_error: str | None
+
+
+@dataclass(slots=True)
+class _Job:
+    stream: str
+    key: str
+    effect: Effect
+    resumed: bool
+    began_unix_us: int
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    tries: int = 0
+    last_error: str | None = None
+    done: bool = False
+
+
+class Effects:
+    """All effects of one engine. `deliver` takes a result to its stream; `failed` hears of contained errors."""
+
+    def __init__(
+        self,
+        handlers: Mapping[type[Effect], Handler],
+        *,
+        clock: Clock,
+        randomness: Randomness,
+        probe: Probe,
+        deliver: Callable[[str, Input], None],
+        failed: Callable[[JobStatus, Exception], None],
+    ) -> None:
+        self._handlers = dict(handlers)
+        self._clock = clock
+        self._randomness = randomness
+        self._probe = probe
+        self._deliver = deliver
+        self._failed = failed
+        self._jobs: dict[str, dict[str, _Job]] = {}
+
+    def reconcile(
+        self,
+        tasks: anyio.abc.TaskGroup,
+        stream: str,
+        wanted: Mapping[str, Effect],
+        *,
+        resumed: bool = False,
+    ) -> None:
+        """Start what `stream` wants and does not run yet, cancel what it wants no longer.
+
+        An equal effect under the same key goes on untouched, also when its handler has already ended.
+        """
+        jobs = self._jobs.setdefault(stream, {})
+        for key in [key for key, job in jobs.items() if wanted.get(key) != job.effect]:
+            jobs.pop(key).scope.cancel()
+        for key, effect in wanted.items():
+            if key not in jobs:
+                job = _Job(stream, key, effect, resumed, self._clock.now_unix_us())
+                jobs[key] = job
+                tasks.start_soon(self._run, job, name=f"{stream} {key}")
+        if not jobs:
+            del self._jobs[stream]
+
+    def statuses(self) -> list[JobStatus]:
+        """Every effect still running, in no particular order."""
+        return [
+            _status(job) for jobs in self._jobs.values() for job in jobs.values() if not job.done
+        ]
+
+    async def _run(self, job: _Job) -> None:
+        with job.scope:
+            result = await self._until_it_works(job)
+            job.done = True
+            self._probe(f"result {type(job.effect).__name__}")
+            if result is not None and not job.scope.cancel_called:
+                self._deliver(job.stream, result)
+
+    async def _until_it_works(self, job: _Job) -> Input | None:
+        handler = self._handlers.get(type(job.effect))
+        if handler is None:
+            raise FatalError(f"nothing handles the effect {type(job.effect).__name__}")
+        while True:
+            self._probe(f"effect {type(job.effect).__name__}")
+            context = EffectContext(
+                job.stream, job.resumed or job.tries > 0, lambda input_: self._report(job, input_)
+            )
+            job.tries += 1
+            try:
+                return await handler(job.effect, context)
+            except FatalError:
+                raise
+            except GatewayError as error:
+                job.last_error = str(error)
+                self._failed(_status(job), error)
+            except Exception as error:  # noqa: BLE001 (one bad handler must not stop the others)
+                job.last_error = f"{type(error).__name__} in {type(job.effect).__name__}"
+                self._failed(_status(job), error)
+            await self._clock.sleep(self._backoff_s(job.tries))
+
+    def _report(self, job: _Job, input_: Input) -> None:
+        if not job.scope.cancel_called:
+            self._deliver(job.stream, input_)
+
+    def _backoff_s(self, tries: int) -> float:
+        longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** min(tries - 1, 16))
+        jitter = int.from_bytes(self._randomness.random_bytes(2)) / 65_535
+        return longest * (0.5 + jitter / 2)
+
+
+def _status(job: _Job) -> JobStatus:
+    return JobStatus(
+        stream=job.stream,
+        key=job.key,
+        effect=type(job.effect).__name__,
+        began_unix_us=job.began_unix_us,
+        tries=job.tries,
+        last_error=job.last_error,
+    )

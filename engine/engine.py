@@ -1,0 +1,217 @@
+"""The engine: decides in memory, journals in groups, releases answers and effects after the commit.
+
+All live state is owned here and touched by one event loop only; a decision is synchronous, so decisions are in one
+order, the order of the log. A decision may rest on one that is not durable yet: commits are prefixes of that
+order, and every answer waits for the position it was decided at.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import anyio
+import anyio.abc
+import msgspec
+
+from engine.chain import Row, verified
+from engine.effects import Effects, Handler, JobStatus
+from engine.events import EncodedEvent, Event
+from engine.fold import Machines, Position, fold, steps
+from engine.journal import Append, Journal
+from engine.machine import Effect, Input, State
+from engine.ports import Clock, Probe, Randomness, RunBlocking, in_thread, no_probe
+from engine.store import Store, StoredStep
+from errors import FatalError, UnavailableError
+
+#: How deep a tell may lead to further tells; deeper is a loop between machines.
+TELL_DEPTH_MAX = 8
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a caller learns: the stream's state, and the position at which it was true (durable by now)."""
+
+    state: State
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world as this engine sees it."""
+
+    clock: Clock
+    randomness: Randomness
+    run_blocking: RunBlocking = in_thread
+    probe: Probe = no_probe
+
+
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """Listeners that only look: every committed step, every contained failure of an effect."""
+
+    committed: Callable[[StoredStep], None] = lambda _step: None
+    effect_failed: Callable[[JobStatus, Exception], None] = lambda _status, _error: None
+
+
+class _Plan:
+    """Events decided so far in one append, and the states they lead to; memory is untouched until it is whole."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, int, EncodedEvent, Event, State]] = []
+        self.states: dict[str, tuple[State, int]] = {}
+
+
+class Engine:
+    """One log and all machines on it."""
+
+    def __init__(
+        self,
+        store: Store,
+        machines: Machines,
+        handlers: Mapping[type[Effect], Handler],
+        ports: Ports,
+        observers: Observers | None = None,
+    ) -> None:
+        """Verify the chain, replay the log into memory, and rebuild outdated read models.
+
+        Raises FatalError when the log is damaged or not readable by this program. No effect runs before `run`.
+        """
+        self._store = store
+        self._machines = machines
+        self._clock = ports.clock
+        self._observers = observers or Observers()
+        outdated = store.outdated_read_models()
+        if outdated:
+            store.rebuild(outdated, steps(machines, verified(store.rows())))
+        self._live: dict[str, Position] = fold(machines, verified(store.rows()), keep_final=False)
+        self._journal = Journal(store, ports.run_blocking, ports.probe)
+        self._decided = store.head.position
+        self._changed: dict[str, anyio.Event] = {}
+        self._tasks: anyio.abc.TaskGroup | None = None
+        self._stopped = False
+        self._effects = Effects(
+            handlers,
+            clock=ports.clock,
+            randomness=ports.randomness,
+            probe=ports.probe,
+            deliver=self.deliver,
+            failed=self._observers.effect_failed,
+        )
+
+    async def run(
+        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+    ) -> None:
+        """Resume the effects of all open machines, then journal until cancelled.
+
+        Any error at commit leaves here as FatalError; the process must then end.
+        """
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._journal.write, self._committed)
+                for stream, position in list(self._live.items()):
+                    wanted = self._machines.of(stream).wants(position.state)
+                    self._effects.reconcile(tasks, stream, wanted, resumed=True)
+                task_status.started()
+        finally:
+            self._stopped = True
+            for changed in self._changed.values():
+                changed.set()
+
+    async def submit(self, stream: str, input_: Input) -> Answer:
+        """Decide new work and wait until it is durable.
+
+        Raises BusyError when the journal is full, and whatever the machines refuse the input with.
+        """
+        self._journal.check_room()
+        self.deliver(stream, input_)
+        return await self.read(stream)
+
+    def deliver(self, stream: str, input_: Input) -> None:
+        """Decide an input of work already accepted, without waiting for the disk.
+
+        Either all of its events, on all streams, enter memory and journal, or none does and the error is raised.
+        """
+        plan = _Plan()
+        self._decide(plan, stream, input_, depth=0)
+        if plan.events:
+            self._adopt(plan)
+
+    async def read(self, stream: str) -> Answer:
+        """The stream's state, once everything decided before this moment is durable."""
+        state, decided = self._load(stream)[0], self._decided
+        await self._journal.wait_durable(decided)
+        return Answer(state, decided)
+
+    async def wait(self, stream: str, until: Callable[[State], bool]) -> Answer:
+        """The stream's state once `until` holds of it and is durable.
+
+        Raises UnavailableError when the engine stops first.
+        """
+        while not until(self._load(stream)[0]):
+            if self._stopped:
+                raise UnavailableError("the gateway is stopping; ask again when it is back")
+            changed = self._changed.setdefault(stream, anyio.Event())
+            await changed.wait()
+        return await self.read(stream)
+
+    def peek(self, stream: str) -> State:
+        """The stream's state as decided, perhaps not durable yet. For decisions inside, never for answers."""
+        return self._load(stream)[0]
+
+    def open_streams(self) -> dict[str, State]:
+        """Every stream that is not finished, with its state."""
+        return {stream: position.state for stream, position in self._live.items()}
+
+    def jobs(self) -> list[JobStatus]:
+        """Every effect that runs now."""
+        return self._effects.statuses()
+
+    def _load(self, stream: str) -> tuple[State, int]:
+        live = self._live.get(stream)
+        if live is not None:
+            return live.state, live.version
+        finished = self._store.finished(stream)
+        if finished is not None:
+            return self._machines.decode_state(stream, finished.state), finished.version
+        return self._machines.of(stream).initial, 0
+
+    def _decide(self, plan: _Plan, stream: str, input_: Input, depth: int) -> None:
+        if depth > TELL_DEPTH_MAX:
+            raise FatalError(f"tells run in a circle at {stream}")
+        machine = self._machines.of(stream)
+        before, version = plan.states.get(stream) or self._load(stream)
+        decision = machine.decide(before, input_)
+        state = before
+        for event in decision.events:
+            version += 1
+            state = machine.evolve(state, event)
+            plan.events.append((stream, version, self._machines.codec.encode(event), event, state))
+        machine.check_step(before, input_, state)
+        plan.states[stream] = (state, version)
+        for tell in decision.tells:
+            self._decide(plan, tell.stream, tell.input, depth + 1)
+
+    def _adopt(self, plan: _Plan) -> None:
+        first, now = self._decided + 1, self._clock.now_unix_us()
+        stored = []
+        for offset, (stream, version, encoded, event, state) in enumerate(plan.events):
+            row = Row(first + offset, first, stream, version, encoded, self._store.epoch, now)
+            stored.append(StoredStep(row, event, state, self._machines.of(stream).is_final(state)))
+            self._live[stream] = Position(state, version, row.position)
+        self._decided = stored[-1].row.position
+        touched = {step.row.stream for step in stored}
+        wants = {s: self._machines.of(s).wants(self._live[s].state) for s in sorted(touched)}
+        self._journal.add(Append(tuple(stored), wants))
+        for stream in touched:
+            changed = self._changed.pop(stream, None)
+            if changed is not None:
+                changed.set()
+
+    def _committed(self, append: Append) -> None:
+        assert self._tasks is not None
+        for step in append.steps:
+            self._observers.committed(step)
+            live = self._live.get(step.row.stream)
+            if step.final and live is not None and live.position == step.row.position:
+                del self._live[step.row.stream]
+        for stream, wanted in append.wants.items():
+            self._effects.reconcile(self._tasks, stream, wanted)

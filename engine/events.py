@@ -1,0 +1,85 @@
+"""Events: frozen facts with a stable kind and a schema version, and their encoding in the log."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar
+
+import msgspec
+
+from errors import FatalError
+
+#: Largest encoded event. A fact bigger than this is a design error: it belongs into a file, not the log.
+EVENT_BYTES_MAX = 262_144
+
+#: Turns the body of an older schema version into the next one: builtins in, builtins out.
+Upcaster = Callable[[dict[str, object]], dict[str, object]]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """A decided fact, never a recipe. Subclasses set `kind`, which is for ever, and raise
+    `schema_version` together with an upcaster whenever their fields change.
+    """
+
+    kind: ClassVar[str] = ""
+    schema_version: ClassVar[int] = 1
+
+
+class EncodedEvent(msgspec.Struct, frozen=True):
+    """An event as the log stores it: `body` is JSON without kind and version."""
+
+    kind: str
+    schema_version: int
+    body: bytes
+
+
+class EventCodec:
+    """Encodes and decodes the events of a set of machines; upcasts older bodies on read."""
+
+    def __init__(
+        self,
+        classes: Iterable[type[Event]],
+        upcasters: Mapping[tuple[str, int], Upcaster] | None = None,
+    ) -> None:
+        self._encoder = msgspec.json.Encoder(order="deterministic")
+        self._upcasters = dict(upcasters or {})
+        self._classes: dict[str, type[Event]] = {}
+        self._decoders: dict[str, msgspec.json.Decoder[Event]] = {}
+        for cls in classes:
+            if not cls.kind or cls.kind in self._classes:
+                raise FatalError(f"event class {cls.__name__} has no kind of its own: {cls.kind!r}")
+            self._classes[cls.kind] = cls
+            self._decoders[cls.kind] = msgspec.json.Decoder(cls)
+
+    def encode(self, event: Event) -> EncodedEvent:
+        """The stored form. Raises FatalError for an unregistered or oversized event."""
+        if self._classes.get(event.kind) is not type(event):
+            raise FatalError(f"event {type(event).__name__} is not registered with this log")
+        body = self._encoder.encode(event)
+        if len(body) > EVENT_BYTES_MAX:
+            raise FatalError(f"event {event.kind} has {len(body)} bytes, above {EVENT_BYTES_MAX}")
+        return EncodedEvent(event.kind, event.schema_version, body)
+
+    def decode(self, encoded: EncodedEvent) -> Event:
+        """The event of a stored row. Raises FatalError when this program cannot read it."""
+        cls = self._classes.get(encoded.kind)
+        if cls is None:
+            raise FatalError(f"the log holds {encoded.kind!r}, which this version does not know")
+        if encoded.schema_version > cls.schema_version:
+            raise FatalError(
+                f"the log holds {encoded.kind} in version {encoded.schema_version}, this program "
+                f"reads up to {cls.schema_version}: start the newer program"
+            )
+        try:
+            if encoded.schema_version == cls.schema_version:
+                return self._decoders[encoded.kind].decode(encoded.body)
+            return msgspec.convert(self._upcast(encoded, cls), cls)
+        except msgspec.MsgspecError as error:
+            raise FatalError(f"a stored {encoded.kind} cannot be decoded: {error}") from error
+
+    def _upcast(self, encoded: EncodedEvent, cls: type[Event]) -> dict[str, object]:
+        body = msgspec.json.decode(encoded.body, type=dict[str, object])
+        for version in range(encoded.schema_version, cls.schema_version):
+            upcaster = self._upcasters.get((encoded.kind, version))
+            if upcaster is None:
+                raise FatalError(f"no upcaster takes {encoded.kind} from version {version} on")
+            body = upcaster(body)
+        return body

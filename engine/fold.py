@@ -1,0 +1,115 @@
+"""The fold: rows to states. The only way memory comes to be, at start, in tools and in tests."""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from engine.chain import Row
+from engine.events import Event, EventCodec, Upcaster
+from engine.machine import Machine, State, kind_of
+from engine.store import StoredStep
+from errors import FatalError
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where one stream stands: its state after `version` events, the last of them at `position` of the log."""
+
+    state: State
+    version: int
+    position: int
+
+
+class Machines:
+    """The machines of one program, with the codecs of their events and states."""
+
+    def __init__(
+        self,
+        machines: Sequence[Machine],
+        upcasters: Mapping[tuple[str, int], Upcaster] | None = None,
+    ) -> None:
+        self._by_kind = {machine.kind: machine for machine in machines}
+        if len(self._by_kind) != len(machines):
+            raise FatalError("two machines have the same kind")
+        self.codec = EventCodec([e for machine in machines for e in machine.events], upcasters)
+        self._state_encoder = msgspec.json.Encoder(order="deterministic")
+        self._state_decoders = {
+            machine.kind: msgspec.json.Decoder(_union(machine.states)) for machine in machines
+        }
+
+    def __iter__(self) -> Iterator[Machine]:
+        return iter(self._by_kind.values())
+
+    def of(self, stream: str) -> Machine:
+        """The machine of a stream. Raises FatalError for a kind this program does not have."""
+        machine = self._by_kind.get(kind_of(stream))
+        if machine is None:
+            raise FatalError(f"this program has no machine for the stream {stream}")
+        return machine
+
+    def encode_state(self, state: State) -> bytes:
+        """JSON of a state with its tag, the same bytes for the same state."""
+        return self._state_encoder.encode(state)
+
+    def decode_state(self, stream: str, encoded: bytes) -> State:
+        """The state that `encode_state` wrote for `stream`."""
+        try:
+            state: State = self._state_decoders[self.of(stream).kind].decode(encoded)
+        except msgspec.MsgspecError as error:
+            raise FatalError(f"the stored state of {stream} cannot be decoded: {error}") from error
+        return state
+
+    def step(self, known: Mapping[str, Position], row: Row) -> StoredStep:
+        """Fold one row onto the states known so far."""
+        machine = self.of(row.stream)
+        event: Event = self.codec.decode(row.event)
+        before = known.get(row.stream)
+        state = machine.evolve(before.state if before else machine.initial, event)
+        return StoredStep(row, event, state, machine.is_final(state))
+
+
+def fold(
+    machines: Machines, rows: Iterable[Row], *, keep_final: bool, until: int | None = None
+) -> dict[str, Position]:
+    """The position of every stream after `rows` (those up to position `until`).
+
+    With `keep_final` false, finished streams are dropped as they end, so memory holds only what is open.
+    """
+    known: dict[str, Position] = {}
+    for step in steps(machines, rows, known):
+        if step.final and not keep_final:
+            del known[step.row.stream]
+        if until is not None and step.row.position >= until:
+            break
+    return known
+
+
+def steps(
+    machines: Machines, rows: Iterable[Row], known: dict[str, Position] | None = None
+) -> Iterator[StoredStep]:
+    """Every row with its event and the state it leads to; `known` is kept current on the way."""
+    known = {} if known is None else known
+    for row in rows:
+        step = machines.step(known, row)
+        known[row.stream] = Position(step.state, row.version, row.position)
+        yield step
+
+
+def state_hash(machines: Machines, states: Mapping[str, Position]) -> str:
+    """sha256 (hex) over every stream's name, version and state, in the order of names.
+
+    Stored histories are compared by this: a later version must fold an old log to the same states.
+    """
+    digest = hashlib.sha256()
+    for stream in sorted(states):
+        position = states[stream]
+        digest.update(f"{stream}\n{position.version}\n".encode())
+        digest.update(machines.encode_state(position.state) + b"\n")
+    return digest.hexdigest()
+
+
+def _union(states: Sequence[type[State]]) -> object:
+    union: object = states[0]
+    for state in states[1:]:
+        union = union | state
+    return union

@@ -1,0 +1,155 @@
+"""Machines: three pure, total functions over frozen structs, with the transitions as a table.
+
+`decide(state, input)` gives the events that follow and what other machines are told in the same append;
+`evolve(state, event)` is the only function that replay calls; `wants(state)` names the effects a state
+wants done outside. A table lists every pair of state and input as handled, ignored (a late or duplicate
+result) or refused (a caller's mistake), so no pair is ever forgotten; diagrams are drawn from it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from engine.events import Event
+from errors import ConflictError, FatalError, GatewayError
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """Base of a machine's states; the class name is the state's name."""
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of everything that can happen to a machine: requests, results of effects, tells.
+
+    Time and block height come in here as facts; `decide` never asks for them.
+    """
+
+
+class Effect(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what a state wants done outside. Equal effects under one key are the same piece of work."""
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """An input to another stream, decided in the same append as the events beside it."""
+
+    stream: str
+    input: Input
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What follows from an input: events of this stream first, then tells in order."""
+
+    events: tuple[Event, ...] = ()
+    tells: tuple[Tell, ...] = ()
+
+
+Decide = Callable[[Any, Any], Decision]
+Evolve = Callable[[Any, Any], State]
+Wants = Callable[[Any], Mapping[str, Effect]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """The pair is handled by `decide` and leads to one of `to` (the state may also stay)."""
+
+    decide: Decide
+    to: tuple[type[State], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """The pair is a late or duplicate result: nothing follows."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """The pair is a caller's mistake: the whole append is given up and the caller sees `error`."""
+
+    why: str
+    error: type[GatewayError] = ConflictError
+
+
+Rule = Handle | Ignore | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """One kind of lifecycle. Raises FatalError at construction when its tables have holes."""
+
+    kind: str
+    initial: State
+    states: tuple[type[State], ...]
+    inputs: tuple[type[Input], ...]
+    events: tuple[type[Event], ...]
+    rules: Mapping[tuple[type[State], type[Input]], Rule]
+    evolvers: Mapping[type[Event], Evolve]
+    wants_of: Mapping[type[State], Wants] = field(default_factory=dict)
+    final: frozenset[type[State]] = frozenset()
+
+    def __post_init__(self) -> None:
+        pairs = {(state, input_) for state in self.states for input_ in self.inputs}
+        problems = [
+            f"no rule for {s.__name__} with {i.__name__}" for s, i in pairs - set(self.rules)
+        ]
+        problems += [
+            f"rule for unknown {s.__name__}, {i.__name__}" for s, i in set(self.rules) - pairs
+        ]
+        problems += [f"no evolver of {e.__name__}" for e in set(self.events) ^ set(self.evolvers)]
+        problems += [
+            f"final state {s.__name__} wants effects" for s in self.final & set(self.wants_of)
+        ]
+        if type(self.initial) not in self.states or "/" in self.kind:
+            problems.append("initial state or kind is wrong")
+        if problems:
+            raise FatalError(f"machine {self.kind!r}: " + "; ".join(sorted(problems)))
+
+    def decide(self, state: State, input_: Input) -> Decision:
+        """What follows from `input_` in `state`. Raises the rule's error class when refused."""
+        rule = self.rules.get((type(state), type(input_)))
+        match rule:
+            case Handle(decide):
+                return decide(state, input_)
+            case Ignore():
+                return Decision()
+            case Refuse(why, error):
+                raise error(why)
+            case _:
+                raise FatalError(f"machine {self.kind!r} knows no {type(input_).__name__}")
+
+    def evolve(self, state: State, event: Event) -> State:
+        """The state after `event`; total over every event this machine ever decided."""
+        evolver = self.evolvers.get(type(event))
+        if evolver is None:
+            raise FatalError(f"machine {self.kind!r} does not own event {event.kind!r}")
+        return evolver(state, event)
+
+    def wants(self, state: State) -> Mapping[str, Effect]:
+        """The effects wanted in `state`, by key; empty for final states."""
+        wants = self.wants_of.get(type(state))
+        return wants(state) if wants is not None else {}
+
+    def is_final(self, state: State) -> bool:
+        return type(state) in self.final
+
+    def check_step(self, before: State, input_: Input, after: State) -> None:
+        """Assert that a handled step ended where the table says it may (FatalError otherwise)."""
+        rule = self.rules[type(before), type(input_)]
+        if type(after) is type(before):
+            return
+        if not isinstance(rule, Handle) or type(after) not in rule.to:
+            raise FatalError(
+                f"machine {self.kind!r} went from {type(before).__name__} on "
+                f"{type(input_).__name__} to {type(after).__name__}, which its table does not list"
+            )
+
+
+def kind_of(stream: str) -> str:
+    """The machine kind of a stream name, `kind/id`."""
+    kind, slash, rest = stream.partition("/")
+    if not (kind and slash and rest):
+        raise FatalError(f"{stream!r} is not a stream name of the form kind/id")
+    return kind

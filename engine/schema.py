@@ -1,0 +1,33 @@
+"""Tables of the log, version 1. `migrations/` decides which step runs when; read models own theirs."""
+
+#: Marks the file as ours (ASCII "FGwL"); `file` and other tools can tell it apart.
+APPLICATION_ID = 0x4647774C
+
+LOG_TABLES = """
+CREATE TABLE log (
+    position          INTEGER PRIMARY KEY,
+    append            INTEGER NOT NULL,
+    stream            TEXT    NOT NULL,
+    version           INTEGER NOT NULL,
+    kind              TEXT    NOT NULL,
+    schema_version    INTEGER NOT NULL,
+    epoch             INTEGER NOT NULL,
+    recorded_unix_us  INTEGER NOT NULL,
+    body              BLOB    NOT NULL,
+    hash              BLOB    NOT NULL,
+    UNIQUE (stream, version)
+) STRICT;
+CREATE TRIGGER log_is_never_updated BEFORE UPDATE ON log
+    BEGIN SELECT RAISE(ABORT, 'log rows are never changed'); END;
+CREATE TRIGGER log_is_never_deleted BEFORE DELETE ON log
+    BEGIN SELECT RAISE(ABORT, 'log rows are never deleted'); END;
+CREATE TABLE writer (
+    only_row  INTEGER PRIMARY KEY CHECK (only_row = 1),
+    epoch     INTEGER NOT NULL
+) STRICT;
+INSERT INTO writer VALUES (1, 0);
+CREATE TABLE read_model (
+    name      TEXT PRIMARY KEY,
+    version   INTEGER NOT NULL
+) STRICT;
+"""
