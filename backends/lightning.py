@@ -1,0 +1,153 @@
+"""What the gateway asks of a Lightning node, whichever node it is, and how the answers are read.
+
+The rule all of this serves: money may be given back only when the payment can never settle any
+more. So every answer is one of three kinds, and they are never mixed up:
+
+* the node's record of the payment, a `PaymentStatus`;
+* the node's refusal of this one call, `NodeRefusedError`;
+* no answer at all, `NodeUnansweredError`: the call may or may not have been taken.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, Protocol
+
+import msgspec
+
+from errors import InputError, PeerError, UnavailableError
+
+Network = Literal["bitcoin", "testnet", "testnet4", "signet", "regtest"]
+
+
+class NodeUnansweredError(UnavailableError):
+    """The call ended without an answer: the node is unreachable, not ready, or the stream was cut.
+
+    Nothing follows from it. A payment the call asked for may exist, or may still appear until its
+    invoice has expired.
+    """
+
+
+class NodeRefusedError(PeerError):
+    """The node itself answered this call with an error status.
+
+    The call is over at the node: a later `NotFound` is final for it. A refusal alone says nothing
+    about the payment, for an earlier call may have started it: look it up.
+    """
+
+    def __init__(self, code: str, text: str) -> None:
+        """`code` is the backend's name of the status, `text` the node's own words."""
+        super().__init__(f"the Lightning node refused the call: {text} ({code})")
+        self.code = code
+        self.text = text
+
+
+class NodeInfo(msgspec.Struct, frozen=True):
+    """Who the node is and how far it follows the chain.
+
+    `public_key` is 33 bytes in lowercase hex; `block_height` is the node's own view.
+    """
+
+    public_key: str
+    alias: str
+    network: Network
+    block_height: int
+    synced_to_chain: bool
+
+
+class Balances(msgspec.Struct, frozen=True):
+    """What the node holds: wallet, our side of open channels, and what it can receive."""
+
+    onchain_sat: int
+    lightning_msat: int
+    inbound_msat: int
+
+
+class InFlight(msgspec.Struct, frozen=True, tag=True):
+    """The node has a record and it is not final. Any status number unknown to us reads so too."""
+
+
+class Succeeded(msgspec.Struct, frozen=True, tag=True):
+    """Final. sha256 of the 32 byte `preimage` is the payment hash, checked by the backend."""
+
+    preimage: bytes
+    fee_msat: int
+
+    def __repr__(self) -> str:
+        """Leave the preimage out: it is worth the payment."""
+        return f"Succeeded(fee_msat={self.fee_msat})"
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """Final, in the node's own word: nothing is in flight or will be. `reason` is for people."""
+
+    reason: str
+
+
+class NotFound(msgspec.Struct, frozen=True, tag=True):
+    """The node says it has no record of this hash. Not `Failed`: a call may be under way."""
+
+
+PaymentStatus = InFlight | Succeeded | Failed | NotFound
+
+PaymentStatuses = AbstractAsyncContextManager[AsyncIterator[PaymentStatus]]
+"""`async with node.pay(…) as statuses: async for status in statuses: …`
+
+Entering sends nothing; the call leaves with the first step of the iteration and is abandoned, not
+undone, when the block is left. The iteration ends by itself only after a final status; every other
+end raises NodeUnansweredError or NodeRefusedError.
+"""
+
+
+class LightningNode(Protocol):
+    """One Lightning node. Every method may raise NodeUnansweredError and NodeRefusedError."""
+
+    async def info(self) -> NodeInfo:
+        """Identity and chain view. PeerError if the answer cannot be read."""
+        ...
+
+    async def balances(self) -> Balances:
+        """Balances now. They are compared with the log, never folded into it."""
+        ...
+
+    def pay(
+        self, invoice: str, *, payment_hash: bytes, max_fee_msat: int, max_delay_blocks: int
+    ) -> PaymentStatuses:
+        """Pay a BOLT11 invoice that names its amount, at most once per hash.
+
+        `payment_hash` is the invoice's, 32 bytes. `max_delay_blocks` bounds the timelock of the
+        first hop above the node's height, final delta included; more than the node's own cap is
+        lowered to that cap. `max_fee_msat` 0 means that only free routes will do. The statuses
+        are InFlight zero or more times, then Succeeded or Failed, never NotFound.
+
+        A hash the node knows already, in flight or paid, is refused and not followed: use `track`.
+        Raises InputError on entering, before anything is sent, for budgets of `check_budgets`.
+        """
+        ...
+
+    def track(self, payment_hash: bytes) -> PaymentStatuses:
+        """Follow the node's record from its state now to the end; never starts anything.
+
+        The first status comes at once. NotFound, Succeeded and Failed are the last.
+        """
+        ...
+
+    async def lookup(self, payment_hash: bytes) -> PaymentStatus:
+        """Read the node's record as it is now."""
+        ...
+
+    async def aclose(self) -> None:
+        """Leave the node. Calls still open end with NodeUnansweredError; payments go on."""
+        ...
+
+
+def check_budgets(payment_hash: bytes, max_fee_msat: int, max_delay_blocks: int) -> None:
+    """Refuse, with InputError, what no backend may be asked.
+
+    A delay of 0 blocks would be read as "no limit" by LND, the one thing it must never mean.
+    """
+    if len(payment_hash) != 32:
+        raise InputError(f"a payment hash has 32 bytes, this one {len(payment_hash)}")
+    if max_fee_msat < 0:
+        raise InputError(f"the fee budget is negative: {max_fee_msat} msat")
+    if max_delay_blocks <= 0:
+        raise InputError(f"no time is left for the payment: {max_delay_blocks} blocks")
