@@ -1,1 +1,1 @@
-"""The development world: embedded guardians and Lightning network, and the harness of real peers."""
+"""The development world: embedded guardians and Lightning network, and the real peers' harness."""
