@@ -8,7 +8,7 @@ Points travel in the compressed form of zcash: G1 48 bytes, G2 96 bytes. Scalars
 little-endian.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import gcd, lcm, prod
 from typing import Final, NamedTuple, TypeVar
@@ -29,6 +29,7 @@ __all__ = [
     "G2Point",
     "Interpolation",
     "Scalar",
+    "deal",
     "decode_g1",
     "decode_g2",
     "decode_scalar",
@@ -37,6 +38,7 @@ __all__ = [
     "encode_scalar",
     "interpolate",
     "interpolation",
+    "multiply_sum_g1",
     "pairings_equal",
     "pairings_product_is_one",
     "random_g1",
@@ -54,6 +56,8 @@ SEED_SIZE: Final = 32
 
 _FIELD_SIZE: Final = 48
 _COMPRESSED_FLAG: Final = 0x80
+# Below this many points the library's multi-exponentiation is slower than single products.
+_MULTIEXP_FROM: Final = 3
 
 # The curve's parameter; the modulus of its base field is a polynomial of it.
 _Z: Final = -0xD201000000010000
@@ -184,6 +188,35 @@ def interpolate(peers: Sequence[int], shares: Sequence[Point], zero: Point) -> P
     """The shared point at zero from exactly threshold shares of distinct peers."""
     weights = interpolation(tuple(peers))
     return weighted_sum(weights.numerators, shares, zero) * weights.inverse_denominator
+
+
+def multiply_sum_g1(points: list[G1Point], scalars: list[Scalar]) -> G1Point:
+    """Σ scalar · point over points of the subgroup; the library's multi-exponentiation if it pays."""
+    if len(points) >= _MULTIEXP_FROM:
+        return G1Point.multiexp_unchecked(points, scalars)
+    total = G1Point.identity()
+    for point, scalar in zip(points, scalars, strict=True):
+        total = total + point * scalar
+    return total
+
+
+def deal(
+    threshold: int, guardians: int, random_bytes: Callable[[int], bytes]
+) -> tuple[Scalar, tuple[Scalar, ...]]:
+    """A fresh secret and its shares for guardians 0, 1, …: any `threshold` of them determine it.
+
+    For guardians that live in one process; real ones generate their keys without a dealer.
+    """
+    if not 0 < threshold <= guardians:
+        raise FatalError(f"no threshold of {threshold} among {guardians} guardians")
+    coefficients = [scalar_from_wide(random_bytes(WIDE_SCALAR_SIZE)) for _ in range(threshold)]
+    shares = []
+    for peer in range(guardians):
+        value = Scalar(0)
+        for coefficient in reversed(coefficients):
+            value = value * Scalar(peer + 1) + coefficient
+        shares.append(value)
+    return coefficients[0], tuple(shares)
 
 
 # --- random points and scalars from a seed ---

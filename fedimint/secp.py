@@ -61,7 +61,8 @@ def decode_public_key(data: bytes) -> PublicKey:
 
 def public_key(secret: bytes) -> PublicKey:
     """The 33-byte compressed public key of a secret. Raises DecodeError for an invalid secret."""
-    return PublicKey(_private(secret).public_key.format(compressed=True))
+    point = coincurve.PublicKey.from_valid_secret(decode_secret(secret))
+    return PublicKey(point.format(compressed=True))
 
 
 def sign_schnorr(secret: bytes, digest: bytes) -> Signature:
