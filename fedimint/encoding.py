@@ -393,3 +393,18 @@ def enum(variants: Mapping[int, StructCodec[Any]], *, extensible: bool = False) 
         return value
 
     return Codec(write, read)
+
+
+def to_module_json(codec: Codec[T], value: T) -> list[str]:
+    """Return the JSON form of encoded values: a list of one hex text, of length ‖ encoding.
+
+    Upstream's `SerdeModuleEncoding` is a tuple struct, hence the list (seen on the wire, both ways).
+    """
+    return [framed(codec).encode(value).hex()]
+
+
+def from_module_json(codec: Codec[T], json: object) -> T:
+    """Read what `to_module_json` makes from decoded JSON. Raises `DecodeError`."""
+    if not isinstance(json, list | tuple) or len(json) != 1 or not isinstance(json[0], str):
+        raise DecodeError("an encoded value is a list of one hex text")
+    return framed(codec).decode_hex(json[0])

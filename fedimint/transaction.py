@@ -2,6 +2,7 @@
 
 Source: fedimint-core src/transaction.rs, src/core.rs. Inputs and outputs stay the raw bytes of
 their module, so an unknown module or version never fails to decode; `fedimint.modules` reads them.
+`submit_transaction` carries both ways in the form of `encoding.to_module_json`.
 """
 
 import hashlib
@@ -21,7 +22,6 @@ from fedimint.encoding import (
     UnknownVariant,
     enum,
     fixed,
-    framed,
     struct,
     vec,
 )
@@ -90,8 +90,6 @@ class Transaction(msgspec.Struct, frozen=True):
 TRANSACTION: StructCodec[Transaction] = struct(
     Transaction, inputs=DYN_ITEMS, outputs=DYN_ITEMS, nonce=NONCE, signatures=_SIGNATURES
 )
-SUBMITTED_TRANSACTION: Codec[Transaction] = framed(TRANSACTION)
-"""The form inside the hex of `submit_transaction`: length ‖ transaction."""
 
 
 def transaction_id(
@@ -233,5 +231,3 @@ def _read_outcome(reader: Reader) -> SubmissionOutcome:
 
 
 SUBMISSION_OUTCOME: Codec[SubmissionOutcome] = Codec(_write_outcome, _read_outcome)
-SUBMITTED_OUTCOME: Codec[SubmissionOutcome] = framed(SUBMISSION_OUTCOME)
-"""The form inside the hex that answers `submit_transaction`: length ‖ outcome."""

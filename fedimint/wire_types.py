@@ -173,7 +173,13 @@ class ModuleError(msgspec.Struct, frozen=True):
     """Why a module refused an input or output: the variant's name and its values, for people."""
 
     name: str
-    details: tuple[int | bytes | str, ...] = ()
+    details: tuple["int | bytes | str | ModuleError", ...] = ()
+
+    def __str__(self) -> str:
+        details = ", ".join(
+            detail.hex() if isinstance(detail, bytes) else str(detail) for detail in self.details
+        )
+        return f"{self.name}({details})" if details else self.name
 
 
 def module_errors(
