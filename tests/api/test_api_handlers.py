@@ -1,0 +1,142 @@
+"""Handlers against a gateway of canned answers, without HTTP, on both event loops."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from api import handlers, structs
+from api.testing import CannedGateway, canned_facts
+from errors import InputError
+from gateway import views
+
+pytestmark = pytest.mark.anyio
+
+RECORDED = Path(__file__).parents[1] / "vectors" / "http" / "rust-gateway-0.13.jsonl"
+
+
+def recorded(path: str) -> dict[str, Any]:
+    exchanges = map(json.loads, RECORDED.read_text().splitlines())
+    found: dict[str, Any] = next(e for e in exchanges if e["path"] == path)
+    return found
+
+
+def shape_of(value: object) -> object:
+    """The keys and types of JSON, without its values; a list is the shape of its first element."""
+    if isinstance(value, dict):
+        return {key: shape_of(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [shape_of(value[0])] if value else []
+    return type(value).__name__
+
+
+async def test_info_has_the_fields_of_rust() -> None:
+    answer = msgspec.json.decode(
+        msgspec.json.encode(await handlers.info(CannedGateway(), canned_facts()))
+    )
+    theirs = recorded("/info")["response"]
+    assert answer.pop("open_payments") == [
+        {
+            "id": "send/ab",
+            "kind": "send",
+            "federation_id": "01" * 32,
+            "state": "in_flight",
+            "age_secs": 7,
+            "last_error": None,
+        }
+    ]
+    assert list(answer) == [  # the order in which serde writes them
+        "version_hash",
+        "federations",
+        "federation_fake_scids",
+        "gateway_state",
+        "lightning_info",
+        "lightning_mode",
+        "registrations",
+    ]
+    assert answer["federation_fake_scids"] == {"1": "01" * 32}
+    del answer["federation_fake_scids"], theirs["federation_fake_scids"]
+    # No iroh endpoint and no backup at the federation here.
+    del theirs["registrations"]["iroh"]
+    for federation in theirs["federations"]:
+        federation["last_backup_time"] = None
+    assert shape_of(answer) == shape_of(theirs)
+    assert answer["lightning_info"] == theirs["lightning_info"]
+    assert answer["registrations"] == theirs["registrations"]
+
+
+async def test_info_before_running_hides_federations_but_not_open_payments() -> None:
+    gateway = CannedGateway()
+    gateway.status = msgspec.structs.replace(
+        gateway.status, state="Disconnected", lightning=None, public_url=None
+    )
+    answer = await handlers.info(gateway, canned_facts())
+    assert answer.gateway_state == "Disconnected"
+    assert answer.federations == ()
+    assert answer.federation_fake_scids is None
+    assert answer.lightning_info == "not_connected"
+    assert answer.registrations == {}
+    assert len(answer.open_payments) == 1
+
+
+async def test_balances_have_the_fields_of_rust() -> None:
+    answer = msgspec.to_builtins(await handlers.balances(CannedGateway()))
+    assert shape_of(json.loads(json.dumps(answer))) == shape_of(recorded("/balances")["response"])
+
+
+async def test_connect_fed_has_the_fields_of_rust_and_passes_recover_on() -> None:
+    gateway = CannedGateway()
+    plain = structs.ConnectFedPayload(invite_code="fed11a")
+    answer = msgspec.json.decode(msgspec.json.encode(await handlers.connect_fed(gateway, plain)))
+    assert shape_of(answer) == shape_of(recorded("/connect_fed")["response"])
+    await handlers.connect_fed(
+        gateway, structs.ConnectFedPayload(invite_code="fed11b", use_tor=False, recover=True)
+    )
+    assert gateway.joins == [("fed11a", False), ("fed11b", True)]
+
+
+async def test_connect_fed_refuses_tor() -> None:
+    gateway = CannedGateway()
+    with pytest.raises(InputError, match="Tor"):
+        await handlers.connect_fed(
+            gateway, structs.ConnectFedPayload(invite_code="fed11a", use_tor=True)
+        )
+    assert gateway.joins == []
+
+
+async def test_a_refused_receive_shows_as_policy() -> None:
+    gateway = CannedGateway()
+    (federation,) = gateway.status.federations
+    closed = msgspec.structs.replace(federation, receive_enabled=False)
+    gateway.status = msgspec.structs.replace(gateway.status, federations=(closed,))
+    answer = await handlers.info(gateway, canned_facts())
+    assert answer.federations[0].config.payment_policies == ("ReceivesDisabled",)
+
+
+async def test_routing_info_has_the_fields_of_rust() -> None:
+    answer = await handlers.routing_info(CannedGateway(), "01" * 32)
+    written = msgspec.json.decode(msgspec.json.encode(answer))
+    assert shape_of(written) == shape_of(recorded("/routing_info")["response"])
+
+
+async def test_send_payment_passes_on_exactly_what_was_checked() -> None:
+    gateway = CannedGateway()
+    request = recorded("/send_payment")["request"]
+    payload = msgspec.convert({**request, "unknown": 1}, structs.SendPaymentPayload)
+    answer = await handlers.send_payment(gateway, payload)
+    assert answer == structs.SendPaymentOk(ok=tuple(range(32)))
+    (sent,) = gateway.sends
+    assert sent.federation_id == request["federation_id"]
+    assert sent.auth == request["auth"]
+    for name in ("outpoint", "contract", "invoice"):
+        assert msgspec.json.decode(getattr(sent, name)) == request[name]
+
+
+async def test_send_payment_answers_a_forfeit_in_hex() -> None:
+    gateway = CannedGateway()
+    gateway.outcome = views.Forfeited(forfeit_signature=b"\xab" * 64)
+    payload = msgspec.convert(recorded("/send_payment")["request"], structs.SendPaymentPayload)
+    answer = await handlers.send_payment(gateway, payload)
+    assert msgspec.to_builtins(answer) == {"Err": "ab" * 64}
