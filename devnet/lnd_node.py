@@ -167,8 +167,13 @@ class LndNode:
             for channel in answer.channels
         ]
 
-    async def has_active_channel(self) -> bool:
-        return any(channel.active for channel in await self.channels())
+    async def can_reach(self, peer_pubkey: str) -> bool:
+        """Whether a payment would find a route now; an active channel alone does not tell.
+
+        Raises ProcessError while there is none.
+        """
+        await self._call("queryroutes", f"--dest={peer_pubkey}", "--amt=1000")
+        return True
 
     async def add_invoice(
         self, amount_msat: int, *, expiry_s: int = 3600, memo: str = ""
