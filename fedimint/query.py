@@ -97,6 +97,7 @@ async def threshold_consensus(
         while not ballot.cast(peer, await question.ask_until_good(peer, pace)):
             await ballot.round_ends()
             await pace.wait()
+            ballot.withdraw(peer)
         done.cancel()
 
     await _each(guardians, poll)
@@ -169,18 +170,20 @@ async def filter_map_threshold(
 
 
 async def ask_each(
-    guardians: Guardians, method: str, params: object, decode: Decode[T]
+    guardians: Guardians, method: str, params: object, decode: Decode[T], *, timeout_s: float
 ) -> dict[PeerId, T | GatewayError]:
-    """Ask each guardian once and return what each said, or how it failed, once all are known."""
+    """Ask each guardian once and return what each said or how it failed, within `timeout_s`."""
     question = _Question(guardians, method, params, _on_its_own(decode))
     outcomes: dict[PeerId, T | GatewayError] = {}
 
     async def poll(peer: PeerId, done: anyio.CancelScope) -> None:
         del done
-        try:
-            outcomes[peer] = await question.ask(peer)
-        except _PeerFailed as failed:
-            outcomes[peer] = failed.error
+        outcomes[peer] = GuardianTimeout(f"no answer within {timeout_s} s")
+        with anyio.move_on_after(timeout_s):
+            try:
+                outcomes[peer] = await question.ask(peer)
+            except _PeerFailed as failed:
+                outcomes[peer] = failed.error
 
     await _each(guardians, poll)
     return outcomes
@@ -193,7 +196,10 @@ class _PeerFailed(Exception):  # noqa: N818 - never leaves this module
 
 
 class _Ballot(Generic[T]):
-    """The latest answer of each guardian. A round ends when a threshold answered in it."""
+    """The answer of each guardian until it is asked again, since what was true may have passed.
+
+    A round ends when a threshold answered in it.
+    """
 
     def __init__(self, needed: int) -> None:
         self.answers: dict[PeerId, T] = {}
@@ -211,6 +217,10 @@ class _Ballot(Generic[T]):
         if sum(other == answer for other in self.answers.values()) >= self._needed:
             self._winners.append(answer)
         return self.is_decided
+
+    def withdraw(self, peer: PeerId) -> None:
+        """Forget the guardian's answer."""
+        del self.answers[peer]
 
     async def round_ends(self) -> None:
         """Wait until a threshold, the caller among them, answered in this round."""
@@ -307,6 +317,7 @@ async def _vote(question: _Question[T], rounds: int) -> T:
                     break
                 await ballot.round_ends()
                 await pace.wait()
+                ballot.withdraw(peer)
             else:
                 ballot.close_rounds()
                 ballot.cast(peer, await question.ask(peer))
