@@ -15,6 +15,7 @@ from errors import FatalError, InputError
 from fedimint import bls, mintv2, secp, tbs
 from fedimint.errors import DecodeError
 from fedimint.secrets import DerivableSecret, mintv2_note
+from fedimint.wire_types import PeerId
 
 
 class NoteRequest(msgspec.Struct, frozen=True):
@@ -44,7 +45,7 @@ class MintKeys(msgspec.Struct, frozen=True):
     """The public keys of a mintv2 module by denomination, 96 bytes each, as its config has them."""
 
     aggregate_keys: Mapping[int, bytes]
-    peer_keys: Mapping[int, Mapping[int, bytes]]
+    peer_keys: Mapping[int, Mapping[PeerId, bytes]]
 
 
 class Finalised(msgspec.Struct, frozen=True):
@@ -58,7 +59,7 @@ class Finalised(msgspec.Struct, frozen=True):
 
     notes: tuple[Note, ...]
     invalid: tuple[int, ...] = ()
-    bad_peers: tuple[int, ...] = ()
+    bad_peers: tuple[PeerId, ...] = ()
     missing_peers: int = 0
 
 
@@ -88,7 +89,7 @@ def blinded_outputs(
 def finalise(
     module: DerivableSecret,
     requests: Sequence[NoteRequest],
-    shares_by_peer: Mapping[int, Sequence[bytes]],
+    shares_by_peer: Mapping[PeerId, Sequence[bytes]],
     keys: MintKeys,
     *,
     threshold: int,
@@ -103,8 +104,8 @@ def finalise(
     pending = [_derive(module, request) for request in requests]
     aggregate_keys = [_aggregate_key(keys, request.denomination) for request in requests]
     waiting = sorted(shares_by_peer, reverse=True)
-    believed: dict[int, list[bls.G1Point]] = {}
-    bad_peers: list[int] = []
+    believed: dict[PeerId, list[bls.G1Point]] = {}
+    bad_peers: list[PeerId] = []
     while True:
         while waiting and len(believed) < threshold:
             peer = waiting.pop()
@@ -199,7 +200,7 @@ def _decode_shares(shares: Sequence[bytes], count: int) -> list[bls.G1Point] | N
 def _unblind(
     pending: Sequence[_Pending],
     aggregate_keys: Sequence[bls.G2Point],
-    believed: Mapping[int, Sequence[bls.G1Point]],
+    believed: Mapping[PeerId, Sequence[bls.G1Point]],
 ) -> list[tbs.Signed]:
     batch = []
     for index, (note, key) in enumerate(zip(pending, aggregate_keys, strict=True)):
@@ -211,7 +212,7 @@ def _unblind(
 
 def _shares_are_good(
     pending: Sequence[_Pending],
-    peer: int,
+    peer: PeerId,
     points: Sequence[bls.G1Point],
     keys: MintKeys,
     random_bytes: Callable[[int], bytes],
@@ -231,7 +232,7 @@ def _finalised(
     pending: Sequence[_Pending],
     batch: Sequence[tbs.Signed],
     invalid: set[int],
-    bad_peers: Sequence[int],
+    bad_peers: Sequence[PeerId],
 ) -> Finalised:
     notes = tuple(
         Note(

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 from errors import FatalError
 from fedimint import bls
 from fedimint.bls import G1Point, G2Point, Scalar
+from fedimint.wire_types import PeerId
 
 _MESSAGE_TAG_V1: Final = b"TBS_BLS12-381_"
 _MESSAGE_TAG_V2: Final = b"FEDIMINT_TBS_BLS12_381_MESSAGE"
@@ -58,7 +59,7 @@ def sign_share(blinded: G1Point, secret_share: Scalar) -> G1Point:
     return blinded * secret_share
 
 
-def aggregate(shares: Mapping[int, G1Point]) -> G1Point:
+def aggregate(shares: Mapping[PeerId, G1Point]) -> G1Point:
     """The blind signature from exactly threshold shares by peer; a single share is used as is."""
     peers = tuple(shares)
     return bls.interpolate(peers, [shares[peer] for peer in peers], G1Point.identity())
@@ -69,7 +70,7 @@ def unblind(blind_signature: G1Point, blinding: Scalar) -> G1Point:
     return blind_signature * blinding.inverse()
 
 
-def aggregate_and_unblind(shares: Mapping[int, G1Point], blinding: Scalar) -> G1Point:
+def aggregate_and_unblind(shares: Mapping[PeerId, G1Point], blinding: Scalar) -> G1Point:
     """`unblind(aggregate(shares))` with one full multiplication instead of two."""
     peers = tuple(shares)
     weights = bls.interpolation(peers)

@@ -17,6 +17,7 @@ from fedimint import bls
 from fedimint.bls import G1Point, G2Point, Scalar
 from fedimint.errors import DecodeError
 from fedimint.lnv2 import CipherText
+from fedimint.wire_types import PeerId
 
 PREIMAGE_SIZE: Final = 32
 _MESSAGE_TAG: Final = b"FEDIMINT_TPE_BLS12_381_MESSAGE"
@@ -81,7 +82,7 @@ def verify_share(
     return bls.pairings_equal((point, message), (key, signature))
 
 
-def aggregate(shares: Mapping[int, bytes]) -> bytes:
+def aggregate(shares: Mapping[PeerId, bytes]) -> bytes:
     """The aggregate decryption key from exactly threshold shares by peer. Raises DecodeError."""
     peers = tuple(shares)
     points = [bls.decode_g1(shares[peer]) for peer in peers]
