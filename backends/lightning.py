@@ -120,7 +120,7 @@ class LightningNode(Protocol):
         are InFlight zero or more times, then Succeeded or Failed, never NotFound.
 
         A hash the node knows already, in flight or paid, is refused and not followed: use `track`.
-        Raises InputError on entering, before anything is sent, for budgets of `check_budgets`.
+        Raises InputError on entering, before anything is sent, for what `check_order` refuses.
         """
         ...
 
@@ -140,8 +140,10 @@ class LightningNode(Protocol):
         ...
 
 
-def check_budgets(payment_hash: bytes, max_fee_msat: int, max_delay_blocks: int) -> None:
-    """Refuse, with InputError, what no backend may be asked.
+def check_order(
+    invoice: str, payment_hash: bytes, max_fee_msat: int, max_delay_blocks: int
+) -> None:
+    """Refuse, with InputError, what no backend may be asked to pay.
 
     A delay of 0 blocks would be read as "no limit" by LND, the one thing it must never mean.
     """
