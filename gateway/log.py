@@ -1,0 +1,16 @@
+"""What is in this gateway's log: its machines and read models, as every program that opens one needs them."""
+
+from engine.fold import Machines
+from engine.read_model import ReadModel, StreamIndex
+from migrations import UPCASTERS
+from statemachines import ALL_MACHINES
+
+
+def machines() -> Machines:
+    """Every machine of the gateway, with the upcasters of older events."""
+    return Machines(ALL_MACHINES, UPCASTERS)
+
+
+def read_models(of: Machines) -> tuple[ReadModel, ...]:
+    """Every read model that is folded from this log."""
+    return (StreamIndex(of.encode_state),)

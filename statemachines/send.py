@@ -1,0 +1,319 @@
+"""An outgoing payment: ecash locked for us in an lnv2 contract, for a Lightning invoice that we pay.
+
+    accepted → dispatching(attempt, budgets) → in flight → paid → claiming(bytes) → claimed
+         └──────────┴──── only what promise 2 allows ──┴→ cancelling → cancelled(reason, forfeit)
+
+The forfeit signature gives the sender everything back, so it exists only once the payment can never settle:
+before any intent to dispatch, or on the node's own FAILED, or on "never heard of it" once no call of ours can
+still be under way. `statemachines/send_rules.py` decides; this file names what can be. Stream: `send/<contract id>`.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from engine.events import Event
+from engine.machine import Effect, Input, State
+
+#: Blocks kept between the end of the Lightning payment and the end of the contract (fedimint-gwv2-client/src/lib.rs).
+EXPIRATION_DELTA_MINIMUM_BLOCKS = 144
+#: How long after an invoice's expiry a node may still be answering a call it got before. Clocks differ by less.
+EXPIRY_MARGIN_S = 60
+
+
+class SendFacts(msgspec.Struct, frozen=True):
+    """What was agreed when the payment was accepted; later changes of fees or config do not touch it.
+
+    Ids are hex, `contract` is the hex of its consensus encoding, amounts are msat.
+    """
+
+    federation_id: str
+    contract_id: str
+    txid: str
+    out_idx: int
+    contract: str
+    payment_hash: str
+    invoice: str
+    invoice_msat: int
+    invoice_expires_unix_s: int
+    contract_msat: int
+    minimum_msat: int
+
+    @property
+    def max_fee_msat(self) -> int:
+        """What routing may cost: all of the contract above what we must keep."""
+        return self.contract_msat - self.minimum_msat
+
+
+class Intent(msgspec.Struct, frozen=True):
+    """The committed intention of one call to the node.
+
+    `stray_call` says that an earlier call was never answered and may still be under way; until the invoice has
+    expired nothing the node says then is final but success.
+    """
+
+    attempt: int
+    max_fee_msat: int
+    max_delay_blocks: int
+    stray_call: bool
+
+
+# --- states ----------------------------------------------------------------------------------------------------
+
+
+class New(State, frozen=True):
+    """Nobody asked yet."""
+
+
+class Accepted(State, frozen=True):
+    """Ours to pay; no call was ever intended."""
+
+    facts: SendFacts
+
+
+class Dispatching(State, frozen=True):
+    """A call is intended and may have left."""
+
+    facts: SendFacts
+    intent: Intent
+
+
+class Unanswered(State, frozen=True):
+    """A call may have left, and the node has no final record: it may still be under way."""
+
+    facts: SendFacts
+    intent: Intent
+
+
+class InFlight(State, frozen=True):
+    """The node has shown the payment."""
+
+    facts: SendFacts
+    intent: Intent
+
+
+class Vanished(State, frozen=True):
+    """The node showed the payment and now has no record of it: only an operator can judge. Nothing is given back."""
+
+    facts: SendFacts
+    intent: Intent
+
+
+class Paid(State, frozen=True):
+    """We hold the preimage (hex); the claim is reserved in transaction `tx` and not yet signed."""
+
+    facts: SendFacts
+    preimage: str
+    routing_fee_msat: int
+
+
+class Claiming(State, frozen=True):
+    """The claim's bytes are durable: the preimage may go to the sender."""
+
+    facts: SendFacts
+    preimage: str
+    routing_fee_msat: int
+    tx: str
+
+
+class Claimed(State, frozen=True):
+    """The contract's money is ours, as notes."""
+
+    facts: SendFacts
+    preimage: str
+    routing_fee_msat: int
+    tx: str
+    received_msat: int
+
+
+class ClaimRejected(State, frozen=True):
+    """Paid, and the federation refuses the claim for good: money is lost, an operator must look."""
+
+    facts: SendFacts
+    preimage: str
+    routing_fee_msat: int
+    tx: str
+    error: str
+
+
+class Cancelling(State, frozen=True):
+    """Given up for ever; the forfeit is not signed yet. `reason` is one of the names of gateway.md's enum."""
+
+    facts: SendFacts
+    reason: str
+    detail: str
+
+
+class Cancelled(State, frozen=True):
+    """Given up for ever; `forfeit` (hex) returns the contract to its sender."""
+
+    facts: SendFacts
+    reason: str
+    detail: str
+    forfeit: str
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------
+
+
+class RequestSend(Input, frozen=True):
+    """A request whose signature, contract and out point were verified. `other_network` is a refusal on record."""
+
+    facts: SendFacts
+    remaining_blocks: int
+    now_unix_s: int
+    other_network: bool
+
+
+class BudgetMeasured(Input, frozen=True):
+    """What is left of the contract's time, asked of the federation just now; 0 when it is gone."""
+
+    remaining_blocks: int
+    now_unix_s: int
+
+
+class RecordLookedUp(Input, frozen=True):
+    """After a call without answer: the node has no record, or a FAILED that may be another call's.
+
+    `looked_up_unix_s` is when the question was asked; `remaining_blocks` as in BudgetMeasured.
+    """
+
+    failed_reason: str | None
+    remaining_blocks: int
+    looked_up_unix_s: int
+
+
+class SeenInFlight(Input, frozen=True):
+    """The node has a record of the payment that is not final."""
+
+
+class PaymentSucceeded(Input, frozen=True):
+    """`preimage` is hex, its sha256 was checked."""
+
+    preimage: str
+    routing_fee_msat: int
+
+
+class PaymentFailed(Input, frozen=True):
+    """The node's own final FAILED."""
+
+    reason: str
+
+
+class CallRefused(Input, frozen=True):
+    """The node answered this very call with a refusal and, asked afterwards, has no record."""
+
+    reason: str
+
+
+class CallUnanswered(Input, frozen=True):
+    """The call's answer is lost and the node has no record now; nothing follows from that."""
+
+
+class ForfeitSigned(Input, frozen=True):
+    forfeit: str
+
+
+# --- events ----------------------------------------------------------------------------------------------------
+
+
+class SendAccepted(Event, frozen=True):
+    kind: ClassVar[str] = "send.accepted"
+    facts: SendFacts
+
+
+class SendDispatching(Event, frozen=True):
+    kind: ClassVar[str] = "send.dispatching"
+    intent: Intent
+
+
+class SendUnanswered(Event, frozen=True):
+    kind: ClassVar[str] = "send.unanswered"
+
+
+class SendInFlight(Event, frozen=True):
+    kind: ClassVar[str] = "send.in_flight"
+
+
+class SendVanished(Event, frozen=True):
+    kind: ClassVar[str] = "send.vanished"
+
+
+class SendPaid(Event, frozen=True):
+    kind: ClassVar[str] = "send.paid"
+    preimage: str
+    routing_fee_msat: int
+
+
+class SendClaiming(Event, frozen=True):
+    kind: ClassVar[str] = "send.claiming"
+    tx: str
+    txid: str
+
+
+class SendClaimed(Event, frozen=True):
+    kind: ClassVar[str] = "send.claimed"
+    received_msat: int
+
+
+class SendClaimRejected(Event, frozen=True):
+    kind: ClassVar[str] = "send.claim_rejected"
+    tx: str
+    error: str
+
+
+class SendCancelling(Event, frozen=True):
+    kind: ClassVar[str] = "send.cancelling"
+    reason: str
+    detail: str
+
+
+class SendCancelled(Event, frozen=True):
+    kind: ClassVar[str] = "send.cancelled"
+    forfeit: str
+
+
+# --- effects ---------------------------------------------------------------------------------------------------
+
+
+class MeasureBudget(Effect, frozen=True):
+    """Wait for the node, then ask the federation how many blocks the contract has left."""
+
+    federation_id: str
+    contract_id: str
+    txid: str
+    out_idx: int
+
+
+class PayInvoice(Effect, frozen=True):
+    """Call the node with this intent, once; when resumed, look its record up and call no more."""
+
+    payment_hash: str
+    invoice: str
+    intent: Intent
+
+
+class LookUpRecord(Effect, frozen=True):
+    """Find out what became of a call without answer; report when the machine can decide."""
+
+    payment_hash: str
+    invoice_expires_unix_s: int
+    budget: MeasureBudget
+    intent: Intent
+
+
+class FollowPayment(Effect, frozen=True):
+    """Follow the node's record to its end. `vanished` says that it is missing, which is then no news."""
+
+    payment_hash: str
+    vanished: bool
+
+
+class SignForfeit(Effect, frozen=True):
+    federation_id: str
+    contract_id: str
+
+
+def stream_of(contract_id: str) -> str:
+    """The stream of a send, given the contract id in hex."""
+    return f"send/{contract_id}"

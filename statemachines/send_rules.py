@@ -1,0 +1,403 @@
+"""How an outgoing payment moves: the table over the states of `statemachines/send.py`, and its fold."""
+
+from collections.abc import Mapping
+
+from engine.machine import (
+    Decision,
+    Effect,
+    Handle,
+    Ignore,
+    Machine,
+    Refuse,
+    Rule,
+    State,
+    Tell,
+)
+from engine.machine import Input as AnyInput
+from statemachines import image, send
+from statemachines.send import (
+    EXPIRATION_DELTA_MINIMUM_BLOCKS,
+    EXPIRY_MARGIN_S,
+    Accepted,
+    BudgetMeasured,
+    CallRefused,
+    CallUnanswered,
+    Cancelled,
+    Cancelling,
+    Claimed,
+    Claiming,
+    ClaimRejected,
+    Dispatching,
+    ForfeitSigned,
+    InFlight,
+    Intent,
+    New,
+    Paid,
+    PaymentFailed,
+    PaymentSucceeded,
+    RecordLookedUp,
+    RequestSend,
+    SeenInFlight,
+    SendAccepted,
+    SendCancelled,
+    SendCancelling,
+    SendClaimed,
+    SendClaiming,
+    SendClaimRejected,
+    SendDispatching,
+    SendFacts,
+    SendInFlight,
+    SendPaid,
+    SendUnanswered,
+    SendVanished,
+    Unanswered,
+    Vanished,
+    stream_of,
+)
+from statemachines.transaction import (
+    ContractClaim,
+    TransactionFinished,
+    TransactionRejected,
+    TransactionSigned,
+    wallet_of,
+)
+from statemachines.wallet import ClaimContract
+
+# Reasons of a cancellation, in the words of upstream's enum (fedimint-gwv2-client/src/send_sm.rs).
+INVOICE_EXPIRED = "InvoiceExpired"
+TIMEOUT_TOO_CLOSE = "TimeoutTooClose"
+UNDERFUNDED = "Underfunded"
+LIGHTNING_ERROR = "LightningRpcError"
+#: Ours alone: upstream leaves it to the node, which then finds no route.
+WRONG_NETWORK = "WrongNetwork"
+
+
+def refusal(facts: SendFacts, remaining_blocks: int, now_unix_s: int) -> tuple[str, str] | None:
+    """Why a new call must not leave, as reason and detail; None when it may."""
+    if now_unix_s >= facts.invoice_expires_unix_s:
+        return INVOICE_EXPIRED, f"the invoice expired at {facts.invoice_expires_unix_s}"
+    if remaining_blocks <= EXPIRATION_DELTA_MINIMUM_BLOCKS:
+        needed = EXPIRATION_DELTA_MINIMUM_BLOCKS
+        detail = f"the contract has {remaining_blocks} blocks left, more than {needed} are needed"
+        return TIMEOUT_TOO_CLOSE, detail
+    return None
+
+
+def may_decide(facts: SendFacts, intent: Intent, record: RecordLookedUp) -> bool:
+    """Whether a record found after an unanswered call allows a decision, or must be looked up again later."""
+    if _stray_calls_are_over(facts, record):
+        return True
+    if record.failed_reason is not None:
+        return not intent.stray_call  # the only call there ever was
+    return refusal(facts, record.remaining_blocks, record.looked_up_unix_s) is None
+
+
+def _stray_calls_are_over(facts: SendFacts, record: RecordLookedUp) -> bool:
+    """The node refuses an expired invoice, so no call of ours can begin a payment any more."""
+    return record.looked_up_unix_s >= facts.invoice_expires_unix_s + EXPIRY_MARGIN_S
+
+
+# --- deciding --------------------------------------------------------------------------------------------------
+
+
+def _request(_state: New, input_: RequestSend) -> Decision:
+    """Accept, and in the same append refuse what can be refused without asking anybody."""
+    facts = input_.facts
+    events: list[SendAccepted | SendCancelling] = [SendAccepted(facts=facts)]
+    refused = refusal(facts, input_.remaining_blocks, input_.now_unix_s)
+    if input_.other_network:
+        refused = WRONG_NETWORK, "the invoice is for another bitcoin network than this gateway's"
+    elif facts.max_fee_msat < 0:
+        detail = f"the contract holds {facts.contract_msat} msat, {facts.minimum_msat} are needed"
+        refused = UNDERFUNDED, detail
+    if refused is not None:
+        events.append(SendCancelling(reason=refused[0], detail=refused[1]))
+    claim = image.ClaimImage(operation=stream_of(facts.contract_id))
+    return Decision(events=tuple(events), tells=(Tell(image.stream_of(facts.payment_hash), claim),))
+
+
+def _measured(state: Accepted, input_: BudgetMeasured) -> Decision:
+    refused = refusal(state.facts, input_.remaining_blocks, input_.now_unix_s)
+    if refused is not None:
+        return _cancel(*refused)
+    return _dispatch(state.facts, input_.remaining_blocks, attempt=1, stray_call=False)
+
+
+def _looked_up(state: Unanswered, input_: RecordLookedUp) -> Decision:
+    facts = state.facts
+    if not may_decide(facts, state.intent, input_):
+        return Decision()
+    if input_.failed_reason is not None:
+        return _cancel(LIGHTNING_ERROR, input_.failed_reason)
+    if _stray_calls_are_over(facts, input_):
+        return _cancel(INVOICE_EXPIRED, "the node never took the payment and the invoice expired")
+    return _dispatch(
+        facts, input_.remaining_blocks, attempt=state.intent.attempt + 1, stray_call=True
+    )
+
+
+def _dispatch(
+    facts: SendFacts, remaining_blocks: int, *, attempt: int, stray_call: bool
+) -> Decision:
+    intent = Intent(
+        attempt=attempt,
+        max_fee_msat=facts.max_fee_msat,
+        max_delay_blocks=remaining_blocks - EXPIRATION_DELTA_MINIMUM_BLOCKS,
+        stray_call=stray_call,
+    )
+    return Decision(events=(SendDispatching(intent=intent),))
+
+
+def _failed(state: Dispatching | InFlight | Vanished, input_: PaymentFailed) -> Decision:
+    """FAILED is final for the call it belongs to; with a stray call about it may be the other one's."""
+    if state.intent.stray_call:
+        return Decision(events=(SendUnanswered(),))
+    return _cancel(LIGHTNING_ERROR, input_.reason)
+
+
+def _call_refused(state: Dispatching, input_: CallRefused) -> Decision:
+    if state.intent.stray_call:
+        return Decision(events=(SendUnanswered(),))
+    return _cancel(LIGHTNING_ERROR, input_.reason)
+
+
+def _cancel(reason: str, detail: str) -> Decision:
+    return Decision(events=(SendCancelling(reason=reason, detail=detail),))
+
+
+def _unanswered(_state: Dispatching, _input: CallUnanswered) -> Decision:
+    return Decision(events=(SendUnanswered(),))
+
+
+def _vanished(_state: InFlight, _input: CallUnanswered) -> Decision:
+    return Decision(events=(SendVanished(),))
+
+
+def _in_flight(_state: State, _input: SeenInFlight) -> Decision:
+    return Decision(events=(SendInFlight(),))
+
+
+def _succeeded(
+    state: Dispatching | Unanswered | InFlight | Vanished, input_: PaymentSucceeded
+) -> Decision:
+    """The claim is reserved in the append that records the preimage."""
+    facts = state.facts
+    claim = ContractClaim(facts.txid, facts.out_idx, facts.contract_msat, input_.preimage)
+    paid = SendPaid(preimage=input_.preimage, routing_fee_msat=input_.routing_fee_msat)
+    told = ClaimContract(parent=stream_of(facts.contract_id), claim=claim)
+    return Decision(events=(paid,), tells=(Tell(wallet_of(facts.federation_id), told),))
+
+
+def _claim_signed(_state: Paid, input_: TransactionSigned) -> Decision:
+    return Decision(events=(SendClaiming(tx=input_.tx, txid=input_.txid),))
+
+
+def _claim_finished(_state: Claiming, input_: TransactionFinished) -> Decision:
+    received_msat = sum(note.amount_msat for note in input_.notes)
+    return Decision(events=(SendClaimed(received_msat=received_msat),))
+
+
+def _claim_rejected(_state: Claiming, input_: TransactionRejected) -> Decision:
+    return Decision(events=(SendClaimRejected(tx=input_.tx, error=input_.error),))
+
+
+def _forfeit_signed(_state: Cancelling, input_: ForfeitSigned) -> Decision:
+    return Decision(events=(SendCancelled(forfeit=input_.forfeit),))
+
+
+# --- wanting ---------------------------------------------------------------------------------------------------
+
+
+def _budget_of(facts: SendFacts) -> send.MeasureBudget:
+    return send.MeasureBudget(
+        federation_id=facts.federation_id,
+        contract_id=facts.contract_id,
+        txid=facts.txid,
+        out_idx=facts.out_idx,
+    )
+
+
+def _wants_budget(state: Accepted) -> Mapping[str, Effect]:
+    return {"budget": _budget_of(state.facts)}
+
+
+def _wants_payment(state: Dispatching) -> Mapping[str, Effect]:
+    facts = state.facts
+    pay = send.PayInvoice(
+        payment_hash=facts.payment_hash, invoice=facts.invoice, intent=state.intent
+    )
+    return {"pay": pay}
+
+
+def _wants_follow(state: InFlight | Vanished) -> Mapping[str, Effect]:
+    vanished = isinstance(state, Vanished)
+    return {"follow": send.FollowPayment(payment_hash=state.facts.payment_hash, vanished=vanished)}
+
+
+def _wants_record(state: Unanswered) -> Mapping[str, Effect]:
+    facts = state.facts
+    return {
+        "record": send.LookUpRecord(
+            payment_hash=facts.payment_hash,
+            invoice_expires_unix_s=facts.invoice_expires_unix_s,
+            budget=_budget_of(facts),
+            intent=state.intent,
+        )
+    }
+
+
+def _wants_forfeit(state: Cancelling) -> Mapping[str, Effect]:
+    facts = state.facts
+    return {
+        "forfeit": send.SignForfeit(
+            federation_id=facts.federation_id, contract_id=facts.contract_id
+        )
+    }
+
+
+# --- the table -------------------------------------------------------------------------------------------------
+
+_STATES: tuple[type[State], ...] = (
+    New,
+    Accepted,
+    Dispatching,
+    Unanswered,
+    InFlight,
+    Vanished,
+    Paid,
+    Claiming,
+    Claimed,
+    ClaimRejected,
+    Cancelling,
+    Cancelled,
+)
+_INPUTS: tuple[type[AnyInput], ...] = (
+    RequestSend,
+    BudgetMeasured,
+    RecordLookedUp,
+    SeenInFlight,
+    PaymentSucceeded,
+    PaymentFailed,
+    CallRefused,
+    CallUnanswered,
+    TransactionSigned,
+    TransactionFinished,
+    TransactionRejected,
+    ForfeitSigned,
+)
+_JOIN = Ignore("the same request again: the caller waits for the payment that is under way")
+_LATE = Ignore("a result that this state does not wait for, late or repeated")
+_PAY_TO = (Paid,)
+_FAIL_TO = (Cancelling, Unanswered)
+
+_HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
+    (New, RequestSend): Handle(_request, to=(Accepted, Cancelling)),
+    (Accepted, BudgetMeasured): Handle(_measured, to=(Dispatching, Cancelling)),
+    (Dispatching, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
+    (Dispatching, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
+    (Dispatching, PaymentFailed): Handle(_failed, to=_FAIL_TO),
+    (Dispatching, CallRefused): Handle(_call_refused, to=_FAIL_TO),
+    (Dispatching, CallUnanswered): Handle(_unanswered, to=(Unanswered,)),
+    (Unanswered, RecordLookedUp): Handle(_looked_up, to=(Dispatching, Cancelling)),
+    (Unanswered, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
+    (Unanswered, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
+    (InFlight, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
+    (InFlight, PaymentFailed): Handle(_failed, to=_FAIL_TO),
+    (InFlight, CallUnanswered): Handle(_vanished, to=(Vanished,)),
+    (Vanished, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
+    (Vanished, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
+    (Vanished, PaymentFailed): Handle(_failed, to=_FAIL_TO),
+    (Paid, TransactionSigned): Handle(_claim_signed, to=(Claiming,)),
+    (Claiming, TransactionFinished): Handle(_claim_finished, to=(Claimed,)),
+    (Claiming, TransactionRejected): Handle(_claim_rejected, to=(ClaimRejected,)),
+    (Cancelling, ForfeitSigned): Handle(_forfeit_signed, to=(Cancelled,)),
+}
+
+
+def _rule(state: type[State], input_: type[AnyInput]) -> Rule:
+    if (state, input_) in _HANDLED:
+        return _HANDLED[state, input_]
+    if state is New:
+        return Refuse("there is no such payment")
+    return _JOIN if input_ is RequestSend else _LATE
+
+
+def _paid(state: Dispatching | Unanswered | InFlight | Vanished, event: SendPaid) -> Paid:
+    return Paid(facts=state.facts, preimage=event.preimage, routing_fee_msat=event.routing_fee_msat)
+
+
+def _claiming(state: Paid, event: SendClaiming) -> Claiming:
+    return Claiming(
+        facts=state.facts,
+        preimage=state.preimage,
+        routing_fee_msat=state.routing_fee_msat,
+        tx=event.tx,
+    )
+
+
+def _claimed(state: Claiming, event: SendClaimed) -> Claimed:
+    return Claimed(
+        facts=state.facts,
+        preimage=state.preimage,
+        routing_fee_msat=state.routing_fee_msat,
+        tx=state.tx,
+        received_msat=event.received_msat,
+    )
+
+
+def _lost(state: Claiming, event: SendClaimRejected) -> ClaimRejected:
+    return ClaimRejected(
+        facts=state.facts,
+        preimage=state.preimage,
+        routing_fee_msat=state.routing_fee_msat,
+        tx=state.tx,
+        error=event.error,
+    )
+
+
+MACHINE = Machine(
+    kind="send",
+    initial=New(),
+    states=_STATES,
+    inputs=_INPUTS,
+    events=(
+        SendAccepted,
+        SendDispatching,
+        SendUnanswered,
+        SendInFlight,
+        SendVanished,
+        SendPaid,
+        SendClaiming,
+        SendClaimed,
+        SendClaimRejected,
+        SendCancelling,
+        SendCancelled,
+    ),
+    rules={(state, input_): _rule(state, input_) for state in _STATES for input_ in _INPUTS},
+    evolvers={
+        SendAccepted: lambda _state, event: Accepted(facts=event.facts),
+        SendDispatching: lambda state, event: Dispatching(facts=state.facts, intent=event.intent),
+        SendUnanswered: lambda state, _event: Unanswered(facts=state.facts, intent=state.intent),
+        SendInFlight: lambda state, _event: InFlight(facts=state.facts, intent=state.intent),
+        SendVanished: lambda state, _event: Vanished(facts=state.facts, intent=state.intent),
+        SendPaid: _paid,
+        SendClaiming: _claiming,
+        SendClaimed: _claimed,
+        SendClaimRejected: _lost,
+        SendCancelling: lambda state, event: Cancelling(
+            facts=state.facts, reason=event.reason, detail=event.detail
+        ),
+        SendCancelled: lambda state, event: Cancelled(
+            facts=state.facts, reason=state.reason, detail=state.detail, forfeit=event.forfeit
+        ),
+    },
+    wants_of={
+        Accepted: _wants_budget,
+        Dispatching: _wants_payment,
+        Unanswered: _wants_record,
+        InFlight: _wants_follow,
+        Vanished: _wants_follow,
+        Cancelling: _wants_forfeit,
+    },
+    final=frozenset({Claimed, ClaimRejected, Cancelled}),
+)
