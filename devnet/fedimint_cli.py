@@ -91,16 +91,11 @@ class FedimintCli:
 
     async def add_gateway(self, url: str, *, guardian_id: int, guardian_password: str) -> None:
         """Vets an lnv2 gateway in the name of one guardian."""
-        await self.module(
-            "lnv2",
-            "gateways",
-            "add",
-            url,
-            environment={
-                "FM_OUR_ID": str(guardian_id),
-                "FM_PASSWORD_API": guardian_password,
-            },
-        )
+        await self._change_gateways("add", url, guardian_id, guardian_password)
+
+    async def remove_gateway(self, url: str, *, guardian_id: int, guardian_password: str) -> None:
+        """Takes one guardian's vetting back."""
+        await self._change_gateways("remove", url, guardian_id, guardian_password)
 
     async def gateways(self) -> list[str]:
         """URLs of the lnv2 gateways vetted by the guardians."""
@@ -141,6 +136,12 @@ class FedimintCli:
             ),
             ReceiveOutcome,
         )
+
+    async def _change_gateways(
+        self, change: str, url: str, guardian_id: int, guardian_password: str
+    ) -> None:
+        credentials = {"FM_OUR_ID": str(guardian_id), "FM_PASSWORD_API": guardian_password}
+        await self.module("lnv2", "gateways", change, url, environment=credentials)
 
     async def module(
         self,

@@ -200,16 +200,17 @@ def _is_installed(package: str) -> bool:
 
 
 def _install_crate(crate: Crate) -> None:
-    """Builds one crate; RocksDB is compiled for the first only and linked from then on."""
+    """Builds one crate; RocksDB is compiled for the first only and linked from then on.
+
+    Snappy must not be treated alike: compiling it is what makes cargo link the C++ library.
+    """
     root = cache_dir()
     environment = dict(CARGO_SETTINGS)
-    libraries = root / "lib"
-    if (libraries / "complete").is_file():
+    rocksdb = root / "lib" / "librocksdb.a"
+    if rocksdb.is_file():
         environment |= {
-            "ROCKSDB_LIB_DIR": str(libraries),
+            "ROCKSDB_LIB_DIR": str(rocksdb.parent),
             "ROCKSDB_STATIC": "1",
-            "SNAPPY_LIB_DIR": str(libraries),
-            "SNAPPY_STATIC": "1",
         }
     command = ["cargo", "install", crate.crate, "--version", PEERS[crate.peer].version]
     with _step(crate.peer, crate.duration) as run:
@@ -217,19 +218,13 @@ def _install_crate(crate: Crate) -> None:
             [*command, "--root", str(root), "--target-dir", str(root / "target")],
             environment=environment,
         )
-        if not (libraries / "complete").is_file():
-            _keep_libraries(root / "target", libraries)
+        built = next((root / "target").glob(f"*/build/librocksdb-sys-*/out/{rocksdb.name}"), None)
+        if built is not None and not rocksdb.is_file():
+            rocksdb.parent.mkdir(exist_ok=True)
+            partial = rocksdb.with_suffix(".partial")
+            shutil.copyfile(built, partial)
+            partial.rename(rocksdb)
     _mark(crate.peer)
-
-
-def _keep_libraries(target: Path, libraries: Path) -> None:
-    libraries.mkdir(exist_ok=True)
-    for name in ("librocksdb.a", "libsnappy.a"):
-        built = next(target.glob(f"*/build/librocksdb-sys-*/out/{name}"), None)
-        if built is None:
-            return
-        shutil.copyfile(built, libraries / name)
-    (libraries / "complete").touch()
 
 
 def _install_lnd() -> None:

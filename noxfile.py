@@ -1,0 +1,113 @@
+"""What a contributor and the CI run: `uv run nox -l` lists the sessions."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "uv"
+nox.options.download_python = "never"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "typing", "tests"]
+
+SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
+
+
+def _offer_pyenv_versions() -> None:
+    """Lets pyenv's shims start every supported Python it has, the one running first."""
+    pyenv = shutil.which("pyenv")
+    if pyenv is None or "PYENV_VERSION" in os.environ:
+        return
+    listed = subprocess.run(
+        [pyenv, "versions", "--bare", "--skip-aliases"], capture_output=True, text=True, check=True
+    )
+    selected = subprocess.run(
+        [pyenv, "version-name"], capture_output=True, text=True, check=True
+    ).stdout.strip()
+    others = [
+        version
+        for version in listed.stdout.split()
+        if version.startswith(tuple(f"{supported}." for supported in SUPPORTED_PYTHONS))
+        and version not in selected.split(":")
+    ]
+    os.environ["PYENV_VERSION"] = ":".join([selected, *others])
+
+
+def _is_present(version: str) -> bool:
+    """Whether this machine has that Python; a shim of a version manager may be there without it."""
+    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+        return True
+    interpreter = shutil.which(f"python{version}")
+    if interpreter is None:
+        return False
+    return subprocess.run([interpreter, "-V"], capture_output=True, check=False).returncode == 0
+
+
+_offer_pyenv_versions()
+PYTHONS = [version for version in SUPPORTED_PYTHONS if _is_present(version)]
+
+
+def _install(session: nox.Session) -> None:
+    """Installs the project and its development tools in the versions that pyproject.toml pins."""
+    session.run_install(
+        "uv",
+        "sync",
+        "--quiet",
+        f"--python={session.virtualenv.location}",
+        env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
+    )
+
+
+@nox.session(python=PYTHONS[0])
+def lint(session: nox.Session) -> None:
+    """Style: ruff's rules and its format."""
+    _install(session)
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+
+
+@nox.session(python=PYTHONS[0])
+def typing(session: nox.Session) -> None:
+    """Types: mypy, strict."""
+    _install(session)
+    session.run("mypy")
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """Every test that needs no real peer; engine and statemachines must be covered in full."""
+    _install(session)
+    session.run(
+        "pytest",
+        "-m",
+        "not interop",
+        "--cov",
+        "--cov-report=term-missing:skip-covered",
+        *session.posargs,
+        env={"COVERAGE_FILE": f"{session.create_tmp()}/coverage", "PYTHONHASHSEED": "0"},
+    )
+
+
+@nox.session(venv_backend="none")
+def peers(session: nox.Session) -> None:
+    """Installs the real peers into a cache folder outside the repository; skips what is there."""
+    session.run(sys.executable, "-m", "devnet.peers", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
+def interop(session: nox.Session) -> None:
+    """The gateway against the real peers; fails when one of them is not installed."""
+    _install(session)
+    session.run(
+        "pytest", "-m", "interop", *session.posargs, env={"FEDIMINT_GATEWAY_REQUIRE_PEERS": "1"}
+    )
+
+
+@nox.session(python=PYTHONS[0])
+def bench(session: nox.Session) -> None:
+    """Speed, as ratios measured in one run; judged by a reader, not by CI."""
+    _install(session)
+    session.run("python", "-m", "bench", *session.posargs)
