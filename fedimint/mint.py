@@ -23,6 +23,7 @@ from fedimint.encoding import (
     vec,
 )
 from fedimint.errors import DecodeError
+from fedimint.urls import SAFE_URL
 from fedimint.wire_types import (
     AMOUNT_MSAT,
     FEDERATION_ID,
@@ -148,7 +149,7 @@ _OOB_PART: Codec[OobPart] = enum(
     {
         0: struct(NotesPart, notes=mapping(AMOUNT_MSAT, vec(SPENDABLE_NOTE))),
         1: struct(PrefixPart, federation_id_prefix=fixed(4)),
-        2: struct(InvitePart, peer_apis=vec(pair(PEER_ID, STRING)), federation_id=FEDERATION_ID),
+        2: struct(InvitePart, peer_apis=vec(pair(PEER_ID, SAFE_URL)), federation_id=FEDERATION_ID),
         3: struct(ApiSecretPart, api_secret=STRING),
     },
     extensible=True,
@@ -180,7 +181,8 @@ class OobNotes(msgspec.Struct, frozen=True):
             raise DecodeError("out-of-band notes that name no federation")
         return notes
 
-    def __str__(self) -> str:
+    def to_text(self) -> str:
+        """Return the text form, URL-safe base64. It is money: never log it."""
         return base64.urlsafe_b64encode(OOB_NOTES.encode(self)).decode()
 
     def notes(self) -> dict[int, tuple[SpendableNote, ...]]:

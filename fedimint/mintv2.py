@@ -19,6 +19,7 @@ from fedimint.encoding import (
     struct,
     vec,
 )
+from fedimint.urls import SAFE_URL
 from fedimint.wire_types import (
     FEDERATION_ID,
     G1,
@@ -157,7 +158,7 @@ _ECASH_FIELD: Codec[EcashField] = enum(
     {
         0: struct(EcashMint, federation_id=FEDERATION_ID),
         1: struct(EcashNote, note=SPENDABLE_NOTE),
-        2: struct(EcashInvite, peer_apis=vec(pair(PEER_ID, STRING)), federation_id=FEDERATION_ID),
+        2: struct(EcashInvite, peer_apis=vec(pair(PEER_ID, SAFE_URL)), federation_id=FEDERATION_ID),
         3: struct(EcashApiSecret, api_secret=STRING),
         4: struct(EcashUnit, unit=U64),
     },
@@ -187,7 +188,8 @@ class Ecash(msgspec.Struct, frozen=True):
         """Read `fedimint` ‖ base32. Raises `DecodeError`, also on an invite code."""
         return ECASH.decode(base32.decode_prefixed(text))
 
-    def __str__(self) -> str:
+    def to_text(self) -> str:
+        """Return `fedimint` ‖ base32. It is money: never log it."""
         return base32.encode_prefixed(ECASH.encode(self))
 
     def notes(self) -> tuple[SpendableNote, ...]:
