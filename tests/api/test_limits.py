@@ -1,0 +1,205 @@
+"""The bounds of the HTTP API over raw sockets: how many at once, how slow, and who leaves early."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import anyio.lowlevel
+import bcrypt
+import pytest
+from anyio.abc import SocketStream
+from structlog.testing import capture_logs
+
+from api import limits
+from api.auth import PasswordCheck
+from api.http import create_app, serving
+from api.limits import Gate
+from api.testing import CannedGateway, canned_facts
+from errors import BusyError
+
+pytestmark = pytest.mark.anyio
+
+HASH = bcrypt.hashpw(b"pw", bcrypt.gensalt(4)).decode()
+RECORDED = Path(__file__).parents[1] / "vectors" / "http" / "rust-gateway-0.13.jsonl"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def gateway() -> CannedGateway:
+    return CannedGateway()
+
+
+def send_request() -> bytes:
+    exchanges = map(json.loads, RECORDED.read_text().splitlines())
+    request = next(e for e in exchanges if e["path"] == "/send_payment")["request"]
+    return post("/send_payment", json.dumps(request).encode())
+
+
+def post(path: str, body: bytes, *, length: int | None = None) -> bytes:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body) if length is None else length}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+async def status_of(stream: SocketStream) -> int:
+    answer = b""
+    while b"\r\n" not in answer:
+        answer += await stream.receive()
+    return int(answer.split(b" ")[1])
+
+
+@asynccontextmanager
+async def server(gateway: CannedGateway) -> AsyncIterator[tuple[str, int]]:
+    app = create_app(gateway, canned_facts(), PasswordCheck(HASH))
+    async with serving(app, "127.0.0.1", 0) as address:
+        yield address
+
+
+async def until_waiting(gateway: CannedGateway, count: int) -> None:
+    while gateway.sends_waiting != count:
+        await anyio.lowlevel.checkpoint()
+
+
+async def test_payments_beyond_the_bound_are_told_to_come_again(
+    gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SEND_PAYMENTS", 2)
+    gateway.hold = anyio.Event()
+    async with server(gateway) as address:
+        held = [await anyio.connect_tcp(*address) for _ in range(2)]
+        for stream in held:
+            await stream.send(send_request())
+        await until_waiting(gateway, 2)
+        async with await anyio.connect_tcp(*address) as third:
+            await third.send(send_request())
+            assert await status_of(third) == 429
+        async with await anyio.connect_tcp(*address) as other:
+            await other.send(post("/routing_info", b'"' + b"01" * 32 + b'"'))
+            assert await status_of(other) == 200
+        gateway.hold.set()
+        for stream in held:
+            assert await status_of(stream) == 200
+            await stream.aclose()
+    assert len(gateway.sends) == 2
+
+
+async def test_a_client_that_leaves_frees_its_place_and_the_next_one_joins(
+    gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SEND_PAYMENTS", 1)
+    gateway.hold = anyio.Event()
+    with capture_logs() as lines:
+        async with server(gateway) as address:
+            async with await anyio.connect_tcp(*address) as stream:
+                await stream.send(send_request())
+                await until_waiting(gateway, 1)
+            await until_waiting(gateway, 0)
+            async with await anyio.connect_tcp(*address) as stream:
+                await stream.send(send_request())
+                await until_waiting(gateway, 1)
+                gateway.hold.set()
+                assert await status_of(stream) == 200
+    assert [line["status"] for line in lines] == [499, 200]
+
+
+async def test_a_stopping_server_does_not_wait_for_payments(
+    gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SHUTDOWN_SECONDS", 0.01)
+    gateway.hold = anyio.Event()
+    async with server(gateway) as address:
+        stream = await anyio.connect_tcp(*address)
+        await stream.send(send_request())
+        await until_waiting(gateway, 1)
+    assert gateway.sends_waiting == 0
+    await stream.aclose()
+
+
+async def test_a_body_that_does_not_arrive_is_408(
+    gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0)
+    async with server(gateway) as address, await anyio.connect_tcp(*address) as stream:
+        await stream.send(post("/routing_info", b'"', length=66))
+        assert await status_of(stream) == 408
+
+
+async def test_a_silent_connection_is_closed(
+    gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "IDLE_SECONDS", 0.01)
+    async with server(gateway) as address, await anyio.connect_tcp(*address) as stream:
+        await stream.send(b"POST /send_payment HTTP/1.1\r\nHo")
+        with pytest.raises(anyio.EndOfStream):
+            await stream.receive()
+
+
+async def test_one_connection_too_many_is_closed_at_once(
+    gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS", 1)
+    async with server(gateway) as address, await anyio.connect_tcp(*address) as first:
+        await first.send(post("/routing_info", b'"' + b"01" * 32 + b'"'))
+        assert await status_of(first) == 200
+        async with await anyio.connect_tcp(*address) as second:
+            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+                await second.receive()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # TLS to a plain port
+        b"GET /info HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\x00b\r\n\r\n",
+        b"GET /info HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 10_000 + b"\r\n\r\n",
+        b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"POST /send_payment HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+        (
+            b"POST /send_payment HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        ),
+        (
+            b"POST /send_payment HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"
+        ),
+    ],
+)
+async def test_what_is_not_http_is_400(gateway: CannedGateway, request_bytes: bytes) -> None:
+    async with server(gateway) as address, await anyio.connect_tcp(*address) as stream:
+        await stream.send(request_bytes)
+        assert await status_of(stream) == 400
+    assert gateway.sends == []
+
+
+async def test_a_request_that_takes_too_long_is_unavailable(
+    gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "PUBLIC_SECONDS", 0)
+
+    async def never(federation_id: str) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(gateway, "routing_info", never)
+    with capture_logs():
+        async with server(gateway) as address, await anyio.connect_tcp(*address) as stream:
+            await stream.send(post("/routing_info", b'"' + b"01" * 32 + b'"'))
+            assert await status_of(stream) == 503
+
+
+def test_a_gate_counts_also_what_fails() -> None:
+    gate = Gate("things", 1)
+    with pytest.raises(KeyError), gate.hold():
+        raise KeyError
+    with gate.hold():
+        assert gate.held == 1
+        with pytest.raises(BusyError, match="Too many things at once"), gate.hold():
+            pytest.fail("one too many")
+    assert gate.held == 0
