@@ -75,7 +75,12 @@ class _Pending(NamedTuple):
 def blinded_outputs(
     module: DerivableSecret, requests: Sequence[NoteRequest]
 ) -> tuple[mintv2.MintOutput, ...]:
-    """The outputs that ask the guardians for these notes, in the same order."""
+    """The outputs that ask the guardians for these notes, in the same order.
+
+    Raises FatalError when a request stands there twice: its second note would be worthless.
+    """
+    if len(set(requests)) != len(requests):
+        raise FatalError("the same tweak was reserved for two notes of one denomination")
     return tuple(
         mintv2.MintOutput(
             pending.request.denomination,
@@ -101,6 +106,8 @@ def finalise(
     otherwise; only then is each guardian's answer looked at, and the next ones take the place of
     those found wrong. Raises InputError when the federation has no such denomination.
     """
+    if not requests:
+        return Finalised(())
     pending = [_derive(module, request) for request in requests]
     aggregate_keys = [_aggregate_key(keys, request.denomination) for request in requests]
     waiting = sorted(shares_by_peer, reverse=True)

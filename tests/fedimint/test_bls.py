@@ -2,7 +2,7 @@ import hashlib
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import FatalError
@@ -54,6 +54,7 @@ def _power(base: Fp2, exponent: int) -> Fp2:
     return result
 
 
+@settings(deadline=None)
 @given(st.integers(0, P - 1), st.integers(1, P - 1))
 def test_root_rule_of_g2_is_the_exponentiation_of_the_crate(c0: int, c1: int) -> None:
     """The square root by exponentiation is the root whose doubled real part is a square."""
@@ -67,6 +68,7 @@ def test_root_rule_of_g2_is_the_exponentiation_of_the_crate(c0: int, c1: int) ->
     assert pow(2 * by_crate[0], (P - 1) // 2, P) == 1
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32))
 def test_random_points_lie_in_their_subgroups(seed: bytes) -> None:
     assert bls.random_g1(seed).is_in_subgroup()
@@ -87,6 +89,7 @@ def test_random_scalar_is_the_reduced_start_of_the_keystream() -> None:
         bls.scalar_from_wide(bytes(32))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100))
 def test_garbage_is_a_decode_error(data: bytes) -> None:
     for decode in (bls.decode_g1, bls.decode_g2, bls.decode_scalar):

@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errors import FatalError
@@ -29,6 +29,7 @@ def test_public_key_of_one_is_the_generator() -> None:
     assert secp.public_key(ONE) == GENERATOR
 
 
+@settings(deadline=None)
 @given(secret=SECRETS, digest=st.binary(min_size=32, max_size=32))
 def test_signature_verifies_under_both_parities_and_x_only(secret: bytes, digest: bytes) -> None:
     key = secp.public_key(secret)
@@ -39,6 +40,7 @@ def test_signature_verifies_under_both_parities_and_x_only(secret: bytes, digest
     assert not secp.verify_schnorr(key, hashlib.sha256(digest).digest(), signature)
 
 
+@settings(deadline=None)
 @given(key=st.binary(max_size=70), digest=st.binary(max_size=40), sig=st.binary(max_size=70))
 def test_verify_never_raises_on_garbage(key: bytes, digest: bytes, sig: bytes) -> None:
     assert secp.verify_schnorr(key, digest, sig) is False
@@ -53,6 +55,7 @@ def test_verify_refuses_wrong_digest_and_signature_sizes(size: int) -> None:
     assert not secp.verify_schnorr(b"\x04" + GENERATOR[1:], bytes(32), signature)
 
 
+@settings(deadline=None)
 @given(first=SECRETS, second=SECRETS)
 def test_ecdh_agrees_and_hashes_the_compressed_point(first: bytes, second: bytes) -> None:
     shared = secp.ecdh(first, secp.public_key(second))
@@ -61,6 +64,7 @@ def test_ecdh_agrees_and_hashes_the_compressed_point(first: bytes, second: bytes
     assert shared == hashlib.sha256(point).digest()
 
 
+@settings(deadline=None)
 @given(secret=SECRETS, tweak=SECRETS)
 def test_tweaks_of_secret_and_key_agree(secret: bytes, tweak: bytes) -> None:
     product = secp.multiply_secret(secret, tweak)
