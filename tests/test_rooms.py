@@ -1,0 +1,164 @@
+"""Every room imports only what docs/architecture.md allows it."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+_ROOT = Path(__file__).parent.parent
+_EVERYTHING = frozenset("*")
+
+
+class _Room(NamedTuple):
+    """What a room may import besides the standard library, `errors` and itself."""
+
+    rooms: frozenset[str]
+    libraries: frozenset[str]
+
+
+def _room(rooms: str, libraries: str) -> _Room:
+    return _Room(frozenset(rooms.split()), frozenset(libraries.split()))
+
+
+_ROOMS = {
+    "api": _room("gateway", "aiohttp anyio bcrypt msgspec structlog"),
+    "backends": _room("fedimint", "anyio google grpc lndgrpc msgspec"),
+    "cli": _room("*", "*"),
+    "devnet": _room(
+        "backends fedimint",
+        "anyio coincurve cryptography msgspec py_arkworks_bls12381",
+    ),
+    "engine": _room("", "anyio apsw msgspec"),
+    "fedimint": _room(
+        "", "aiohttp anyio coincurve cryptography mnemonic msgspec py_arkworks_bls12381"
+    ),
+    "gateway": _room(
+        "backends engine fedimint migrations statemachines", "anyio apsw msgspec structlog"
+    ),
+    "migrations": _room("engine", "apsw msgspec"),
+    "statemachines": _room("engine fedimint", "msgspec"),
+}
+
+# Single files with a stricter rule than their room's; not even the rest of the room is theirs.
+_STRICTER_FILES = {
+    "cli/gateway_cli*.py": _room("api.structs cli.gateway_cli", "cyclopts msgspec"),
+    "devnet/peers.py": _room("", ""),
+    "errors.py": _room("", ""),
+}
+
+# Rooms that see only the data types of `fedimint`, and the modules there that talk to guardians.
+_SEE_ONLY_DATA_TYPES = ("backends", "statemachines")
+_TALKS_TO_GUARDIANS = frozenset(
+    f"fedimint.{module}"
+    for module in ("federation_api", "query", "setup_api", "transport", "websocket")
+)
+
+# Everything else runs on any event loop.
+_BOUND_TO_ASYNCIO = frozenset({"aiohttp", "asyncio", "grpc"})
+_MAY_BE_BOUND = ("api/http*.py", "backends/lnd*.py", "cli/gatewayd*.py", "fedimint/websocket.py")
+
+
+def _imported(source: str, room: str) -> Iterator[str]:
+    """Dotted names of all imports, wherever in the file; `from a import b` gives `a.b`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            module = ".".join(part for part in (room if node.level else "", node.module) if part)
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+
+
+def _violations(path: str, source: str) -> list[str]:
+    """Sentences on what the file, named relative to the root, must not import."""
+    room = path.partition("/")[0].removesuffix(".py")
+    stricter = [rule for pattern, rule in _STRICTER_FILES.items() if fnmatch(path, pattern)]
+    rule = stricter[0] if stricter else _ROOMS[room]._replace(rooms=_ROOMS[room].rooms | {room})
+    found = []
+    for name in _imported(source, room):
+        if not _is_allowed(name, rule):
+            found.append(f"{path} must not import {name}")
+        if _talks_to_guardians(name) and room in _SEE_ONLY_DATA_TYPES:
+            found.append(f"{path} sees only data types of fedimint, not {name}")
+        if name.partition(".")[0] in _BOUND_TO_ASYNCIO and not any(
+            fnmatch(path, pattern) for pattern in _MAY_BE_BOUND
+        ):
+            found.append(f"{path} must run on any event loop, without {name}")
+    return found
+
+
+def _is_allowed(name: str, rule: _Room) -> bool:
+    top = name.partition(".")[0]
+    if top in sys.stdlib_module_names or top == "errors":
+        return True
+    if top == "tests":
+        return False
+    if top in _ROOMS:
+        return rule.rooms >= _EVERYTHING or any(
+            name == one or name.startswith(f"{one}.") for one in rule.rooms
+        )
+    return rule.libraries >= _EVERYTHING or top in rule.libraries
+
+
+def _talks_to_guardians(name: str) -> bool:
+    return ".".join(name.split(".")[:2]) in _TALKS_TO_GUARDIANS
+
+
+def _files() -> list[str]:
+    in_rooms = (path for room in _ROOMS for path in (_ROOT / room).rglob("*.py"))
+    return sorted(str(path.relative_to(_ROOT)) for path in [*in_rooms, _ROOT / "errors.py"])
+
+
+@pytest.mark.parametrize("path", _files())
+def test_file_imports_only_what_its_room_may(path: str) -> None:
+    assert _violations(path, (_ROOT / path).read_text()) == []
+
+
+def test_every_package_is_a_room() -> None:
+    packages = {path.parent.name for path in _ROOT.glob("*/__init__.py")}
+    assert packages == set(_ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("engine/clock.py", "import gateway.treasury"),
+        ("engine/clock.py", "def late():\n    from fedimint.lnv2 import Contract"),
+        ("engine/clock.py", "import asyncio"),
+        ("statemachines/send.py", "import anyio"),
+        ("statemachines/send.py", "from fedimint.federation_api import FederationApi"),
+        ("statemachines/send.py", "from fedimint import transport"),
+        ("backends/ldk.py", "import grpc.aio"),
+        ("fedimint/query.py", "from aiohttp import ClientSession"),
+        ("gateway/treasury.py", "from api import structs"),
+        ("gateway/treasury.py", "from tests.conftest import anyio_backend"),
+        ("cli/replay.py", "import tests"),
+        ("cli/gateway_cli.py", "import aiohttp"),
+        ("cli/gateway_cli.py", "from api.handlers import info"),
+        ("devnet/peers.py", "import msgspec"),
+        ("devnet/peers.py", "from devnet.processes import Program"),
+        ("errors.py", "import msgspec"),
+    ],
+)
+def test_a_planted_import_is_caught(path: str, source: str) -> None:
+    assert _violations(path, source)
+
+
+@pytest.mark.parametrize(
+    ("path", "source"),
+    [
+        ("engine/clock.py", "from engine.events import Event\nimport errors, apsw, time"),
+        ("statemachines/send.py", "from fedimint.lnv2 import Contract\nfrom . import rules"),
+        ("api/http.py", "import asyncio\nfrom aiohttp import web"),
+        ("cli/gatewayd.py", "import asyncio, trio\nfrom gateway import treasury"),
+        (
+            "cli/gateway_cli.py",
+            "import cyclopts\nfrom api.structs import Info\nfrom api import structs",
+        ),
+    ],
+)
+def test_a_proper_import_is_let_through(path: str, source: str) -> None:
+    assert _violations(path, source) == []
