@@ -1,0 +1,90 @@
+"""The command gatewayd: `gatewayd [flags] lnd [flags]` starts the gateway on an LND node.
+
+Subcommands are loaded when they run. A wrong start is one sentence on stderr and exit code 4.
+"""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+from cyclopts import App, CycloptsError, Parameter
+
+from cli.options import GatewayOptions, LndOptions
+from errors import ConfigError, GatewayError
+
+
+def _banner() -> str:
+    from cli.version import banner  # noqa: PLC0415 - only for --version
+
+    return banner("gatewayd")
+
+
+app = App(
+    name="gatewayd",
+    help="A Lightning gateway for Fedimint federations.",
+    version=_banner,
+    version_flags=["--version", "-V"],
+    help_formatter="plain",
+    result_action="return_value",
+)
+
+
+@app.command
+def lnd(
+    *,
+    lnd_options: Annotated[LndOptions | None, Parameter(name="*")] = None,
+    options: Annotated[GatewayOptions, Parameter(parse=False)],
+) -> None:
+    """Run the gateway on an LND node."""
+    from cli.log_output import configure_logging  # noqa: PLC0415 - only a gateway needs it
+    from cli.settings import read_settings, unsupported_variables  # noqa: PLC0415 - same
+
+    settings = read_settings(options, lnd_options or LndOptions(), os.environ)
+    configure_logging(sys.stderr, os.environ)
+    for name in unsupported_variables(os.environ):
+        print(f"gatewayd: {name} is set but not supported, it is ignored", file=sys.stderr)
+    importlib.import_module("cli.daemon").run(settings)
+
+
+@app.command
+def version_hash() -> None:
+    """Print a hash of the sources of this program."""
+    from cli.version import version_hash as compute  # noqa: PLC0415 - only here
+
+    print(compute())
+
+
+@app.meta.default
+def _launch(
+    *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
+    options: Annotated[GatewayOptions | None, Parameter(name="*")] = None,
+) -> None:
+    """A Lightning gateway for Fedimint federations."""
+    if tokens and tokens[0].startswith("-"):
+        raise ConfigError(f"{tokens[0].partition('=')[0]} is not a flag of this gateway")
+    command, bound, ignored = app.parse_args(tokens, exit_on_error=False, print_error=False)
+    given = {"options": options or GatewayOptions()} if "options" in ignored else {}
+    command(*bound.args, **bound.kwargs, **given)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line, by default that of this process, and return the exit code."""
+    try:
+        app.meta(
+            sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False
+        )
+    except CycloptsError as error:
+        print(f"gatewayd: {error}", file=sys.stderr)
+        return 4
+    except GatewayError as error:
+        print(f"gatewayd: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""The settings of gatewayd, checked once at the start: every mistake is a ConfigError with a sentence."""
+
+import ipaddress
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal, cast, get_args
+from urllib.parse import urljoin, urlsplit
+
+import msgspec
+
+from cli.options import GatewayOptions, LndOptions
+from errors import ConfigError
+from gateway.views import PaymentFee
+
+Network = Literal["bitcoin", "testnet", "testnet4", "signet", "regtest"]
+
+# gateway-server/src/config.rs; clients refuse a gateway above these (fedimint-lnv2-common).
+SEND_FEE_LIMIT = PaymentFee(base=100_000, parts_per_million=15_000)
+TRANSACTION_FEE_LIMIT = PaymentFee(base=50_000, parts_per_million=5_000)
+
+_BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+_AMOUNT = re.compile(r"([0-9]{1,18})\s*(msat|sats?)?")
+
+# Variables that steer the Rust gateway and would be missed: named in a warning when set.
+_UNSUPPORTED = (
+    "FM_GATEWAY_LIQUIDITY_MANAGER_BCRYPT_PASSWORD_HASH",
+    "FM_NUMBER_OF_ROUTE_HINTS",
+    "FM_DB_BACKEND",
+    "FM_BITCOIND_USERNAME",
+    "FM_BITCOIND_PASSWORD",
+    "FM_BITCOIND_URL",
+    "FM_ESPLORA_URL",
+    "FM_GATEWAY_IROH_LISTEN_ADDR",
+    "FM_GATEWAY_IROH_SECRET_KEY_OVERRIDE",
+    "FM_IROH_DNS",
+    "FM_IROH_RELAY",
+    "FM_GATEWAY_METRICS_LISTEN_ADDR",
+    "FM_GATEWAY_INVOICE_RATE_LIMIT_BURST",
+    "FM_GATEWAY_INVOICE_RATE_LIMIT_PER_SECOND",
+    "FM_GATEWAY_SKIP_WAIT_FOR_SYNC",
+    "FM_DEBUG_GATEWAY",
+)
+
+
+class Secret:
+    """A text that must not be shown by accident; `reveal` is the only way to it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def reveal(self) -> str:
+        """The text itself."""
+        return self._text
+
+
+class ListenAddress(msgspec.Struct, frozen=True):
+    """An IP address of this machine and a port."""
+
+    host: str
+    port: int
+
+
+class LndSettings(msgspec.Struct, frozen=True):
+    """How to reach LND, and how it shall pay. `time_pref` is -1 to 1, `payment_timeout_s` 1 to 600."""
+
+    rpc_addr: str
+    tls_cert: Path
+    macaroon: Path
+    time_pref: float
+    payment_timeout_s: int
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything gatewayd was told. `public_url` ends in /v1, or is None: no http registration."""
+
+    data_dir: Path
+    listen: ListenAddress
+    public_url: str | None
+    bcrypt_password_hash: str
+    network: Network
+    default_routing_fees: PaymentFee
+    default_transaction_fees: PaymentFee
+    skip_setup: bool
+    mnemonic: Secret | None
+    lnd: LndSettings
+
+
+def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str, str]) -> Settings:
+    """Check every flag and variable. Raises ConfigError, whose text says which and why."""
+    _require(
+        ("--data-dir (FM_GATEWAY_DATA_DIR)", options.data_dir),
+        ("--listen (FM_GATEWAY_LISTEN_ADDR)", options.listen),
+        (
+            "--bcrypt-password-hash (FM_GATEWAY_BCRYPT_PASSWORD_HASH)",
+            options.bcrypt_password_hash,
+        ),
+        ("--network (FM_GATEWAY_NETWORK)", options.network),
+        ("--lnd-rpc-host (FM_LND_RPC_ADDR)", lnd.lnd_rpc_host),
+        ("--lnd-tls-cert (FM_LND_TLS_CERT)", lnd.lnd_tls_cert),
+        ("--lnd-macaroon (FM_LND_MACAROON)", lnd.lnd_macaroon),
+    )
+    routing_fees = parse_fee(options.default_routing_fees, "--default-routing-fees")
+    transaction_fees = parse_fee(options.default_transaction_fees, "--default-transaction-fees")
+    _check_fee_limits(routing_fees, transaction_fees)
+    mnemonic = environ.get("FM_GATEWAY_MNEMONIC")
+    return Settings(
+        data_dir=Path(options.data_dir or ""),
+        listen=parse_listen(options.listen or ""),
+        public_url=parse_public_url(options.api_addr) if options.api_addr else None,
+        bcrypt_password_hash=_bcrypt_hash(options.bcrypt_password_hash or ""),
+        network=_network(options.network or ""),
+        default_routing_fees=routing_fees,
+        default_transaction_fees=transaction_fees,
+        skip_setup=options.skip_setup or is_on(environ.get("FM_GATEWAY_SKIP_SETUP")),
+        mnemonic=Secret(mnemonic) if mnemonic else None,
+        lnd=LndSettings(
+            rpc_addr=_lnd_address(lnd.lnd_rpc_host or ""),
+            tls_cert=Path(lnd.lnd_tls_cert or ""),
+            macaroon=Path(lnd.lnd_macaroon or ""),
+            time_pref=_time_pref(lnd.lnd_time_pref),
+            payment_timeout_s=_payment_timeout_s(lnd.lnd_payment_timeout),
+        ),
+    )
+
+
+def unsupported_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Variables of the Rust gateway that are set but mean nothing to this release."""
+    return tuple(name for name in _UNSUPPORTED if environ.get(name))
+
+
+def is_on(value: str | None) -> bool:
+    """A switch is off when unset, 0 or false, and on for anything else (fedimint-core/src/envs.rs)."""
+    return value is not None and value not in {"0", "false"}
+
+
+def parse_fee(text: str, flag: str) -> PaymentFee:
+    """Read "2000 msat,3000": a base amount, bare numbers being msat, and parts per million."""
+    base, comma, rate = text.partition(",")
+    amount = _AMOUNT.fullmatch(base.strip())
+    if not comma or amount is None or re.fullmatch(r"[0-9]{1,18}", rate.strip()) is None:
+        raise ConfigError(f"{flag} is {text!r}, but a fee looks like '2000 msat,3000'")
+    unit_msat = 1000 if (amount[2] or "").startswith("sat") else 1
+    return PaymentFee(base=int(amount[1]) * unit_msat, parts_per_million=int(rate))
+
+
+def parse_listen(text: str) -> ListenAddress:
+    """Read 127.0.0.1:8175 or [::1]:8175; as in Rust, names are not looked up."""
+    host, _, port = text.rpartition(":")
+    try:
+        if host.startswith("[") and host.endswith("]"):
+            address = str(ipaddress.IPv6Address(host[1:-1]))
+        else:
+            address = str(ipaddress.IPv4Address(host))
+    except ValueError:
+        raise ConfigError(
+            f"--listen is {text!r}, but it must be an IP address and a port like 127.0.0.1:8175"
+        ) from None
+    if re.fullmatch(r"[0-9]{1,5}", port) is None or int(port) > 65535:
+        raise ConfigError(f"--listen is {text!r}, but its port is not between 0 and 65535")
+    return ListenAddress(address, int(port))
+
+
+def parse_public_url(text: str) -> str:
+    """Join `v1` to the address as Rust does: its last path segment is replaced unless it is empty."""
+    try:
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port
+    except ValueError as error:
+        raise ConfigError(f"--api-addr is {text!r}, which is no URL: {error}") from None
+    if url.scheme not in {"http", "https"} or not host:
+        raise ConfigError(f"--api-addr is {text!r}, but must start with http:// or https://")
+    if "@" in url.netloc or url.query or url.fragment:
+        raise ConfigError(
+            "--api-addr is published to clients and may hold no user, password, query or fragment"
+        )
+    return urljoin(url._replace(netloc=url.netloc.lower(), path=url.path or "/").geturl(), "v1")
+
+
+def _require(*options: tuple[str, str | None]) -> None:
+    missing = [name for name, value in options if not value]
+    if missing:
+        raise ConfigError(f"Missing: {', '.join(missing)}")
+
+
+def _bcrypt_hash(text: str) -> str:
+    if _BCRYPT_HASH.fullmatch(text) is None:
+        raise ConfigError(
+            "--bcrypt-password-hash is not a bcrypt hash: that is 60 characters starting with $2a$, "
+            "$2b$ or $2y$; a shell or compose file may have taken its dollar signs away"
+        )
+    return text
+
+
+def _network(text: str) -> Network:
+    networks = get_args(Network)
+    if text not in networks:
+        raise ConfigError(f"--network is {text!r}, but must be one of {', '.join(networks)}")
+    return cast("Network", text)
+
+
+def _lnd_address(text: str) -> str:
+    """A URL with a port, or host:port, as LND's own tools write it."""
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+        complete = url.scheme in {"http", "https"} and url.hostname and url.port
+    except ValueError:
+        complete = False
+    if not complete:
+        raise ConfigError(
+            f"--lnd-rpc-host is {text!r}, but it must be like https://127.0.0.1:10009"
+        )
+    return text
+
+
+def _time_pref(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not -1 <= value <= 1:
+        raise ConfigError(f"--lnd-time-pref is {text!r}, but must be a number from -1 to 1")
+    return value
+
+
+def _payment_timeout_s(text: str) -> int:
+    if re.fullmatch(r"[0-9]{1,3}", text) is None or not 1 <= int(text) <= 600:
+        raise ConfigError(f"--lnd-payment-timeout is {text!r}, but must be 1 to 600 seconds")
+    return int(text)
+
+
+def _check_fee_limits(routing: PaymentFee, transaction: PaymentFee) -> None:
+    if _exceeds(routing + transaction, SEND_FEE_LIMIT):
+        raise ConfigError("Total Send fees exceeded 100000 msat,15000")
+    if _exceeds(transaction, TRANSACTION_FEE_LIMIT):
+        raise ConfigError("Transaction fees exceeded RECEIVE LIMIT 50000 msat,5000")
+
+
+def _exceeds(fee: PaymentFee, limit: PaymentFee) -> bool:
+    return fee.base > limit.base or fee.parts_per_million > limit.parts_per_million
