@@ -84,12 +84,13 @@ class Bolt11Invoice(InvoiceFields, frozen=True, kw_only=True):
     text: str
     payee: bytes
 
-    def expires_at_unix_s(self) -> int:
-        """Return the second from which on it should not be paid."""
+    @property
+    def expires_unix_s(self) -> int:
+        """The second from which on it should not be paid."""
         return self.timestamp_unix_s + self.expiry_s
 
 
-def parse(text: str) -> Bolt11Invoice:
+def decode(text: str) -> Bolt11Invoice:
     """Read and check an invoice, in either case. Raises `DecodeError`."""
     hrp, words, spec = bech32.decode(text)
     if spec != "bech32":
@@ -132,7 +133,7 @@ def sign(fields: InvoiceFields, secret_key: bytes) -> Bolt11Invoice:
         data += [tag, *_padded(len(words), 2), *words]
     key = coincurve.PrivateKey(bytes(secp.decode_secret(secret_key)))
     signature = key.sign_recoverable(_digest(hrp, data), hasher=None)
-    return parse(bech32.encode(hrp, data + bech32.to_words(signature), "bech32"))
+    return decode(bech32.encode(hrp, data + bech32.to_words(signature), "bech32"))
 
 
 def _parse_hrp(hrp: str) -> tuple[Network, int | None]:
