@@ -102,6 +102,16 @@ class Machine:
         problems += [
             f"final state {s.__name__} wants effects" for s in self.final & set(self.wants_of)
         ]
+        problems += [
+            f"final state {s.__name__} handles {i.__name__}"
+            for (s, i), rule in self.rules.items()
+            if s in self.final and isinstance(rule, Handle)
+        ]
+        named = {s for rule in self.rules.values() if isinstance(rule, Handle) for s in rule.to}
+        problems += [
+            f"unknown state {s.__name__}"
+            for s in (named | self.final | set(self.wants_of)) - set(self.states)
+        ]
         if type(self.initial) not in self.states or "/" in self.kind:
             problems.append("initial state or kind is wrong")
         if problems:
