@@ -5,9 +5,9 @@ from typing import ClassVar
 
 import msgspec
 
-from errors import FatalError
+from errors import FatalError, InputError
 
-#: Largest encoded event. A fact bigger than this is a design error: it belongs into a file, not the log.
+#: Largest encoded event. What is bigger belongs into a file, not the log.
 EVENT_BYTES_MAX = 262_144
 
 #: Turns the body of an older schema version into the next one: builtins in, builtins out.
@@ -50,13 +50,21 @@ class EventCodec:
             self._decoders[cls.kind] = msgspec.json.Decoder(cls)
 
     def encode(self, event: Event) -> EncodedEvent:
-        """The stored form. Raises FatalError for an unregistered or oversized event."""
+        """The stored form.
+
+        Raises InputError for an oversized event, since its size comes from what a caller or peer sent, and
+        FatalError for one that is not registered or that replay would read differently.
+        """
         if self._classes.get(event.kind) is not type(event):
             raise FatalError(f"event {type(event).__name__} is not registered with this log")
         body = self._encoder.encode(event)
         if len(body) > EVENT_BYTES_MAX:
-            raise FatalError(f"event {event.kind} has {len(body)} bytes, above {EVENT_BYTES_MAX}")
-        return EncodedEvent(event.kind, event.schema_version, body)
+            raise InputError(f"event {event.kind} has {len(body)} bytes, above {EVENT_BYTES_MAX}")
+        encoded = EncodedEvent(event.kind, event.schema_version, body)
+        # A row that cannot be read back would keep the gateway from ever starting again.
+        if self.decode(encoded) != event:
+            raise FatalError(f"event {event.kind} is not the same after encoding and decoding")
+        return encoded
 
     def decode(self, encoded: EncodedEvent) -> Event:
         """The event of a stored row. Raises FatalError when this program cannot read it."""
@@ -69,17 +77,18 @@ class EventCodec:
                 f"reads up to {cls.schema_version}: start the newer program"
             )
         try:
-            if encoded.schema_version == cls.schema_version:
-                return self._decoders[encoded.kind].decode(encoded.body)
-            return msgspec.convert(self._upcast(encoded, cls), cls)
-        except msgspec.MsgspecError as error:
+            body = encoded.body
+            if encoded.schema_version != cls.schema_version:
+                body = self._upcast(encoded, cls)
+            return self._decoders[encoded.kind].decode(body)
+        except (msgspec.MsgspecError, LookupError, TypeError, ValueError) as error:
             raise FatalError(f"a stored {encoded.kind} cannot be decoded: {error}") from error
 
-    def _upcast(self, encoded: EncodedEvent, cls: type[Event]) -> dict[str, object]:
+    def _upcast(self, encoded: EncodedEvent, cls: type[Event]) -> bytes:
         body = msgspec.json.decode(encoded.body, type=dict[str, object])
         for version in range(encoded.schema_version, cls.schema_version):
             upcaster = self._upcasters.get((encoded.kind, version))
             if upcaster is None:
                 raise FatalError(f"no upcaster takes {encoded.kind} from version {version} on")
             body = upcaster(body)
-        return body
+        return self._encoder.encode(body)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import takewhile
 
 import msgspec
 
@@ -64,6 +65,8 @@ class Machines:
         machine = self.of(row.stream)
         event: Event = self.codec.decode(row.event)
         before = known.get(row.stream)
+        if row.version != (before.version if before else 0) + 1:
+            raise FatalError(f"version {row.version} of {row.stream} has nothing to rest on")
         state = machine.evolve(before.state if before else machine.initial, event)
         return StoredStep(row, event, state, machine.is_final(state))
 
@@ -76,11 +79,10 @@ def fold(
     With `keep_final` false, finished streams are dropped as they end, so memory holds only what is open.
     """
     known: dict[str, Position] = {}
-    for step in steps(machines, rows, known):
+    wanted = rows if until is None else takewhile(lambda row: row.position <= until, rows)
+    for step in steps(machines, wanted, known):
         if step.final and not keep_final:
             del known[step.row.stream]
-        if until is not None and step.row.position >= until:
-            break
     return known
 
 
