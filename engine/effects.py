@@ -1,12 +1,13 @@
 """Runs the effects that states want: starts, cancels, retries with backoff, and contains what goes wrong.
 
 An effect's handler may fail as often as it likes: retries write no events, one bad effect stops nothing else,
-and only FatalError leaves this room. What a handler returns is an input to the stream that wanted it.
+and only FatalError leaves this room. What a handler returns is an input to the stream that wanted it; while the
+machines refuse it, it is handed in again, and the handler is not called again.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import anyio.abc
@@ -15,6 +16,8 @@ import msgspec
 from engine.machine import Effect, Input
 from engine.ports import Clock, Probe, Randomness
 from errors import FatalError, GatewayError
+
+T = TypeVar("T")
 
 #: First and longest pause between two tries of a failing handler; a long outage is asked about twice a minute.
 BACKOFF_FIRST_S = 0.25
@@ -25,8 +28,9 @@ BACKOFF_LONGEST_S = 30.0
 class EffectContext:
     """What a handler knows besides its effect.
 
-    `resumed` says that the effect may already have left in an earlier process, or in an earlier try of this one:
-    a handler whose call has no key at the other side must then look it up before it calls.
+    `resumed` says that the effect may already have left: in an earlier process, in an earlier try of this one, or
+    before its stream wanted it no longer and now wants it again. A handler whose call has no key at the other side
+    must then look it up before it calls.
     `report` hands in an input before the handler ends, such as a payment seen in flight.
     """
 
@@ -63,7 +67,11 @@ class _Job:
 
 
 class Effects:
-    """All effects of one engine. `deliver` takes a result to its stream; `failed` hears of contained errors."""
+    """All effects of one engine.
+
+    `wanted` tells what a stream wants as decided, durable or not; `deliver` takes a result to its stream; `failed`
+    hears of contained errors.
+    """
 
     def __init__(
         self,
@@ -72,6 +80,7 @@ class Effects:
         clock: Clock,
         randomness: Randomness,
         probe: Probe,
+        wanted: Callable[[str], Mapping[str, Effect]],
         deliver: Callable[[str, Input], None],
         failed: Callable[[JobStatus, Exception], None],
     ) -> None:
@@ -79,9 +88,12 @@ class Effects:
         self._clock = clock
         self._randomness = randomness
         self._probe = probe
+        self._wanted = wanted
         self._deliver = deliver
         self._failed = failed
         self._jobs: dict[str, dict[str, _Job]] = {}
+        #: The last effect under each key that was tried and then no longer wanted, of open streams.
+        self._left: dict[str, dict[str, Effect]] = {}
 
     def reconcile(
         self,
@@ -97,14 +109,23 @@ class Effects:
         """
         jobs = self._jobs.setdefault(stream, {})
         for key in [key for key, job in jobs.items() if wanted.get(key) != job.effect]:
-            jobs.pop(key).scope.cancel()
+            job = jobs.pop(key)
+            job.scope.cancel()
+            if job.tries or job.resumed:
+                self._left.setdefault(stream, {})[key] = job.effect
+        left = self._left.get(stream, {})
         for key, effect in wanted.items():
             if key not in jobs:
-                job = _Job(stream, key, effect, resumed, self._clock.now_unix_us())
+                again = resumed or left.get(key) == effect
+                job = _Job(stream, key, effect, again, self._clock.now_unix_us())
                 jobs[key] = job
                 tasks.start_soon(self._run, job, name=f"{stream} {key}")
         if not jobs:
             del self._jobs[stream]
+
+    def forget(self, stream: str) -> None:
+        """The stream is finished: it will never want anything again."""
+        self._left.pop(stream, None)
 
     def statuses(self) -> list[JobStatus]:
         """Every effect still running, in no particular order."""
@@ -114,40 +135,51 @@ class Effects:
 
     async def _run(self, job: _Job) -> None:
         with job.scope:
-            result = await self._until_it_works(job)
-            job.done = True
+            if job.scope.cancel_called:
+                return
+            handler = self._handlers.get(type(job.effect))
+            if handler is None:
+                raise FatalError(f"nothing handles the effect {type(job.effect).__name__}")
+            result = await self._until_it_works(job, lambda: self._call(job, handler))
             self._probe(f"result {type(job.effect).__name__}")
-            if result is not None and not job.scope.cancel_called:
-                self._deliver(job.stream, result)
+            if result is not None:
+                await self._until_it_works(job, lambda: self._hand_in(job, result))
+            job.done = True
 
-    async def _until_it_works(self, job: _Job) -> Input | None:
-        handler = self._handlers.get(type(job.effect))
-        if handler is None:
-            raise FatalError(f"nothing handles the effect {type(job.effect).__name__}")
+    async def _until_it_works(self, job: _Job, attempt: Callable[[], Awaitable[T]]) -> T:
+        failures = 0
         while True:
-            self._probe(f"effect {type(job.effect).__name__}")
-            context = EffectContext(
-                job.stream, job.resumed or job.tries > 0, lambda input_: self._report(job, input_)
-            )
-            job.tries += 1
             try:
-                return await handler(job.effect, context)
-            except FatalError:
-                raise
-            except GatewayError as error:
-                job.last_error = str(error)
-                self._failed(_status(job), error)
+                return await attempt()
             except Exception as error:  # noqa: BLE001 (one bad handler must not stop the others)
-                job.last_error = f"{type(error).__name__} in {type(job.effect).__name__}"
+                fatal = fatal_in(error)
+                if fatal is not None:
+                    raise fatal from None
+                what = f"{type(error).__name__} in {type(job.effect).__name__}"
+                job.last_error = str(error) if isinstance(error, GatewayError) else what
                 self._failed(_status(job), error)
-            await self._clock.sleep(self._backoff_s(job.tries))
+            failures += 1
+            await self._clock.sleep(self._backoff_s(failures))
+
+    async def _call(self, job: _Job, handler: Handler) -> Input | None:
+        self._probe(f"effect {type(job.effect).__name__}")
+        context = EffectContext(
+            job.stream, job.resumed or job.tries > 0, lambda input_: self._report(job, input_)
+        )
+        job.tries += 1
+        return await handler(job.effect, context)
+
+    async def _hand_in(self, job: _Job, result: Input) -> None:
+        self._report(job, result)
 
     def _report(self, job: _Job, input_: Input) -> None:
-        if not job.scope.cancel_called:
+        """Deliver, unless the stream decided something else meanwhile: a late result of attempt 1 is none of 2."""
+        wanted = self._wanted(job.stream).get(job.key)
+        if not job.scope.cancel_called and wanted == job.effect:
             self._deliver(job.stream, input_)
 
-    def _backoff_s(self, tries: int) -> float:
-        longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** min(tries - 1, 16))
+    def _backoff_s(self, failures: int) -> float:
+        longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 16))
         jitter = int.from_bytes(self._randomness.random_bytes(2)) / 65_535
         return longest * (0.5 + jitter / 2)
 
@@ -161,3 +193,15 @@ def _status(job: _Job) -> JobStatus:
         tries=job.tries,
         last_error=job.last_error,
     )
+
+
+def fatal_in(error: BaseException) -> FatalError | None:
+    """The FatalError that `error` is, or that a group of a task group's errors holds."""
+    if isinstance(error, FatalError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            fatal = fatal_in(inner)
+            if fatal is not None:
+                return fatal
+    return None

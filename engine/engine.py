@@ -13,14 +13,14 @@ import anyio.abc
 import msgspec
 
 from engine.chain import Row, verified
-from engine.effects import Effects, Handler, JobStatus
+from engine.effects import Effects, Handler, JobStatus, fatal_in
 from engine.events import EncodedEvent, Event
 from engine.fold import Machines, Position, fold, steps
 from engine.journal import Append, Journal
 from engine.machine import Effect, Input, State
 from engine.ports import Clock, Probe, Randomness, RunBlocking, in_thread, no_probe
 from engine.store import Store, StoredStep
-from errors import FatalError, UnavailableError
+from errors import FatalError, GatewayError, UnavailableError
 
 #: How deep a tell may lead to further tells; deeper is a loop between machines.
 TELL_DEPTH_MAX = 8
@@ -82,6 +82,8 @@ class Engine:
         if outdated:
             store.rebuild(outdated, steps(machines, verified(store.rows())))
         self._live: dict[str, Position] = fold(machines, verified(store.rows()), keep_final=False)
+        #: What is wanted after replay; what is decided before `run` must first become durable.
+        self._resumable = {s: machines.of(s).wants(p.state) for s, p in self._live.items()}
         self._journal = Journal(store, ports.run_blocking, ports.probe)
         self._decided = store.head.position
         self._changed: dict[str, anyio.Event] = {}
@@ -92,6 +94,7 @@ class Engine:
             clock=ports.clock,
             randomness=ports.randomness,
             probe=ports.probe,
+            wanted=lambda stream: machines.of(stream).wants(self.peek(stream)),
             deliver=self.deliver,
             failed=self._observers.effect_failed,
         )
@@ -101,16 +104,21 @@ class Engine:
     ) -> None:
         """Resume the effects of all open machines, then journal until cancelled.
 
-        Any error at commit leaves here as FatalError; the process must then end.
+        Any error at commit, and any FatalError of a handler, leaves here as FatalError; the process must then end.
         """
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._journal.write, self._committed)
-                for stream, position in list(self._live.items()):
-                    wanted = self._machines.of(stream).wants(position.state)
+                for stream, wanted in self._resumable.items():
                     self._effects.reconcile(tasks, stream, wanted, resumed=True)
+                self._resumable.clear()
                 task_status.started()
+        except BaseExceptionGroup as group:
+            fatal = fatal_in(group)
+            if fatal is None:
+                raise
+            raise fatal from group
         finally:
             self._stopped = True
             for changed in self._changed.values():
@@ -122,7 +130,14 @@ class Engine:
         Raises BusyError when the journal is full, and whatever the machines refuse the input with.
         """
         self._journal.check_room()
-        self.deliver(stream, input_)
+        try:
+            self.deliver(stream, input_)
+        except FatalError:
+            raise
+        except GatewayError:
+            # A refusal is an answer too, and may rest on decisions that are not durable yet.
+            await self._journal.wait_durable(self._decided)
+            raise
         return await self.read(stream)
 
     def deliver(self, stream: str, input_: Input) -> None:
@@ -149,8 +164,7 @@ class Engine:
         while not until(self._load(stream)[0]):
             if self._stopped:
                 raise UnavailableError("the gateway is stopping; ask again when it is back")
-            changed = self._changed.setdefault(stream, anyio.Event())
-            await changed.wait()
+            await self._change_of(stream)
         return await self.read(stream)
 
     def peek(self, stream: str) -> State:
@@ -164,6 +178,14 @@ class Engine:
     def jobs(self) -> list[JobStatus]:
         """Every effect that runs now."""
         return self._effects.statuses()
+
+    async def _change_of(self, stream: str) -> None:
+        changed = self._changed.setdefault(stream, anyio.Event())
+        try:
+            await changed.wait()
+        finally:
+            if self._changed.get(stream) is changed and not changed.statistics().tasks_waiting:
+                del self._changed[stream]
 
     def _load(self, stream: str) -> tuple[State, int]:
         live = self._live.get(stream)
@@ -196,12 +218,13 @@ class Engine:
         for offset, (stream, version, encoded, event, state) in enumerate(plan.events):
             row = Row(first + offset, first, stream, version, encoded, self._store.epoch, now)
             stored.append(StoredStep(row, event, state, self._machines.of(stream).is_final(state)))
-            self._live[stream] = Position(state, version, row.position)
+        newest = {step.row.stream: step for step in stored}
+        wants = {s: self._machines.of(s).wants(step.state) for s, step in newest.items()}
+        # Memory changes only from here on, where nothing can fail any more.
         self._decided = stored[-1].row.position
-        touched = {step.row.stream for step in stored}
-        wants = {s: self._machines.of(s).wants(self._live[s].state) for s in sorted(touched)}
         self._journal.add(Append(tuple(stored), wants))
-        for stream in touched:
+        for stream, step in newest.items():
+            self._live[stream] = Position(step.state, step.row.version, step.row.position)
             changed = self._changed.pop(stream, None)
             if changed is not None:
                 changed.set()
@@ -215,3 +238,6 @@ class Engine:
                 del self._live[step.row.stream]
         for stream, wanted in append.wants.items():
             self._effects.reconcile(self._tasks, stream, wanted)
+        for step in append.steps:
+            if step.final:
+                self._effects.forget(step.row.stream)
