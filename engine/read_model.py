@@ -39,7 +39,10 @@ class ReadModel(Protocol):
 
 
 class StreamIndex:
-    """Every stream's kind, version, state and age; where finished machines are looked up."""
+    """Every stream's kind, version, state and age; where finished machines are looked up.
+
+    `state` is NULL while a stream is open: memory has it then, and a wallet's is too big to write at each event.
+    """
 
     name = "streams"
     version = 1
@@ -49,7 +52,7 @@ class StreamIndex:
         stream          TEXT PRIMARY KEY,
         kind            TEXT    NOT NULL,
         state_name      TEXT    NOT NULL,
-        state           BLOB    NOT NULL,
+        state           BLOB,
         final           INTEGER NOT NULL,
         version         INTEGER NOT NULL,
         position        INTEGER NOT NULL,
@@ -73,7 +76,7 @@ class StreamIndex:
                 row.stream,
                 row.stream.partition("/")[0],
                 name,
-                self._encode_state(step.state),
+                self._encode_state(step.state) if step.final else None,
                 int(step.final),
                 row.version,
                 row.position,

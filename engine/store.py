@@ -13,11 +13,13 @@ from engine.events import EncodedEvent, Event
 from engine.lock import DirectoryLock
 from engine.machine import State
 from engine.read_model import ReadModel
-from errors import ConfigError, FatalError, NotFoundError
+from errors import ConfigError, FatalError, NotFoundError, UnavailableError
 
 LOG_NAME = "gateway.sqlite3"
 #: Pages of the WAL before SQLite checkpoints it by itself: 4 MiB, a few thousand events.
 WAL_PAGES = 1000
+#: How long another program may hold the file for a moment, such as a backup that checkpoints it.
+BUSY_MS = 5_000
 
 _ROW_COLUMNS = (
     "position, append, stream, version, kind, schema_version, body, epoch, recorded_unix_us, hash"
@@ -44,7 +46,7 @@ class StoredStep(msgspec.Struct, frozen=True):
 
 
 class FinishedStream(msgspec.Struct, frozen=True):
-    """What the stream index holds of one stream."""
+    """What the stream index holds of a finished stream."""
 
     stream: str
     state: bytes
@@ -60,7 +62,8 @@ class Store:
     ) -> None:
         """Take the lock, create or migrate the file, checkpoint it, and raise the writer epoch.
 
-        Raises ConfigError when the directory is in use or the file is newer than this program.
+        Raises ConfigError when the directory is in use or the file is newer than this program, UnavailableError
+        when somebody keeps reading it, FatalError when it is not a database of ours.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.chmod(0o700)
@@ -71,19 +74,23 @@ class Store:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
             self._write = _open_writer(self.path)
             _migrate(self._write, migrations)
-            self.epoch = self._raise_epoch()
+            self._forget_other_read_models()
+            self._raise_epoch()
             self._read = open_reader(self.path)
+            self.head = newest_head(self._write)
+        except apsw.Error as error:
+            self._lock.release()
+            raise FatalError(f"{self.path} cannot be opened as a log: {error}") from error
         except BaseException:
             self._lock.release()
             raise
-        self.head = newest_head(self._write)
 
     def rows(self, after: int = 0) -> Iterator[ChainedRow]:
         """Stored rows after a position, in order."""
         return read_rows(self._read, after)
 
     def finished(self, stream: str) -> FinishedStream | None:
-        """The newest stored state of a stream, encoded; None when the log does not know it."""
+        """The last state of a finished stream, encoded; None for streams that are open or unknown."""
         return read_stream(self._read, stream)
 
     def query(
@@ -111,16 +118,23 @@ class Store:
                 if self._write.in_transaction:
                     self._write.execute("ROLLBACK")
                 raise
-        except apsw.Error as error:
+        except FatalError:
+            raise
+        except Exception as error:
             raise FatalError(
                 f"the log could not be written ({error}): stopping; nothing is retried"
             ) from error
         self.head = head
 
     def outdated_read_models(self) -> list[ReadModel]:
-        """Read models whose stored version is not this program's."""
+        """Read models whose stored version is not this program's, or whose tables were dropped."""
         stored = dict(self._write.execute("SELECT name, version FROM read_model"))
-        return [model for model in self.read_models if stored.get(model.name) != model.version]
+        present = {name for (name,) in self._write.execute("SELECT name FROM sqlite_schema")}
+        return [
+            model
+            for model in self.read_models
+            if stored.get(model.name) != model.version or not present.issuperset(model.tables)
+        ]
 
     def rebuild(self, models: Sequence[ReadModel], steps: Iterator[StoredStep]) -> None:
         """Drop the tables of `models` and fold them anew from all steps, in one transaction."""
@@ -144,10 +158,16 @@ class Store:
         self._write.close()
         self._lock.release()
 
-    def _raise_epoch(self) -> int:
+    def _raise_epoch(self) -> None:
         with self._write:
             self._write.execute("UPDATE writer SET epoch = epoch + 1")
-        return _only_int(self._write, "SELECT epoch FROM writer")
+            self.epoch = _only_int(self._write, "SELECT epoch FROM writer")
+
+    def _forget_other_read_models(self) -> None:
+        """What this program does not fold falls behind, so a later one must rebuild it."""
+        names = [model.name for model in self.read_models]
+        marks = ",".join("?" * len(names))
+        self._write.execute(f"DELETE FROM read_model WHERE name NOT IN ({marks})", names)  # noqa: S608
 
     def _assert_unchanged(self) -> None:
         epoch = _only_int(self._write, "SELECT epoch FROM writer")
@@ -162,9 +182,11 @@ class Store:
 
     def _insert(self, steps: Sequence[StoredStep]) -> Head:
         previous = self.head.hash
-        values = []
+        values: list[tuple[int | str | bytes, ...]] = []
         for step in steps:
             row = step.row
+            if row.position != self.head.position + 1 + len(values):
+                raise FatalError(f"position {row.position} does not follow from the head: stopping")
             previous = chain_hash(previous, row)
             values.append(
                 (
@@ -190,11 +212,13 @@ class Store:
 def _open_writer(path: Path) -> apsw.Connection:
     """A connection that makes each commit durable. The WAL left by a crash is folded in before anything reads."""
     connection = apsw.Connection(str(path))
+    connection.set_busy_timeout(BUSY_MS)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    if _only_int(connection, "PRAGMA wal_checkpoint(TRUNCATE)"):
+        raise UnavailableError("another program keeps reading the log: start again when it is done")
     return connection
 
 
@@ -216,23 +240,30 @@ def open_reader(path: Path) -> apsw.Connection:
     if not path.is_file():
         raise NotFoundError(f"there is no log at {path}")
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    connection.set_busy_timeout(5_000)
+    connection.set_busy_timeout(BUSY_MS)
     return connection
 
 
 def read_rows(connection: apsw.Connection, after: int = 0) -> Iterator[ChainedRow]:
-    """Rows after a position in order, from one consistent snapshot."""
+    """Rows after a position in order, from one consistent snapshot.
+
+    Raises FatalError when SQLite cannot read them.
+    """
     query = f"SELECT {_ROW_COLUMNS} FROM log WHERE position > ? ORDER BY position"  # noqa: S608
-    for values in connection.execute(query, (after,)):
-        position, append, stream, version, kind, schema, body, epoch, recorded, digest = values
-        event = EncodedEvent(kind, schema, body)
-        yield ChainedRow(Row(position, append, stream, version, event, epoch, recorded), digest)
+    try:
+        for values in connection.execute(query, (after,)):
+            position, append, stream, version, kind, schema, body, epoch, recorded, digest = values
+            event = EncodedEvent(kind, schema, body)
+            yield ChainedRow(Row(position, append, stream, version, event, epoch, recorded), digest)
+    except (apsw.Error, UnicodeDecodeError) as error:
+        raise FatalError(f"the log cannot be read: {error}") from error
 
 
 def read_stream(connection: apsw.Connection, stream: str) -> FinishedStream | None:
-    """One stream out of the stream index."""
+    """One finished stream out of the stream index."""
     found = connection.execute(
-        "SELECT stream, state, version, position FROM stream WHERE stream = ?", (stream,)
+        "SELECT stream, state, version, position FROM stream WHERE stream = ? AND final",
+        (stream,),
     ).fetchone()
     return FinishedStream(*found) if found is not None else None
 
