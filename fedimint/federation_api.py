@@ -5,7 +5,7 @@ polls never give up; cancel them or bound them from outside. The other calls rai
 FederationUnavailable or FederationDisagrees.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -13,7 +13,7 @@ import anyio
 import msgspec
 
 from errors import GatewayError
-from fedimint import lnv2, mintv2, query
+from fedimint import query
 from fedimint.encoding import BYTES, from_hex
 from fedimint.query import Guardians
 from fedimint.shapes import shape
@@ -42,38 +42,6 @@ _texts: Callable[[object], list[str]] = shape(list[str])
 _wrapped_hex: Callable[[object], tuple[str]] = shape(tuple[str])
 _integer: Callable[[object], int] = shape(int)
 _expiration: Callable[[object], tuple[str, int] | None] = shape(tuple[str, int] | None)
-
-
-class ApiVersion(msgspec.Struct, frozen=True, order=True):
-    """A version of an API or of consensus."""
-
-    major: int
-    minor: int
-
-
-class CoreVersions(msgspec.Struct, frozen=True):
-    """What one guardian's core offers."""
-
-    core_consensus: ApiVersion
-    api: tuple[ApiVersion, ...]
-
-
-class ModuleVersions(msgspec.Struct, frozen=True):
-    """What one guardian's module offers."""
-
-    core_consensus: ApiVersion
-    module_consensus: ApiVersion
-    api: tuple[ApiVersion, ...]
-
-
-class SupportedVersions(msgspec.Struct, frozen=True):
-    """One guardian's answer to `version`; modules by instance id."""
-
-    core: CoreVersions
-    modules: dict[int, ModuleVersions]
-
-
-_versions: Callable[[object], SupportedVersions] = shape(SupportedVersions)
 
 
 class GuardianStatus(msgspec.Struct, frozen=True):
@@ -118,15 +86,6 @@ class FederationApi:
             else GuardianStatus(peer, outcome, None)
             for peer, outcome in sorted(outcomes.items())
         ]
-
-    async def supported_versions(self) -> dict[PeerId, SupportedVersions]:
-        """Return the versions of the first threshold of guardians to answer."""
-
-        async def check(peer: PeerId, result: object) -> SupportedVersions:
-            del peer
-            return _versions(result)
-
-        return await query.filter_map_threshold(self.guardians, "version", None, check)
 
     async def submit_transaction(self, transaction: bytes, txid: TransactionId) -> SubmissionResult:
         """Submit the encoded transaction until a threshold gave the same outcome.
@@ -260,35 +219,6 @@ class Lnv2Api:
             OutPointJson.of(out_point),
             share,
         )
-
-
-OUR_CORE_VERSIONS: Final = CoreVersions(ApiVersion(2, 1), (ApiVersion(0, 0),))
-OUR_MODULE_API_VERSIONS: Final[Mapping[str, ApiVersion]] = {
-    lnv2.KIND: ApiVersion(0, 0),
-    mintv2.KIND: ApiVersion(0, 1),
-    "ln": ApiVersion(0, 0),
-    "mint": ApiVersion(0, 0),
-    "wallet": ApiVersion(0, 0),
-    "walletv2": ApiVersion(0, 0),
-}
-"""The least API version we need of each module kind."""
-
-
-def common_api_version(
-    needed: ApiVersion, offered: Mapping[PeerId, tuple[ApiVersion, ...]]
-) -> ApiVersion | None:
-    """Return the API version to speak with guardians that offer these, or None.
-
-    A guardian is compatible when it offers our major with at least our minor; the version is the
-    lowest of the compatible ones' minors (fedimint-client-module src/api_version_discovery.rs).
-    """
-    compatible = [
-        version
-        for versions in offered.values()
-        for version in versions
-        if version.major == needed.major and version.minor >= needed.minor
-    ]
-    return min(compatible, default=None)
 
 
 def _u64(result: object) -> int:
