@@ -95,12 +95,23 @@ async def send_payment(
     gateway: Gateway, payload: structs.SendPaymentPayload
 ) -> structs.SendPaymentOk | structs.SendPaymentErr:
     """POST `/send_payment`: wait until the payment is paid or cancelled, however long that takes."""
+    contract = payload.contract
+    contract, image = payload.contract, payload.contract.payment_image
     outcome = await gateway.send_payment(
         views.SendPaymentRequest(
             federation_id=payload.federation_id.lower(),
-            outpoint=msgspec.Raw(msgspec.json.encode(payload.outpoint)),
-            contract=msgspec.Raw(msgspec.json.encode(payload.contract)),
-            invoice=msgspec.Raw(msgspec.json.encode(payload.invoice)),
+            txid=payload.outpoint.txid.lower(),
+            out_idx=payload.outpoint.out_idx,
+            contract=views.ContractRequest(
+                payment_hash=image.hash.lower() if image.hash else None,
+                payment_point=image.point.lower() if image.point else None,
+                amount_msat=contract.amount,
+                expiration_block_height=contract.expiration,
+                claim_pk=contract.claim_pk.lower(),
+                refund_pk=contract.refund_pk.lower(),
+                ephemeral_pk=contract.ephemeral_pk.lower(),
+            ),
+            invoice=payload.invoice.bolt11,
             auth=payload.auth.lower(),
         )
     )

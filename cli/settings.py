@@ -12,13 +12,10 @@ import msgspec
 
 from cli.options import GatewayOptions, LndOptions
 from errors import ConfigError
+from gateway.fees import check_limits
 from gateway.views import PaymentFee
 
 Network = Literal["bitcoin", "testnet", "testnet4", "signet", "regtest"]
-
-# gateway-server/src/config.rs; clients refuse a gateway above these (fedimint-lnv2-common).
-SEND_FEE_LIMIT = PaymentFee(base=100_000, parts_per_million=15_000)
-TRANSACTION_FEE_LIMIT = PaymentFee(base=50_000, parts_per_million=5_000)
 
 _BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
 _AMOUNT = re.compile(r"([0-9]{1,18})\s*(msat|sats?)?")
@@ -108,7 +105,7 @@ def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str
     )
     routing_fees = parse_fee(options.default_routing_fees, "--default-routing-fees")
     transaction_fees = parse_fee(options.default_transaction_fees, "--default-transaction-fees")
-    _check_fee_limits(routing_fees, transaction_fees)
+    check_limits(routing_fees, transaction_fees)
     mnemonic = environ.get("FM_GATEWAY_MNEMONIC")
     return Settings(
         data_dir=Path(options.data_dir or ""),
@@ -233,14 +230,3 @@ def _payment_timeout_s(text: str) -> int:
     if re.fullmatch(r"[0-9]{1,3}", text) is None or not 1 <= int(text) <= 600:
         raise ConfigError(f"--lnd-payment-timeout is {text!r}, but must be 1 to 600 seconds")
     return int(text)
-
-
-def _check_fee_limits(routing: PaymentFee, transaction: PaymentFee) -> None:
-    if _exceeds(routing + transaction, SEND_FEE_LIMIT):
-        raise ConfigError("Total Send fees exceeded 100000 msat,15000")
-    if _exceeds(transaction, TRANSACTION_FEE_LIMIT):
-        raise ConfigError("Transaction fees exceeded RECEIVE LIMIT 50000 msat,5000")
-
-
-def _exceeds(fee: PaymentFee, limit: PaymentFee) -> bool:
-    return fee.base > limit.base or fee.parts_per_million > limit.parts_per_million

@@ -127,11 +127,41 @@ async def test_send_payment_passes_on_exactly_what_was_checked() -> None:
     payload = msgspec.convert({**request, "unknown": 1}, structs.SendPaymentPayload)
     answer = await handlers.send_payment(gateway, payload)
     assert answer == structs.SendPaymentOk(ok=tuple(range(32)))
-    (sent,) = gateway.sends
-    assert sent.federation_id == request["federation_id"]
-    assert sent.auth == request["auth"]
-    for name in ("outpoint", "contract", "invoice"):
-        assert msgspec.json.decode(getattr(sent, name)) == request[name]
+    contract = request["contract"]
+    assert gateway.sends == [
+        views.SendPaymentRequest(
+            federation_id=request["federation_id"],
+            txid=request["outpoint"]["txid"],
+            out_idx=request["outpoint"]["out_idx"],
+            contract=views.ContractRequest(
+                payment_hash=contract["payment_image"]["Hash"],
+                payment_point=None,
+                amount_msat=contract["amount"],
+                expiration_block_height=contract["expiration"],
+                claim_pk=contract["claim_pk"],
+                refund_pk=contract["refund_pk"],
+                ephemeral_pk=contract["ephemeral_pk"],
+            ),
+            invoice=request["invoice"]["Bolt11"],
+            auth=request["auth"],
+        )
+    ]
+
+
+async def test_send_payment_passes_hex_on_in_lower_case() -> None:
+    gateway = CannedGateway()
+    request = recorded("/send_payment")["request"]
+    await handlers.send_payment(gateway, msgspec.convert(request, structs.SendPaymentPayload))
+    request["auth"] = request["auth"].upper()
+    request["federation_id"] = request["federation_id"].upper()
+    request["outpoint"]["txid"] = request["outpoint"]["txid"].upper()
+    for name in ("claim_pk", "refund_pk", "ephemeral_pk"):
+        request["contract"][name] = request["contract"][name].upper()
+    hash_hex = request["contract"]["payment_image"]["Hash"]
+    request["contract"]["payment_image"]["Hash"] = hash_hex.upper()
+    await handlers.send_payment(gateway, msgspec.convert(request, structs.SendPaymentPayload))
+    lower, upper = gateway.sends
+    assert upper == lower
 
 
 async def test_send_payment_answers_a_forfeit_in_hex() -> None:
