@@ -84,10 +84,21 @@ class FedimintCli:
         return _decode(await self.module("mintv2", "send", str(amount_msat)), str)
 
     async def receive_ecash(self, ecash: str) -> None:
-        """Reissues notes (mintv2). Raises PeerError when the federation refuses them."""
+        """Reissues notes (mintv2) and waits until they count.
+
+        Raises PeerError when the federation refuses them.
+        """
         outcome = await self.module("mintv2", "receive", ecash)
         if _decode(outcome, str) != "Success":
             raise PeerError(f"fedimint-cli: receiving ecash ended with {outcome.strip()}")
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Waits until nothing is under way any more: success is told before the ecash is there.
+
+        Endless, hence a ProcessError, while the user has an unpaid invoice open.
+        """
+        await self.run("dev", "wait-complete")
 
     async def add_gateway(self, url: str, *, guardian_id: int, guardian_password: str) -> None:
         """Vets an lnv2 gateway in the name of one guardian."""

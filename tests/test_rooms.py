@@ -43,9 +43,12 @@ _ROOMS = {
     "statemachines": _room("engine fedimint", "msgspec"),
 }
 
+# `gateway-cli`, with the files of its room that it imports, must start fast.
+_GATEWAY_CLI = "cli/gateway_cli.py"
+_GATEWAY_CLI_RULE = _room("api.structs cli", "cyclopts msgspec")
+
 # Single files with a stricter rule than their room's; not even the rest of the room is theirs.
 _STRICTER_FILES = {
-    "cli/gateway_cli*.py": _room("api.structs cli.gateway_cli", "cyclopts msgspec"),
     "devnet/peers.py": _room("", ""),
     "errors.py": _room("", ""),
 }
@@ -72,11 +75,18 @@ def _imported(source: str, room: str) -> Iterator[str]:
             yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
+def _rule(path: str, room: str) -> _Room:
+    if path in _FILES_OF_GATEWAY_CLI:
+        return _GATEWAY_CLI_RULE
+    if path in _STRICTER_FILES:
+        return _STRICTER_FILES[path]
+    return _ROOMS[room]._replace(rooms=_ROOMS[room].rooms | {room})
+
+
 def _violations(path: str, source: str) -> list[str]:
     """Sentences on what the file, named relative to the root, must not import."""
     room = path.partition("/")[0].removesuffix(".py")
-    stricter = [rule for pattern, rule in _STRICTER_FILES.items() if fnmatch(path, pattern)]
-    rule = stricter[0] if stricter else _ROOMS[room]._replace(rooms=_ROOMS[room].rooms | {room})
+    rule = _rule(path, room)
     found = []
     for name in _imported(source, room):
         if not _is_allowed(name, rule):
@@ -103,8 +113,25 @@ def _is_allowed(name: str, rule: _Room) -> bool:
     return rule.libraries >= _EVERYTHING or top in rule.libraries
 
 
+def _reached_from_gateway_cli() -> set[str]:
+    """The files of `cli` that gateway-cli imports, itself included."""
+    reached: set[str] = set()
+    to_read = [_GATEWAY_CLI]
+    while to_read:
+        path = to_read.pop()
+        if path in reached or not (_ROOT / path).is_file():
+            continue
+        reached.add(path)
+        imported = _imported((_ROOT / path).read_text(), "cli")
+        to_read += [f"cli/{name.split('.')[1]}.py" for name in imported if name.startswith("cli.")]
+    return reached
+
+
 def _talks_to_guardians(name: str) -> bool:
     return ".".join(name.split(".")[:2]) in _TALKS_TO_GUARDIANS
+
+
+_FILES_OF_GATEWAY_CLI = _reached_from_gateway_cli() | {_GATEWAY_CLI}
 
 
 def _files() -> list[str]:
