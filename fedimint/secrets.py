@@ -22,6 +22,7 @@ FILTER_SIZE: Final = 32
 
 # Domain of our own, apart from every path of the protocol: only the fingerprint uses it.
 _FINGERPRINT_TWEAK: Final = b"fedimint-gateway mnemonic fingerprint"
+_IDENTITY_TWEAK: Final = b"fedimint-gateway http identity"
 
 _MNEMONIC = Mnemonic("english")
 
@@ -175,6 +176,11 @@ def wallet_deposit_secret(module: DerivableSecret, index: int) -> secp.SecretKey
 def walletv2_deposit_secret(module: DerivableSecret, index: int) -> secp.SecretKey:
     """The tweak key of a walletv2 deposit address."""
     return module.child(index).to_secp_secret()
+
+
+def gateway_identity_secret(root: DerivableSecret) -> secp.SecretKey:
+    """The key by which a gateway is known in LNv1 registrations; ours follows from the words."""
+    return root.tweak(_IDENTITY_TWEAK).to_secp_secret()
 
 
 def _u64(value: int) -> bytes:

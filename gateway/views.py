@@ -87,13 +87,26 @@ class RoutingInfo(msgspec.Struct, frozen=True):
     receive_enabled: bool
 
 
+class ContractRequest(msgspec.Struct, frozen=True):
+    """The outgoing contract a sender says it funded; hex texts. Exactly one of hash and point is given."""
+
+    payment_hash: str | None
+    payment_point: str | None
+    amount_msat: int
+    expiration_block_height: int
+    claim_pk: str
+    refund_pk: str
+    ephemeral_pk: str
+
+
 class SendPaymentRequest(msgspec.Struct, frozen=True):
-    """Body of `/send_payment` with every field checked for shape; hex stays text, `contract` is decoded later."""
+    """A request to pay `invoice` (BOLT11) for the contract at an out point; `auth` is signed by the refund key."""
 
     federation_id: str
-    outpoint: msgspec.Raw
-    contract: msgspec.Raw
-    invoice: msgspec.Raw
+    txid: str
+    out_idx: int
+    contract: ContractRequest
+    invoice: str
     auth: str
 
 

@@ -153,6 +153,10 @@ class Cancelled(State, frozen=True):
     forfeit: str
 
 
+#: The states in which a payment is not over yet.
+OPEN_STATES = (Accepted, Dispatching, Unanswered, InFlight, Vanished, Paid, Claiming, Cancelling)
+
+
 # --- inputs ----------------------------------------------------------------------------------------------------
 
 
@@ -279,10 +283,7 @@ class SendCancelled(Event, frozen=True):
 class MeasureBudget(Effect, frozen=True):
     """Wait for the node, then ask the federation how many blocks the contract has left."""
 
-    federation_id: str
-    contract_id: str
-    txid: str
-    out_idx: int
+    facts: SendFacts
 
 
 class PayInvoice(Effect, frozen=True):
@@ -294,11 +295,9 @@ class PayInvoice(Effect, frozen=True):
 
 
 class LookUpRecord(Effect, frozen=True):
-    """Find out what became of a call without answer; report when the machine can decide."""
+    """Find out what became of a call without answer; report once `send_rules.may_decide` says so."""
 
-    payment_hash: str
-    invoice_expires_unix_s: int
-    budget: MeasureBudget
+    facts: SendFacts
     intent: Intent
 
 

@@ -208,17 +208,8 @@ def _forfeit_signed(_state: Cancelling, input_: ForfeitSigned) -> Decision:
 # --- wanting ---------------------------------------------------------------------------------------------------
 
 
-def _budget_of(facts: SendFacts) -> send.MeasureBudget:
-    return send.MeasureBudget(
-        federation_id=facts.federation_id,
-        contract_id=facts.contract_id,
-        txid=facts.txid,
-        out_idx=facts.out_idx,
-    )
-
-
 def _wants_budget(state: Accepted) -> Mapping[str, Effect]:
-    return {"budget": _budget_of(state.facts)}
+    return {"budget": send.MeasureBudget(facts=state.facts)}
 
 
 def _wants_payment(state: Dispatching) -> Mapping[str, Effect]:
@@ -235,15 +226,7 @@ def _wants_follow(state: InFlight | Vanished) -> Mapping[str, Effect]:
 
 
 def _wants_record(state: Unanswered) -> Mapping[str, Effect]:
-    facts = state.facts
-    return {
-        "record": send.LookUpRecord(
-            payment_hash=facts.payment_hash,
-            invoice_expires_unix_s=facts.invoice_expires_unix_s,
-            budget=_budget_of(facts),
-            intent=state.intent,
-        )
-    }
+    return {"record": send.LookUpRecord(facts=state.facts, intent=state.intent)}
 
 
 def _wants_forfeit(state: Cancelling) -> Mapping[str, Effect]:

@@ -1,0 +1,58 @@
+"""Watches the Lightning node: whether it answers, who it is, and that it is on our network."""
+
+import anyio
+
+from backends.lightning import LightningNode, NodeInfo
+from engine.ports import Clock
+from errors import ConfigError, GatewayError, UnavailableError
+
+#: How often the node is asked who it is; also the age at which an answer counts no more.
+WATCH_PAUSE_S = 5.0
+#: How long one question may take.
+ANSWER_LIMIT_S = 5.0
+
+
+class NodeWatch:
+    """The node as last seen. `run` is the watching; everybody may ask."""
+
+    def __init__(self, node: LightningNode, network: str, clock: Clock) -> None:
+        self._node = node
+        self._network = network
+        self._clock = clock
+        self.last_error: str | None = None
+        self._info: NodeInfo | None = None
+
+    @property
+    def info(self) -> NodeInfo | None:
+        """What the node said last, None while it does not answer."""
+        return self._info
+
+    def connected(self) -> NodeInfo:
+        """The node's info. Raises UnavailableError while it does not answer."""
+        if self._info is None:
+            raise UnavailableError("the gateway has no connection to its Lightning node; try again")
+        return self._info
+
+    async def ask(self) -> NodeInfo | None:
+        """Ask now. Raises ConfigError when the node is on another network than this gateway."""
+        try:
+            with anyio.fail_after(ANSWER_LIMIT_S):
+                info = await self._node.info()
+        except (GatewayError, TimeoutError) as error:
+            self.last_error = str(error) or "the Lightning node does not answer"
+            self._info = None
+            return None
+        if info.network != self._network:
+            raise ConfigError(
+                f"the Lightning node is on {info.network}, this gateway on {self._network}: "
+                "start it with the node's network, or with another node"
+            )
+        self.last_error = None
+        self._info = info
+        return info
+
+    async def run(self) -> None:
+        """Ask for ever. ConfigError leaves here, to end a gateway on the wrong network."""
+        while True:
+            await self.ask()
+            await self._clock.sleep(WATCH_PAUSE_S)

@@ -1,0 +1,67 @@
+"""Secrets on disk: one 0600 file each, beside the log and never in it.
+
+The mnemonic is in `mnemonic`; the API secret of a federation, which its invite carries, in `api-secret-<id>`.
+"""
+
+import os
+from pathlib import Path
+
+from errors import ConfigError
+from fedimint.secrets import ENTROPY_SIZE, generate_mnemonic, normalise_mnemonic
+
+MNEMONIC_NAME = "mnemonic"
+
+
+def load_or_create_mnemonic(directory: Path, given: str | None, entropy: bytes) -> str:
+    """The words of this data directory: those stored, else those given, else new ones from 16 bytes of entropy.
+
+    Raises ConfigError when words are given that are not the stored ones.
+    """
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    path = directory / MNEMONIC_NAME
+    wanted = normalise_mnemonic(given) if given is not None else None
+    if path.exists():
+        stored = normalise_mnemonic(path.read_text())
+        if wanted is not None and wanted != stored:
+            raise ConfigError(
+                "FM_GATEWAY_MNEMONIC is not the mnemonic of this data directory: "
+                "unset it, or choose another data directory"
+            )
+        return stored
+    words = wanted or generate_mnemonic(entropy[:ENTROPY_SIZE])
+    _write_once(path, words + "\n")
+    return words
+
+
+def store_api_secret(directory: Path, federation_id: str, secret: str | None) -> None:
+    """Keep the API secret of a federation, if it has one."""
+    if secret is not None:
+        path = _api_secret_path(directory, federation_id)
+        path.unlink(missing_ok=True)
+        _write_once(path, secret)
+
+
+def load_api_secret(directory: Path, federation_id: str) -> str | None:
+    """The API secret of a federation, None when it has none."""
+    path = _api_secret_path(directory, federation_id)
+    return path.read_text() if path.exists() else None
+
+
+def _api_secret_path(directory: Path, federation_id: str) -> Path:
+    return directory / f"api-secret-{federation_id}"
+
+
+def _write_once(path: Path, text: str) -> None:
+    """Create the file whole, readable by us alone, and make it durable before anything relies on it."""
+    unfinished = path.with_suffix(".new")
+    descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.rename(path)
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

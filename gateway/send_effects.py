@@ -1,0 +1,159 @@
+"""The effects of an outgoing payment: measure, pay, look up, follow, forfeit (`statemachines/send.py`).
+
+Whatever a call to the node ends with is one of three things, and they are never mixed up: the node's record of the
+payment, its refusal of this call, or no answer. Only the machine decides what follows.
+"""
+
+from collections.abc import Mapping
+
+from backends.lightning import (
+    Failed,
+    InFlight,
+    LightningNode,
+    NodeRefusedError,
+    NotFound,
+    PaymentStatus,
+    Succeeded,
+)
+from engine.effects import EffectContext, Handler
+from engine.machine import Effect, Input
+from engine.ports import Clock
+from errors import UnavailableError
+from fedimint.wire_types import OutPoint, TransactionId
+from gateway.build import sign_forfeit
+from gateway.federations import Federations
+from statemachines import send_rules
+from statemachines.send import (
+    BudgetMeasured,
+    CallRefused,
+    CallUnanswered,
+    FollowPayment,
+    ForfeitSigned,
+    LookUpRecord,
+    MeasureBudget,
+    PayInvoice,
+    PaymentFailed,
+    PaymentSucceeded,
+    RecordLookedUp,
+    SeenInFlight,
+    SendFacts,
+    SignForfeit,
+)
+
+#: How often the record of an unanswered call is looked up while nothing can be decided.
+LOOK_UP_PAUSE_S = 15.0
+
+
+class SendEffects:
+    """Handlers over one Lightning node and the open federations."""
+
+    def __init__(self, node: LightningNode, federations: Federations, clock: Clock) -> None:
+        self._node = node
+        self._federations = federations
+        self._clock = clock
+
+    def handlers(self) -> Mapping[type[Effect], Handler]:
+        """One handler for each effect of the machine."""
+        return {
+            MeasureBudget: self.measure,
+            PayInvoice: self.pay,
+            LookUpRecord: self.look_up,
+            FollowPayment: self.follow,
+            SignForfeit: self.forfeit,
+        }
+
+    async def measure(self, effect: MeasureBudget, _context: EffectContext) -> BudgetMeasured:
+        """The node first: time passes while we wait for it, and only then is the budget measured."""
+        await self._node.info()
+        remaining_blocks = await self._remaining_blocks(effect.facts)
+        return BudgetMeasured(remaining_blocks=remaining_blocks, now_unix_s=self._now_unix_s())
+
+    async def pay(self, effect: PayInvoice, context: EffectContext) -> Input:
+        """Call once. A resumed call may have left before, so then the node's record alone counts."""
+        payment_hash, intent = bytes.fromhex(effect.payment_hash), effect.intent
+        if context.resumed:
+            return _input_of(await self._node.lookup(payment_hash)) or CallUnanswered()
+        try:
+            async with self._node.pay(
+                effect.invoice,
+                payment_hash=payment_hash,
+                max_fee_msat=intent.max_fee_msat,
+                max_delay_blocks=intent.max_delay_blocks,
+            ) as statuses:
+                async for status in statuses:
+                    if isinstance(status, InFlight):
+                        return SeenInFlight()
+                    ended = _input_of(status)
+                    if ended is not None:
+                        return ended
+        except NodeRefusedError as refused:
+            record = _input_of(await self._node.lookup(payment_hash))
+            return record or CallRefused(reason=refused.text)
+        raise UnavailableError("the Lightning node's answer ended without a final status")
+
+    async def look_up(self, effect: LookUpRecord, _context: EffectContext) -> Input:
+        """Ask again and again until the machine can decide on the answer."""
+        facts = effect.facts
+        while True:
+            looked_up_unix_s = self._now_unix_s()
+            status = await self._node.lookup(bytes.fromhex(facts.payment_hash))
+            if isinstance(status, InFlight | Succeeded):
+                return _known(status)
+            record = RecordLookedUp(
+                failed_reason=status.reason if isinstance(status, Failed) else None,
+                remaining_blocks=await self._remaining_blocks(facts),
+                looked_up_unix_s=looked_up_unix_s,
+            )
+            if send_rules.may_decide(facts, effect.intent, record):
+                return record
+            await self._clock.sleep(LOOK_UP_PAUSE_S)
+
+    async def follow(self, effect: FollowPayment, _context: EffectContext) -> Input:
+        """The record to its end. A record that is missing is reported once and then waited for."""
+        async with self._node.track(bytes.fromhex(effect.payment_hash)) as statuses:
+            async for status in statuses:
+                if isinstance(status, NotFound):
+                    break
+                if effect.vanished or not isinstance(status, InFlight):
+                    return _known(status)
+            else:
+                raise UnavailableError("the Lightning node stopped telling of the payment")
+        if effect.vanished:
+            raise UnavailableError(
+                "the Lightning node has no record of a payment that it showed in flight: "
+                "restore its database, or find the payment by its hash"
+            )
+        return CallUnanswered()
+
+    async def forfeit(self, effect: SignForfeit, _context: EffectContext) -> ForfeitSigned:
+        """The signature is the same each time: BIP-340 without auxiliary randomness."""
+        federation = self._federations.needed(effect.federation_id)
+        signature = sign_forfeit(federation.gateway_secret, bytes.fromhex(effect.contract_id))
+        return ForfeitSigned(forfeit=signature.hex())
+
+    async def _remaining_blocks(self, facts: SendFacts) -> int:
+        """Blocks until the sender may take the contract back; 0 when it is gone or another one."""
+        federation = self._federations.needed(facts.federation_id)
+        out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
+        found = await federation.lnv2.outgoing_contract_expiration(out_point)
+        if found is None or found.contract_id.hex() != facts.contract_id:
+            return 0
+        return found.remaining_blocks
+
+    def _now_unix_s(self) -> int:
+        return self._clock.now_unix_us() // 1_000_000
+
+
+def _input_of(status: PaymentStatus) -> Input | None:
+    """What the machine hears of a record; None for NotFound, whose meaning depends on the call."""
+    return None if isinstance(status, NotFound) else _known(status)
+
+
+def _known(status: InFlight | Succeeded | Failed) -> Input:
+    match status:
+        case Succeeded(preimage, fee_msat):
+            return PaymentSucceeded(preimage=preimage.hex(), routing_fee_msat=fee_msat)
+        case Failed(reason):
+            return PaymentFailed(reason=reason)
+        case InFlight():
+            return SeenInFlight()
