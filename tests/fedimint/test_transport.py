@@ -42,7 +42,8 @@ def test_what_callers_of_our_api_see(error: GatewayError, status: int) -> None:
 def test_shapes_are_strict_but_read_numbers_in_keys() -> None:
     decode = shape(dict[int, str])
     assert decode({"3": "a"}) == {3: "a"}
-    for bad in ({"x": "a"}, {"3": 1}, [], None):
+    wrong: list[object] = [{"x": "a"}, {"3": 1}, [], None]
+    for bad in wrong:, {"3": 1}, [], None):
         with pytest.raises(GuardianProtocolError, match="wrong shape"):
             decode(bad)
     with pytest.raises(GuardianProtocolError):
