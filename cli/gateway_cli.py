@@ -138,7 +138,10 @@ def _launch(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, by default that of this process, and return the exit code."""
+    """Run the command line, by default that of this process, and return the exit code.
+
+    An interrupt leaves as SystemExit 130, which is cyclopts' doing.
+    """
     try:
         app.meta(
             sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False
@@ -146,8 +149,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         _print({"error": str(error), "code": "invalid_input"})
         return 4
-    except KeyboardInterrupt:
-        return 130
     except Exception as error:
         from cli.cli_http import EXIT_CODES, CliError  # noqa: PLC0415 - see the first lines
 

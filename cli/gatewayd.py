@@ -70,7 +70,10 @@ def _launch(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line, by default that of this process, and return the exit code."""
+    """Run the command line, by default that of this process, and return the exit code.
+
+    An interrupt leaves as SystemExit 130, which is cyclopts' doing.
+    """
     try:
         app.meta(
             sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False
@@ -81,8 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except GatewayError as error:
         print(f"gatewayd: {error}", file=sys.stderr)
         return error.exit_code
-    except KeyboardInterrupt:
-        return 130
     return 0
 
 
