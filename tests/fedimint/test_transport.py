@@ -43,7 +43,7 @@ def test_shapes_are_strict_but_read_numbers_in_keys() -> None:
     decode = shape(dict[int, str])
     assert decode({"3": "a"}) == {3: "a"}
     wrong: list[object] = [{"x": "a"}, {"3": 1}, [], None]
-    for bad in wrong:, {"3": 1}, [], None):
+    for bad in wrong:
         with pytest.raises(GuardianProtocolError, match="wrong shape"):
             decode(bad)
     with pytest.raises(GuardianProtocolError):
