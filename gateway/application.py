@@ -14,6 +14,7 @@ from fedimint import secp, secrets
 from fedimint.discovery import download_config
 from fedimint.invite import InviteCode
 from fedimint.secrets import DerivableSecret
+from fedimint.wire_types import Network
 from gateway import joining, secret_files, send_requests, status, treasury
 from gateway.federation import FederationClient, open_federation
 from gateway.federations import Federations
@@ -51,7 +52,7 @@ class GatewaySettings:
     """What the operator decides at start. Fees are for federations joined from now on."""
 
     directory: Path
-    network: str
+    network: Network
     public_url: str | None
     lightning_fee: PaymentFee
     transaction_fee: PaymentFee
@@ -75,6 +76,7 @@ class Gateway:
         self,
         settings: GatewaySettings,
         outside: Outside,
+        *,
         store: Store,
         root: DerivableSecret,
         fingerprint: str,
@@ -241,7 +243,8 @@ class Gateway:
         return federation
 
     async def _keep_tweaks(self, federation: FederationClient) -> None:
-        await treasury.keep_tweaks(self._engine, federation, self._outside.grind)
+        outside = self._outside
+        await treasury.keep_tweaks(self._engine, federation, outside.grind, outside.ports.clock)
 
     async def _wallet(self, federation: FederationClient) -> Wallet:
         answer = await self._engine.read(wallet_of(federation.federation_id))

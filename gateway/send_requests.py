@@ -12,7 +12,7 @@ from fedimint import bolt11, lnv2, secp
 from fedimint.encoding import from_hex
 from fedimint.federation_api import OutgoingContractExpiration
 from fedimint.lnv2 import HashImage, LightningInvoice, OutgoingContract, PaymentImage, PointImage
-from fedimint.wire_types import OutPoint, TransactionId
+from fedimint.wire_types import Network, OutPoint, TransactionId
 from gateway import fees
 from gateway.federation import FederationClient
 from gateway.views import ContractRequest, PaymentFee, SendPaymentRequest
@@ -50,7 +50,7 @@ def verify(
     confirmed: OutgoingContractExpiration | None,
     *,
     minimum_fee: PaymentFee,
-    network: str,
+    network: Network,
     now_unix_s: int,
 ) -> RequestSend:
     """Steps 5 to 9: the federation holds this contract there, and it is for this invoice. Raises InputError."""
@@ -83,7 +83,7 @@ def verify(
         facts=facts,
         remaining_blocks=confirmed.remaining_blocks,
         now_unix_s=now_unix_s,
-        other_network=network not in invoice.networks,
+        other_network=not bolt11.is_for(invoice, network),
     )
 
 

@@ -1,0 +1,174 @@
+"""gatewayd as a process: opens the data directory, puts the real world behind the ports, serves, stops cleanly."""
+
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import anyio
+import anyio.abc
+import structlog
+
+from api.auth import PasswordCheck
+from api.handlers import NodeFacts
+from api.http import create_app, serving
+from api.structs import LndMode, LndModeSettings
+from backends.lnd import LndNode
+from backends.lnd_connection import LndSettings as NodeSettings
+from cli.crash_points import crash_probe
+from cli.settings import Settings
+from cli.version import version_hash
+from engine.effects import JobStatus
+from engine.engine import Observers, Ports
+from engine.ports import SystemClock, SystemRandomness
+from engine.store import Store, StoredStep
+from errors import ConfigError, GatewayError
+from fedimint import secrets
+from fedimint.transport import GuardianConnection
+from fedimint.websocket import WebSocketConnection
+from gateway import secret_files
+from gateway.application import Gateway, GatewaySettings, Outside
+from gateway.grinder import GrinderProcess
+from gateway.log import machines, read_models
+from gateway.ports import WorkerProcesses
+from migrations import SchemaSteps
+
+_log = structlog.get_logger("gatewayd")
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGINT or SIGTERM. Raises ConfigError for a start to refuse, FatalError when it must end."""
+    try:
+        anyio.run(_serve, settings, backend="asyncio")
+    except* GatewayError as group:
+        raise _first(group) from None
+
+
+async def _serve(settings: Settings) -> None:
+    words = _mnemonic(settings)
+    store = Store(settings.data_dir, SchemaSteps(), read_models(machines()))
+    node = LndNode(_node_settings(settings))
+    try:
+        async with GrinderProcess() as grinder, anyio.create_task_group() as tasks:
+            gateway = _gateway(settings, node, grinder, store, words)
+            await tasks.start(gateway.run)
+            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            async with _api(settings, gateway) as (host, port):
+                _log.info("listening", host=host, port=port, network=settings.network)
+                await anyio.sleep_forever()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await node.aclose()
+        store.close()
+        _log.info("stopped")
+
+
+def _mnemonic(settings: Settings) -> str:
+    given = settings.mnemonic.reveal() if settings.mnemonic is not None else None
+    stored = (settings.data_dir / secret_files.MNEMONIC_NAME).exists()
+    if given is None and not stored and not settings.skip_setup:
+        raise ConfigError(
+            "this data directory has no mnemonic: start with --skip-setup to have one made, "
+            "or give yours in FM_GATEWAY_MNEMONIC"
+        )
+    return secret_files.load_or_create_mnemonic(
+        settings.data_dir, given, SystemRandomness().random_bytes(secrets.ENTROPY_SIZE)
+    )
+
+
+def _gateway(
+    settings: Settings, node: LndNode, grinder: GrinderProcess, store: Store, words: str
+) -> Gateway:
+    ports = Ports(
+        clock=SystemClock(),
+        randomness=SystemRandomness(),
+        probe=crash_probe(os.environ, settings.network),
+    )
+    return Gateway(
+        GatewaySettings(
+            directory=settings.data_dir,
+            network=settings.network,
+            public_url=settings.public_url,
+            lightning_fee=settings.default_routing_fees,
+            transaction_fee=settings.default_transaction_fees,
+        ),
+        Outside(
+            node=node, connect=_connect, cpu=WorkerProcesses(), grind=grinder.grind, ports=ports
+        ),
+        store=store,
+        root=secrets.root_secret(words),
+        fingerprint=secrets.fingerprint(words),
+        observers=Observers(committed=_log_step, effect_failed=_log_failure),
+    )
+
+
+def _connect(url: str, api_secret: str | None) -> GuardianConnection:
+    return WebSocketConnection(url, api_secret=api_secret)
+
+
+@asynccontextmanager
+async def _api(settings: Settings, gateway: Gateway) -> AsyncIterator[tuple[str, int]]:
+    facts = NodeFacts(version_hash=version_hash(), lightning_mode=_lightning_mode(settings))
+    app = create_app(gateway, facts, PasswordCheck(settings.bcrypt_password_hash))
+    async with serving(app, settings.listen.host, settings.listen.port) as bound:
+        yield bound
+
+
+async def _stop_on_signal(scope: anyio.CancelScope) -> None:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for received in signals:
+            _log.info("stopping", signal=signal.Signals(received).name)
+            scope.cancel()
+
+
+def _log_step(step: StoredStep) -> None:
+    """One line a transition. Kinds and states only: preimages and signatures stay in the log file."""
+    _log.info(
+        step.event.kind,
+        stream=step.row.stream,
+        position=step.row.position,
+        state=type(step.state).__name__,
+    )
+
+
+def _log_failure(status: JobStatus, error: Exception) -> None:
+    expected = isinstance(error, GatewayError)
+    _log.warning(
+        "effect_failed",
+        stream=status.stream,
+        effect=status.effect,
+        tries=status.tries,
+        error=str(error) if expected else type(error).__name__,
+        exc_info=None if expected else error,
+    )
+
+
+def _node_settings(settings: Settings) -> NodeSettings:
+    return NodeSettings(
+        address=settings.lnd.rpc_addr,
+        tls_cert_path=settings.lnd.tls_cert,
+        macaroon_path=settings.lnd.macaroon,
+        time_pref=settings.lnd.time_pref,
+        payment_timeout_s=settings.lnd.payment_timeout_s,
+    )
+
+
+def _lightning_mode(settings: Settings) -> LndMode:
+    return LndMode(
+        lnd=LndModeSettings(
+            lnd_rpc_addr=settings.lnd.rpc_addr,
+            lnd_tls_cert=str(settings.lnd.tls_cert),
+            lnd_macaroon=str(settings.lnd.macaroon),
+            lnd_time_pref=settings.lnd.time_pref,
+            lnd_payment_timeout_secs=settings.lnd.payment_timeout_s,
+        )
+    )
+
+
+def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
+    """One of the errors that ended the process; they have one cause in practice."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, GatewayError)
+    return error

@@ -1,0 +1,73 @@
+"""The grinder: one process of its own, at the lowest priority, that makes mintv2 tweaks when nobody waits for them."""
+
+import sys
+from subprocess import DEVNULL, PIPE
+from typing import Self
+
+import anyio
+import anyio.abc
+
+from errors import UnavailableError
+from fedimint.secrets import TWEAK_SIZE
+from fedimint.tweaks import meets_filter
+
+
+class GrinderProcess:
+    """Runs `python -m fedimint.tweaks` for each filter it is asked for. Use as an async context manager.
+
+    The process ends when its input does, so it never outlives this one.
+    """
+
+    def __init__(self) -> None:
+        self._processes: dict[bytes, anyio.abc.Process] = {}
+        self._lock = anyio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_exception: object) -> None:
+        with anyio.CancelScope(shield=True):
+            for process in self._processes.values():
+                process.kill()
+                await process.aclose()
+
+    async def grind(self, tweak_filter: bytes) -> bytes:
+        """The next tweak. Raises UnavailableError when the process died; the next call starts another."""
+        async with self._lock:
+            process = self._processes.get(tweak_filter) or await self._start(tweak_filter)
+            try:
+                tweak = await _ask(process)
+            except BaseException:
+                # Its answer may still come, and would be taken for the next question's.
+                del self._processes[tweak_filter]
+                process.kill()
+                with anyio.CancelScope(shield=True):
+                    await process.aclose()
+                raise
+        if len(tweak) != TWEAK_SIZE or not meets_filter(tweak, tweak_filter):
+            raise UnavailableError("the grinder made a tweak that recovery would not find")
+        return tweak
+
+    async def _start(self, tweak_filter: bytes) -> anyio.abc.Process:
+        process = await anyio.open_process(
+            [sys.executable, "-m", "fedimint.tweaks"], stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+        )
+        self._processes[tweak_filter] = process
+        assert process.stdin is not None
+        await process.stdin.send(tweak_filter.hex().encode() + b"\n")
+        return process
+
+
+async def _ask(process: anyio.abc.Process) -> bytes:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        await process.stdin.send(b"\n")
+        line = b""
+        while not line.endswith(b"\n"):
+            line += await process.stdout.receive(100)
+        return bytes.fromhex(line.decode())
+    except (anyio.BrokenResourceError, anyio.EndOfStream, ValueError) as error:
+        raise UnavailableError(
+            "the process that grinds tweaks ended; another is started"
+        ) from error
