@@ -35,17 +35,6 @@ require github.com/lightningnetwork/lnd {LND_VERSION}
 replace google.golang.org/protobuf => \
 github.com/lightninglabs/protobuf-go-hex-display v1.33.0-hex-display
 """
-LND_IMPORTS = """\
-//go:build tools
-
-package peers
-
-import (
-	_ "github.com/lightningnetwork/lnd/cmd/lncli"
-	_ "github.com/lightningnetwork/lnd/cmd/lnd"
-)
-"""
-
 BUILD_PACKAGES = (
     "build-essential",
     "clang",
@@ -235,10 +224,10 @@ def _install_lnd() -> None:
     module = root / "lnd-module"
     module.mkdir(exist_ok=True)
     (module / "go.mod").write_text(LND_GO_MOD)
-    (module / "imports.go").write_text(LND_IMPORTS)
     programs = [f"github.com/lightningnetwork/lnd/cmd/{name}" for name in ("lnd", "lncli")]
+    versions = [f"{program}@{LND_VERSION}" for program in programs]
     with _step("lnd and lncli", "about 5 minutes on two cores") as run:
-        run(["go", "mod", "tidy"], folder=module)
+        run(["go", "get", *versions], folder=module)
         run(
             [
                 "nice",

@@ -110,6 +110,7 @@ async def until(
     *,
     deadline_s: float,
     programs: Sequence[Program] = (),
+    pause_s: float = _POLL_INTERVAL_S,
 ) -> _Answer:
     """Asks again and again until the answer is neither None nor False, and returns it.
 
@@ -128,7 +129,7 @@ async def until(
             else:
                 if answer is not None and answer is not False:
                     return answer
-            await anyio.sleep(_POLL_INTERVAL_S)
+            await anyio.sleep(pause_s)
     tails = "".join(f"\n{program.name}:\n{program.log_tail()}" for program in programs)
     raise ProcessError(f"{what}: not within {deadline_s} s; last: {last_refusal}{tails}")
 
