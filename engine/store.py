@@ -277,7 +277,7 @@ def newest_head(connection: apsw.Connection) -> Head:
 
 
 def _only_int(connection: apsw.Connection, sql: str) -> int:
-    for (value,) in connection.execute(sql):
+    for value, *_ in connection.execute(sql):
         if isinstance(value, int):
             return value
     raise FatalError(f"the database does not answer {sql!r}: it is damaged or not ours")
