@@ -1,0 +1,146 @@
+"""Our own gatewayd on a real LND node, as a program that can be killed and started again, and its gateway-cli."""
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import bcrypt
+import msgspec
+
+from devnet.lnd_node import LndNode
+from devnet.processes import Program, free_port, run_once, until
+from errors import UnavailableError
+
+PASSWORD = "theresnosecondbest"  # noqa: S105 - of worlds that live for minutes
+_READY_DEADLINE_S = 60
+_CALL_DEADLINE_S = 60
+#: bcrypt's least work: the worlds are short-lived and many calls are made.
+_BCRYPT_ROUNDS = 4
+
+
+class OurGatewayd:
+    """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/crash_points.py`)."""
+
+    def __init__(self, folder: Path, node: LndNode) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.data_dir = folder / "data"
+        self.port = free_port()
+        self._node = node
+        self._password_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS))
+        self.program = self._program({})
+
+    @property
+    def url(self) -> str:
+        """What guardians add and clients call."""
+        return f"http://127.0.0.1:{self.port}/"
+
+    async def start(self, *, crash_at: str | None = None) -> None:
+        """Start and wait until the API answers and the node is connected."""
+        self.program = self._program({"FM_GATEWAY_CRASH_AT": crash_at} if crash_at else {})
+        self.program.start()
+        await until(
+            "gatewayd is running",
+            self._is_running,
+            deadline_s=_READY_DEADLINE_S,
+            programs=[self.program],
+        )
+
+    async def died(self) -> None:
+        """Wait until the program has ended by itself."""
+        await until("gatewayd has died", self._is_gone, deadline_s=_READY_DEADLINE_S)
+
+    async def cli(self, *arguments: str) -> object:
+        """Run gateway-cli and return its JSON. Raises ProcessError when it fails."""
+        return msgspec.json.decode(
+            await run_once(
+                [
+                    _script("gateway-cli"),
+                    f"--address=http://127.0.0.1:{self.port}",
+                    f"--rpcpassword={PASSWORD}",
+                    *arguments,
+                ],
+                deadline_s=_CALL_DEADLINE_S,
+            )
+        )
+
+    async def info(self) -> "Info":
+        """What `gateway-cli info` shows, as far as tests look at it."""
+        return msgspec.convert(await self.cli("info"), Info)
+
+    async def balance_msat(self, federation_id: str) -> int:
+        """The ecash held in one federation."""
+        balances = msgspec.convert(await self.cli("get-balances"), _Balances)
+        return next(
+            b.ecash_balance_msats
+            for b in balances.ecash_balances
+            if b.federation_id == federation_id
+        )
+
+    async def _is_running(self) -> bool:
+        return (await self.info()).gateway_state == "Running"
+
+    async def _is_gone(self) -> bool:
+        return not self.program.is_running
+
+    def _program(self, extra: Mapping[str, str]) -> Program:
+        environment = {
+            "FM_GATEWAY_DATA_DIR": str(self.data_dir),
+            "FM_GATEWAY_LISTEN_ADDR": f"127.0.0.1:{self.port}",
+            "FM_GATEWAY_API_ADDR": f"http://127.0.0.1:{self.port}/",
+            "FM_GATEWAY_BCRYPT_PASSWORD_HASH": self._password_hash.decode(),
+            "FM_GATEWAY_NETWORK": "regtest",
+            "FM_GATEWAY_SKIP_SETUP": "true",
+            "FM_LND_RPC_ADDR": self._node.rpc_address,
+            "FM_LND_TLS_CERT": str(self._node.tls_cert_path),
+            "FM_LND_MACAROON": str(self._node.macaroon_path),
+            **extra,
+        }
+        return Program(
+            "gatewayd",
+            [_script("gatewayd"), "lnd"],
+            log_path=self.folder / "gatewayd.log",
+            environment=environment,
+        )
+
+
+class FederationInfo(msgspec.Struct, frozen=True):
+    """One federation in `info`."""
+
+    federation_id: str
+    federation_name: str | None
+    balance_msat: int
+
+
+class OpenPayment(msgspec.Struct, frozen=True):
+    """A payment that `info` shows as not over."""
+
+    id: str
+    kind: str
+    state: str
+
+
+class Info(msgspec.Struct, frozen=True):
+    """The part of `gateway-cli info` that tests read."""
+
+    version_hash: str
+    gateway_state: str
+    federations: tuple[FederationInfo, ...]
+    open_payments: tuple[OpenPayment, ...]
+
+
+class _EcashBalance(msgspec.Struct, frozen=True):
+    federation_id: str
+    ecash_balance_msats: int
+
+
+class _Balances(msgspec.Struct, frozen=True):
+    ecash_balances: tuple[_EcashBalance, ...]
+
+
+def _script(name: str) -> Path:
+    """A command of this distribution, installed beside the interpreter."""
+    path = Path(sys.executable).with_name(name)
+    if not path.exists():
+        raise UnavailableError(f"{name} is not installed beside {sys.executable}")
+    return path
