@@ -10,13 +10,13 @@ more. So every answer is one of three kinds, and they are never mixed up:
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
 from errors import InputError, PeerError, UnavailableError
-
-Network = Literal["bitcoin", "testnet", "testnet4", "signet", "regtest"]
+from fedimint import bolt11
+from fedimint.wire_types import Network
 
 
 class NodeUnansweredError(UnavailableError):
@@ -142,14 +142,18 @@ class LightningNode(Protocol):
 
 def check_order(
     invoice: str, payment_hash: bytes, max_fee_msat: int, max_delay_blocks: int
-) -> None:
-    """Refuse, with InputError, what no backend may be asked to pay.
+) -> bolt11.Bolt11Invoice:
+    """Read an invoice, refusing with InputError what no backend may be asked to pay.
 
     A delay of 0 blocks would be read as "no limit" by LND, the one thing it must never mean.
     """
-    if len(payment_hash) != 32:
-        raise InputError(f"a payment hash has 32 bytes, this one {len(payment_hash)}")
+    fields = bolt11.decode(invoice)
+    if fields.payment_hash != payment_hash:
+        raise InputError("the invoice has another payment hash than the payment")
+    if not fields.amount_msat:
+        raise InputError("the invoice names no amount")
     if max_fee_msat < 0:
         raise InputError(f"the fee budget is negative: {max_fee_msat} msat")
     if max_delay_blocks <= 0:
         raise InputError(f"no time is left for the payment: {max_delay_blocks} blocks")
+    return fields

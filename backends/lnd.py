@@ -11,7 +11,6 @@ from backends.lightning import (
     Balances,
     Failed,
     InFlight,
-    Network,
     NodeInfo,
     NodeRefusedError,
     NodeUnansweredError,
@@ -22,6 +21,7 @@ from backends.lightning import (
 )
 from backends.lnd_connection import ANSWER_TIMEOUT_S, LndConnection, LndSettings
 from errors import PeerError
+from fedimint.wire_types import Network
 
 _INT64_MAX = 2**63 - 1
 
