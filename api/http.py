@@ -85,7 +85,9 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[t
         finally:
             server.close()
     finally:
-        await runner.cleanup()
+        # A stopping process is a cancelled one, and waiting requests still want their end.
+        with anyio.CancelScope(shield=True):
+            await runner.cleanup()
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:

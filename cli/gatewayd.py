@@ -3,7 +3,6 @@
 Subcommands are loaded when they run. A wrong start is one sentence on stderr and exit code 4.
 """
 
-import importlib
 import os
 import sys
 from collections.abc import Sequence
@@ -38,14 +37,15 @@ def lnd(
     options: Annotated[GatewayOptions, Parameter(parse=False)],
 ) -> None:
     """Run the gateway on an LND node."""
-    from cli.log_output import configure_logging  # noqa: PLC0415 - only a gateway needs it
+    from cli.daemon import run  # noqa: PLC0415 - only a gateway needs it
+    from cli.log_output import configure_logging  # noqa: PLC0415 - same
     from cli.settings import read_settings, unsupported_variables  # noqa: PLC0415 - same
 
     settings = read_settings(options, lnd_options or LndOptions(), os.environ)
     configure_logging(sys.stderr, os.environ)
     for name in unsupported_variables(os.environ):
         print(f"gatewayd: {name} is set but not supported, it is ignored", file=sys.stderr)
-    importlib.import_module("cli.daemon").run(settings)
+    run(settings)
 
 
 @app.command

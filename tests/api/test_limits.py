@@ -123,6 +123,23 @@ async def test_a_stopping_server_does_not_wait_for_payments(
     await stream.aclose()
 
 
+async def test_a_cancelled_server_still_ends_its_requests(
+    gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SHUTDOWN_SECONDS", 0.01)
+    gateway.hold = anyio.Event()
+    with anyio.CancelScope() as scope:
+        async with server(gateway) as address:
+            stream = await anyio.connect_tcp(*address)
+            await stream.send(send_request())
+            await until_waiting(gateway, 1)
+            scope.cancel()
+            await anyio.lowlevel.checkpoint()
+    assert scope.cancelled_caught
+    assert gateway.sends_waiting == 0
+    await stream.aclose()
+
+
 async def test_a_body_that_does_not_arrive_is_408(
     gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
