@@ -1,5 +1,6 @@
 """The grinder: one process of its own, at the lowest priority, that makes mintv2 tweaks when nobody waits for them."""
 
+import contextlib
 import sys
 from subprocess import DEVNULL, PIPE
 from typing import Self
@@ -26,10 +27,8 @@ class GrinderProcess:
         return self
 
     async def __aexit__(self, *_exception: object) -> None:
-        with anyio.CancelScope(shield=True):
-            for process in self._processes.values():
-                process.kill()
-                await process.aclose()
+        for process in self._processes.values():
+            await _end(process)
 
     async def grind(self, tweak_filter: bytes) -> bytes:
         """The next tweak. Raises UnavailableError when the process died; the next call starts another."""
@@ -40,9 +39,7 @@ class GrinderProcess:
             except BaseException:
                 # Its answer may still come, and would be taken for the next question's.
                 del self._processes[tweak_filter]
-                process.kill()
-                with anyio.CancelScope(shield=True):
-                    await process.aclose()
+                await _end(process)
                 raise
         if len(tweak) != TWEAK_SIZE or not meets_filter(tweak, tweak_filter):
             raise UnavailableError("the grinder made a tweak that recovery would not find")
@@ -56,6 +53,13 @@ class GrinderProcess:
         assert process.stdin is not None
         await process.stdin.send(tweak_filter.hex().encode() + b"\n")
         return process
+
+
+async def _end(process: anyio.abc.Process) -> None:
+    with anyio.CancelScope(shield=True):
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself, as at Ctrl-C
+            process.kill()
+        await process.aclose()
 
 
 async def _ask(process: anyio.abc.Process) -> bytes:
