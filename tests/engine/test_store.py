@@ -1,0 +1,246 @@
+"""One writer, asserted; readers beside it; read models that always equal the log."""
+
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import apsw
+import pytest
+
+from engine.chain import Row, verified
+from engine.events import EncodedEvent
+from engine.fold import fold, steps
+from engine.lock import LOCK_NAME
+from engine.read_model import StreamIndex
+from engine.store import (
+    BUSY_MS,
+    LOG_NAME,
+    Store,
+    StoredStep,
+    newest_head,
+    open_reader,
+    read_rows,
+    read_stream,
+)
+from errors import ConfigError, FatalError, NotFoundError, UnavailableError
+from migrations import SchemaSteps
+from tests.engine.toy import (
+    Credit,
+    Credited,
+    Open,
+    machines,
+    open_engine,
+    open_store,
+    read_models,
+    running,
+)
+
+
+def _step(store: Store, position: int, version: int, stream: str = "account/a") -> StoredStep:
+    event = Credited(amount=1)
+    row = Row(position, position, stream, version, machines().codec.encode(event), store.epoch, 5)
+    return StoredStep(row, event, Open(balance=version), final=False)
+
+
+def _index(store: Store) -> list[tuple[object, ...]]:
+    return store.query("SELECT * FROM stream ORDER BY stream")
+
+
+def test_file_and_folder_are_private(store: Store, tmp_path: Path) -> None:
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
+    for name in (LOG_NAME, LOCK_NAME):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == 0o600
+
+
+def test_a_second_process_is_refused_by_the_lock(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="another gatewayd is running"):
+        open_store(tmp_path)
+
+
+def test_the_lock_is_free_after_close_and_after_a_failed_start(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    (tmp_path / LOG_NAME).write_bytes(b"no database" * 1000)
+    for _ in range(2):
+        with pytest.raises(FatalError, match="cannot be opened as a log"):
+            open_store(tmp_path)
+
+
+def test_the_epoch_rises_at_every_start(tmp_path: Path) -> None:
+    epochs = []
+    for _ in range(3):
+        store = open_store(tmp_path)
+        epochs.append(store.epoch)
+        store.close()
+    assert epochs == [1, 2, 3]
+
+
+def test_a_second_writer_ends_the_first(tmp_path: Path) -> None:
+    first = open_store(tmp_path)
+    first.append([_step(first, 1, 1)])
+    (tmp_path / LOCK_NAME).unlink()
+    second = open_store(tmp_path)
+    with pytest.raises(FatalError, match=r"another process opened this log \(epoch 2, ours 1\)"):
+        first.append([_step(first, 2, 2)])
+    second.append([_step(second, 2, 2)])
+    with pytest.raises(FatalError, match="another process"):
+        first.append([_step(first, 2, 2)])
+    assert [row.epoch for row in verified(second.rows())] == [1, 2]
+    first.close()
+    second.close()
+
+
+def test_a_foreign_row_ends_the_writer(store: Store, tmp_path: Path) -> None:
+    other = apsw.Connection(str(tmp_path / LOG_NAME))
+    other.execute("INSERT INTO log VALUES (1, 1, 'account/a', 1, 'k', 1, 1, 1, x'7b7d', x'00')")
+    other.close()
+    with pytest.raises(FatalError, match="not the one this process wrote"):
+        store.append([_step(store, 1, 1)])
+
+
+@pytest.mark.parametrize(("position", "version"), [(3, 2), (1, 2), (2, 1)])
+def test_gaps_and_repetitions_are_never_written(store: Store, position: int, version: int) -> None:
+    store.append([_step(store, 1, 1)])
+    head = store.head
+    with pytest.raises(FatalError):
+        store.append([_step(store, position, version)])
+    assert (store.head, newest_head(store._write)) == (head, head)
+    store.append([_step(store, 2, 2)])
+
+
+def test_any_error_of_a_read_model_is_fatal_and_writes_nothing(tmp_path: Path) -> None:
+    class Broken(StreamIndex):
+        def fold(self, connection: apsw.Connection, step: object) -> None:
+            raise ZeroDivisionError
+
+    store = Store(tmp_path, SchemaSteps(), [Broken(machines().encode_state)])
+    store.rebuild(store.outdated_read_models(), iter(()))
+    with pytest.raises(FatalError, match="could not be written"):
+        store.append([_step(store, 1, 1)])
+    assert list(store.rows()) == []
+    store.close()
+
+
+def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    connection = apsw.Connection(str(tmp_path / LOG_NAME))
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(ConfigError, match="schema 99"):
+        open_store(tmp_path)
+
+
+def test_a_database_without_our_tables_is_refused(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
+    connection = apsw.Connection(str(tmp_path / LOG_NAME))
+    connection.execute("DELETE FROM writer")
+    connection.close()
+    with pytest.raises(FatalError, match="damaged or not ours"):
+        open_store(tmp_path)
+
+
+def test_a_lasting_reader_keeps_a_start_waiting_and_then_refuses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = open_store(tmp_path)
+    reader = open_reader(tmp_path / LOG_NAME)
+    store.append([_step(store, 1, 1), _step(store, 2, 2)])
+    cursor = reader.execute("SELECT position FROM log")
+    assert next(cursor) == (1,)
+    store.close()
+    monkeypatch.setattr("engine.store.BUSY_MS", 1)
+    with pytest.raises(UnavailableError, match="keeps reading"):
+        open_store(tmp_path)
+    reader.close(force=True)
+    again = open_store(tmp_path)
+    assert again.head.position == 2
+    again.close()
+    assert BUSY_MS > 1
+
+
+def test_reading_needs_a_file_and_never_writes(tmp_path: Path) -> None:
+    with pytest.raises(NotFoundError, match="there is no log"):
+        open_reader(tmp_path / LOG_NAME)
+    open_store(tmp_path).close()
+    reader = open_reader(tmp_path / LOG_NAME)
+    with pytest.raises(apsw.ReadOnlyError):
+        reader.execute("UPDATE writer SET epoch = 0")
+    reader.close()
+
+
+def test_a_live_log_is_read_beside_its_writer(store: Store, tmp_path: Path) -> None:
+    store.append([_step(store, 1, 1)])
+    reader = open_reader(tmp_path / LOG_NAME)
+    rows = read_rows(reader)
+    assert next(rows).row.position == 1
+    store.append([_step(store, 2, 2)])
+    assert list(rows) == []  # the snapshot of its first row
+    assert [chained.row.position for chained in read_rows(reader, 1)] == [2]
+    assert read_stream(reader, "account/a") is None  # open: memory has it
+    reader.close()
+
+
+@pytest.fixture
+def filled(tmp_path: Path) -> Iterator[Path]:
+    """A log of one account with three credits."""
+    store = open_store(tmp_path)
+    for position in (1, 2, 3):
+        store.append([_step(store, position, position)])
+    store.close()
+    return iter([tmp_path])
+
+
+@pytest.mark.parametrize(
+    "neglect",
+    [
+        "UPDATE read_model SET version = version - 1",
+        "DELETE FROM read_model",
+        "DROP TABLE stream",
+    ],
+)
+def test_outdated_and_dropped_read_models_are_rebuilt(filled: Iterator[Path], neglect: str) -> None:
+    directory = next(filled)
+    connection = apsw.Connection(str(directory / LOG_NAME))
+    before = list(connection.execute("SELECT * FROM stream"))
+    assert len(before) == 1
+    connection.execute(neglect)
+    connection.close()
+    store = open_store(directory)
+    assert [model.name for model in store.outdated_read_models()] == ["streams"]
+    open_engine(store)
+    assert store.outdated_read_models() == []
+    assert _index(store) == before
+    store.close()
+
+
+def test_a_read_model_skipped_by_another_program_is_rebuilt(filled: Iterator[Path]) -> None:
+    directory = next(filled)
+    without = Store(directory, SchemaSteps(), [])
+    without.append([_step(without, 4, 4)])
+    without.close()
+    store = open_store(directory)
+    open_engine(store)
+    assert store.query("SELECT version FROM stream") == [(4,)]
+    store.close()
+
+
+@pytest.mark.anyio
+async def test_since_moves_with_the_name_of_the_state_only(store: Store) -> None:
+    engine = open_engine(store)
+    async with running(engine):
+        await engine.submit("account/a", Credit(amount=1))
+        await engine.submit("account/a", Credit(amount=1))
+    index = store.query("SELECT state_name, final, version, position, state FROM stream")
+    assert index == [("Open", 0, 2, 2, None)]
+    assert read_models()[0].name == "streams"
+
+
+def test_steps_and_fold_agree(filled: Iterator[Path]) -> None:
+    store = open_store(next(filled))
+    last = list(steps(machines(), verified(store.rows())))[-1]
+    states = fold(machines(), verified(store.rows()), keep_final=True)
+    assert last.state == states["account/a"].state == Open(balance=3)
+    with pytest.raises(FatalError, match="nothing to rest on"):
+        list(steps(machines(), [last.row]))
+    with pytest.raises(FatalError, match="does not know"):
+        machines().codec.decode(EncodedEvent("x", 1, b"{}"))
+    store.close()
