@@ -114,7 +114,7 @@ class CommitmentJson(msgspec.Struct, frozen=True):
 
 
 class CipherTextJson(msgspec.Struct, frozen=True):
-    """A ciphertext: the masked preimage as 32 integers, G1 and G2 in hex (the capture: see tests)."""
+    """A ciphertext: the masked preimage as 32 integers, G1 and G2 in hex."""
 
     encrypted_preimage: tuple[int, ...]
     pk: str
