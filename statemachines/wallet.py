@@ -144,7 +144,7 @@ def _reopen(state: Wallet, input_: OpenWallet) -> Decision:
 
 
 def _add_tweaks(state: Wallet, input_: AddTweaks) -> Decision:
-    fresh = tuple(tweak for tweak in input_.tweaks if tweak not in state.tweaks)
+    fresh = tuple(tweak for tweak in dict.fromkeys(input_.tweaks) if tweak not in state.tweaks)
     return Decision(events=(TweaksAdded(tweaks=fresh),)) if fresh else Decision()
 
 
