@@ -222,7 +222,6 @@ class Gateway:
                 confirmed,
                 minimum_fee=_payment_fee(federation.facts.transaction_fee),
                 network=self._settings.network,
-                now_unix_s=self._outside.ports.clock.now_unix_us() // 1_000_000,
             )
             await self._engine.submit(stream, verified)
         ended = (

@@ -62,9 +62,11 @@ class SendEffects:
             SignForfeit: self.forfeit,
         }
 
-    async def measure(self, effect: MeasureBudget, _context: EffectContext) -> BudgetMeasured:
-        """The node first: time passes while we wait for it, and only then is the budget measured."""
-        await self._node.info()
+    async def measure(self, effect: MeasureBudget, _context: EffectContext) -> Input:
+        """The node first: what it knows comes before any budget, and time passes while we wait for it."""
+        record = await self._node.lookup(bytes.fromhex(effect.facts.payment_hash))
+        if not isinstance(record, NotFound):
+            return _known(record)
         remaining_blocks = await self._remaining_blocks(effect.facts)
         return BudgetMeasured(remaining_blocks=remaining_blocks, now_unix_s=self._now_unix_s())
 
@@ -104,7 +106,7 @@ class SendEffects:
                 remaining_blocks=await self._remaining_blocks(facts),
                 looked_up_unix_s=looked_up_unix_s,
             )
-            if send_rules.may_decide(facts, effect.intent, record):
+            if send_rules.may_decide(effect, record):
                 return record
             await self._clock.sleep(LOOK_UP_PAUSE_S)
 

@@ -51,7 +51,6 @@ def verify(
     *,
     minimum_fee: PaymentFee,
     network: Network,
-    now_unix_s: int,
 ) -> RequestSend:
     """Steps 5 to 9: the federation holds this contract there, and it is for this invoice. Raises InputError."""
     contract = request.contract
@@ -81,8 +80,6 @@ def verify(
     )
     return RequestSend(
         facts=facts,
-        remaining_blocks=confirmed.remaining_blocks,
-        now_unix_s=now_unix_s,
         other_network=not bolt11.is_for(invoice, network),
     )
 

@@ -4,8 +4,11 @@
          └──────────┴──── only what promise 2 allows ──┴→ cancelling → cancelled(reason, forfeit)
 
 The forfeit signature gives the sender everything back, so it exists only once the payment can never settle:
-before any intent to dispatch, or on the node's own FAILED, or on "never heard of it" once no call of ours can
-still be under way. `statemachines/send_rules.py` decides; this file names what can be. Stream: `send/<contract id>`.
+before any intent to dispatch, or on the node's own FAILED, or on "never heard of it" once no call can still be
+under way. Whatever the node knows of the payment comes before every refusal: a record is followed, also one that
+an earlier log or another program left there.
+
+`statemachines/send_rules.py` decides; this file names what can be. Stream: `send/<contract id>`.
 """
 
 from typing import ClassVar
@@ -19,6 +22,8 @@ from engine.machine import Effect, Input, State
 EXPIRATION_DELTA_MINIMUM_BLOCKS = 144
 #: How long after an invoice's expiry a node may still be answering a call it got before. Clocks differ by less.
 EXPIRY_MARGIN_S = 60
+#: Calls made for one payment while none is answered; after these only the invoice's expiry is waited for.
+ATTEMPTS_MAX = 10
 
 
 class SendFacts(msgspec.Struct, frozen=True):
@@ -58,6 +63,10 @@ class Intent(msgspec.Struct, frozen=True):
     stray_call: bool
 
 
+#: Stands where the node shows a payment that no call of this log began: as little is known of it as of a stray call.
+NOT_OURS = Intent(attempt=0, max_fee_msat=0, max_delay_blocks=0, stray_call=True)
+
+
 # --- states ----------------------------------------------------------------------------------------------------
 
 
@@ -79,10 +88,15 @@ class Dispatching(State, frozen=True):
 
 
 class Unanswered(State, frozen=True):
-    """A call may have left, and the node has no final record: it may still be under way."""
+    """A call may have left, and nothing final is known of it: it may still be under way.
+
+    `failed` is set once the node gave an end to one call while an earlier one was still astray: no further call is
+    made then, and what is waited for is the end of the stray one.
+    """
 
     facts: SendFacts
     intent: Intent
+    failed: str | None = None
 
 
 class InFlight(State, frozen=True):
@@ -100,7 +114,7 @@ class Vanished(State, frozen=True):
 
 
 class Paid(State, frozen=True):
-    """We hold the preimage (hex); the claim is reserved in transaction `tx` and not yet signed."""
+    """We hold the preimage (hex); the claim is reserved and not yet signed."""
 
     facts: SendFacts
     preimage: str
@@ -164,13 +178,11 @@ class RequestSend(Input, frozen=True):
     """A request whose signature, contract and out point were verified. `other_network` is a refusal on record."""
 
     facts: SendFacts
-    remaining_blocks: int
-    now_unix_s: int
     other_network: bool
 
 
 class BudgetMeasured(Input, frozen=True):
-    """What is left of the contract's time, asked of the federation just now; 0 when it is gone."""
+    """The node has no record; `remaining_blocks` is what the federation said just now, 0 when the contract is gone."""
 
     remaining_blocks: int
     now_unix_s: int
@@ -233,6 +245,7 @@ class SendDispatching(Event, frozen=True):
 
 class SendUnanswered(Event, frozen=True):
     kind: ClassVar[str] = "send.unanswered"
+    failed: str | None = None
 
 
 class SendInFlight(Event, frozen=True):
@@ -281,7 +294,10 @@ class SendCancelled(Event, frozen=True):
 
 
 class MeasureBudget(Effect, frozen=True):
-    """Wait for the node, then ask the federation how many blocks the contract has left."""
+    """Wait for the node and look its record up; only if it has none, ask how many blocks the contract has left.
+
+    A record is reported as what it is. A FAILED that is older than our first call can so never be taken for its end.
+    """
 
     facts: SendFacts
 
@@ -299,6 +315,7 @@ class LookUpRecord(Effect, frozen=True):
 
     facts: SendFacts
     intent: Intent
+    failed: str | None
 
 
 class FollowPayment(Effect, frozen=True):

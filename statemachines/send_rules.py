@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from engine.events import Event
 from engine.machine import (
     Decision,
     Effect,
@@ -16,8 +17,10 @@ from engine.machine import (
 from engine.machine import Input as AnyInput
 from statemachines import image, send
 from statemachines.send import (
+    ATTEMPTS_MAX,
     EXPIRATION_DELTA_MINIMUM_BLOCKS,
     EXPIRY_MARGIN_S,
+    NOT_OURS,
     Accepted,
     BudgetMeasured,
     CallRefused,
@@ -83,12 +86,15 @@ def refusal(facts: SendFacts, remaining_blocks: int, now_unix_s: int) -> tuple[s
     return None
 
 
-def may_decide(facts: SendFacts, intent: Intent, record: RecordLookedUp) -> bool:
+def may_decide(asked: Unanswered | send.LookUpRecord, record: RecordLookedUp) -> bool:
     """Whether a record found after an unanswered call allows a decision, or must be looked up again later."""
+    facts, intent = asked.facts, asked.intent
     if _stray_calls_are_over(facts, record):
         return True
     if record.failed_reason is not None:
         return not intent.stray_call  # the only call there ever was
+    if asked.failed is not None or intent.attempt >= ATTEMPTS_MAX:
+        return False
     return refusal(facts, record.remaining_blocks, record.looked_up_unix_s) is None
 
 
@@ -101,34 +107,38 @@ def _stray_calls_are_over(facts: SendFacts, record: RecordLookedUp) -> bool:
 
 
 def _request(_state: New, input_: RequestSend) -> Decision:
-    """Accept, and in the same append refuse what can be refused without asking anybody."""
+    """Accept, and in the same append refuse what no node of this network can ever have been asked to pay.
+
+    Other refusals wait until the node was asked: this log may be younger than a payment of the same contract.
+    """
     facts = input_.facts
-    events: list[SendAccepted | SendCancelling] = [SendAccepted(facts=facts)]
-    refused = refusal(facts, input_.remaining_blocks, input_.now_unix_s)
+    events: tuple[Event, ...] = (SendAccepted(facts=facts),)
     if input_.other_network:
-        refused = WRONG_NETWORK, "the invoice is for another bitcoin network than this gateway's"
-    elif facts.max_fee_msat < 0:
-        detail = f"the contract holds {facts.contract_msat} msat, {facts.minimum_msat} are needed"
-        refused = UNDERFUNDED, detail
-    if refused is not None:
-        events.append(SendCancelling(reason=refused[0], detail=refused[1]))
+        detail = "the invoice is for another bitcoin network than this gateway's"
+        events += (SendCancelling(reason=WRONG_NETWORK, detail=detail),)
     claim = image.ClaimImage(operation=stream_of(facts.contract_id))
-    return Decision(events=tuple(events), tells=(Tell(image.stream_of(facts.payment_hash), claim),))
+    return Decision(events=events, tells=(Tell(image.stream_of(facts.payment_hash), claim),))
 
 
 def _measured(state: Accepted, input_: BudgetMeasured) -> Decision:
-    refused = refusal(state.facts, input_.remaining_blocks, input_.now_unix_s)
+    facts = state.facts
+    if facts.max_fee_msat < 0:
+        needed_msat = facts.minimum_msat
+        detail = f"the contract holds {facts.contract_msat} msat, {needed_msat} are needed"
+        return _cancel(UNDERFUNDED, detail)
+    refused = refusal(facts, input_.remaining_blocks, input_.now_unix_s)
     if refused is not None:
         return _cancel(*refused)
-    return _dispatch(state.facts, input_.remaining_blocks, attempt=1, stray_call=False)
+    return _dispatch(facts, input_.remaining_blocks, attempt=1, stray_call=False)
 
 
 def _looked_up(state: Unanswered, input_: RecordLookedUp) -> Decision:
     facts = state.facts
-    if not may_decide(facts, state.intent, input_):
+    if not may_decide(state, input_):
         return Decision()
-    if input_.failed_reason is not None:
-        return _cancel(LIGHTNING_ERROR, input_.failed_reason)
+    failed = input_.failed_reason if input_.failed_reason is not None else state.failed
+    if failed is not None:
+        return _cancel(LIGHTNING_ERROR, failed)
     if _stray_calls_are_over(facts, input_):
         return _cancel(INVOICE_EXPIRED, "the node never took the payment and the invoice expired")
     return _dispatch(
@@ -148,16 +158,16 @@ def _dispatch(
     return Decision(events=(SendDispatching(intent=intent),))
 
 
-def _failed(state: Dispatching | InFlight | Vanished, input_: PaymentFailed) -> Decision:
-    """FAILED is final for the call it belongs to; with a stray call about it may be the other one's."""
-    if state.intent.stray_call:
-        return Decision(events=(SendUnanswered(),))
+def _failed_before(_state: Accepted, input_: PaymentFailed) -> Decision:
     return _cancel(LIGHTNING_ERROR, input_.reason)
 
 
-def _call_refused(state: Dispatching, input_: CallRefused) -> Decision:
+def _failed(
+    state: Dispatching | InFlight | Vanished, input_: PaymentFailed | CallRefused
+) -> Decision:
+    """An end is final for the call it belongs to; with a stray call about it says nothing of that one."""
     if state.intent.stray_call:
-        return Decision(events=(SendUnanswered(),))
+        return Decision(events=(SendUnanswered(failed=input_.reason),))
     return _cancel(LIGHTNING_ERROR, input_.reason)
 
 
@@ -178,7 +188,7 @@ def _in_flight(_state: State, _input: SeenInFlight) -> Decision:
 
 
 def _succeeded(
-    state: Dispatching | Unanswered | InFlight | Vanished, input_: PaymentSucceeded
+    state: Accepted | Dispatching | Unanswered | InFlight | Vanished, input_: PaymentSucceeded
 ) -> Decision:
     """The claim is reserved in the append that records the preimage."""
     facts = state.facts
@@ -226,7 +236,8 @@ def _wants_follow(state: InFlight | Vanished) -> Mapping[str, Effect]:
 
 
 def _wants_record(state: Unanswered) -> Mapping[str, Effect]:
-    return {"record": send.LookUpRecord(facts=state.facts, intent=state.intent)}
+    look_up = send.LookUpRecord(facts=state.facts, intent=state.intent, failed=state.failed)
+    return {"record": look_up}
 
 
 def _wants_forfeit(state: Cancelling) -> Mapping[str, Effect]:
@@ -276,10 +287,13 @@ _FAIL_TO = (Cancelling, Unanswered)
 _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (New, RequestSend): Handle(_request, to=(Accepted, Cancelling)),
     (Accepted, BudgetMeasured): Handle(_measured, to=(Dispatching, Cancelling)),
+    (Accepted, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
+    (Accepted, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
+    (Accepted, PaymentFailed): Handle(_failed_before, to=(Cancelling,)),
     (Dispatching, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
     (Dispatching, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
     (Dispatching, PaymentFailed): Handle(_failed, to=_FAIL_TO),
-    (Dispatching, CallRefused): Handle(_call_refused, to=_FAIL_TO),
+    (Dispatching, CallRefused): Handle(_failed, to=_FAIL_TO),
     (Dispatching, CallUnanswered): Handle(_unanswered, to=(Unanswered,)),
     (Unanswered, RecordLookedUp): Handle(_looked_up, to=(Dispatching, Cancelling)),
     (Unanswered, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
@@ -305,7 +319,16 @@ def _rule(state: type[State], input_: type[AnyInput]) -> Rule:
     return _JOIN if input_ is RequestSend else _LATE
 
 
-def _paid(state: Dispatching | Unanswered | InFlight | Vanished, event: SendPaid) -> Paid:
+def _seen(state: State, _event: SendInFlight) -> InFlight:
+    if isinstance(state, Accepted):
+        return InFlight(facts=state.facts, intent=NOT_OURS)
+    assert isinstance(state, Dispatching | Unanswered | Vanished)
+    return InFlight(facts=state.facts, intent=state.intent)
+
+
+def _paid(
+    state: Accepted | Dispatching | Unanswered | InFlight | Vanished, event: SendPaid
+) -> Paid:
     return Paid(facts=state.facts, preimage=event.preimage, routing_fee_msat=event.routing_fee_msat)
 
 
@@ -360,8 +383,10 @@ MACHINE = Machine(
     evolvers={
         SendAccepted: lambda _state, event: Accepted(facts=event.facts),
         SendDispatching: lambda state, event: Dispatching(facts=state.facts, intent=event.intent),
-        SendUnanswered: lambda state, _event: Unanswered(facts=state.facts, intent=state.intent),
-        SendInFlight: lambda state, _event: InFlight(facts=state.facts, intent=state.intent),
+        SendUnanswered: lambda state, event: Unanswered(
+            facts=state.facts, intent=state.intent, failed=event.failed
+        ),
+        SendInFlight: _seen,
         SendVanished: lambda state, _event: Vanished(facts=state.facts, intent=state.intent),
         SendPaid: _paid,
         SendClaiming: _claiming,
