@@ -19,7 +19,7 @@ SUPPORTED_PYTHONS = ("3.11", "3.12", "3.13")
 def _offer_pyenv_versions() -> None:
     """Lets pyenv's shims start every supported Python it has, the one running first."""
     pyenv = shutil.which("pyenv")
-    if pyenv is None or "PYENV_VERSION" in os.environ:
+    if pyenv is None:
         return
     listed = subprocess.run(
         [pyenv, "versions", "--bare", "--skip-aliases"], capture_output=True, text=True, check=True

@@ -30,7 +30,7 @@ _ROOMS = {
     "cli": _room("*", "*"),
     "devnet": _room(
         "backends fedimint",
-        "anyio coincurve cryptography msgspec py_arkworks_bls12381",
+        "anyio bcrypt coincurve cryptography msgspec py_arkworks_bls12381",
     ),
     "engine": _room("", "anyio apsw msgspec"),
     "fedimint": _room(
