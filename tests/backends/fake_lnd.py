@@ -1,0 +1,178 @@
+"""A server made of LND's stubs that answers as the test says, over TLS."""
+
+import datetime as dt
+import hashlib
+import ipaddress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import grpc
+import grpc.aio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from lndgrpc.compiled import lightning_pb2, lightning_pb2_grpc, router_pb2_grpc
+
+from backends.lnd import LndNode
+from backends.lnd_connection import LndSettings
+from fedimint import bolt11
+
+PREIMAGE = bytes(31) + b"\x07"
+HASH = hashlib.sha256(PREIMAGE).digest()
+INVOICE = bolt11.sign(
+    bolt11.InvoiceFields(
+        network="regtest",
+        amount_msat=100_000,
+        timestamp_unix_s=1_700_000_000,
+        payment_hash=HASH,
+        payment_secret=bytes(32),
+        description="coffee",
+    ),
+    secret_key=bytes(31) + b"\x01",
+).text
+MACAROON = b"macaroon of the gateway"
+
+Payment = lightning_pb2.Payment
+Context = grpc.aio.ServicerContext[Any, Any]
+Answers = Callable[[Any, Context], AsyncIterator[Any]]
+
+
+def payment(status: int, **fields: Any) -> Any:
+    return Payment(payment_hash=HASH.hex(), status=status, **fields)
+
+
+SUCCEEDED = payment(Payment.SUCCEEDED, payment_preimage=PREIMAGE.hex(), fee_msat=1_500)
+
+
+def answers(*messages: Any) -> Answers:
+    async def stream(_request: Any, _context: Context) -> AsyncIterator[Any]:
+        for message in messages:
+            yield message
+
+    return stream
+
+
+def aborts(code: grpc.StatusCode, text: str, *messages: Any) -> Answers:
+    async def stream(_request: Any, context: Context) -> AsyncIterator[Any]:
+        for message in messages:
+            yield message
+        await context.abort(code, text)
+
+    return stream
+
+
+async def hangs(_request: Any, context: Context) -> AsyncIterator[Any]:
+    yield payment(Payment.IN_FLIGHT)
+    await anyio.sleep_forever()
+
+
+class FakeLnd(router_pb2_grpc.RouterServicer, lightning_pb2_grpc.LightningServicer):  # type: ignore[misc]  # the stubs have no types
+    """Answers each payment call with what the test put into `send` or `track`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.send: Answers = answers()
+        self.track: Answers = answers()
+        self.requests: list[Any] = []
+        self.macaroons: list[str] = []
+        self.network = "mainnet"
+        self.port = 0
+        self.folder = folder
+        self.server: grpc.aio.Server | None = None
+
+    def note(self, request: Any, context: Context) -> None:
+        self.requests.append(request)
+        self.macaroons.append(str(dict(context.invocation_metadata() or ())["macaroon"]))
+
+    async def SendPaymentV2(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802  # name of the RPC
+        self.note(request, context)
+        async for message in self.send(request, context):
+            yield message
+
+    async def TrackPaymentV2(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802  # name of the RPC
+        self.note(request, context)
+        async for message in self.track(request, context):
+            yield message
+
+    async def GetInfo(self, request: Any, context: Any) -> Any:  # noqa: N802  # name of the RPC
+        self.note(request, context)
+        return lightning_pb2.GetInfoResponse(
+            identity_pubkey="02" + "ab" * 32,
+            alias="bob",
+            block_height=812_000,
+            synced_to_chain=True,
+            chains=[lightning_pb2.Chain(chain="bitcoin", network=self.network)],
+        )
+
+    async def WalletBalance(self, request: Any, context: Any) -> Any:  # noqa: N802  # name of the RPC
+        return lightning_pb2.WalletBalanceResponse(
+            total_balance=70_000, reserved_balance_anchor_chan=10_000
+        )
+
+    async def ChannelBalance(self, request: Any, context: Any) -> Any:  # noqa: N802  # name of the RPC
+        return lightning_pb2.ChannelBalanceResponse(
+            local_balance=lightning_pb2.Amount(sat=5, msat=5_001),
+            remote_balance=lightning_pb2.Amount(sat=6, msat=6_001),
+            unsettled_local_balance=lightning_pb2.Amount(sat=1, msat=1_000),
+        )
+
+    def settings(self) -> LndSettings:
+        return LndSettings(
+            address=f"https://localhost:{self.port}",
+            tls_cert_path=self.folder / "tls.cert",
+            macaroon_path=self.folder / "gateway.macaroon",
+        )
+
+    async def start(self) -> None:
+        self.server = grpc.aio.server()
+        router_pb2_grpc.add_RouterServicer_to_server(self, self.server)
+        lightning_pb2_grpc.add_LightningServicer_to_server(self, self.server)
+        key = (self.folder / "tls.key").read_bytes()
+        certificate = (self.folder / "tls.cert").read_bytes()
+        self.port = self.server.add_secure_port(
+            f"127.0.0.1:{self.port}", grpc.ssl_server_credentials([(key, certificate)])
+        )
+        await self.server.start()
+
+    async def stop(self) -> None:
+        assert self.server is not None
+        await self.server.stop(None)
+
+
+def write_credentials(folder: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lnd")])
+    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(dt.datetime(2024, 1, 1, tzinfo=dt.UTC))
+        .not_valid_after(dt.datetime(2124, 1, 1, tzinfo=dt.UTC))
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (folder / "tls.cert").write_bytes(certificate.public_bytes(pem))
+    (folder / "tls.key").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (folder / "gateway.macaroon").write_bytes(MACAROON)
+
+
+@asynccontextmanager
+async def running(folder: Path) -> AsyncIterator[tuple[FakeLnd, LndNode]]:
+    write_credentials(folder)
+    lnd = FakeLnd(folder)
+    await lnd.start()
+    node = LndNode(lnd.settings())
+    try:
+        yield lnd, node
+    finally:
+        await node.aclose()
+        await lnd.stop()
