@@ -5,17 +5,17 @@ the same client library as a gateway. How it reaches the gateway is the caller's
 """
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
 from devnet.dealer import LNV2_ID, MINTV2_ID, fresh_secret
-from devnet.federation import EmbeddedFederation
 from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from devnet.transaction_rules import module_config
 from devnet.wallet import EmbeddedWallet, OwnInput, OwnOutput
 from errors import InputError, PeerError
 from fedimint import bolt11, lnv2, secp
+from fedimint.config import ClientConfig
 from fedimint.federation_api import Lnv2Api
 from fedimint.lnv2 import Cancel, Claim, HashImage, OutgoingContract, OutgoingWitness, Refund
 from fedimint.lnv2_json import SendPayment, SendPaymentJson
@@ -23,7 +23,7 @@ from fedimint.module_configs import LnV2ClientConfig
 from fedimint.query import Guardians
 from fedimint.secrets import DerivableSecret, client_secret, module_secret
 from fedimint.transaction import DynItem
-from fedimint.wire_types import OutPoint
+from fedimint.wire_types import FederationId, OutPoint
 
 CONFIRMATION_BLOCKS: Final = 12
 """What a client adds to the gateway's delta, for the time until the contract is confirmed."""
@@ -41,12 +41,22 @@ class OutgoingPayment(msgspec.Struct, frozen=True):
         return f"OutgoingPayment(contract={self.contract!r}, out_point={self.out_point!r}, …)"
 
 
+class JoinableFederation(Protocol):
+    """A federation with default modules, embedded or real, as a user comes to know it."""
+
+    @property
+    def config(self) -> ClientConfig: ...
+    @property
+    def federation_id(self) -> FederationId: ...
+    def asked_by(self) -> Guardians: ...
+
+
 class EmbeddedUser:
-    """A client of an embedded federation. `wallet` holds its notes."""
+    """A client inside this process, of any federation. `wallet` holds its notes."""
 
     def __init__(
         self,
-        federation: EmbeddedFederation,
+        federation: JoinableFederation,
         random_bytes: Callable[[int], bytes],
         guardians: Guardians | None = None,
     ) -> None:
@@ -95,12 +105,15 @@ class EmbeddedUser:
         self, contract: OutgoingContract, refund_secret: bytes, invoice: str
     ) -> OutgoingPayment:
         """Fund any contract, also one that no honest client makes. Raises as the wallet does."""
-        output = lnv2.OUTPUT.encode(lnv2.OutputV0(lnv2.OutgoingOutput(contract)))
-        fee_msat = self._fee.fee_msat(contract.amount_msat)
-        item = OwnOutput(DynItem(self._module_id, output), contract.amount_msat, fee_msat)
-        funded = await self.wallet.submit([], [item])
+        funded = await self.wallet.submit([], [self.contract_output(contract)])
         out_point = OutPoint(funded.transaction.txid(), 0)
         return OutgoingPayment(contract, out_point, lnv2.LightningInvoice(invoice), refund_secret)
+
+    def contract_output(self, contract: OutgoingContract) -> OwnOutput:
+        """Return the output that funds a contract."""
+        output = lnv2.OUTPUT.encode(lnv2.OutputV0(lnv2.OutgoingOutput(contract)))
+        fee_msat = self._fee.fee_msat(contract.amount_msat)
+        return OwnOutput(DynItem(self._module_id, output), contract.amount_msat, fee_msat)
 
     def body(self, payment: OutgoingPayment) -> SendPaymentJson:
         """Return the body of `/send_payment`, signed by the refund key."""

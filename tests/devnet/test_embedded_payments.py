@@ -3,6 +3,7 @@
 import hashlib
 import random
 
+import anyio
 import msgspec
 import pytest
 
@@ -25,6 +26,7 @@ from fedimint.federation_api import Lnv2Api
 from fedimint.lnv2_json import SendPaymentJson
 from fedimint.selection import InsufficientNotesError
 from fedimint.transaction import InputRefused, UnbalancedTransaction
+from fedimint.wire_types import OutPointJson
 
 pytestmark = pytest.mark.anyio
 
@@ -62,6 +64,22 @@ class World:
     async def claim(self, payment: OutgoingPayment, preimage: bytes = PREIMAGE) -> None:
         claim = self.gateway.claim_input(payment, preimage, GATEWAY_SECRET)
         await self.gateway.wallet.submit([claim], [])
+
+    async def await_preimage(self, payment: OutgoingPayment) -> object:
+        asked = [OutPointJson.of(payment.out_point), payment.contract.expiration_block_height]
+        return await self.federation.guardians[0].request("module_0_await_preimage", asked)
+
+    async def await_preimage_during_claim(self, payment: OutgoingPayment) -> object:
+        answers = []
+
+        async def ask() -> None:
+            answers.append(await self.await_preimage(payment))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            await self.claim(payment)
+        return answers[0]
 
     def books_are_balanced(self) -> bool:
         audit = self.federation.audit()
@@ -101,7 +119,8 @@ async def test_a_contract_is_funded_and_claimed_with_the_preimage() -> None:
     assert expiration.contract_id == payment.contract.contract_id()
     assert expiration.remaining_blocks == 156
 
-    await world.claim(payment)
+    answer = await world.await_preimage_during_claim(payment)
+    assert answer == list(PREIMAGE)
     assert await api.outgoing_contract_expiration(payment.out_point) is None
     assert world.federation.audit().contracts_msat == {}
     fees_msat = 1_000 + 100 * len(world.gateway.wallet.notes)
@@ -148,6 +167,7 @@ async def test_a_claim_ends_where_the_refund_begins() -> None:
         await world.user.refund(payment)
     assert refusal(too_early.value) == bytes([4, 0])
     world.chain.mine(1)
+    assert await world.await_preimage(payment) is None
     with pytest.raises(TransactionRefused) as too_late:
         await world.claim(payment)
     assert refusal(too_late.value) == bytes([3, 0])
