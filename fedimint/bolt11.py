@@ -90,6 +90,11 @@ class Bolt11Invoice(InvoiceFields, frozen=True, kw_only=True):
         return self.timestamp_unix_s + self.expiry_s
 
 
+def is_for(invoice: InvoiceFields, network: Network) -> bool:
+    """Whether an invoice can be paid on `network`; testnet and testnet4 share a prefix."""
+    return _PREFIXES[invoice.network] == _PREFIXES[network]
+
+
 def decode(text: str) -> Bolt11Invoice:
     """Read and check an invoice, in either case. Raises `DecodeError`."""
     hrp, words, spec = bech32.decode(text)

@@ -16,7 +16,7 @@ from fedimint.invite import InviteCode
 from fedimint.secrets import DerivableSecret
 from fedimint.wire_types import Network
 from gateway import joining, secret_files, send_requests, status, treasury
-from gateway.federation import FederationClient, open_federation
+from gateway.federation import FederationClient, open_federation, stored_config
 from gateway.federations import Federations
 from gateway.log import machines
 from gateway.node_watch import NodeWatch
@@ -168,7 +168,9 @@ class Gateway:
         async with self._joining:
             if federation_id in self._federations:
                 raise ConflictError("the gateway serves this federation already")
-            config = await download_config(invite, self._outside.connect)
+            config = await download_config(
+                invite, self._outside.connect, sleep_s=self._outside.ports.clock.sleep
+            )
             facts = joining.federation_facts(
                 invite,
                 config,
@@ -235,8 +237,12 @@ class Gateway:
     def _open(self, joined: Joined) -> FederationClient:
         facts = joined.facts
         api_secret = secret_files.load_api_secret(self._settings.directory, facts.federation_id)
+        connections = {
+            peer: self._outside.connect(endpoint.url, api_secret)
+            for peer, endpoint in stored_config(facts).api_endpoints.items()
+        }
         federation = open_federation(
-            facts, joined.index, self._root, self._outside.connect, api_secret
+            facts, joined.index, self._root, connections, self._outside.ports
         )
         self._federations.add(federation)
         return federation

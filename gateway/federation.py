@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import msgspec
 
+from engine.engine import Ports
+from engine.ports import Randomness
 from errors import FatalError, InputError
 from fedimint import secp, secrets
 from fedimint.config import ClientConfig
@@ -13,8 +15,8 @@ from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig
 from fedimint.notes import MintKeys
 from fedimint.query import Guardians
 from fedimint.secrets import DerivableSecret
+from fedimint.transport import GuardianConnection
 from fedimint.wire_types import PeerId
-from gateway.ports import Connect
 from statemachines.federation import FederationFacts
 from statemachines.wallet import FederationFees
 
@@ -84,16 +86,15 @@ def open_federation(
     facts: FederationFacts,
     index: int,
     root: DerivableSecret,
-    connect: Connect,
-    api_secret: str | None,
+    connections: Mapping[PeerId, GuardianConnection],
+    ports: Ports,
 ) -> FederationClient:
-    """The client of a federation that was joined. Connections are made when first used."""
+    """The client of a federation that was joined, over connections to all of its guardians."""
     config = stored_config(facts)
     modules = served_modules(config)
-    connections = {
-        peer: connect(endpoint.url, api_secret) for peer, endpoint in config.api_endpoints.items()
-    }
-    guardians = Guardians(connections)
+    guardians = Guardians(
+        connections, sleep_s=ports.clock.sleep, jitter=lambda: _jitter(ports.randomness)
+    )
     client = secrets.client_secret(root, bytes.fromhex(facts.federation_id))
     lnv2_secret = secrets.module_secret(client, modules.lnv2_id)
     return FederationClient(
@@ -115,6 +116,10 @@ def stored_config(facts: FederationFacts) -> ClientConfig:
         return ClientConfig.from_json(msgspec.json.decode(facts.client_config))
     except (InputError, msgspec.DecodeError) as error:
         raise FatalError(f"the stored config of {facts.federation_id} is unreadable") from error
+
+
+def _jitter(randomness: Randomness) -> float:
+    return int.from_bytes(randomness.random_bytes(4)) / (1 << 32)
 
 
 def _mint_keys(mint: MintV2ClientConfig) -> MintKeys:

@@ -1,0 +1,64 @@
+"""Our gateway on the embedded world: the same application as in production, with everything outside in memory."""
+
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import msgspec
+
+from api import handlers
+from api.structs import SendPaymentPayload
+from devnet.embedded_world import EmbeddedWorld
+from devnet.gateway_messages import RoutingInfo
+from engine.engine import Observers, Ports
+from engine.store import Store
+from fedimint import secrets
+from fedimint.lnv2_json import SendPaymentJson
+from gateway.application import Gateway, GatewaySettings, Outside
+from gateway.log import machines, read_models
+from gateway.ports import Cpu, GrindTweak
+from gateway.views import PaymentFee
+from migrations import SchemaSteps
+
+FEE = PaymentFee(2_000, 3_000)
+
+
+async def run_gateway(  # noqa: PLR0917 - started by a task group, which passes no keywords
+    world: EmbeddedWorld,
+    directory: Path,
+    words: str,
+    ports: Ports,
+    cpu: Cpu,
+    grind: GrindTweak,
+    observers: Observers | None = None,
+    *,
+    task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Open the data directory and serve until cancelled; whatever the probe raises leaves here."""
+    store = Store(directory, SchemaSteps(), read_models(machines()))
+    try:
+        gateway = Gateway(
+            GatewaySettings(directory, "regtest", None, FEE, FEE),
+            Outside(world.gateway_node, world.federation.connect, cpu, grind, ports),
+            store=store,
+            root=secrets.root_secret(words),
+            fingerprint=secrets.fingerprint(words),
+            observers=observers,
+        )
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(gateway.run)
+            task_status.started(gateway)
+    finally:
+        store.close()
+
+
+async def routing_of(gateway: Gateway, federation_id: str) -> RoutingInfo:
+    """What the gateway tells a client, through the structs of the API."""
+    answer = await handlers.routing_info(gateway, federation_id)
+    return msgspec.convert(msgspec.to_builtins(answer), RoutingInfo)
+
+
+async def send(gateway: Gateway, body: SendPaymentJson) -> bytes:
+    """POST `/send_payment` without the HTTP: JSON in, JSON out, everything between as in production."""
+    payload = msgspec.json.decode(msgspec.json.encode(body), type=SendPaymentPayload)
+    return msgspec.json.encode(await handlers.send_payment(gateway, payload))
