@@ -20,6 +20,8 @@ from gateway.ports import Cpu, GrindTweak
 from gateway.views import PaymentFee
 from migrations import SchemaSteps
 
+__all__ = ["SendPaymentJson", "routing_of", "run_gateway", "send"]
+
 FEE = PaymentFee(2_000, 3_000)
 
 

@@ -49,6 +49,20 @@ def lnd(
 
 
 @app.command
+def demo(*, json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """Make one payment on embedded pieces, with the gateway cut off in the middle and replayed.
+
+    Parameters
+    ----------
+    json
+        Print the result as one JSON document, the last line.
+    """
+    from cli.demo import print_demo  # noqa: PLC0415 - loads the whole gateway
+
+    print_demo(as_json=json)
+
+
+@app.command
 def version_hash() -> None:
     """Print a hash of the sources of this program."""
     from cli.version import version_hash as compute  # noqa: PLC0415 - only here
