@@ -1,0 +1,208 @@
+"""Notes and tweaks of one federation: promised once, never lost."""
+
+import pytest
+
+from engine.machine import Input
+from errors import ConflictError
+from statemachines import transaction, wallet
+from statemachines.transaction import (
+    ContractClaim,
+    HeldNote,
+    TransactionFinished,
+    TransactionRejected,
+    TransactionSigned,
+    stream_of,
+)
+from statemachines.wallet import AddTweaks, ClaimContract, OpenWallet, Wallet
+from tests.statemachines.scene import (
+    FEDERATION,
+    FEES,
+    FREE,
+    PREIMAGE,
+    WALLET,
+    Scene,
+    note,
+    opened,
+)
+
+SEND = "send/1"
+
+
+def tx(number: int) -> str:
+    return stream_of(FEDERATION, number)
+
+
+def claim(amount_msat: int = 1_100_000, out_idx: int = 0) -> ClaimContract:
+    return ClaimContract(
+        parent=SEND, claim=ContractClaim("11" * 32, out_idx, amount_msat, PREIMAGE)
+    )
+
+
+def reservation(scene: Scene, number: int) -> transaction.Reservation:
+    state = scene.state(tx(number))
+    assert isinstance(state, transaction.Reserved)
+    return state.reservation
+
+
+def holding(*notes: HeldNote, fees: wallet.FederationFees = FEES) -> Scene:
+    """A wallet of these notes, which came by a transaction of no interest."""
+    scene = opened(fees)
+    scene.deliver(WALLET, TransactionFinished(tx="tx/before-1", notes=notes, lost_msat=0))
+    return scene
+
+
+def spending(*notes: HeldNote, fees: wallet.FederationFees = FEES) -> Scene:
+    """Seven or more notes of one denomination, of which a tidying transaction spends all but three."""
+    scene = holding(*notes, fees=fees)
+    assert scene.wallet.spending
+    return scene
+
+
+def test_a_wallet_opens_with_the_fees_of_the_federation() -> None:
+    scene = opened()
+    assert scene.wallet == Wallet(federation_id=FEDERATION, fees=FEES)
+    rows = list(scene.rows)
+    scene.deliver(WALLET, OpenWallet(federation_id=FEDERATION, fees=FEES))
+    assert scene.rows == rows
+
+
+def test_new_fees_leave_notes_and_tweaks_alone() -> None:
+    scene = holding(note("a"))
+    scene.deliver(WALLET, AddTweaks(tweaks=("t",)))
+    before = scene.wallet
+    scene.deliver(WALLET, OpenWallet(federation_id=FEDERATION, fees=FREE))
+    assert scene.wallet.fees == FREE
+    assert (scene.wallet.notes, scene.wallet.tweaks) == (before.notes, before.tweaks)
+    assert scene.wallet.balance_msat == 1 << 20
+
+
+@pytest.mark.parametrize("input_", [AddTweaks(tweaks=("t",)), claim()])
+def test_a_federation_never_joined_has_no_wallet(input_: Input) -> None:
+    with pytest.raises(ConflictError, match="has not joined"):
+        Scene().deliver(WALLET, input_)
+
+
+def test_a_tweak_is_in_the_pool_once() -> None:
+    scene = opened()
+    scene.deliver(WALLET, AddTweaks(tweaks=("t", "u", "t")))
+    scene.deliver(WALLET, AddTweaks(tweaks=("u", "v")))
+    assert scene.wallet.tweaks == ("t", "u", "v")
+    rows = list(scene.rows)
+    scene.deliver(WALLET, AddTweaks(tweaks=("v", "t")))
+    assert scene.rows == rows
+
+
+def test_a_claim_takes_its_tweaks_out_of_the_pool() -> None:
+    scene = opened()
+    scene.deliver(WALLET, AddTweaks(tweaks=("t", "u", "v")))
+    scene.deliver(WALLET, claim(1_000 + 2 * (512 + 100)))
+    assert [issue.tweak for issue in reservation(scene, 1).issues] == ["t", "u"]
+    assert scene.wallet.tweaks == ("v",)
+    scene.deliver(WALLET, claim(1_000 + 2 * (512 + 100), out_idx=1))
+    assert [issue.tweak for issue in reservation(scene, 2).issues] == ["v", ""]
+    assert not scene.wallet.tweaks
+
+
+def test_a_claim_turns_all_but_fees_and_dust_into_notes() -> None:
+    scene = opened()
+    scene.deliver(WALLET, claim(1_100_000))
+    made = reservation(scene, 1)
+    issued_msat = sum(1 << issue.denomination for issue in made.issues)
+    dust_msat = 1_100_000 - issued_msat - made.input_fee_msat - made.output_fee_msat
+    assert made.input_fee_msat == 1_000
+    assert made.output_fee_msat == 100 * len(made.issues)
+    assert 0 <= dust_msat < 512 + 100
+
+
+def test_a_claim_spends_no_note_of_ours() -> None:
+    scene = holding(note("a"), note("b"))
+    scene.deliver(WALLET, claim())
+    assert reservation(scene, 1).spends == ()
+    assert scene.wallet.spending == {}
+    assert scene.wallet.notes == (note("a"), note("b"))
+
+
+def test_a_claim_too_small_for_any_note_is_made_all_the_same() -> None:
+    scene = opened()
+    scene.deliver(WALLET, claim(1_100))
+    assert reservation(scene, 1).issues == ()
+    scene.deliver(WALLET, claim(900, out_idx=1))
+    assert reservation(scene, 2).issues == ()
+
+
+def test_the_end_of_a_transaction_brings_its_notes() -> None:
+    scene = holding(note("a"))
+    assert scene.wallet.notes == (note("a"),)
+    assert scene.wallet.spending == {}
+
+
+def test_transactions_being_signed_are_no_news_to_the_wallet() -> None:
+    scene = opened()
+    before = scene.wallet
+    scene.deliver(WALLET, TransactionSigned(tx=tx(1), txid="77"))
+    assert scene.wallet == before
+
+
+def test_too_many_notes_of_one_kind_are_tidied_up_at_once() -> None:
+    notes = tuple(note(name) for name in "abcdefg")
+    scene = spending(*notes)
+    assert scene.wallet.notes == notes[4:]
+    assert scene.wallet.spending == {tx(1): notes[:4]}
+    made = reservation(scene, 1)
+    assert made.parent == WALLET
+    assert made.spends == notes[:4]
+    assert scene.rows[-1].append == scene.rows[-3].append
+
+
+def test_what_a_finished_transaction_spent_is_gone() -> None:
+    scene = spending(*(note(name) for name in "abcdefg"))
+    new = note("new", 22)
+    scene.deliver(WALLET, TransactionFinished(tx=tx(1), notes=(new,), lost_msat=0))
+    assert scene.wallet.spending == {}
+    assert scene.wallet.notes == (note("e"), note("f"), note("g"), new)
+
+
+def test_notes_of_a_rejected_transaction_are_reissued_one_by_one() -> None:
+    notes = tuple(note(name) for name in "abcdefg")
+    scene = spending(*notes)
+    rejected = TransactionRejected(tx=tx(1), error="spent", is_claim=False)
+    scene.deliver(WALLET, rejected)
+    assert scene.wallet.spending == {tx(2 + n): (notes[n],) for n in range(4)}
+    assert scene.wallet.notes == notes[4:]
+    for number in range(2, 6):
+        assert reservation(scene, number).parent == WALLET
+
+
+def test_a_note_refused_alone_is_on_record_as_lost() -> None:
+    scene = spending(*(note(name) for name in "abcdefg"))
+    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="spent", is_claim=False))
+    scene.deliver(WALLET, TransactionRejected(tx=tx(3), error="spent", is_claim=False))
+    lost = scene.events[-1][1]
+    assert isinstance(lost, wallet.NotesLost)
+    assert (lost.nonces, lost.amount_msat) == ((note("b").nonce,), 1 << 20)
+    assert tx(3) not in scene.wallet.spending
+    assert len(scene.wallet.spending) == 3
+
+
+def test_notes_that_went_in_beside_a_claim_are_reissued_together() -> None:
+    """It was perhaps the contract that was refused, so no note is suspect yet, not even a single one."""
+    scene = spending(*(note(name) for name in "abcdefg"))
+    before = scene.wallet.spending[tx(1)]
+    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="no contract", is_claim=True))
+    assert scene.wallet.spending == {tx(2): before}
+
+
+def test_notes_not_worth_their_fees_stay_as_they_are() -> None:
+    scene = spending(*(note(name, 9) for name in "abcdefg"))
+    before = scene.wallet
+    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="spent", is_claim=False))
+    assert scene.wallet.spending == {}
+    assert set(scene.wallet.notes) == {*before.notes, *before.spending[tx(1)]}
+
+
+def test_the_rejection_of_a_claim_frees_nothing() -> None:
+    scene = holding(note("a"))
+    scene.deliver(WALLET, claim())
+    before = scene.wallet
+    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="no contract", is_claim=True))
+    assert scene.wallet == before
