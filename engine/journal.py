@@ -22,10 +22,6 @@ class Append(msgspec.Struct, frozen=True):
     steps: tuple[StoredStep, ...]
     wants: Mapping[str, Mapping[str, Effect]]
 
-    @property
-    def position(self) -> int:
-        return self.steps[-1].row.position
-
 
 class Journal:
     """Queue, writer and durability of one store."""

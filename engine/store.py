@@ -277,7 +277,8 @@ def newest_head(connection: apsw.Connection) -> Head:
 
 
 def _only_int(connection: apsw.Connection, sql: str) -> int:
-    for value, *_ in connection.execute(sql):
-        if isinstance(value, int):
-            return value
-    raise FatalError(f"the database does not answer {sql!r}: it is damaged or not ours")
+    """The first column of the first row of an answer."""
+    found = connection.execute(sql).fetchone()
+    if found is None or not isinstance(found[0], int):
+        raise FatalError(f"the database does not answer {sql!r}: it is damaged or not ours")
+    return found[0]

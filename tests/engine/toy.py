@@ -187,7 +187,7 @@ class Send(Effect, frozen=True):
     attempt: int
 
 
-def _begin(_state: Unborn, input_: Begin) -> Decision:
+def begin(_state: Unborn, input_: Begin) -> Decision:
     order = input_.order
     tell = Tell(f"account/{order.source}", Debit(amount=order.amount))
     return Decision((Begun(order=order),), (tell,))
@@ -217,7 +217,7 @@ TRANSFER = Machine(
     inputs=(Begin, Sent, Bounced, Again, Noted, Recall),
     events=(Begun, Retried, Seen, Delivered, Reversed),
     rules={
-        (Unborn, Begin): Handle(_begin, to=(Sending,)),
+        (Unborn, Begin): Handle(begin, to=(Sending,)),
         (Sending, Sent): Handle(_sent, to=(Arrived,)),
         (Sending, Bounced): Handle(_bounced, to=(Returned,)),
         (Sending, Again): Handle(lambda _s, _i: Decision((Retried(),)), to=(Sending,)),
@@ -295,13 +295,16 @@ class StepClock:
 
 
 class Gate:
-    """Runs the journal's calls inline, but only while it is open."""
+    """Runs the journal's calls inline, but only while it is open; it begins closed."""
 
     def __init__(self) -> None:
         self._open = anyio.Event()
 
     def open(self) -> None:
         self._open.set()
+
+    def close(self) -> None:
+        self._open = anyio.Event()
 
     async def __call__(self, call: Callable[[], None]) -> None:
         await self._open.wait()
