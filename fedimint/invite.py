@@ -69,12 +69,11 @@ class InviteCode(msgspec.Struct, frozen=True):
     @classmethod
     def parse(cls, text: str) -> "InviteCode":
         """Read either form, in either case. Raises `DecodeError`."""
-        if base32.has_prefix(text):
-            return INVITE_CODE.decode(base32.decode_prefixed(text))
-        hrp, words, _ = bech32.decode(text)
-        if hrp != HRP:
-            raise DecodeError(f"an invite code begins with {HRP}1 or {base32.PREFIX}")
-        return INVITE_CODE.decode(bech32.to_bytes(words))
+        try:
+            return _parse(text)
+        except DecodeError as error:
+            # Operators type these; what is wrong with a character says nothing to them by itself.
+            raise DecodeError(f"this is no invite code: {error}") from error
 
     def to_text(self) -> str:
         """Return the `fed1…` form, which holds the API secret if there is one."""
@@ -106,3 +105,12 @@ def _check(invite: InviteCode) -> None:
 
 
 INVITE_CODE: Codec[InviteCode] = checked(struct(InviteCode, parts=vec(_PART)), _check)
+
+
+def _parse(text: str) -> InviteCode:
+    if base32.has_prefix(text):
+        return INVITE_CODE.decode(base32.decode_prefixed(text))
+    hrp, words, _ = bech32.decode(text)
+    if hrp != HRP:
+        raise DecodeError(f"it begins with neither {HRP}1 nor {base32.PREFIX}")
+    return INVITE_CODE.decode(bech32.to_bytes(words))
