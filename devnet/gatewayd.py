@@ -4,12 +4,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+import anyio
 import bcrypt
 import msgspec
 
 from devnet.lnd_node import LndNode
 from devnet.processes import Program, free_port, run_once, until
-from errors import UnavailableError
+from errors import PeerError, UnavailableError
 
 PASSWORD = "theresnosecondbest"  # noqa: S105 - of worlds that live for minutes
 _READY_DEADLINE_S = 60
@@ -52,17 +53,19 @@ class OurGatewayd:
 
     async def cli(self, *arguments: str) -> object:
         """Run gateway-cli and return its JSON. Raises ProcessError when it fails."""
-        return msgspec.json.decode(
-            await run_once(
-                [
-                    _script("gateway-cli"),
-                    f"--address=http://127.0.0.1:{self.port}",
-                    f"--rpcpassword={PASSWORD}",
-                    *arguments,
-                ],
-                deadline_s=_CALL_DEADLINE_S,
-            )
-        )
+        return msgspec.json.decode(await self.text(*arguments))
+
+    async def text(self, *arguments: str) -> str:
+        """Run gateway-cli and return what it prints. Raises ProcessError when it fails."""
+        return await run_once(self._command(PASSWORD, *arguments), deadline_s=_CALL_DEADLINE_S)
+
+    async def refusal(self, *arguments: str, password: str = PASSWORD) -> "Refusal":
+        """Run gateway-cli where it has to fail. Raises PeerError when it succeeds."""
+        done = await anyio.run_process(self._command(password, *arguments), check=False)
+        if done.returncode == 0:
+            raise PeerError(f"gateway-cli {arguments[0]} succeeded")
+        complaint = msgspec.json.decode(done.stdout, type=_Complaint)
+        return Refusal(done.returncode, complaint.error, complaint.code)
 
     async def info(self) -> "Info":
         """What `gateway-cli info` shows, as far as tests look at it."""
@@ -76,6 +79,10 @@ class OurGatewayd:
             for b in balances.ecash_balances
             if b.federation_id == federation_id
         )
+
+    def _command(self, password: str, *arguments: str) -> list[str]:
+        address = f"--address=http://127.0.0.1:{self.port}"
+        return [str(_script("gateway-cli")), address, f"--rpcpassword={password}", *arguments]
 
     async def _is_running(self) -> bool:
         return (await self.info()).gateway_state == "Running"
@@ -127,6 +134,19 @@ class Info(msgspec.Struct, frozen=True):
     gateway_state: str
     federations: tuple[FederationInfo, ...]
     open_payments: tuple[OpenPayment, ...]
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """How gateway-cli failed: its exit code, its sentence, and its code for programs."""
+
+    exit_code: int
+    error: str
+    code: str
+
+
+class _Complaint(msgspec.Struct, frozen=True):
+    error: str
+    code: str
 
 
 class _EcashBalance(msgspec.Struct, frozen=True):

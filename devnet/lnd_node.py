@@ -57,6 +57,14 @@ class Payment(msgspec.Struct, frozen=True):
     fee_msat: int
 
 
+class PaymentRecord(msgspec.Struct, frozen=True):
+    """What the payer has on record of one payment, whatever became of it; `succeeded` counts its parts."""
+
+    status: str
+    value_msat: int
+    succeeded: int
+
+
 class LndNode:
     """One node over a bitcoind. Attributes tell a gateway how to reach it."""
 
@@ -241,6 +249,32 @@ class LndNode:
         if answer.status != "SUCCEEDED":
             raise PeerError(f"lnd {self.alias}: payment {answer.status}, {answer.failure_reason}")
         return Payment(answer.payment_preimage, answer.value_msat, answer.fee_msat)
+
+    async def payments_of(self, payment_hash: str) -> list[PaymentRecord]:
+        """Every payment that this node ever began for a hash (hex)."""
+
+        class Htlc(msgspec.Struct):
+            status: str
+
+        class Record(msgspec.Struct):
+            payment_hash: str
+            status: str
+            value_msat: int
+            htlcs: list[Htlc]
+
+        class Answer(msgspec.Struct):
+            payments: list[Record]
+
+        answer = _decode(await self._call("listpayments", "--include_incomplete"), Answer)
+        return [
+            PaymentRecord(
+                record.status,
+                record.value_msat,
+                sum(htlc.status == "SUCCEEDED" for htlc in record.htlcs),
+            )
+            for record in answer.payments
+            if record.payment_hash == payment_hash
+        ]
 
     async def _call(self, command: str, *arguments: str, deadline_s: int = _CALL_DEADLINE_S) -> str:
         return await run_once(

@@ -2,17 +2,25 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from devnet import peers
 from devnet.fedimintd import RealFederation
+from devnet.gatewayd import OurGatewayd
+from devnet.joined import JoinedFederation
 from devnet.real_world import NEEDED_PEERS, RealWorld, real_world
+from devnet.user import EmbeddedUser
+from tests.interop.parties import Customers, Served, serve
 
 _FOLDER = Path(__file__).parent
 # Programs, blocks and guardians' sessions take their time.
 _TIMEOUT_S = 600
+# More than the gateway's side of the channel, so that an invoice can be too large for it.
+_DEPOSIT_SAT = 20_000_000
+_OWN_USER_MSAT = 1 << 30
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,3 +61,73 @@ async def solo_federation(world: RealWorld) -> RealFederation:
 async def quad_federation(world: RealWorld) -> RealFederation:
     """A federation of four guardians with the default modules; leave all four running."""
     return await world.start_federation("quad", guardians=4)
+
+
+@pytest.fixture(scope="session")
+async def solo_customers(
+    world: RealWorld, solo_federation: RealFederation
+) -> AsyncIterator[Customers]:
+    """Users of the federation of one."""
+    async with _customers(world, solo_federation) as customers:
+        yield customers
+
+
+@pytest.fixture(scope="session")
+async def quad_customers(
+    world: RealWorld, quad_federation: RealFederation
+) -> AsyncIterator[Customers]:
+    """Users of the federation of four."""
+    async with _customers(world, quad_federation) as customers:
+        yield customers
+
+
+@pytest.fixture(scope="session")
+async def gateway(
+    world: RealWorld, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[OurGatewayd]:
+    """Our gateway on alice's node, for all tests that leave it running."""
+    started = OurGatewayd(tmp_path_factory.mktemp("gateway"), world.alice)
+    try:
+        await started.start()
+        yield started
+    finally:
+        await started.program.stop()
+
+
+@pytest.fixture(scope="session")
+async def solo(gateway: OurGatewayd, solo_customers: Customers) -> AsyncIterator[Served]:
+    """The gateway serves the federation of one, vetted by its guardian."""
+    async with _vetted(gateway, solo_customers) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+async def quad(gateway: OurGatewayd, quad_customers: Customers) -> AsyncIterator[Served]:
+    """The gateway serves the federation of four, vetted by one guardian."""
+    async with _vetted(gateway, quad_customers) as served:
+        yield served
+
+
+@asynccontextmanager
+async def _customers(world: RealWorld, federation: RealFederation) -> AsyncIterator[Customers]:
+    joined = await JoinedFederation.join(federation.invite_code)
+    try:
+        cli = world.new_user()
+        await cli.join(federation.invite_code)
+        await cli.peg_in(_DEPOSIT_SAT)
+        customers = Customers(federation, joined, cli, EmbeddedUser(joined, os.urandom))
+        await customers.give_user(_OWN_USER_MSAT)
+        yield customers
+    finally:
+        await joined.aclose()
+
+
+@asynccontextmanager
+async def _vetted(gateway: OurGatewayd, customers: Customers) -> AsyncIterator[Served]:
+    guardian = customers.federation.guardians[0]
+    served = await serve(gateway, customers.joined, customers.federation.invite_code)
+    await customers.cli.add_gateway(gateway.url, guardian_id=0, guardian_password=guardian.password)
+    yield served
+    await customers.cli.remove_gateway(
+        gateway.url, guardian_id=0, guardian_password=guardian.password
+    )

@@ -56,9 +56,9 @@ async def test_a_guardian_vets_a_gateway(world: RealWorld, solo_federation: Real
     url = "http://127.0.0.1:1/"
     password = solo_federation.guardians[0].password
     await user.add_gateway(url, guardian_id=0, guardian_password=password)
-    assert await user.gateways() == [url]
+    assert url in await user.gateways()
     await user.remove_gateway(url, guardian_id=0, guardian_password=password)
-    assert await user.gateways() == []
+    assert url not in await user.gateways()
 
 
 async def _user_pegs_in(world: RealWorld, federation: RealFederation) -> None:

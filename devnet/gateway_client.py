@@ -1,0 +1,87 @@
+"""A client's calls of a gateway over HTTP, refusals included, with the standard library."""
+
+import http.client
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+
+import anyio.to_thread
+import msgspec
+
+from devnet.gateway_messages import (
+    Forfeited,
+    Paid,
+    RoutingInfo,
+    parse_routing_info,
+    parse_send_answer,
+)
+from errors import PeerError, UnavailableError
+from fedimint.lnv2_json import SendPaymentJson
+from fedimint.wire_types import FederationId
+
+# A payment may be held by its payee for as long as a test wants.
+_CALL_DEADLINE_S = 180
+
+# Whatever proxy the environment names, these calls stay on this machine.
+_open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """A status and a body, whatever they are."""
+
+    status: int
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        return self.body.decode(errors="replace")
+
+
+class GatewayClient:
+    """Calls one gateway, by the URL that guardians vet."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url.rstrip("/")
+
+    async def post(
+        self, path: str, body: bytes, *, content_type: str = "application/json"
+    ) -> HttpAnswer:
+        """Raises UnavailableError when the connection fails or is lost before the answer."""
+        request = urllib.request.Request(  # noqa: S310 - the URL is the harness's own
+            self._url + path, data=body, headers={"Content-Type": content_type}, method="POST"
+        )
+        return await anyio.to_thread.run_sync(_call, request, abandon_on_cancel=True)
+
+    async def routing_info(self, federation_id: FederationId) -> RoutingInfo:
+        """The gateway's terms. Raises PeerError when it does not serve the federation."""
+        answer = await self.post("/routing_info", msgspec.json.encode(federation_id.hex()))
+        routing = parse_routing_info(_success(answer))
+        if routing is None:
+            raise PeerError("the gateway has no terms for this federation")
+        return routing
+
+    async def send(self, body: SendPaymentJson) -> Paid | Forfeited:
+        """Ask for a payment and wait for its end. Raises PeerError for a refusal."""
+        return parse_send_answer(_success(await self.try_send(body)))
+
+    async def try_send(self, body: SendPaymentJson) -> HttpAnswer:
+        """Ask for a payment; a refusal is an answer like any other."""
+        return await self.post("/send_payment", msgspec.json.encode(body))
+
+
+def _call(request: urllib.request.Request) -> HttpAnswer:
+    try:
+        with _open_directly(request, timeout=_CALL_DEADLINE_S) as response:
+            return HttpAnswer(response.status, response.read())
+    except urllib.error.HTTPError as error:
+        with error:
+            return HttpAnswer(error.code, error.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise UnavailableError(f"{request.full_url}: {error}") from error
+
+
+def _success(answer: HttpAnswer) -> bytes:
+    if answer.status != http.client.OK:
+        raise PeerError(f"the gateway answered with status {answer.status}: {answer.text}")
+    return answer.body
