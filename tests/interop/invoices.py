@@ -17,6 +17,7 @@ _STRANGER_SECRET = bytes(31) + b"\x07"
 def stranger_invoice(
     amount_msat: int | None,
     *,
+    payment_hash: bytes | None = None,
     network: Network = "regtest",
     age_s: int = 0,
     expiry_s: int = 3_600,
@@ -26,7 +27,7 @@ def stranger_invoice(
         network=network,
         amount_msat=amount_msat,
         timestamp_unix_s=int(time.time()) - age_s,
-        payment_hash=os.urandom(32),
+        payment_hash=payment_hash or os.urandom(32),
         payment_secret=os.urandom(32),
         description="a stranger's",
         expiry_s=expiry_s,

@@ -4,19 +4,28 @@ import hashlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import anyio
 import pytest
 
 from devnet.fedimint_cli import SendOutcome
-from devnet.lnd_node import InvoiceState
+from devnet.gateway_client import HttpAnswer
+from devnet.gateway_messages import Paid, parse_send_answer
+from devnet.lnd_node import InvoiceState, PaymentRecord
 from devnet.real_world import RealWorld
 from fedimint.wire_types import OutPoint, TransactionId
+from statemachines.send_rules import LIGHTNING_ERROR
+from tests.interop.invoices import held_by, stranger_invoice
 from tests.interop.parties import Customers, Served
 
 pytestmark = pytest.mark.anyio
 
 _AMOUNT_MSAT = 1_234_567
-# What the federation may take for putting a contract down and taking it back, with all notes of both.
-_FEDERATION_FEES_MSAT = 60_000
+# Above the half of the channel that is alice's.
+_TOO_MUCH_MSAT = 6_000_000_000
+# What a federation keeps of a contract put down and taken back: its fees per item and on the amount, and dust.
+_FEES_PER_ITEM_MSAT = 50_000
+_FEES_PARTS = 1_000
+_REPEATS = 5
 
 
 @asynccontextmanager
@@ -77,3 +86,131 @@ async def test_fedimint_cli_pays_while_one_of_four_guardians_is_down(
 ) -> None:
     async with _stopped(quad_customers, 3):
         await _cli_pays(world, quad, quad_customers)
+
+
+async def test_an_unreachable_payee_gives_the_money_back_at_once(
+    solo: Served, solo_customers: Customers
+) -> None:
+    await _cli_gets_its_money_back(
+        solo, solo_customers, stranger_invoice(_AMOUNT_MSAT), _AMOUNT_MSAT
+    )
+
+
+async def test_an_invoice_above_the_channel_gives_the_money_back_at_once(
+    world: RealWorld, solo: Served, solo_customers: Customers
+) -> None:
+    invoice = await world.bob.add_invoice(_TOO_MUCH_MSAT)
+    await _cli_gets_its_money_back(solo, solo_customers, invoice.payment_request, _TOO_MUCH_MSAT)
+
+
+async def _cli_gets_its_money_back(
+    solo: Served, solo_customers: Customers, invoice: str, amount_msat: int
+) -> None:
+    """No block is mined, so only a forfeit signature can have brought it back."""
+    await solo.settled()
+    balances, user_msat = await solo.gateway.cli("balance"), await solo_customers.cli.balance_msat()
+
+    result = await solo_customers.cli.pay(invoice)
+
+    assert result.outcome is SendOutcome.REFUNDED
+    await solo_customers.cli.settle()
+    kept_msat = user_msat - await solo_customers.cli.balance_msat()
+    assert 0 < kept_msat < _FEES_PER_ITEM_MSAT + amount_msat * _FEES_PARTS // 1_000_000
+    await solo.settled()
+    assert await solo.gateway.cli("balance") == balances
+
+
+async def test_a_request_asked_many_times_is_paid_once(
+    world: RealWorld, solo: Served, solo_customers: Customers
+) -> None:
+    held = await held_by(world.bob, _AMOUNT_MSAT)
+    payment = await solo_customers.user.fund(held.payment_request, solo.routing)
+    body = solo_customers.user.body(payment)
+    answers: list[HttpAnswer] = []
+
+    async def ask() -> None:
+        answers.append(await solo.client.try_send(body))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(_REPEATS):
+            tasks.start_soon(ask)
+        await held.accepted()
+        tasks.start_soon(ask)
+        await held.settle()
+    await solo.over(payment.contract.contract_id())
+    answers.append(await solo.client.try_send(body))
+
+    assert len(answers) == _REPEATS + 2
+    assert {answer.status for answer in answers} == {200}
+    assert {parse_send_answer(answer.body) for answer in answers} == {
+        Paid(bytes.fromhex(held.preimage))
+    }
+    kinds = solo.log.kinds(payment.contract.contract_id())
+    assert kinds.count("send.accepted") == kinds.count("send.dispatching") == 1
+    assert await world.alice.payments_of(held.payment_hash) == [
+        PaymentRecord("SUCCEEDED", _AMOUNT_MSAT, 1)
+    ]
+
+
+async def test_one_hash_in_two_contracts_is_paid_once(
+    world: RealWorld, solo: Served, solo_customers: Customers
+) -> None:
+    held = await held_by(world.bob, _AMOUNT_MSAT)
+    user = solo_customers.user
+    first = await user.fund(held.payment_request, solo.routing)
+    second = await user.fund(held.payment_request, solo.routing)
+    paid: list[object] = []
+
+    async def ask() -> None:
+        paid.append(await solo.client.send(user.body(first)))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(ask)
+        await held.accepted()
+        while_in_flight = await solo.client.try_send(user.body(second))
+        await held.settle()
+    await solo.over(first.contract.contract_id())
+    before_msat, positions = await solo.balance_msat(), solo.log.payment_positions()
+    afterwards = await solo.client.try_send(user.body(second))
+
+    assert paid == [Paid(bytes.fromhex(held.preimage))]
+    for refused in (while_in_flight, afterwards):
+        assert refused.status == 409
+        assert "payment hash" in refused.text
+    assert solo.log.history(second.contract.contract_id()) == []
+    assert solo.log.payment_positions() == positions
+    assert await solo.balance_msat() == before_msat
+    assert len(await world.alice.payments_of(held.payment_hash)) == 1
+    # The second contract is untouched: its sender takes it back once it has expired.
+    untouched = await solo.joined.lnv2.outgoing_contract_expiration(second.out_point)
+    assert untouched is not None
+
+
+async def test_a_sender_who_went_away_finds_the_answer(
+    world: RealWorld, solo: Served, solo_customers: Customers
+) -> None:
+    held = await held_by(world.bob, _AMOUNT_MSAT)
+    payment = await solo_customers.user.fund(held.payment_request, solo.routing)
+    body = solo_customers.user.body(payment)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(solo.client.try_send, body)
+        await held.accepted()
+        tasks.cancel_scope.cancel()
+    await held.settle()
+    await solo.over(payment.contract.contract_id())
+    assert await solo.client.send(body) == Paid(bytes.fromhex(held.preimage))
+
+
+async def test_our_own_client_gets_its_money_back_by_forfeit(
+    solo: Served, solo_customers: Customers
+) -> None:
+    user = solo_customers.user
+    payment = await user.fund(stranger_invoice(_AMOUNT_MSAT), solo.routing)
+    before_msat = user.balance_msat()
+    body = user.body(payment)
+    answer = await solo.client.send(body)
+    assert await solo.client.send(body) == answer
+    assert not isinstance(answer, Paid)
+    await user.settle(payment, answer)
+    assert user.balance_msat() - before_msat > _AMOUNT_MSAT
+    assert solo.log.cancellation(payment.contract.contract_id()).reason == LIGHTNING_ERROR
