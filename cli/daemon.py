@@ -30,7 +30,7 @@ from gateway import secret_files
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.grinder import GrinderProcess
 from gateway.log import machines, read_models
-from gateway.ports import WorkerProcesses
+from gateway.workers import WorkerProcesses
 from migrations import SchemaSteps
 
 _log = structlog.get_logger("gatewayd")
@@ -47,20 +47,35 @@ def run(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     words = _mnemonic(settings)
     store = Store(settings.data_dir, SchemaSteps(), read_models(machines()))
+    try:
+        with WorkerProcesses() as workers:
+            async with GrinderProcess() as grinder, _lightning_node(settings) as node:
+                gateway = _gateway(
+                    settings, _outside(settings, node, grinder, workers), store, words
+                )
+                await _serve_gateway(settings, gateway)
+    finally:
+        store.close()
+        _log.info("stopped")
+
+
+async def _serve_gateway(settings: Settings, gateway: Gateway) -> None:
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(gateway.run)
+        tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+        async with _api(settings, gateway) as (host, port):
+            _log.info("listening", host=host, port=port, network=settings.network)
+            await anyio.sleep_forever()
+
+
+@asynccontextmanager
+async def _lightning_node(settings: Settings) -> AsyncIterator[LndNode]:
     node = LndNode(_node_settings(settings))
     try:
-        async with GrinderProcess() as grinder, anyio.create_task_group() as tasks:
-            gateway = _gateway(settings, node, grinder, store, words)
-            await tasks.start(gateway.run)
-            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
-            async with _api(settings, gateway) as (host, port):
-                _log.info("listening", host=host, port=port, network=settings.network)
-                await anyio.sleep_forever()
+        yield node
     finally:
         with anyio.CancelScope(shield=True):
             await node.aclose()
-        store.close()
-        _log.info("stopped")
 
 
 def _mnemonic(settings: Settings) -> str:
@@ -76,14 +91,18 @@ def _mnemonic(settings: Settings) -> str:
     )
 
 
-def _gateway(
-    settings: Settings, node: LndNode, grinder: GrinderProcess, store: Store, words: str
-) -> Gateway:
+def _outside(
+    settings: Settings, node: LndNode, grinder: GrinderProcess, workers: WorkerProcesses
+) -> Outside:
     ports = Ports(
         clock=SystemClock(),
         randomness=SystemRandomness(),
         probe=crash_probe(os.environ, settings.network),
     )
+    return Outside(node=node, connect=_connect, cpu=workers, grind=grinder.grind, ports=ports)
+
+
+def _gateway(settings: Settings, outside: Outside, store: Store, words: str) -> Gateway:
     return Gateway(
         GatewaySettings(
             directory=settings.data_dir,
@@ -92,9 +111,7 @@ def _gateway(
             lightning_fee=settings.default_routing_fees,
             transaction_fee=settings.default_transaction_fees,
         ),
-        Outside(
-            node=node, connect=_connect, cpu=WorkerProcesses(), grind=grinder.grind, ports=ports
-        ),
+        outside,
         store=store,
         root=secrets.root_secret(words),
         fingerprint=secrets.fingerprint(words),

@@ -27,7 +27,8 @@ from fedimint import secrets
 from gateway.application import Gateway
 from gateway.grinder import GrinderProcess
 from gateway.log import machines
-from gateway.ports import GrindTweak, WorkerProcesses
+from gateway.ports import GrindTweak
+from gateway.workers import WorkerProcesses
 from statemachines import send
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
@@ -63,7 +64,7 @@ class Result(msgspec.Struct, frozen=True):
 def run(say: Say) -> Result:
     """Run the demonstration in a temporary directory. Raises FatalError when anything does not add up."""
     with tempfile.TemporaryDirectory(prefix="gatewayd-demo-") as directory:
-        return anyio.run(_Demo(Path(directory), say).run)
+        return anyio.run(_Demo(Path(directory), say).run, backend="asyncio")
 
 
 class _Demo:
@@ -77,8 +78,13 @@ class _Demo:
         self._words = secrets.generate_mnemonic(random_bytes(secrets.ENTROPY_SIZE))
         self._world = EmbeddedWorld(int.from_bytes(random_bytes(8)), time.time)
         self._grind: GrindTweak
+        self._workers: WorkerProcesses
 
     async def run(self) -> Result:
+        with WorkerProcesses() as self._workers:
+            return await self._play()
+
+    async def _play(self) -> Result:
         world, say = self._world, self._say
         async with GrinderProcess() as grinder:
             self._grind = grinder.grind
@@ -118,7 +124,7 @@ class _Demo:
                 self._directory,
                 self._words,
                 ports,
-                WorkerProcesses(),
+                self._workers,
                 self._grind,
                 Observers(committed=self._show),
             )

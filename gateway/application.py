@@ -1,5 +1,6 @@
 """The gateway itself: opens what the log says it serves, runs it, and answers the API's questions."""
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,13 +10,14 @@ import anyio.abc
 from backends.lightning import LightningNode
 from engine.engine import Engine, Observers, Ports
 from engine.store import Store
-from errors import ConflictError, InputError
+from errors import ConflictError, InputError, UnavailableError
 from fedimint import secp, secrets
 from fedimint.discovery import download_config
 from fedimint.invite import InviteCode
 from fedimint.secrets import DerivableSecret
 from fedimint.wire_types import Network
 from gateway import joining, secret_files, send_requests, status, treasury
+from gateway.build import warm_up
 from gateway.federation import FederationClient, open_federation, stored_config
 from gateway.federations import Federations
 from gateway.log import machines
@@ -121,6 +123,7 @@ class Gateway:
                 await tasks.start(self._engine.run)
                 await self._engine.submit(identity.STREAM, self._start)
                 tasks.start_soon(self._watch.run)
+                tasks.start_soon(self._warm_up)
                 for federation in self._federations:
                     tasks.start_soon(self._keep_tweaks, federation)
                 task_status.started()
@@ -246,6 +249,10 @@ class Gateway:
         )
         self._federations.add(federation)
         return federation
+
+    async def _warm_up(self) -> None:
+        with contextlib.suppress(UnavailableError):  # who needs a worker starts another
+            await self._outside.cpu.run(warm_up)
 
     async def _keep_tweaks(self, federation: FederationClient) -> None:
         outside = self._outside

@@ -56,6 +56,10 @@ def build(
     return SignedTransaction(signed.txid().hex(), encoded, issues)
 
 
+def warm_up() -> None:
+    """Nothing; running it makes a worker load this module before anybody waits for it."""
+
+
 def held_note(note: Note) -> HeldNote:
     """A collected note as the log stores it."""
     return HeldNote(note.denomination, note.tweak.hex(), note.nonce.hex(), note.signature.hex())

@@ -3,10 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar, TypeVarTuple
 
-import anyio.to_process
-
 from fedimint.transport import GuardianConnection
-from fedimint.tweaks import grind
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -18,14 +15,9 @@ Connect = Callable[[str, str | None], GuardianConnection]
 class Cpu(Protocol):
     """Runs a pure, module-level function that would hold up the event loop."""
 
-    async def run(self, function: Callable[[*Args], T], *arguments: *Args) -> T: ...
-
-
-class WorkerProcesses:
-    """Worker processes that are started anew, never forked, and end with their parent."""
-
     async def run(self, function: Callable[[*Args], T], *arguments: *Args) -> T:
-        return await anyio.to_process.run_sync(function, *arguments)
+        """The function's result or error. Raises UnavailableError when its worker died; run it again."""
+        ...
 
 
 class Inline:
@@ -37,5 +29,3 @@ class Inline:
 
 #: Grinds one mintv2 tweak (16 bytes) for a filter (32 bytes); cancelled when the gateway stops.
 GrindTweak = Callable[[bytes], Awaitable[bytes]]
-
-__all__ = ["Connect", "Cpu", "GrindTweak", "Inline", "WorkerProcesses", "grind"]
