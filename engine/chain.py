@@ -11,7 +11,7 @@ from errors import FatalError
 
 GENESIS_HASH = bytes(32)
 
-_HEAD = struct.Struct(">QQQQQI")
+_FIXED = struct.Struct(">QQQQQIHHI")
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -54,18 +54,19 @@ EMPTY_HEAD = Head(0, GENESIS_HASH)
 def chain_hash(previous_hash: bytes, row: Row) -> bytes:
     """sha256 over the previous hash, the fixed fields, and stream, kind and body with their lengths."""
     stream, kind = row.stream.encode(), row.event.kind.encode()
-    head = _HEAD.pack(
+    body = row.event.body
+    fixed = _FIXED.pack(
         row.position,
         row.append,
         row.version,
         row.epoch,
         row.recorded_unix_us,
         row.event.schema_version,
+        len(stream),
+        len(kind),
+        len(body),
     )
-    lengths = struct.pack(">HHI", len(stream), len(kind), len(row.event.body))
-    return hashlib.sha256(
-        b"".join((previous_hash, head, lengths, stream, kind, row.event.body))
-    ).digest()
+    return hashlib.sha256(b"".join((previous_hash, fixed, stream, kind, body))).digest()
 
 
 def verified(rows: Iterable[ChainedRow], head: Head = EMPTY_HEAD) -> Iterator[Row]:

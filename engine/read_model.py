@@ -1,5 +1,7 @@
 """Read models: tables folded from the log in the same transaction as the events, droppable at any time."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import apsw
@@ -33,8 +35,8 @@ class ReadModel(Protocol):
     def tables(self) -> tuple[str, ...]: ...
     @property
     def ddl(self) -> str: ...
-    def fold(self, connection: apsw.Connection, step: Step) -> None:
-        """Apply one event; the caller holds the transaction."""
+    def fold(self, connection: apsw.Connection, steps: Sequence[Step]) -> None:
+        """Apply events in order, however the log is cut into batches; the caller holds the transaction."""
         ...
 
 
@@ -65,24 +67,63 @@ class StreamIndex:
     def __init__(self, encode_state: "EncodeState") -> None:
         self._encode_state = encode_state
 
-    def fold(self, connection: apsw.Connection, step: Step) -> None:
-        """Keep the newest state; `since` moves only when the state's name changes."""
-        row, name = step.row, type(step.state).__name__
-        connection.execute(
-            "INSERT INTO stream VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?8) "
-            "ON CONFLICT (stream) DO UPDATE SET state_name = ?3, state = ?4, final = ?5, version = ?6, "
-            "position = ?7, since_unix_us = iif(state_name = ?3, since_unix_us, ?8)",
-            (
-                row.stream,
-                row.stream.partition("/")[0],
-                name,
-                self._encode_state(step.state) if step.final else None,
-                int(step.final),
-                row.version,
-                row.position,
-                row.recorded_unix_us,
-            ),
+    def fold(self, connection: apsw.Connection, steps: Sequence[Step]) -> None:
+        """Keep each stream's newest state; `since` moves only when the state's name changes."""
+        runs: dict[str, _Run] = {}
+        for step in steps:
+            run = runs.get(step.row.stream)
+            runs[step.row.stream] = _Run(None, step, step) if run is None else run.after(step)
+        unfinished, finished = [], []
+        for run in runs.values():
+            if run.newest.final:
+                finished.append((*run.values(), self._encode_state(run.newest.state)))
+            else:
+                unfinished.append(run.values())
+        connection.executemany(_KEEP_UNFINISHED, unfinished)
+        connection.executemany(_KEEP_FINISHED, finished)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One stream within a batch: its first step when the state's name changed since, and where the name began."""
+
+    first: Step | None
+    since: Step
+    newest: Step
+
+    def after(self, step: Step) -> "_Run":
+        if type(step.state) is type(self.newest.state):
+            return _Run(self.first, self.since, step)
+        return _Run(self.first or self.since, step, step)
+
+    def values(self) -> tuple[str | int, ...]:
+        row = self.newest.row
+        return (
+            row.stream,
+            row.stream.partition("/")[0],
+            type(self.newest.state).__name__,
+            row.version,
+            row.position,
+            (self.first or self.since).row.recorded_unix_us,
+            self.since.row.recorded_unix_us,
+            self.first is None,
         )
+
+
+# Only the second touches `final`, and with it the index: most events leave both alone.
+_COLUMNS = "stream, kind, state_name, version, position, began_unix_us, since_unix_us"
+_NEWEST = (
+    "state_name = ?3, version = ?4, position = ?5, "
+    "since_unix_us = iif(?8 AND state_name = ?3, since_unix_us, ?7)"
+)
+_KEEP_UNFINISHED = (
+    f"INSERT INTO stream ({_COLUMNS}, final) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0) "  # noqa: S608 (constants)
+    f"ON CONFLICT (stream) DO UPDATE SET {_NEWEST}"
+)
+_KEEP_FINISHED = (
+    f"INSERT INTO stream ({_COLUMNS}, final, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?9) "  # noqa: S608 (same)
+    f"ON CONFLICT (stream) DO UPDATE SET {_NEWEST}, final = 1, state = ?9"
+)
 
 
 class EncodeState(Protocol):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,8 @@ from errors import ConfigError, FatalError, NotFoundError, UnavailableError
 LOG_NAME = "gateway.sqlite3"
 #: Pages of the WAL before SQLite checkpoints it by itself: 4 MiB, a few thousand events.
 WAL_PAGES = 1000
+#: Rows folded at a time when a read model is rebuilt: bounds memory.
+REBUILD_ROWS = 1_000
 #: How long another program may hold the file for a moment, such as a backup that checkpoints it.
 BUSY_MS = 5_000
 
@@ -111,8 +114,7 @@ class Store:
                 self._assert_unchanged()
                 head = self._insert(steps)
                 for model in self.read_models:
-                    for step in steps:
-                        model.fold(self._write, step)
+                    model.fold(self._write, steps)
                 self._write.execute("COMMIT")
             except BaseException:
                 if self._write.in_transaction:
@@ -143,9 +145,9 @@ class Store:
                 for table in model.tables:
                     self._write.execute(f'DROP TABLE IF EXISTS "{table}"')
                 self._write.execute(model.ddl)
-            for step in steps:
+            while chunk := list(islice(steps, REBUILD_ROWS)):
                 for model in models:
-                    model.fold(self._write, step)
+                    model.fold(self._write, chunk)
             for model in models:
                 self._write.execute(
                     "INSERT INTO read_model VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET version = excluded.version",

@@ -112,7 +112,7 @@ def test_any_error_of_a_read_model_is_fatal_and_writes_nothing(
     tmp_path: Path, rolled_back: bool
 ) -> None:
     class Broken(StreamIndex):
-        def fold(self, connection: apsw.Connection, step: object) -> None:
+        def fold(self, connection: apsw.Connection, steps: object) -> None:
             if rolled_back:  # as SQLite does by itself on some errors of the disk
                 connection.execute("ROLLBACK")
             raise ZeroDivisionError

@@ -1,0 +1,198 @@
+"""Events per second of the log, against raw apsw that writes the same rows in groups of the same size.
+
+Raw apsw inserts finished rows into a table with the columns of the log and no second index, trigger, hash, assertion
+or read model. The log hashes every row into the chain, asserts epoch and head, keeps its unique index, and folds the
+index of streams. Both start from encoded events and sync every commit (WAL, synchronous=FULL) to one disk, by turns.
+Prints one line of JSON; the exit status is 1 when the log has less than half of raw apsw's rate at any group size.
+Usage: `bench_log.py [FOLDER]`, a folder on the disk to measure.
+"""
+
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import apsw
+import msgspec
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from engine.chain import Row
+from engine.events import Event, EventCodec
+from engine.machine import State
+from engine.read_model import StreamIndex
+from engine.store import WAL_PAGES, Store, StoredStep
+from migrations import SchemaSteps
+
+LEAST_RATIO = 0.5
+#: Group size to commits per turn: enough to even a disk out, few enough to finish in a minute.
+GROUPS = {1: 30, 10: 30, 100: 20}
+TURNS = 25
+EVENTS_PER_STREAM = 8
+PAYMENTS_AT_ONCE = 50
+
+_COLUMNS = (
+    "position INTEGER PRIMARY KEY, append INTEGER NOT NULL, stream TEXT NOT NULL, version INTEGER NOT NULL, "
+    "kind TEXT NOT NULL, schema_version INTEGER NOT NULL, epoch INTEGER NOT NULL, "
+    "recorded_unix_us INTEGER NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL"
+)
+
+
+class Moved(Event, frozen=True):
+    """As big as the event of a real payment, about 390 bytes encoded."""
+
+    kind: ClassVar[str] = "bench.moved"
+    contract_id: str
+    payment_hash: str
+    amount_msat: int
+    fee_msat: int
+    note: str
+
+
+class Moving(State, frozen=True):
+    amount_msat: int
+
+
+class Done(State, frozen=True):
+    amount_msat: int
+    payment_hash: str
+
+
+CODEC = EventCodec([Moved])
+
+
+def encode_state(state: State) -> bytes:
+    return msgspec.json.encode(state, order="deterministic")
+
+
+def event(number: int) -> Moved:
+    return Moved(
+        contract_id=f"{number:064x}",
+        payment_hash=f"{number * 7:064x}",
+        amount_msat=number * 1000,
+        fee_msat=number,
+        note="x" * 160,
+    )
+
+
+def step(number: int, moved: Moved, epoch: int) -> StoredStep:
+    """Event `number` of the log, counted from 1: payments interleave, each ends with its eighth event."""
+    wave, place = divmod(number - 1, EVENTS_PER_STREAM * PAYMENTS_AT_ONCE)
+    version, payment = divmod(place, PAYMENTS_AT_ONCE)
+    stream = wave * PAYMENTS_AT_ONCE + payment
+    row = Row(
+        number, number, f"send/{stream:064x}", version + 1, CODEC.encode(moved), epoch, number
+    )
+    final = version + 1 == EVENTS_PER_STREAM
+    state = (
+        Done(amount_msat=number, payment_hash=moved.payment_hash)
+        if final
+        else Moving(amount_msat=number)
+    )
+    return StoredStep(row, moved, state, final)
+
+
+def raw_rows(first: int, count: int) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = []
+    for number in range(first, first + count):
+        row = step(number, event(number), 1).row
+        rows.append(
+            (
+                row.position,
+                row.append,
+                row.stream,
+                row.version,
+                row.kind,
+                1,
+                1,
+                row.recorded_unix_us,
+                row.event.body,
+                bytes(32),
+            )
+        )
+    return rows
+
+
+class RawWriter:
+    """apsw alone: a table, one transaction per group."""
+
+    def __init__(self, path: Path) -> None:
+        self._connection = apsw.Connection(str(path))
+        self._connection.execute("PRAGMA journal_mode = WAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        self._connection.execute(f"CREATE TABLE log ({_COLUMNS}) STRICT")
+        self._next = 1
+
+    def turn(self, group: int, commits: int) -> float:
+        """Seconds for `commits` groups."""
+        batches = [raw_rows(self._next + n * group, group) for n in range(commits)]
+        self._next += group * commits
+        began = time.perf_counter()
+        for batch in batches:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany("INSERT INTO log VALUES (?,?,?,?,?,?,?,?,?,?)", batch)
+            self._connection.execute("COMMIT")
+        return time.perf_counter() - began
+
+
+class LogWriter:
+    """The gateway's own store, with its read model."""
+
+    def __init__(self, directory: Path) -> None:
+        self._store = Store(directory, SchemaSteps(), [StreamIndex(encode_state)])
+        self._store.rebuild(self._store.outdated_read_models(), iter(()))
+        self._next = 1
+
+    def turn(self, group: int, commits: int) -> float:
+        """Seconds for `commits` groups."""
+        batches = []
+        for _ in range(commits):
+            numbers = range(self._next, self._next + group)
+            batches.append([step(n, event(n), self._store.epoch) for n in numbers])
+            self._next += group
+        began = time.perf_counter()
+        for batch in batches:
+            self._store.append(batch)
+        return time.perf_counter() - began
+
+
+def measure(directory: Path, group: int, commits: int) -> dict[str, float]:
+    """Medians over turns taken in alternating order."""
+    raw, log = RawWriter(directory / "raw.sqlite3"), LogWriter(directory / "log")
+    # Until both reuse their WAL: growing the file costs more than writing over it.
+    raw.turn(100, 60)
+    log.turn(100, 60)
+    raw_s, log_s = [], []
+    for turn in range(TURNS):
+        if turn % 2:
+            log_s.append(log.turn(group, commits))
+            raw_s.append(raw.turn(group, commits))
+        else:
+            raw_s.append(raw.turn(group, commits))
+            log_s.append(log.turn(group, commits))
+    events = group * commits
+    return {
+        "ratio": round(statistics.median(r / s for r, s in zip(raw_s, log_s, strict=True)), 3),
+        "log_events_per_s": round(events / statistics.median(log_s)),
+        "raw_events_per_s": round(events / statistics.median(raw_s)),
+    }
+
+
+def main(arguments: Sequence[str]) -> int:
+    folder = arguments[0] if arguments else None
+    results = {}
+    for group, commits in GROUPS.items():
+        with tempfile.TemporaryDirectory(dir=folder) as directory:
+            results[str(group)] = measure(Path(directory), group, commits)
+    ok = all(result["ratio"] >= LEAST_RATIO for result in results.values())
+    print(json.dumps({"bench": "log", "least_ratio": LEAST_RATIO, "ok": ok, "groups": results}))
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
