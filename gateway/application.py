@@ -37,7 +37,7 @@ from gateway.views import (
     SendPaymentRequest,
 )
 from statemachines import identity, send
-from statemachines.federation import Fee, Joined
+from statemachines.federation import FederationFacts, Fee, Joined
 from statemachines.federation import stream_of as federation_stream
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
@@ -168,28 +168,25 @@ class Gateway:
         invite = InviteCode.parse(invite_code)
         federation_id = invite.federation_id().hex()
         self._watch.connected()
-        async with self._joining:
-            if federation_id in self._federations:
-                raise ConflictError("the gateway serves this federation already")
-            config = await download_config(
-                invite, self._outside.connect, sleep_s=self._outside.ports.clock.sleep
-            )
-            facts = joining.federation_facts(
-                invite,
-                config,
-                network=self._settings.network,
-                lightning_fee=self._settings.lightning_fee,
-                transaction_fee=self._settings.transaction_fee,
-            )
-            secret_files.store_api_secret(
-                self._settings.directory, federation_id, invite.api_secret()
-            )
-            await self._engine.submit(identity.STREAM, identity.JoinFederation(facts=facts))
-            joined = await self._engine.read(federation_stream(federation_id))
-            assert isinstance(joined.state, Joined)
-            federation = self._open(joined.state)
-        if self._tasks is not None:
-            self._tasks.start_soon(self._keep_tweaks, federation)
+        self._refuse_second_join(federation_id)
+        config = await download_config(
+            invite, self._outside.connect, sleep_s=self._outside.ports.clock.sleep
+        )
+        facts = joining.federation_facts(
+            invite,
+            config,
+            network=self._settings.network,
+            lightning_fee=self._settings.lightning_fee,
+            transaction_fee=self._settings.transaction_fee,
+        )
+        # A caller that leaves from here on must not leave a federation joined and not served.
+        with anyio.CancelScope(shield=True):
+            async with self._joining:
+                self._refuse_second_join(federation_id)
+                secret_files.store_api_secret(
+                    self._settings.directory, federation_id, invite.api_secret()
+                )
+                federation = await self._join(facts)
         return await self._status(federation)
 
     async def routing_info(self, federation_id: str) -> RoutingInfo | None:
@@ -236,6 +233,19 @@ class Gateway:
             return Forfeited(bytes.fromhex(ended.forfeit))
         assert isinstance(ended, send.Claiming | send.Claimed | send.ClaimRejected)
         return Paid(bytes.fromhex(ended.preimage))
+
+    def _refuse_second_join(self, federation_id: str) -> None:
+        if federation_id in self._federations:
+            raise ConflictError("the gateway serves this federation already")
+
+    async def _join(self, facts: FederationFacts) -> FederationClient:
+        await self._engine.submit(identity.STREAM, identity.JoinFederation(facts=facts))
+        joined = (await self._engine.read(federation_stream(facts.federation_id))).state
+        assert isinstance(joined, Joined)
+        federation = self._open(joined)
+        if self._tasks is not None:
+            self._tasks.start_soon(self._keep_tweaks, federation)
+        return federation
 
     def _open(self, joined: Joined) -> FederationClient:
         facts = joined.facts
