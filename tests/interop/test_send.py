@@ -42,6 +42,7 @@ async def _cli_pays(world: RealWorld, served: Served, customers: Customers) -> N
     """fedimint-cli pays bob; every msat that moved is accounted for."""
     await served.settled()
     position, before_msat = served.log.position(), await served.balance_msat()
+    await customers.cli.settle()
     user_msat = await customers.cli.balance_msat()
     invoice = await world.bob.add_invoice(_AMOUNT_MSAT)
 
@@ -63,6 +64,7 @@ async def _cli_pays(world: RealWorld, served: Served, customers: Customers) -> N
     assert await served.balance_msat() - before_msat == gain_msat
     # More than bob got: the gateway earns, although the federation takes its fees.
     assert _AMOUNT_MSAT < gain_msat < facts.contract_msat
+    await customers.cli.settle()
     assert user_msat - await customers.cli.balance_msat() >= facts.contract_msat
     out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
     assert await served.joined.lnv2.outgoing_contract_expiration(out_point) is None
@@ -108,6 +110,7 @@ async def _cli_gets_its_money_back(
 ) -> None:
     """No block is mined, so only a forfeit signature can have brought it back."""
     await solo.settled()
+    await solo_customers.cli.settle()
     balances, user_msat = await solo.gateway.cli("balance"), await solo_customers.cli.balance_msat()
 
     result = await solo_customers.cli.pay(invoice)
