@@ -33,17 +33,26 @@ class GrinderProcess:
     async def grind(self, tweak_filter: bytes) -> bytes:
         """The next tweak. Raises UnavailableError when the process died; the next call starts another."""
         async with self._lock:
-            process = self._processes.get(tweak_filter) or await self._start(tweak_filter)
             try:
-                tweak = await _ask(process)
+                tweak = await self._ask(tweak_filter)
             except BaseException:
                 # Its answer may still come, and would be taken for the next question's.
-                del self._processes[tweak_filter]
-                await _end(process)
+                process = self._processes.pop(tweak_filter, None)
+                if process is not None:
+                    await _end(process)
                 raise
         if len(tweak) != TWEAK_SIZE or not meets_filter(tweak, tweak_filter):
             raise UnavailableError("the grinder made a tweak that recovery would not find")
         return tweak
+
+    async def _ask(self, tweak_filter: bytes) -> bytes:
+        try:
+            process = self._processes.get(tweak_filter) or await self._start(tweak_filter)
+            return await _next_tweak(process)
+        except (OSError, anyio.BrokenResourceError, anyio.EndOfStream, ValueError) as error:
+            raise UnavailableError(
+                "the process that grinds tweaks ended or could not be started; another is started"
+            ) from error
 
     async def _start(self, tweak_filter: bytes) -> anyio.abc.Process:
         process = await anyio.open_process(
@@ -62,16 +71,11 @@ async def _end(process: anyio.abc.Process) -> None:
         await process.aclose()
 
 
-async def _ask(process: anyio.abc.Process) -> bytes:
+async def _next_tweak(process: anyio.abc.Process) -> bytes:
     assert process.stdin is not None
     assert process.stdout is not None
-    try:
-        await process.stdin.send(b"\n")
-        line = b""
-        while not line.endswith(b"\n"):
-            line += await process.stdout.receive(100)
-        return bytes.fromhex(line.decode())
-    except (anyio.BrokenResourceError, anyio.EndOfStream, ValueError) as error:
-        raise UnavailableError(
-            "the process that grinds tweaks ended; another is started"
-        ) from error
+    await process.stdin.send(b"\n")
+    line = b""
+    while not line.endswith(b"\n"):
+        line += await process.stdout.receive(100)
+    return bytes.fromhex(line.decode())

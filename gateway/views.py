@@ -24,7 +24,7 @@ class LightningStatus(msgspec.Struct, frozen=True):
 
 
 class FederationStatus(msgspec.Struct, frozen=True):
-    """One joined federation. `last_error` is the newest failure of its guardians, None when they answer."""
+    """One joined federation; `balance_msat` is the ecash free to spend in it."""
 
     federation_id: str
     name: str | None
