@@ -45,9 +45,9 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    words = _mnemonic(settings)
     store = Store(settings.data_dir, SchemaSteps(), read_models(machines()))
     try:
+        words = _mnemonic(settings)  # under the store's lock, so that two first starts make one
         with WorkerProcesses() as workers:
             async with GrinderProcess() as grinder, _lightning_node(settings) as node:
                 gateway = _gateway(
