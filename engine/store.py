@@ -251,9 +251,16 @@ def read_rows(connection: apsw.Connection, after: int = 0) -> Iterator[ChainedRo
 
     Raises FatalError when SQLite cannot read them.
     """
-    query = f"SELECT {_ROW_COLUMNS} FROM log WHERE position > ? ORDER BY position"  # noqa: S608
+    return select_rows(connection, "position > ? ORDER BY position", (after,))
+
+
+def select_rows(
+    connection: apsw.Connection, where: str, bindings: Sequence[str | int | bytes | None]
+) -> Iterator[ChainedRow]:
+    """Rows that meet a condition in SQL. Raises FatalError when SQLite cannot read them."""
+    query = f"SELECT {_ROW_COLUMNS} FROM log WHERE {where}"  # noqa: S608 (conditions of ours)
     try:
-        for values in connection.execute(query, (after,)):
+        for values in connection.execute(query, bindings):
             position, append, stream, version, kind, schema, body, epoch, recorded, digest = values
             event = EncodedEvent(kind, schema, body)
             yield ChainedRow(Row(position, append, stream, version, event, epoch, recorded), digest)

@@ -1,12 +1,20 @@
 """Fixtures of the engine's tests."""
 
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from engine.store import Store
-from tests.engine.toy import open_store
+from tests.engine.toy import DISK, open_store
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A new folder on a disk that syncs at once."""
+    with tempfile.TemporaryDirectory(dir=DISK) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture

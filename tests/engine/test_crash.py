@@ -21,6 +21,7 @@ from engine.machine import Input
 from engine.store import LOG_NAME, Store, open_reader, read_rows
 from errors import BusyError, UnavailableError
 from tests.engine.toy import (
+    DISK,
     LIMIT,
     Arrived,
     Begin,
@@ -37,9 +38,6 @@ from tests.engine.toy import (
     open_engine,
     open_store,
 )
-
-#: Only processes crash here, not machines: what the kernel has is safe, so memory is a disk.
-_DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (a private folder in it)
 
 
 class Outside:
@@ -174,7 +172,7 @@ def test_a_crash_at_every_single_point(backend: str) -> None:
     crashes = 0
     crashed = True
     while crashed:
-        with tempfile.TemporaryDirectory(dir=_DISK) as directory:
+        with tempfile.TemporaryDirectory(dir=DISK) as directory:
             bench = Bench(Path(directory), backend)
             crashed = bench.session([*orders, orders[0]], crash_at=crashes + 1)
             bench.check()
@@ -192,7 +190,7 @@ class Transfers(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._folder = tempfile.TemporaryDirectory(dir=_DISK)
+        self._folder = tempfile.TemporaryDirectory(dir=DISK)
         self.bench = Bench(Path(self._folder.name), self.backend)
 
     orders = st.lists(

@@ -12,6 +12,7 @@ from engine.fold import Machines, fold, state_hash, steps
 from engine.machine import State
 from engine.store import StoredStep
 from tests.engine.toy import (
+    DISK,
     Again,
     Begin,
     Begun,
@@ -96,7 +97,7 @@ def test_a_rebuilt_read_model_equals_the_incremental_one(
     history: list[tuple[str, object]], batches: list[int]
 ) -> None:
     stored = list(steps(machines(), _rows(history)))
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory(dir=DISK) as directory:
         store = open_store(Path(directory))
         left = stored
         for size in [*batches, len(stored)]:
