@@ -29,9 +29,7 @@ from gateway.grinder import GrinderProcess
 from gateway.log import machines
 from gateway.ports import GrindTweak
 from gateway.workers import WorkerProcesses
-from statemachines import send
-from statemachines.transaction import wallet_of
-from statemachines.wallet import Wallet
+from statemachines import ledger, send
 
 INVOICE_MSAT = 5_000_000
 USER_MSAT = 40_000 * 512
@@ -47,16 +45,14 @@ class CutOff(BaseException):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What came of it, to the msat: `invoice + routing fee = lightning spent`, and the contract covers all."""
+    """What came of it. `balances_msat` are the log's accounts (`statemachines/ledger.py`), which sum to zero."""
 
     contract_id: str
     cut_off_at: str
     contract_msat: int
     invoice_msat: int
-    routing_fee_msat: int
-    ecash_received_msat: int
-    federation_kept_msat: int
-    gateway_earned_msat: int
+    earned_msat: int
+    balances_msat: dict[str, int]
     events: int
     log_head: str
 
@@ -146,26 +142,27 @@ class _Demo:
         self._say(f"{elapsed_ms:>7} ms  #{row.position:<3} {stream:<22} {row.kind:<22} → {state}")
 
     def _audit(self, payment: OutgoingPayment) -> Result:
-        """Fold the log anew and compare it with the books of node and federation."""
+        """Audit the log and compare it with the books of node and federation."""
         world = self._world
         connection = open_reader(self._directory / LOG_NAME)
         try:
-            states = fold(machines(), verified(read_rows(connection)), keep_final=True)
+            rows = list(verified(read_rows(connection)))
             head = newest_head(connection)
         finally:
             connection.close()
+        report = ledger.audit(machines(), rows)
+        states = fold(machines(), rows, keep_final=True)
+        federation_id = world.federation.federation_id.hex()
         contract_id = payment.contract.contract_id().hex()
         claimed = states[send.stream_of(contract_id)].state
-        wallet = states[wallet_of(world.federation.federation_id.hex())].state
         assert isinstance(claimed, send.Claimed)
-        assert isinstance(wallet, Wallet)
         spent_msat = CHANNEL_SIDE_MSAT - world.network.holdings_msat(world.gateway_node.name)
-        contract_msat = payment.contract.amount_msat
         books = world.federation.audit()
         world.network.audit()
         if not (
-            wallet.balance_msat == claimed.received_msat
-            and spent_msat == INVOICE_MSAT + claimed.routing_fee_msat
+            report.is_sound
+            and report.balances[ledger.ecash(federation_id)] == claimed.received_msat
+            and report.balances[ledger.NODE] == -spent_msat
             and not books.contracts_msat
             and books.is_balanced()
         ):
@@ -173,13 +170,11 @@ class _Demo:
         return Result(
             contract_id=contract_id,
             cut_off_at=CUT_AT,
-            contract_msat=contract_msat,
+            contract_msat=payment.contract.amount_msat,
             invoice_msat=INVOICE_MSAT,
-            routing_fee_msat=claimed.routing_fee_msat,
-            ecash_received_msat=claimed.received_msat,
-            federation_kept_msat=contract_msat - claimed.received_msat,
-            gateway_earned_msat=claimed.received_msat - spent_msat,
-            events=head.position,
+            earned_msat=claimed.received_msat - spent_msat,
+            balances_msat=report.balances,
+            events=report.rows,
             log_head=head.hash.hex(),
         )
 
@@ -216,9 +211,10 @@ def print_demo(*, as_json: bool) -> None:
     if as_json:
         print(msgspec.json.encode(result).decode())
         return
-    print(f"  contract            {result.contract_msat:>12} msat")
-    print(f"- invoice             {result.invoice_msat:>12} msat")
-    print(f"- routing fee         {result.routing_fee_msat:>12} msat")
-    print(f"- kept by federation  {result.federation_kept_msat:>12} msat")
-    print(f"= earned              {result.gateway_earned_msat:>12} msat")
-    print(f"{result.events} events, chain verified up to {result.log_head}")
+    for account, amount_msat in result.balances_msat.items():
+        name, _, federation = account.partition("/")
+        print(f"  {' '.join((name, federation[:12])):<28} {amount_msat:>10} msat")
+    print(f"  {'sum':<28} {sum(result.balances_msat.values()):>10} msat")
+    print(
+        f"{result.events} events, earned {result.earned_msat} msat; chain verified up to {result.log_head}"
+    )

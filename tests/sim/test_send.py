@@ -11,14 +11,6 @@ from pathlib import Path
 import anyio
 import pytest
 from anyio.abc import TaskGroup
-from simulation import (
-    CrashAt,
-    SimulatedCrash,
-    now_unix_s,
-    ports,
-    run_seeded,
-    unground,
-)
 
 from backends.simulated import Fault
 from backends.simulated_network import InvoiceState
@@ -35,9 +27,17 @@ from fedimint.lnv2 import HashImage
 from gateway.application import Gateway
 from gateway.log import machines
 from gateway.ports import Inline
-from statemachines import send
+from statemachines import ledger, send
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
+from tests.sim.simulation import (
+    CrashAt,
+    SimulatedCrash,
+    now_unix_s,
+    ports,
+    run_seeded,
+    unground,
+)
 
 SEEDS = 200
 #: A little more than the points that a send without trouble passes, so every point is some seed's crash.
@@ -155,8 +155,12 @@ async def _check_end(run: Run, user: EmbeddedUser, payment: OutgoingPayment) -> 
     assert not world.federation.audit().contracts_msat
     spent_msat = CHANNEL_SIDE_MSAT - world.network.holdings_msat("gateway")
     connection = open_reader(run.directory / LOG_NAME)
-    states = fold(machines(), verified(read_rows(connection)), keep_final=True)
+    rows = list(verified(read_rows(connection)))
     connection.close()
+    report = ledger.audit(machines(), rows)
+    assert report.problems == ()
+    assert report.balances.get(ledger.NODE, 0) == -spent_msat
+    states = fold(machines(), rows, keep_final=True)
     ended = states[send.stream_of(payment.contract.contract_id().hex())].state
     held = states[run.wallet].state
     assert isinstance(held, Wallet)
