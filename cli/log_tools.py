@@ -199,7 +199,7 @@ def trace(connection: apsw.Connection, machines: Machines, payment: str) -> Trac
 
 def trace_text(found: Trace) -> Iterator[str]:
     """A table: position, time, milliseconds since the line before, stream, event, state, facts."""
-    yield f"{found.identifier}: {len(found.events)} events in {len(found.streams)} streams of its own"
+    yield f"{found.identifier}: {len(found.events)} events, streams of its own: {len(found.streams)}"
     cells = [
         (
             str(traced.event.position),
