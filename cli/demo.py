@@ -8,10 +8,11 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import anyio
 import msgspec
+from cyclopts import App, Parameter
 
 from cli import embedded
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
@@ -35,6 +36,8 @@ INVOICE_MSAT = 5_000_000
 USER_MSAT = 40_000 * 512
 #: Where the gateway is cut off: the invoice is being paid, and of that nothing is left but the log.
 CUT_AT = "after send.in_flight"
+
+demo_app = App(name="demo", help_formatter="plain", result_action="return_value")
 
 Say = Callable[[str], None]
 T = TypeVar("T")
@@ -205,10 +208,17 @@ async def _finish(
     return answer
 
 
-def print_demo(*, as_json: bool) -> None:
-    """Run and print: lines as things happen, then the result, as one JSON document if wanted."""
+@demo_app.default
+def print_demo(*, json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
+    """Make one payment on embedded pieces, with the gateway cut off in the middle and replayed.
+
+    Parameters
+    ----------
+    json
+        Print the result as one JSON document, the last line.
+    """
     result = run(print)
-    if as_json:
+    if json:
         print(msgspec.json.encode(result).decode())
         return
     for account, amount_msat in result.balances_msat.items():

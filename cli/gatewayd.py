@@ -48,18 +48,12 @@ def lnd(
     run(settings)
 
 
-@app.command
-def demo(*, json: Annotated[bool, Parameter(name="--json", negative="")] = False) -> None:
-    """Make one payment on embedded pieces, with the gateway cut off in the middle and replayed.
-
-    Parameters
-    ----------
-    json
-        Print the result as one JSON document, the last line.
-    """
-    from cli.demo import print_demo  # noqa: PLC0415 - loads the whole gateway
-
-    print_demo(as_json=json)
+app.command(
+    "cli.demo:demo_app", name="demo", help="Make one payment on embedded pieces, and watch it."
+)
+app.command(
+    "cli.log_tools:log_app", name="log", help="Read the log of a gateway, also of a running one."
+)
 
 
 @app.command
@@ -83,15 +77,30 @@ def _launch(
     command(*bound.args, **bound.kwargs, **given)
 
 
+def _app_for(given: list[str]) -> App:
+    """The app of a command line; a tool's name is taken off.
+
+    The tools start no gateway, so they are called without the flags of one, which would bury their help.
+    """
+    match given[:1]:
+        case ["log"]:
+            from cli.log_tools import log_app as tool  # noqa: PLC0415 - only here
+        case ["demo"]:
+            from cli.demo import demo_app as tool  # noqa: PLC0415 - loads the whole gateway
+        case _:
+            return app.meta
+    given.pop(0)
+    return tool
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, by default that of this process, and return the exit code.
 
     An interrupt leaves as SystemExit 130, which is cyclopts' doing.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app.meta(
-            sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False
-        )
+        _app_for(given)(given, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(f"gatewayd: {error}", file=sys.stderr)
         return 4

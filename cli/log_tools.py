@@ -27,7 +27,12 @@ _LONG_ID = re.compile(r"\b[0-9a-f]{20,}\b")
 
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
-log_app = App(name="log", help="Look into the log of a gateway, also while it runs.")
+log_app = App(
+    name="log",
+    help="Look into the log of a gateway, also while it runs.",
+    help_formatter="plain",
+    result_action="return_value",
+)
 
 
 class Line(msgspec.Struct, frozen=True):

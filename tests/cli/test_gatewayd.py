@@ -141,7 +141,13 @@ def test_version_and_its_hash(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "name"), [(["--help"], "gatewayd"), (["lnd", "--help"], "gatewayd-lnd")]
+    ("words", "name"),
+    [
+        (["--help"], "gatewayd"),
+        (["lnd", "--help"], "gatewayd-lnd"),
+        (["log", "--help"], "gatewayd-log"),
+        (["demo", "--help"], "gatewayd-demo"),
+    ],
 )
 def test_help(capsys: pytest.CaptureFixture[str], words: list[str], name: str) -> None:
     assert main(words) == 0
