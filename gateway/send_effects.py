@@ -14,11 +14,12 @@ from backends.lightning import (
     NotFound,
     PaymentStatus,
     Succeeded,
+    check_order,
 )
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from engine.ports import Clock
-from errors import UnavailableError
+from errors import InputError, UnavailableError
 from fedimint.wire_types import OutPoint, TransactionId
 from gateway.build import sign_forfeit
 from gateway.federations import Federations
@@ -75,6 +76,10 @@ class SendEffects:
         payment_hash, intent = bytes.fromhex(effect.payment_hash), effect.intent
         if context.resumed:
             return _input_of(await self._node.lookup(payment_hash)) or CallUnanswered()
+        try:
+            check_order(effect.invoice, payment_hash, intent.max_fee_msat, intent.max_delay_blocks)
+        except InputError as error:  # such as an invoice for 0 msat: no node would ever hear of it
+            return CallRefused(reason=str(error))
         try:
             async with self._node.pay(
                 effect.invoice,

@@ -12,7 +12,7 @@ from fedimint import bolt11, lnv2, secp
 from fedimint.encoding import from_hex
 from fedimint.federation_api import OutgoingContractExpiration
 from fedimint.lnv2 import HashImage, LightningInvoice, OutgoingContract, PaymentImage, PointImage
-from fedimint.wire_types import Network, OutPoint, TransactionId
+from fedimint.wire_types import OUT_POINT, Network, OutPoint, TransactionId
 from gateway import fees
 from gateway.federation import FederationClient
 from gateway.views import ContractRequest, PaymentFee, SendPaymentRequest
@@ -40,7 +40,9 @@ def authenticate(request: SendPaymentRequest, federation: FederationClient) -> A
     digest = LightningInvoice(request.invoice).auth_digest()
     if not secp.verify_schnorr(contract.refund_pk, digest, from_hex(request.auth)):
         raise InputError("auth is not a signature of the contract's refund key over the invoice")
-    out_point = OutPoint(TransactionId(from_hex(request.txid)), request.out_idx)
+    out_point = OUT_POINT.decode(
+        OUT_POINT.encode(OutPoint(TransactionId(from_hex(request.txid)), request.out_idx))
+    )
     return AuthenticRequest(out_point, contract, request.invoice)
 
 
