@@ -29,7 +29,7 @@ Json = Annotated[bool, Parameter(name="--json", negative="")]
 
 log_app = App(
     name="log",
-    help="Look into the log of a gateway, also while it runs.",
+    help="Read the log of a gateway, also of a running one.",
     help_formatter="plain",
     result_action="return_value",
 )

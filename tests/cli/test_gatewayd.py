@@ -145,10 +145,20 @@ def test_version_and_its_hash(capsys: pytest.CaptureFixture[str]) -> None:
     [
         (["--help"], "gatewayd"),
         (["lnd", "--help"], "gatewayd-lnd"),
-        (["log", "--help"], "gatewayd-log"),
-        (["demo", "--help"], "gatewayd-demo"),
     ],
 )
 def test_help(capsys: pytest.CaptureFixture[str], words: list[str], name: str) -> None:
     assert main(words) == 0
     assert capsys.readouterr().out == (SNAPSHOTS / f"{name}.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    "words", [["log", "--help"], ["log", "show", "--help"], ["demo", "--help"]]
+)
+def test_the_tools_help_is_not_buried_under_the_flags_of_a_gateway(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert f"Usage: {' '.join(words[:-1])}" in printed
+    assert "FM_GATEWAY_DATA_DIR" not in printed
