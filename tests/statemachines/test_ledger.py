@@ -1,0 +1,170 @@
+"""The books: every event is booked or named as moving nothing, and an audit sees what is wrong."""
+
+from typing import ClassVar
+
+import msgspec
+import pytest
+
+from engine.events import Event
+from errors import FatalError
+from statemachines import ALL_MACHINES, ledger, send
+from statemachines.ledger import Ledger, Posting, audit, postings
+from statemachines.send import BudgetMeasured, PaymentSucceeded
+from statemachines.transaction import (
+    Built,
+    NotesCollected,
+    Reserved,
+    SignedTransaction,
+    SubmissionAccepted,
+    SubmissionRejected,
+    stream_of,
+)
+from statemachines.wallet import WalletCredited
+from tests.statemachines.scene import (
+    FEDERATION,
+    MACHINES,
+    PREIMAGE,
+    WALLET,
+    Scene,
+    facts,
+    note,
+    opened,
+    request,
+)
+
+ECASH, TRANSIT = ledger.ecash(FEDERATION), ledger.transit(FEDERATION)
+CONTRACTS = ledger.contracts(FEDERATION)
+STREAM = send.stream_of(facts().contract_id)
+TX = stream_of(FEDERATION, 1)
+
+
+def paid() -> Scene:
+    scene = opened()
+    scene.deliver(STREAM, request())
+    scene.deliver(STREAM, BudgetMeasured(remaining_blocks=500, now_unix_s=1))
+    scene.deliver(STREAM, PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=1_234))
+    return scene
+
+
+def claimed(lost_msat: int = 0) -> Scene:
+    scene = paid()
+    state = scene.state(TX)
+    assert isinstance(state, Reserved)
+    issues = state.reservation.issues
+    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", issues)))
+    scene.deliver(TX, SubmissionAccepted())
+    notes = [note(f"t{n}", issue.denomination) for n, issue in enumerate(issues)]
+    while sum(1 << issue.denomination for issue in issues) - lost_msat < sum(
+        each.amount_msat for each in notes
+    ):
+        notes.pop(0)
+    scene.deliver(TX, NotesCollected(notes=tuple(notes), lost_msat=lost_msat))
+    return scene
+
+
+def test_every_event_is_booked_or_named_as_moving_nothing() -> None:
+    events = {event for machine in ALL_MACHINES for event in machine.events}
+    assert events >= ledger.MOVES_NOTHING
+    assert set(ledger._BOOKINGS) == events - ledger.MOVES_NOTHING
+
+
+def test_an_event_that_nobody_told_the_ledger_of_is_fatal() -> None:
+    class Invented(Event, frozen=True):
+        kind: ClassVar[str] = "test.invented"
+
+    with pytest.raises(FatalError, match=r"test\.invented"):
+        postings(send.New(), Invented())
+
+
+def test_a_payment_turns_what_the_node_paid_into_a_contract_and_a_fee() -> None:
+    event = send.SendPaid(preimage=PREIMAGE, routing_fee_msat=1_234)
+    assert postings(send.Accepted(facts=facts()), event) == (
+        Posting("node", -1_001_234),
+        Posting(CONTRACTS, 1_100_000),
+        Posting("fees_earned", -100_000),
+        Posting("routing_fees", 1_234),
+    )
+    assert paid().audit().balances == {
+        CONTRACTS: 1_100_000,
+        "fees_earned": -100_000,
+        "node": -1_001_234,
+        "routing_fees": 1_234,
+    }
+
+
+def test_a_claim_becomes_ecash_less_what_the_federation_takes() -> None:
+    report = claimed().audit()
+    assert report.is_sound
+    balances = report.balances
+    assert CONTRACTS not in balances
+    assert TRANSIT not in balances
+    assert balances[ECASH] + balances["federation_fees"] + balances.get("dust", 0) == 1_100_000
+    assert sum(balances.values()) == 0
+
+
+def test_notes_that_no_threshold_signed_are_on_the_books_as_lost() -> None:
+    report = claimed(lost_msat=512).audit()
+    assert report.is_sound
+    assert report.balances["lost"] == 512
+
+
+def test_a_rejected_claim_is_a_loss_of_the_contract() -> None:
+    scene = paid()
+    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", ())))
+    assert scene.audit().balances[TRANSIT] == 1_100_000
+    scene.deliver(TX, SubmissionRejected(error="gone"))
+    report = scene.audit()
+    assert report.is_sound
+    assert report.balances["lost"] == 1_100_000
+    assert CONTRACTS not in report.balances
+
+
+def test_an_audit_sees_notes_out_of_nowhere() -> None:
+    scene = claimed()
+    scene.deliver(TX.replace("-1", "-9"), SubmissionAccepted())
+    forged = WalletCredited(tx="tx/none-1", notes=(note("forged"),))
+    row = scene.rows[-1]
+    next_ = msgspec.structs.replace(
+        row,
+        position=row.position + 1,
+        append=row.position + 1,
+        stream=WALLET,
+        version=sum(1 for each in scene.rows if each.stream == WALLET) + 1,
+        event=MACHINES.codec.encode(forged),
+    )
+    report = audit(MACHINES, [*scene.rows, next_])
+    assert report.problems == (
+        f"after {next_.append}: {TRANSIT} is booked at -1048576 msat, held are 0",
+    )
+
+
+def test_an_audit_sees_a_transaction_that_issues_more_than_goes_in() -> None:
+    scene = paid()
+    state = scene.state(TX)
+    assert isinstance(state, Reserved)
+    issues = state.reservation.issues + state.reservation.issues[-1:]
+    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", issues)))
+    scene.deliver(TX, SubmissionAccepted())
+    (problem,) = scene.audit().problems
+    assert "out of nowhere" in problem
+
+
+def test_an_audit_sees_a_booking_that_does_not_sum_to_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = paid()
+    bookings: dict[type[Event], object] = dict(ledger._BOOKINGS)
+    bookings[send.SendPaid] = lambda _before, _event: {"node": -1}
+    monkeypatch.setattr(ledger, "_BOOKINGS", bookings)
+    problems = scene.audit().problems
+    assert any("send.paid" in problem and "creates -1 msat" in problem for problem in problems)
+
+
+def test_an_empty_log_is_sound() -> None:
+    report = audit(MACHINES, [])
+    assert (report.rows, report.balances, report.is_sound) == (0, {}, True)
+
+
+def test_accounts_nobody_posted_to_hold_nothing() -> None:
+    book = Ledger()
+    book.post([Posting("node", -5), Posting("node", 5)])
+    assert book.balance_msat("lost") == 0
+    assert book.balances() == {}
