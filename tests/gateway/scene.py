@@ -21,6 +21,7 @@ from engine.engine import Ports
 from engine.machine import State
 from engine.ports import Probe, SystemRandomness, inline, no_probe
 from engine.store import LOG_NAME, Store, open_reader, read_rows
+from errors import GatewayError
 from fedimint import secrets
 from fedimint.lnv2_json import SendPaymentJson
 from fedimint.secrets import TWEAK_SIZE
@@ -201,6 +202,23 @@ async def ask(gateway: Gateway, body: SendPaymentJson | bytes) -> Paid | Forfeit
     if isinstance(body, bytes):
         body = msgspec.json.decode(body, type=SendPaymentJson)
     return parse_send_answer(await embedded.send(gateway, body))
+
+
+@asynccontextmanager
+async def asking(gateway: Gateway, *bodies: SendPaymentJson) -> AsyncIterator[list[object]]:
+    """Ask in the background for the length of the block; holds answers and errors once it is left."""
+    answers: list[object] = []
+
+    async def one(body: SendPaymentJson) -> None:
+        try:
+            answers.append(await ask(gateway, body))
+        except GatewayError as error:
+            answers.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for body in bodies:
+            tasks.start_soon(one, body)
+        yield answers
 
 
 def stream_of(payment: OutgoingPayment) -> str:
