@@ -115,9 +115,12 @@ def consolidate(
     fee: FeeConsensus,
     target: int = TARGET_PER_DENOMINATION,
     max_notes: int = MAX_CONSOLIDATED_NOTES,
+    least_notes: int = 1,
 ) -> dict[int, int]:
     """Counts of notes to turn into larger ones: where more than twice the target is held, all
-    beyond the target, the smallest first. Empty when there is nothing to tidy up.
+    beyond the target, the smallest first. Empty when they would be fewer than `least_notes`.
+
+    Fees keep notes from adding up to a larger one: what comes of a few is nearly as many again.
     """
     chosen: dict[int, int] = {}
     for d in sorted(held):
@@ -126,7 +129,7 @@ def consolidate(
             if count:
                 chosen[d] = count
                 max_notes -= count
-    return chosen
+    return chosen if sum(chosen.values()) >= least_notes else {}
 
 
 def select_exact(held: Mapping[int, int], amount_msat: int) -> dict[int, int] | None:

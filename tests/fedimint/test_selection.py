@@ -119,6 +119,12 @@ def test_twice_the_target_is_left_alone() -> None:
     assert selection.consolidate({9: 6, 10: 7, 11: 3}, BASE_100) == {10: 4}
 
 
+def test_too_few_notes_to_consolidate_are_left_alone() -> None:
+    held = {9: 7, 10: 8}
+    assert selection.consolidate(held, BASE_100, least_notes=9) == {9: 4, 10: 5}
+    assert selection.consolidate(held, BASE_100, least_notes=10) == {}
+
+
 @settings(deadline=None)
 @given(held=HELD, amount_msat=st.integers(0, 1 << 43))
 def test_exact_selection_is_exact(held: dict[int, int], amount_msat: int) -> None:

@@ -154,6 +154,13 @@ def test_too_many_notes_of_one_kind_are_tidied_up_at_once() -> None:
     assert scene.rows[-1].append == scene.rows[-3].append
 
 
+def test_too_few_notes_for_a_transaction_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wallet, "TIDY_LEAST_NOTES", 5)
+    assert holding(*(note(name) for name in "abcdefg")).wallet.spending == {}
+    notes = tuple(note(name) for name in "abcdefgh")
+    assert holding(*notes).wallet.spending == {tx(1): notes[:5]}
+
+
 def test_what_a_finished_transaction_spent_is_gone() -> None:
     scene = spending(*(note(name) for name in "abcdefg"))
     new = note("new", 22)
