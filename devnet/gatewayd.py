@@ -1,7 +1,7 @@
 """Our own gatewayd on a real LND node, as a program that can be killed and started again, and its gateway-cli."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
@@ -20,10 +20,16 @@ _BCRYPT_ROUNDS = 4
 
 
 class OurGatewayd:
-    """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/crash_points.py`)."""
+    """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/crash_points.py`).
 
-    def __init__(self, folder: Path, node: LndNode) -> None:
+    `command` starts it in place of the installed script, as a benchmark does.
+    """
+
+    def __init__(
+        self, folder: Path, node: LndNode, *, command: Sequence[str | Path] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._gatewayd = command or (_script("gatewayd"),)
         self.folder = folder
         self.data_dir = folder / "data"
         self.port = free_port()
@@ -105,7 +111,7 @@ class OurGatewayd:
         }
         return Program(
             "gatewayd",
-            [_script("gatewayd"), "lnd"],
+            [*self._gatewayd, "lnd"],
             log_path=self.folder / "gatewayd.log",
             environment=environment,
         )
