@@ -11,8 +11,8 @@ from devnet.gateway_client import HttpAnswer
 from devnet.gateway_messages import Forfeited
 from devnet.real_world import RealWorld
 from devnet.user import OutgoingPayment
-from fedimint import bolt11, secp
-from fedimint.lnv2 import HashImage, LightningInvoice, OutgoingContract, PointImage
+from fedimint import secp
+from fedimint.lnv2 import HashImage, LightningInvoice, PointImage
 from fedimint.lnv2_json import LightningInvoiceJson
 from fedimint.wire_types import OutPoint, TransactionId
 from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS
@@ -25,57 +25,11 @@ from statemachines.send_rules import (
 )
 from tests.interop.invoices import stranger_invoice
 from tests.interop.parties import Customers, Served
+from tests.interop.sender import Sender, payment_hash_of
 
 pytestmark = pytest.mark.anyio
 
 _AMOUNT_MSAT = 500_000
-_ENOUGH_BLOCKS = 1_000
-
-
-class Sender:
-    """Makes contracts as it likes, also such that no honest client makes."""
-
-    def __init__(self, served: Served, customers: Customers) -> None:
-        self.served = served
-        self.user = customers.user
-
-    async def contract(
-        self,
-        payment_hash: bytes,
-        refund_secret: bytes,
-        *,
-        amount_msat: int | None = None,
-        blocks: int = _ENOUGH_BLOCKS,
-    ) -> OutgoingContract:
-        routing = self.served.routing
-        height = await self.served.joined.lnv2.consensus_block_count()
-        if amount_msat is None:
-            amount_msat = routing.send_fee_default.add_to(_AMOUNT_MSAT)
-        return OutgoingContract(
-            HashImage(payment_hash),
-            amount_msat,
-            height + blocks,
-            bytes.fromhex(routing.module_public_key),
-            secp.public_key(refund_secret),
-            secp.public_key(os.urandom(32)),
-        )
-
-    async def fund(
-        self, invoice: str, *, amount_msat: int | None = None, blocks: int = _ENOUGH_BLOCKS
-    ) -> OutgoingPayment:
-        """A contract for an invoice, in the federation."""
-        refund_secret = os.urandom(32)
-        contract = await self.contract(
-            _hash_of(invoice), refund_secret, amount_msat=amount_msat, blocks=blocks
-        )
-        return await self.user.fund_contract(contract, refund_secret, invoice)
-
-    async def ask(self, payment: OutgoingPayment) -> HttpAnswer:
-        return await self.served.client.try_send(self.user.body(payment))
-
-
-def _hash_of(invoice: str) -> bytes:
-    return bolt11.decode(invoice).payment_hash
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +119,11 @@ async def test_an_invoice_that_is_none(sender: Sender, payment: OutgoingPayment)
 async def test_a_contract_for_a_point(sender: Sender) -> None:
     """Nothing on Lightning pays for a point."""
     invoice, refund_secret = stranger_invoice(_AMOUNT_MSAT), os.urandom(32)
+    usual = await sender.contract(
+        payment_hash_of(invoice), refund_secret, amount_msat=2 * _AMOUNT_MSAT, blocks=1_000
+    )
     contract = msgspec.structs.replace(
-        await sender.contract(_hash_of(invoice), refund_secret),
+        usual,
         payment_image=PointImage(secp.public_key(os.urandom(32))),
     )
     payment = await sender.user.fund_contract(contract, refund_secret, invoice)
