@@ -3,7 +3,7 @@
 import http.client
 import sys
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import anyio
@@ -26,16 +26,10 @@ _open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).op
 
 
 class OurGatewayd:
-    """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/crash_points.py`).
+    """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/crash_points.py`)."""
 
-    `command` starts it in place of the installed script, as a benchmark does.
-    """
-
-    def __init__(
-        self, folder: Path, node: LndNode, *, command: Sequence[str | Path] | None = None
-    ) -> None:
+    def __init__(self, folder: Path, node: LndNode) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._gatewayd = command or (_script("gatewayd"),)
         self.folder = folder
         self.data_dir = folder / "data"
         self.port = free_port()
@@ -128,7 +122,7 @@ class OurGatewayd:
         }
         return Program(
             "gatewayd",
-            [*self._gatewayd, "lnd"],
+            [_script("gatewayd"), "lnd"],
             log_path=self.folder / "gatewayd.log",
             environment=environment,
         )
