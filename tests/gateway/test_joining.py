@@ -1,6 +1,5 @@
 """Joining federations, and what a restart finds of them and refuses."""
 
-import os
 from pathlib import Path
 
 import anyio
@@ -253,7 +252,7 @@ def test_the_mnemonic_is_kept_for_us_alone(tmp_path: Path) -> None:
     assert path.read_text() == words + "\n"
     assert path.stat().st_mode & 0o777 == 0o600
     assert directory.stat().st_mode & 0o777 == 0o700
-    assert os.listdir(directory) == [path.name]
+    assert list(directory.iterdir()) == [path]
     again = secret_files.load_or_create_mnemonic(directory, None, bytes(16))
     assert again == words
     assert secret_files.load_or_create_mnemonic(directory, f" {words.upper()} ", bytes(16)) == words
@@ -271,7 +270,7 @@ def test_other_words_than_the_stored_are_refused_without_showing_either(tmp_path
 def test_wrong_words_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="wrong checksum"):
         secret_files.load_or_create_mnemonic(tmp_path, "zoo " * 12, bytes(16))
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_crash_while_writing_leaves_no_half_mnemonic(
@@ -280,9 +279,10 @@ def test_a_crash_while_writing_leaves_no_half_mnemonic(
     def dies(_descriptor: int) -> None:
         raise OSError("the power is gone")
 
-    with monkeypatch.context() as patched, pytest.raises(OSError, match="power"):
-        patched.setattr(secret_files.os, "fsync", dies)
+    monkeypatch.setattr("gateway.secret_files.os.fsync", dies)
+    with pytest.raises(OSError, match="power"):
         secret_files.load_or_create_mnemonic(tmp_path, WORDS, bytes(16))
+    monkeypatch.undo()
     assert not (tmp_path / secret_files.MNEMONIC_NAME).exists()
     assert secret_files.load_or_create_mnemonic(tmp_path, OTHER_WORDS, bytes(16)) == OTHER_WORDS
 
@@ -290,7 +290,7 @@ def test_a_crash_while_writing_leaves_no_half_mnemonic(
 def test_an_api_secret_is_replaced_and_a_missing_one_is_none(tmp_path: Path) -> None:
     assert secret_files.load_api_secret(tmp_path, "ab") is None
     secret_files.store_api_secret(tmp_path, "ab", None)
-    assert os.listdir(tmp_path) == []
+    assert not list(tmp_path.iterdir())
     for secret in ("one", "two"):
         secret_files.store_api_secret(tmp_path, "ab", secret)
         assert secret_files.load_api_secret(tmp_path, "ab") == secret

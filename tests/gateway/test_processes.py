@@ -1,0 +1,182 @@
+"""The processes that a gateway starts: workers and the grinder do their work, and none outlives us."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+import pytest
+
+from errors import InputError, UnavailableError
+from fedimint.tweaks import meets_filter
+from gateway.grinder import GrinderProcess
+from gateway.workers import WorkerProcesses
+
+pytestmark = pytest.mark.anyio
+FILTER = bytes(range(32))
+DEADLINE_S = 30.0
+ROOT = Path(__file__).parents[2]
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def refuse(text: str) -> None:
+    raise InputError(text)
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and was not waited for does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
+
+
+def gone(pids: set[int]) -> bool:
+    """Whether all of them have ended before the deadline. Polls, since they are not our children."""
+    deadline_s = time.monotonic() + DEADLINE_S
+    while any(map(alive, pids)):
+        if time.monotonic() > deadline_s:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+@asynccontextmanager
+async def grinder_of(pids: set[int]) -> AsyncIterator[GrinderProcess]:
+    async with GrinderProcess() as grinder:
+        yield grinder
+        pids.update(process.pid for process in grinder._processes.values())
+
+
+# --- the grinder ---
+
+
+async def test_tweaks_meet_their_filter_and_differ_and_the_process_ends_with_us() -> None:
+    pids: set[int] = set()
+    async with grinder_of(pids) as grinder:
+        other = bytes(32)
+        first, second = await grinder.grind(FILTER), await grinder.grind(FILTER)
+        third = await grinder.grind(other)
+        assert meets_filter(first, FILTER)
+        assert meets_filter(second, FILTER)
+        assert meets_filter(third, other)
+        assert len({first, second, third}) == 3
+        assert len(grinder._processes) == 2
+    assert len(pids) == 2
+    assert gone(pids)
+
+
+async def test_a_grinder_that_died_is_reported_and_replaced() -> None:
+    pids: set[int] = set()
+    async with grinder_of(pids) as grinder:
+        await grinder.grind(FILTER)
+        (process,) = grinder._processes.values()
+        process.kill()
+        await process.wait()
+        with pytest.raises(UnavailableError, match="another is started"):
+            await grinder.grind(FILTER)
+        assert meets_filter(await grinder.grind(FILTER), FILTER)
+    assert process.pid not in pids
+    assert gone(pids)
+
+
+@pytest.mark.parametrize("program", ["/nonexistent", "/bin/false", "/bin/cat"])
+async def test_a_grinder_that_cannot_start_is_only_unavailable(
+    monkeypatch: pytest.MonkeyPatch, program: str
+) -> None:
+    async with GrinderProcess() as grinder:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "executable", program)
+            for _ in range(2):
+                with pytest.raises(UnavailableError):
+                    await grinder.grind(FILTER)
+        assert meets_filter(await grinder.grind(FILTER), FILTER)
+
+
+async def test_a_question_that_is_given_up_gives_no_answer_to_the_next() -> None:
+    async with GrinderProcess() as grinder:
+        await grinder.grind(FILTER)
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await grinder.grind(FILTER)
+        assert meets_filter(await grinder.grind(FILTER), FILTER)
+
+
+# --- workers ---
+
+
+async def test_workers_give_results_and_errors() -> None:
+    with WorkerProcesses() as workers:
+        assert await workers.run(double, 21) == 42
+        with pytest.raises(InputError, match="as the function said"):
+            await workers.run(refuse, "as the function said")
+
+
+async def test_a_worker_that_was_killed_is_unavailable_once() -> None:
+    with WorkerProcesses() as workers:
+        with pytest.raises(UnavailableError, match="a worker process died"):
+            await workers.run(die)
+        assert await workers.run(double, 4) == 8
+
+
+async def test_a_caller_that_is_cancelled_leaves_at_once() -> None:
+    with WorkerProcesses() as workers:
+        assert await workers.run(os.getpid) != os.getpid()
+        with anyio.fail_after(DEADLINE_S), anyio.CancelScope() as scope:
+            scope.cancel()
+            await workers.run(double, 1)
+        assert await workers.run(double, 2) == 4
+
+
+_PARENT = """
+import anyio, os, sys
+from gateway.grinder import GrinderProcess
+from gateway.workers import WorkerProcesses
+
+async def main():
+    with WorkerProcesses() as workers:
+        async with GrinderProcess() as grinder:
+            await grinder.grind(bytes(32))
+            worker = await workers.run(os.getpid)
+            (process,) = grinder._processes.values()
+            print(worker, process.pid, flush=True)
+            await anyio.sleep_forever()
+
+if __name__ == "__main__":
+    anyio.run(main)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_all_children_end_with_a_parent_that_is_killed(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    program = tmp_path / "parent.py"
+    program.write_text(_PARENT)
+    with subprocess.Popen(
+        [sys.executable, str(program)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as parent:
+        assert parent.stdout is not None
+        pids = {int(pid) for pid in parent.stdout.readline().split()}
+        try:
+            assert len(pids) == 2
+            assert all(map(alive, pids))
+        finally:
+            parent.send_signal(number)
+        assert parent.wait(DEADLINE_S) == -number
+    assert gone(pids)
