@@ -78,7 +78,11 @@ def verify(
         invoice_msat=invoice.amount_msat,
         invoice_expires_unix_s=invoice.expires_unix_s,
         contract_msat=contract.amount_msat,
-        minimum_msat=fees.add_to(minimum_fee, invoice.amount_msat),
+        minimum_msat=max(
+            fees.add_to(minimum_fee, invoice.amount_msat),
+            # A contract that the fee of its own claim eats up could not be claimed at all.
+            federation.facts.module_fees.lnv2.fee_msat(contract.amount_msat),
+        ),
     )
     return RequestSend(
         facts=facts,

@@ -229,7 +229,7 @@ class CollectNotes(Effect, frozen=True):
 
 def stream_of(federation_id: str, number: int) -> str:
     """The stream of a wallet's transaction, counted from 1."""
-    return f"tx/{federation_id[:16]}-{number}"
+    return f"tx/{federation_id}-{number}"
 
 
 def wallet_of(federation_id: str) -> str:

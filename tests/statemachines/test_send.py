@@ -43,7 +43,7 @@ from tests.statemachines.scene import (
 )
 
 STREAM = send.stream_of(facts().contract_id)
-TX = f"tx/{FEDERATION[:16]}-1"
+TX = f"tx/{FEDERATION}-1"
 OVER_UNIX_S = EXPIRES_UNIX_S + EXPIRY_MARGIN_S
 BUDGET = BudgetMeasured(remaining_blocks=500, now_unix_s=5_000)
 NO_RECORD = RecordLookedUp(failed_reason=None, remaining_blocks=400, looked_up_unix_s=6_000)
