@@ -9,9 +9,13 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Self, TypeVar, TypeVarTuple
 
+import anyio
 import anyio.to_thread
 
 from errors import UnavailableError
+
+#: Threads that wait for workers; further callers wait without one.
+WAITING_MAX = 32
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -22,6 +26,8 @@ class WorkerProcesses:
 
     def __init__(self) -> None:
         self._pool = _new_pool()
+        # Of its own, so that no burst of work keeps the journal from a thread.
+        self._waiting = anyio.CapacityLimiter(WAITING_MAX)
 
     def __enter__(self) -> Self:
         return self
@@ -37,7 +43,9 @@ class WorkerProcesses:
         pool = self._pool
         try:
             return await anyio.to_thread.run_sync(
-                lambda: pool.submit(function, *arguments).result(), abandon_on_cancel=True
+                lambda: pool.submit(function, *arguments).result(),
+                abandon_on_cancel=True,
+                limiter=self._waiting,
             )
         except BrokenProcessPool as error:
             if self._pool is pool:
