@@ -7,6 +7,7 @@ import anyio
 import pytest
 import trio.testing
 
+from engine.engine import Ports
 from engine.ports import SystemClock, SystemRandomness, VirtualClock, in_thread, inline, no_probe
 
 
@@ -48,5 +49,7 @@ async def test_blocking_calls_run_inline_or_in_a_thread() -> None:
     assert ran_in[0] == threading.get_ident() != ran_in[1]
 
 
-def test_the_probe_of_production_does_nothing() -> None:
-    no_probe("before x")
+def test_production_has_a_probe_that_does_nothing() -> None:
+    probe = Ports(SystemClock(), SystemRandomness()).probe
+    assert probe is no_probe
+    probe("before x")

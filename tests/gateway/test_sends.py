@@ -380,3 +380,6 @@ async def test_a_grinder_in_trouble_is_asked_again_later_and_disturbs_nothing(
                 lambda state: len(getattr(state, "tweaks", ())) == TWEAK_POOL_SIZE,
             )
         )
+        full = await wallet(gateway, scene.federation_id)
+    assert troubles == 0
+    assert len(full.tweaks) == TWEAK_POOL_SIZE
