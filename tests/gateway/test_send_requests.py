@@ -12,9 +12,11 @@ from devnet.gateway_messages import Forfeited, Paid
 from devnet.user import EmbeddedUser, OutgoingPayment
 from errors import GatewayError, InputError, UnavailableError
 from fedimint import bolt11, lnv2, secp
+from fedimint.federation_api import OutgoingContractExpiration
 from fedimint.lnv2 import HashImage, OutgoingContract, PointImage
 from gateway.application import Gateway
-from gateway.views import ContractRequest, SendPaymentRequest
+from gateway.send_requests import AuthenticRequest, verify
+from gateway.views import ContractRequest, PaymentFee, SendPaymentRequest
 from statemachines import send
 from tests.gateway.scene import START_UNIX_S, Scene, ask, kinds, stream_of
 
@@ -357,3 +359,21 @@ async def test_no_spoilt_request_pays_or_raises_what_it_should_not(scene: Scene)
 def _same(request: dict[str, Any], genuine: dict[str, Any]) -> bool:
     """Whether only the case of hex differs, which both sides take for the same."""
     return str(request).lower() == str(genuine).lower()
+
+
+async def test_a_contract_that_its_own_claim_would_eat_up_covers_nothing(scene: Scene) -> None:
+    """With fees of zero the federation's fee on the claim is still the least that a contract must hold."""
+    async with scene.joined() as (gateway, routing):
+        _, payment = await scene.funded(routing, scene.invoice(amount_msat=400))
+        federation = gateway._federations.serving(scene.federation_id)
+        contract = msgspec.structs.replace(payment.contract, amount_msat=400)
+        request = AuthenticRequest(payment.out_point, contract, payment.invoice.bolt11)
+        verified = verify(
+            request,
+            federation,
+            OutgoingContractExpiration(contract.contract_id(), 1_000),
+            minimum_fee=PaymentFee(0, 0),
+            network="regtest",
+        )
+    assert verified.facts.minimum_msat == federation.facts.module_fees.lnv2.fee_msat(400)
+    assert verified.facts.max_fee_msat < 0
