@@ -288,7 +288,7 @@ def _install_bitcoind() -> None:
 
 
 def _debian_mirror() -> str:
-    """The address from which this machine gets Debian's packages."""
+    """The address from which this machine gets Debian's packages. Raises PeerInstallError if it has none."""
     targets = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(ORIGIN) $(LABEL) $(REPO_URI)"],
         capture_output=True,
@@ -297,7 +297,9 @@ def _debian_mirror() -> str:
     )
     lines = [line.split() for line in targets.stdout.splitlines()]
     mirrors = [line[2] for line in lines if len(line) == 3 and line[:2] == ["Debian", "Debian"]]
-    return mirrors[0] if mirrors else "http://deb.debian.org/debian/"
+    if not mirrors:
+        raise PeerInstallError("apt knows no mirror of Debian yet; as root, run: apt-get update")
+    return mirrors[0]
 
 
 def _bitcoind_script(unpacked: Path) -> str:
