@@ -16,8 +16,11 @@ from engine.events import Event
 from errors import ConflictError, FatalError, GatewayError
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Base of a machine's states; the class name is the state's name."""
+class State(msgspec.Struct, frozen=True, kw_only=True, tag=True, omit_defaults=True):
+    """Base of a machine's states; the class name is the state's name.
+
+    Defaults are left out of the encoding, so a field added later with one changes no hash of an old history.
+    """
 
 
 class Input(msgspec.Struct, frozen=True, kw_only=True):
