@@ -2,7 +2,8 @@
 
 Real guardians, Lightning nodes and fedimint-cli. The kernel counts the time of each thread, so nothing is profiled:
 the main thread (HTTP, guardians, Lightning node, decisions), the other threads (SQLite, handing over to workers), the
-workers (keys, signatures, BLS) and the grinder, which runs at the lowest priority for later sends. A send ends when
+workers (keys, signatures, BLS) and the grinder, which runs at the lowest priority for later sends. What the time
+is spent on is then sampled by py-spy over as many further sends (`bench/shares.py`). A send ends when
 nothing is under way and the tweaks are filled up. Prints a line of JSON for each federation, and passes if the sends
 succeed: there is no bound, but the Rust gatewayd's figures beside ours.
 """
@@ -21,6 +22,7 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench import shares
 from devnet import peers
 from devnet.fedimint_cli import FedimintCli, SendOutcome
 from devnet.gatewayd import OurGatewayd
@@ -115,10 +117,22 @@ class Sender:
         walls = [await self.send() for _ in range(SENDS)]
         spent = difference(cpu_by_part(self._gateway), before)
         return {
+            "shares": await self._shares(),
             "cpu_ms": {part: round(seconds / SENDS * 1000) for part, seconds in spent.items()},
             "wall_s": round(statistics.median(walls), 2),
             "idle_cpu_ms_per_s": round(idle_s / IDLE_S * 1000, 1),
         }
+
+    async def _shares(self) -> dict[str, float]:
+        """What the processor time of as many further sends was spent on. Sampling slows them, so they are others."""
+        process_id = self._gateway.program.process_id
+        if process_id is None or shares.py_spy() is None:
+            return {}
+        profile = self._gateway.folder / "profile.txt"
+        with shares.sampling(process_id, profile):
+            for _ in range(SENDS):
+                await self.send()
+        return shares.shares(profile)
 
 
 async def measure(world: RealWorld, guardians: int) -> Mapping[str, object]:
