@@ -124,10 +124,14 @@ async def _customers(world: RealWorld, federation: RealFederation) -> AsyncItera
 
 @asynccontextmanager
 async def _vetted(gateway: OurGatewayd, customers: Customers) -> AsyncIterator[Served]:
-    guardian = customers.federation.guardians[0]
+    """Vetted by every guardian: a client asks a threshold of them, which may leave out the only one that vetted."""
     served = await serve(gateway, customers.joined, customers.federation.invite_code)
-    await customers.cli.add_gateway(gateway.url, guardian_id=0, guardian_password=guardian.password)
+    for guardian_id, guardian in enumerate(customers.federation.guardians):
+        await customers.cli.add_gateway(
+            gateway.url, guardian_id=guardian_id, guardian_password=guardian.password
+        )
     yield served
-    await customers.cli.remove_gateway(
-        gateway.url, guardian_id=0, guardian_password=guardian.password
-    )
+    for guardian_id, guardian in enumerate(customers.federation.guardians):
+        await customers.cli.remove_gateway(
+            gateway.url, guardian_id=guardian_id, guardian_password=guardian.password
+        )
