@@ -1,8 +1,8 @@
 """Events per second of the log, against raw apsw that writes the same rows in groups of the same size.
 
-Raw apsw inserts finished rows into a table with the columns of the log and no second index, trigger, hash, assertion
-or read model. The log hashes every row into the chain, asserts epoch and head, keeps its unique index, and folds the
-index of streams. Both start from encoded events and sync every commit (WAL, synchronous=FULL) to one disk, by turns.
+Raw apsw inserts finished rows into the log's own table, with its unique index and triggers, but hashes, asserts and folds
+nothing. The log hashes every row into the chain, asserts epoch and head, and folds the index of streams. Both start
+from encoded events and sync every commit (WAL, synchronous=FULL) to one disk, by turns.
 Prints one line of JSON; the exit status is 1 when the log has less than half of raw apsw's rate at any group size.
 Usage: `bench_log.py [FOLDER]`, a folder on the disk to measure.
 """
@@ -25,6 +25,7 @@ from engine.chain import Row
 from engine.events import Event, EventCodec
 from engine.machine import State
 from engine.read_model import StreamIndex
+from engine.schema import LOG_TABLES
 from engine.store import WAL_PAGES, Store, StoredStep
 from migrations import SchemaSteps
 
@@ -34,12 +35,6 @@ GROUPS = {1: 30, 10: 30, 100: 20}
 TURNS = 25
 EVENTS_PER_STREAM = 8
 PAYMENTS_AT_ONCE = 50
-
-_COLUMNS = (
-    "position INTEGER PRIMARY KEY, append INTEGER NOT NULL, stream TEXT NOT NULL, version INTEGER NOT NULL, "
-    "kind TEXT NOT NULL, schema_version INTEGER NOT NULL, epoch INTEGER NOT NULL, "
-    "recorded_unix_us INTEGER NOT NULL, body BLOB NOT NULL, hash BLOB NOT NULL"
-)
 
 
 class Moved(Event, frozen=True):
@@ -118,14 +113,14 @@ def raw_rows(first: int, count: int) -> list[tuple[object, ...]]:
 
 
 class RawWriter:
-    """apsw alone: a table, one transaction per group."""
+    """apsw alone: the log's own table with its index, one transaction per group; no hashing, no read model."""
 
     def __init__(self, path: Path) -> None:
         self._connection = apsw.Connection(str(path))
         self._connection.execute("PRAGMA journal_mode = WAL")
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-        self._connection.execute(f"CREATE TABLE log ({_COLUMNS}) STRICT")
+        self._connection.execute(LOG_TABLES)
         self._next = 1
 
     def turn(self, group: int, commits: int) -> float:
