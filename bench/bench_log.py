@@ -1,8 +1,8 @@
 """Events per second of the log, against raw apsw that writes the same rows in groups of the same size.
 
 Raw apsw inserts finished rows into the log's own table, with its unique index and triggers, and hashes, asserts and
-folds nothing. The log hashes every row into the chain, asserts epoch and head, and folds the index of streams. Both start
-from encoded events and sync every commit (WAL, synchronous=FULL) to one disk, by turns.
+folds nothing. The log hashes every row into the chain, asserts epoch and head, and folds the index of streams.
+Both start from encoded events and sync every commit (WAL, synchronous=FULL) to one disk, by turns.
 Prints one line of JSON; the exit status is 1 when the log has less than half of raw apsw's rate at any group size.
 Usage: `bench_log.py [FOLDER]`, a folder on the disk to measure.
 """
