@@ -18,7 +18,7 @@ from fedimint.secrets import DerivableSecret
 from fedimint.wire_types import Network
 from gateway import joining, secret_files, send_requests, status, treasury
 from gateway.build import warm_up
-from gateway.federation import FederationClient, open_federation, stored_config
+from gateway.federation import FederationClient, open_federation
 from gateway.federations import Federations
 from gateway.log import machines
 from gateway.node_watch import NodeWatch
@@ -248,15 +248,9 @@ class Gateway:
         return federation
 
     def _open(self, joined: Joined) -> FederationClient:
-        facts = joined.facts
-        api_secret = secret_files.load_api_secret(self._settings.directory, facts.federation_id)
-        connections = {
-            peer: self._outside.connect(endpoint.url, api_secret)
-            for peer, endpoint in stored_config(facts).api_endpoints.items()
-        }
-        federation = open_federation(
-            facts, joined.index, self._root, connections, self._outside.ports
-        )
+        outside, federation_id = self._outside, joined.facts.federation_id
+        api_secret = secret_files.load_api_secret(self._settings.directory, federation_id)
+        federation = open_federation(joined, self._root, outside.connect, api_secret, outside.ports)
         self._federations.add(federation)
         return federation
 

@@ -15,9 +15,9 @@ from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig
 from fedimint.notes import MintKeys
 from fedimint.query import Guardians
 from fedimint.secrets import DerivableSecret
-from fedimint.transport import GuardianConnection
 from fedimint.wire_types import PeerId
-from statemachines.federation import FederationFacts
+from gateway.ports import Connect
+from statemachines.federation import FederationFacts, Joined
 from statemachines.wallet import FederationFees
 
 
@@ -83,15 +83,19 @@ def served_modules(config: ClientConfig) -> ServedModules:
 
 
 def open_federation(
-    facts: FederationFacts,
-    index: int,
+    joined: Joined,
     root: DerivableSecret,
-    connections: Mapping[PeerId, GuardianConnection],
+    connect: Connect,
+    api_secret: str | None,
     ports: Ports,
 ) -> FederationClient:
-    """The client of a federation that was joined, over connections to all of its guardians."""
+    """The client of a federation that was joined. Connections are made when first used."""
+    facts = joined.facts
     config = stored_config(facts)
     modules = served_modules(config)
+    connections = {
+        peer: connect(endpoint.url, api_secret) for peer, endpoint in config.api_endpoints.items()
+    }
     guardians = Guardians(
         connections, sleep_s=ports.clock.sleep, jitter=lambda: _jitter(ports.randomness)
     )
@@ -99,7 +103,7 @@ def open_federation(
     lnv2_secret = secrets.module_secret(client, modules.lnv2_id)
     return FederationClient(
         facts=facts,
-        index=index,
+        index=joined.index,
         config=config,
         core=FederationApi(guardians),
         lnv2=Lnv2Api(guardians, modules.lnv2_id),
