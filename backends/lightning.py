@@ -19,6 +19,10 @@ from fedimint import bolt11
 from fedimint.wire_types import Network
 
 
+#: The final CLTV delta of held invoices: time for the federation to decrypt (fedimint-lightning/src/lnd.rs).
+HELD_FINAL_DELTA_BLOCKS = 144
+
+
 class NodeUnansweredError(UnavailableError):
     """The call ended without an answer: the node is unreachable, not ready, or the stream was cut.
 
@@ -39,6 +43,13 @@ class NodeRefusedError(PeerError):
         super().__init__(f"the Lightning node refused the call: {text} ({code})")
         self.code = code
         self.text = text
+
+
+class CompletionRejectedError(PeerError):
+    """The node can never do what was asked of a held payment: it is over already, the other way.
+
+    Every other error of `settle` and `cancel` means: try again.
+    """
 
 
 class NodeInfo(msgspec.Struct, frozen=True):
@@ -89,6 +100,26 @@ class NotFound(msgspec.Struct, frozen=True, tag=True):
 
 PaymentStatus = InFlight | Succeeded | Failed | NotFound
 
+
+class HeldPayment(msgspec.Struct, frozen=True):
+    """HTLCs that are locked for a held invoice of ours and wait for `settle` or `cancel`.
+
+    `amount_msat` is what is locked, never what an onion says. `deadline_height` is the height by which
+    we must have settled, 0 when it is not known or must not be relied on (then nothing may be funded).
+    """
+
+    payment_hash: bytes
+    amount_msat: int
+    deadline_height: int
+
+
+HeldPayments = AbstractAsyncContextManager[AsyncIterator[HeldPayment]]
+"""`async with node.held_payments() as held: async for payment in held: …`
+
+First everything that is held now, then what comes; the same payment may come again. It never ends by
+itself: it raises NodeUnansweredError or NodeRefusedError, and is then opened anew.
+"""
+
 PaymentStatuses = AbstractAsyncContextManager[AsyncIterator[PaymentStatus]]
 """`async with node.pay(…) as statuses: async for status in statuses: …`
 
@@ -133,6 +164,41 @@ class LightningNode(Protocol):
 
     async def lookup(self, payment_hash: bytes) -> PaymentStatus:
         """Read the node's record as it is now."""
+        ...
+
+    async def create_invoice(
+        self,
+        *,
+        payment_hash: bytes | None,
+        amount_msat: int,
+        expiry_s: int,
+        description: str | bytes,
+    ) -> str:
+        """Make a BOLT11 invoice; `description` is a text, or the 32 byte hash of one.
+
+        With a hash the invoice is held: its HTLCs wait for `settle` or `cancel`, and its final CLTV delta is
+        HELD_FINAL_DELTA_BLOCKS. The same hash and amount again give the invoice that is there already;
+        another amount is refused with NodeRefusedError. Without a hash the node settles it by itself.
+        """
+        ...
+
+    def held_payments(self) -> HeldPayments:
+        """Watch what is locked for held invoices of this node, whoever made them."""
+        ...
+
+    async def settle(self, payment_hash: bytes, preimage: bytes) -> None:
+        """Claim a held payment, until the node confirms; done before is done.
+
+        Raises CompletionRejectedError when the invoice is cancelled or unknown, InputError when the
+        preimage is not the hash's, before anything is sent.
+        """
+        ...
+
+    async def cancel(self, payment_hash: bytes) -> None:
+        """Fail a held payment back and close its invoice; done before is done.
+
+        Raises CompletionRejectedError when the invoice is settled or unknown.
+        """
         ...
 
     async def aclose(self) -> None:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 import msgspec
 
+from backends.simulated_chain import SimulatedChain
 from errors import ConflictError, InputError, NotFoundError
 
 BLOCK_PADDING = 3
@@ -121,26 +122,6 @@ class _Htlcs:
     hops: list[_Hop]
     fee_msat: int
     end: Callable[[Outcome], None]
-
-
-class SimulatedChain:
-    """The block height everything simulated shares."""
-
-    def __init__(self, height: int = 1_000) -> None:
-        """Start at a height above 0."""
-        self.height = height
-        self._listeners: list[Callable[[], None]] = []
-
-    def mine(self, blocks: int = 1) -> None:
-        """Add blocks one by one; timelocks that pass take effect at once."""
-        for _ in range(blocks):
-            self.height += 1
-            for listener in self._listeners:
-                listener()
-
-    def on_block(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each block."""
-        self._listeners.append(listener)
 
 
 class SimulatedNetwork:

@@ -18,7 +18,7 @@ from fedimint.wire_types import TransactionId
 
 
 class BlockSource(Protocol):
-    """Where the federation sees blocks, such as `backends.simulated_network.SimulatedChain`."""
+    """Where the federation sees blocks, such as `backends.simulated_chain.SimulatedChain`."""
 
     @property
     def height(self) -> int:

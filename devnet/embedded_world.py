@@ -4,7 +4,8 @@ import random
 from collections.abc import Callable
 
 from backends.simulated import SimulatedNode
-from backends.simulated_network import Policy, SimulatedChain, SimulatedNetwork
+from backends.simulated_chain import SimulatedChain
+from backends.simulated_network import Policy, SimulatedNetwork
 from devnet.federation import EmbeddedFederation
 from devnet.user import EmbeddedUser
 

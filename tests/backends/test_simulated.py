@@ -21,6 +21,7 @@ from backends.lightning import (
     Succeeded,
 )
 from backends.simulated import Fault, SimulatedNode
+from backends.simulated_chain import SimulatedChain
 from backends.simulated_network import (
     InvoiceState,
     Order,
@@ -29,7 +30,6 @@ from backends.simulated_network import (
     Policy,
     Returned,
     Settled,
-    SimulatedChain,
     SimulatedNetwork,
 )
 from errors import ConflictError, InputError

@@ -7,7 +7,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from backends.simulated_network import SimulatedChain
+from backends.simulated_chain import SimulatedChain
 from devnet.faults import garbage, wrong_errors, wrong_shares
 from devnet.federation import PASSWORD, EmbeddedFederation
 from devnet.guardian import EmbeddedGuardian

@@ -7,7 +7,7 @@ import anyio
 import msgspec
 import pytest
 
-from backends.simulated_network import SimulatedChain
+from backends.simulated_chain import SimulatedChain
 from devnet.federation import EmbeddedFederation
 from devnet.gateway_messages import (
     Forfeited,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from backends.simulated_network import SimulatedChain
+from backends.simulated_chain import SimulatedChain
 from devnet.consensus import Consensus
 from devnet.federation import EmbeddedFederation
 from devnet.user import EmbeddedUser

@@ -1,0 +1,138 @@
+"""What an operator does with the Lightning node through the gateway: invoices, coins, channels, peers.
+
+None of it is part of a payment of a federation. Calls that the node knows no key for (sending coins,
+opening a channel) come with a way to find out afterwards whether they happened.
+"""
+
+from typing import Literal, Protocol
+
+import msgspec
+
+from backends.lightning import LightningNode
+
+InvoiceStatus = Literal["Pending", "Succeeded", "Failed"]
+
+
+class InvoiceRecord(msgspec.Struct, frozen=True):
+    """An invoice of the node. `preimage` is 32 bytes once it is known."""
+
+    payment_hash: bytes
+    preimage: bytes | None
+    amount_msat: int
+    created_unix_s: int
+    status: InvoiceStatus
+
+    def __repr__(self) -> str:
+        """Leave the preimage out."""
+        return f"InvoiceRecord({self.payment_hash.hex()}, {self.status})"
+
+
+class NodeTransaction(msgspec.Struct, frozen=True):
+    """A payment that the node made or got."""
+
+    payment_hash: bytes | None
+    preimage: bytes | None
+    kind: Literal["Bolt11", "Bolt12Offer", "Bolt12Refund", "Onchain"]
+    amount_msat: int
+    direction: Literal["Outbound", "Inbound"]
+    status: InvoiceStatus
+    unix_s: int
+
+    def __repr__(self) -> str:
+        """Leave the preimage out."""
+        return f"NodeTransaction({self.kind}, {self.direction}, {self.amount_msat} msat)"
+
+
+class OnchainOrder(msgspec.Struct, frozen=True):
+    """Coins to send from the node's wallet; `amount_sat` None sends all of them.
+
+    `label` is unique for this order; the node stores it with the transaction.
+    """
+
+    address: str
+    amount_sat: int | None
+    sat_per_vbyte: int
+    label: str
+
+
+class ChannelOrder(msgspec.Struct, frozen=True):
+    """A channel to open with the peer at `host` ("name:port"). The fees are our side's policy."""
+
+    public_key: str
+    host: str
+    capacity_sat: int
+    push_sat: int
+    sat_per_vbyte: int | None
+    base_fee_msat: int | None
+    parts_per_million: int | None
+
+
+class Channel(msgspec.Struct, frozen=True):
+    """An open channel. `funding_out_point` is "txid:vout"; None stands for what the node does not tell."""
+
+    remote_public_key: str
+    capacity_sat: int
+    outbound_sat: int
+    inbound_sat: int
+    is_active: bool
+    funding_out_point: str | None
+    remote_alias: str | None
+    remote_address: str | None
+    base_fee_msat: int | None
+    parts_per_million: int | None
+
+
+class NodeOperations(Protocol):
+    """Every method may raise NodeUnansweredError and NodeRefusedError, as those of LightningNode."""
+
+    async def invoice(self, payment_hash: bytes) -> InvoiceRecord | None:
+        """Look an invoice of this node up."""
+        ...
+
+    async def transactions(self, start_unix_s: int, end_unix_s: int) -> tuple[NodeTransaction, ...]:
+        """What was paid or received in start <= time <= end, oldest first."""
+        ...
+
+    async def onchain_address(self) -> str:
+        """A fresh address of the node's wallet."""
+        ...
+
+    async def send_onchain(self, order: OnchainOrder) -> str:
+        """Send coins and return the txid. Not idempotent: see `sent_onchain`."""
+        ...
+
+    async def sent_onchain(self, label: str) -> str | None:
+        """The txid of the transaction with this label, None when the node has none such."""
+        ...
+
+    async def open_channel(self, order: ChannelOrder) -> str:
+        """Connect if needed, open a channel and return the funding txid. Not idempotent."""
+        ...
+
+    async def opened_channel(self, order: ChannelOrder) -> str | None:
+        """The funding txid of a channel with this peer and capacity, pending or open; None when there is none."""
+        ...
+
+    async def close_channels(
+        self, public_key: str, *, force: bool, sat_per_vbyte: int | None
+    ) -> int:
+        """Begin to close every channel with a peer and return how many there were."""
+        ...
+
+    async def channels(self) -> tuple[Channel, ...]:
+        """All open channels."""
+        ...
+
+    async def set_channel_fees(
+        self, funding_out_point: str, *, base_fee_msat: int, parts_per_million: int
+    ) -> None:
+        """Set our side's policy of one channel and keep the rest of it. NotFoundError without such a channel."""
+        ...
+
+    async def connect_peer(self, public_key: str, host: str) -> None:
+        """Connect to a peer at "name:port"; being connected already is fine."""
+        ...
+
+
+class Node(LightningNode, NodeOperations, Protocol):
+    """A Lightning node with everything the gateway uses of it."""
