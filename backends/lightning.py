@@ -18,7 +18,6 @@ from errors import InputError, PeerError, UnavailableError
 from fedimint import bolt11
 from fedimint.wire_types import Network
 
-
 #: The final CLTV delta of held invoices: time for the federation to decrypt (fedimint-lightning/src/lnd.rs).
 HELD_FINAL_DELTA_BLOCKS = 144
 
