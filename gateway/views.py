@@ -1,4 +1,9 @@
-"""What the gateway tells about itself: frozen structs, made in `gateway/`, turned into JSON in `api/`."""
+"""What the gateway is asked and tells about itself, its federations and their payments.
+
+Frozen structs: those of answers are made in `gateway/` and turned into JSON in `api/`, requests the other way round.
+"""
+
+from typing import Literal
 
 import msgspec
 
@@ -87,6 +92,61 @@ class RoutingInfo(msgspec.Struct, frozen=True):
     receive_enabled: bool
 
 
+class ModuleVersion(msgspec.Struct, frozen=True):
+    """The consensus version of one module of a federation."""
+
+    major: int
+    minor: int
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """How well a federation is served; `lnv2` is None when it has no such module."""
+
+    connectivity: Literal["disconnected", "degraded", "connected"]
+    lnv2: ModuleVersion | None
+
+
+class GuardianInvite(msgspec.Struct, frozen=True):
+    """An invite code that leads to one guardian; it carries the federation's API secret, if there is one."""
+
+    peer_id: int
+    name: str
+    invite_code: str
+
+
+class FederationInvites(msgspec.Struct, frozen=True):
+    """One invite code for each guardian of a federation."""
+
+    federation_id: str
+    guardians: tuple[GuardianInvite, ...]
+
+
+class StoredClientConfig(msgspec.Struct, frozen=True):
+    """A client config as upstream's `JsonClientConfig`: `{"global", "modules": {"<id>": {"kind", …}}}` in JSON."""
+
+    federation_id: str
+    config_json: bytes
+
+
+class FeeChange(msgspec.Struct, frozen=True):
+    """New fees for one federation, or for all with None. A part that is None stays as it is."""
+
+    federation_id: str | None
+    lightning_base_msat: int | None
+    lightning_parts_per_million: int | None
+    transaction_base_msat: int | None
+    transaction_parts_per_million: int | None
+
+
+class Words(msgspec.Struct, frozen=True):
+    """The mnemonic. Its repr shows none of it."""
+
+    words: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "Words(…)"
+
+
 class ContractRequest(msgspec.Struct, frozen=True):
     """The outgoing contract a sender says it funded; hex texts. Exactly one of hash and point is given."""
 
@@ -115,8 +175,51 @@ class Paid(msgspec.Struct, frozen=True):
 
     preimage: bytes
 
+    def __repr__(self) -> str:
+        return "Paid(…)"
+
 
 class Forfeited(msgspec.Struct, frozen=True):
     """The payment is cancelled for ever; the 64-byte signature returns the contract to its sender at once."""
 
     forfeit_signature: bytes
+
+
+class IncomingContractRequest(msgspec.Struct, frozen=True):
+    """The incoming contract that an invoice shall fund; hex texts but for the 32 bytes of `encrypted_preimage`.
+
+    Exactly one of hash and point is given. `expiration_unix_s` is a time, not a height.
+    """
+
+    payment_hash: str | None
+    payment_point: str | None
+    amount_msat: int
+    expiration_unix_s: int
+    claim_pk: str
+    refund_pk: str
+    ephemeral_pk: str
+    encrypted_preimage: bytes
+    ciphertext_pk: str
+    ciphertext_signature: str
+
+
+class InvoiceRequest(msgspec.Struct, frozen=True):
+    """A request for a BOLT11 invoice over `amount_msat`. Exactly one of the descriptions is given."""
+
+    federation_id: str
+    contract: IncomingContractRequest
+    amount_msat: int
+    description: str | None
+    description_hash: str | None
+    expiry_s: int
+
+
+class Verification(msgspec.Struct, frozen=True):
+    """How a registered invoice stands: settled with its preimage of 32 bytes, failed with a reason, or pending."""
+
+    preimage: bytes | None
+    failure: str | None
+
+    def __repr__(self) -> str:
+        """Leave the preimage out."""
+        return f"Verification(settled={self.preimage is not None}, failure={self.failure!r})"

@@ -1,0 +1,33 @@
+"""What the operator asks of the Lightning node through the gateway, and what comes back.
+
+Channels, invoices and transactions are those of `backends/operations.py`, named here for the API.
+"""
+
+import msgspec
+
+from backends.operations import Channel, ChannelOrder, InvoiceRecord, NodeTransaction
+
+__all__ = [
+    "Channel",
+    "ChannelOrder",
+    "InvoiceRecord",
+    "NodeTransaction",
+    "OnchainRequest",
+    "OperatorInvoiceRequest",
+]
+
+
+class OperatorInvoiceRequest(msgspec.Struct, frozen=True):
+    """An invoice that pays the node itself, with no federation behind it."""
+
+    amount_msat: int
+    expiry_s: int
+    description: str
+
+
+class OnchainRequest(msgspec.Struct, frozen=True):
+    """Coins to send from the node's wallet; `amount_sat` None sends all of them."""
+
+    address: str
+    amount_sat: int | None
+    sat_per_vbyte: int

@@ -1,0 +1,30 @@
+"""What the gateway is asked and tells about ecash and coins: withdrawals, deposits, notes."""
+
+import msgspec
+
+
+class WithdrawalRequest(msgspec.Struct, frozen=True):
+    """Pay `amount_sat` out of a federation to a bitcoin address; None sends all there is after fees.
+
+    `quoted_fee_sat` is the highest on-chain fee the operator agreed to, None takes the current one.
+    """
+
+    federation_id: str
+    address: str
+    amount_sat: int | None
+    quoted_fee_sat: int | None
+
+
+class Withdrawal(msgspec.Struct, frozen=True):
+    """A withdrawal the federation accepted: the bitcoin txid as wallets write it, and the on-chain fee paid."""
+
+    txid: str
+    fee_sat: int
+
+
+class PeginRequest(msgspec.Struct, frozen=True):
+    """Send coins of the Lightning node to a federation; `amount_sat` None sends all."""
+
+    federation_id: str
+    amount_sat: int | None
+    sat_per_vbyte: int
