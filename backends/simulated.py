@@ -173,7 +173,7 @@ class SimulatedNode:
         """Lose the record of a payment, not the payment."""
         del self._records[payment_hash]
 
-    def invoice(
+    def make_invoice(
         self,
         amount_msat: int,
         *,
@@ -203,14 +203,14 @@ class SimulatedNode:
         )
         return bolt11.sign(fields, self.secret)
 
-    def settle(self, payment_hash: bytes, preimage: bytes | None = None) -> None:
+    def settle_held(self, payment_hash: bytes, preimage: bytes | None = None) -> None:
         """Claim what a held invoice of this node has accepted; ConflictError if nothing."""
         preimage = preimage or self.network.invoices[payment_hash].preimage
         if preimage is None or hashlib.sha256(preimage).digest() != payment_hash:
             raise InputError("this is not the preimage of the invoice")
         self.network.settle(payment_hash, preimage)
 
-    def cancel(self, payment_hash: bytes) -> None:
+    def cancel_held(self, payment_hash: bytes) -> None:
         """Give up an invoice of this node and what it has accepted; ConflictError if settled."""
         self.network.cancel(payment_hash)
 

@@ -90,7 +90,7 @@ class _Demo:
             say("A gateway starts on an empty log and joins a federation.")
             routing = await self._live(self._join)
             user = world.new_user(USER_MSAT)
-            invoice = world.payee.invoice(INVOICE_MSAT)
+            invoice = world.payee.make_invoice(INVOICE_MSAT)
             say(
                 f"A user locks ecash for an invoice of {INVOICE_MSAT} msat and asks the gateway to pay."
             )

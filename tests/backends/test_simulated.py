@@ -63,30 +63,30 @@ class SimulatedWorld:
             )
 
     async def invoice(self, *, is_held: bool = False) -> Bolt11Invoice:
-        return self.bob.invoice(AMOUNT_MSAT, is_held=is_held)
+        return self.bob.make_invoice(AMOUNT_MSAT, is_held=is_held)
 
     async def expired_invoice(self) -> Bolt11Invoice:
-        invoice = self.bob.invoice(AMOUNT_MSAT, expiry_s=10)
+        invoice = self.bob.make_invoice(AMOUNT_MSAT, expiry_s=10)
         self.now_s += 11
         return invoice
 
     async def own_invoice(self) -> Bolt11Invoice:
-        return self.node.invoice(AMOUNT_MSAT)
+        return self.node.make_invoice(AMOUNT_MSAT)
 
     async def lonely_invoice(self) -> Bolt11Invoice:
-        return self.dave.invoice(AMOUNT_MSAT)
+        return self.dave.make_invoice(AMOUNT_MSAT)
 
     async def far_invoice(self) -> Bolt11Invoice:
-        return self.carol.invoice(AMOUNT_MSAT)
+        return self.carol.make_invoice(AMOUNT_MSAT)
 
     async def accepted(self, payment_hash: bytes) -> None:
         assert self.bob.invoice_state(payment_hash) is InvoiceState.ACCEPTED
 
     async def settle(self, payment_hash: bytes) -> None:
-        self.bob.settle(payment_hash)
+        self.bob.settle_held(payment_hash)
 
     async def cancel(self, payment_hash: bytes) -> None:
-        self.bob.cancel(payment_hash)
+        self.bob.cancel_held(payment_hash)
 
     async def reconnect(self) -> None:
         self.node.is_down = True
@@ -111,7 +111,7 @@ async def test_conformance(world: SimulatedWorld, check: conformance.Check) -> N
 
 
 async def test_a_far_payment_pays_everybody_on_the_way(world: SimulatedWorld) -> None:
-    paid = await end_of(pay(world, world.carol.invoice(AMOUNT_MSAT)))
+    paid = await end_of(pay(world, world.carol.make_invoice(AMOUNT_MSAT)))
     assert isinstance(paid, Succeeded)
     assert paid.fee_msat == FAR_FEE_MSAT
     assert world.network.holdings_msat("alice") == CHANNEL_MSAT - AMOUNT_MSAT - FAR_FEE_MSAT
@@ -121,26 +121,26 @@ async def test_a_far_payment_pays_everybody_on_the_way(world: SimulatedWorld) ->
 
 
 async def test_too_little_in_the_channel(world: SimulatedWorld) -> None:
-    invoice = world.bob.invoice(CHANNEL_MSAT + 1)
+    invoice = world.bob.make_invoice(CHANNEL_MSAT + 1)
     assert await end_of(pay(world, invoice)) == Failed("the channels hold too little")
 
 
 async def test_what_the_payee_does_not_want(world: SimulatedWorld) -> None:
-    invoice = world.bob.invoice(AMOUNT_MSAT)
-    world.bob.cancel(invoice.payment_hash)
+    invoice = world.bob.make_invoice(AMOUNT_MSAT)
+    world.bob.cancel_held(invoice.payment_hash)
     assert await end_of(pay(world, invoice)) == Failed("the payee refused it")
     world.network.audit()
 
 
 async def test_a_failed_hash_may_be_paid_anew(world: SimulatedWorld) -> None:
-    invoice = world.carol.invoice(AMOUNT_MSAT)
+    invoice = world.carol.make_invoice(AMOUNT_MSAT)
     assert isinstance(await end_of(pay(world, invoice, max_fee_msat=0)), Failed)
     assert isinstance(await end_of(pay(world, invoice)), Succeeded)
 
 
 async def test_a_lost_call_never_pays(world: SimulatedWorld) -> None:
     world.node.script(Fault.LOST)
-    invoice = world.bob.invoice(AMOUNT_MSAT)
+    invoice = world.bob.make_invoice(AMOUNT_MSAT)
     await unanswered(world, invoice)
     world.node.deliver_delayed()
     assert await world.node.lookup(invoice.payment_hash) == NotFound()
@@ -149,7 +149,7 @@ async def test_a_lost_call_never_pays(world: SimulatedWorld) -> None:
 
 async def test_a_delayed_call_pays_after_not_found(world: SimulatedWorld) -> None:
     world.node.script(Fault.DELAYED)
-    invoice = world.bob.invoice(AMOUNT_MSAT)
+    invoice = world.bob.make_invoice(AMOUNT_MSAT)
     await unanswered(world, invoice)
     assert await world.node.lookup(invoice.payment_hash) == NotFound()
     world.node.deliver_delayed()
@@ -158,7 +158,7 @@ async def test_a_delayed_call_pays_after_not_found(world: SimulatedWorld) -> Non
 
 async def test_a_delayed_call_comes_too_late(world: SimulatedWorld) -> None:
     world.node.script(Fault.DELAYED)
-    invoice = world.bob.invoice(AMOUNT_MSAT, expiry_s=60)
+    invoice = world.bob.make_invoice(AMOUNT_MSAT, expiry_s=60)
     await unanswered(world, invoice)
     world.now_s += 61
     world.node.deliver_delayed()
@@ -168,15 +168,15 @@ async def test_a_delayed_call_comes_too_late(world: SimulatedWorld) -> None:
 @pytest.mark.parametrize("fault", [Fault.TAKEN, Fault.CUT])
 async def test_a_call_that_dies_after_the_node_took_it(world: SimulatedWorld, fault: Fault) -> None:
     world.node.script(fault)
-    invoice = world.bob.invoice(AMOUNT_MSAT)
+    invoice = world.bob.make_invoice(AMOUNT_MSAT)
     await unanswered(world, invoice)
     assert isinstance(await end_of(world.node.track(invoice.payment_hash)), Succeeded)
 
 
 async def test_a_scripted_refusal(world: SimulatedWorld) -> None:
     world.node.script(Fault.NONE, Fault.REFUSED)
-    assert isinstance(await end_of(pay(world, world.bob.invoice(AMOUNT_MSAT))), Succeeded)
-    invoice = world.bob.invoice(AMOUNT_MSAT)
+    assert isinstance(await end_of(pay(world, world.bob.make_invoice(AMOUNT_MSAT))), Succeeded)
+    invoice = world.bob.make_invoice(AMOUNT_MSAT)
     with pytest.raises(NodeRefusedError):
         await end_of(pay(world, invoice))
     assert await world.node.lookup(invoice.payment_hash) == NotFound()
@@ -190,15 +190,15 @@ async def test_a_node_that_is_down_answers_nothing(world: SimulatedWorld) -> Non
             await call()
     with pytest.raises(NodeUnansweredError):
         await world.node.lookup(invoice.payment_hash)
-    await unanswered(world, world.bob.invoice(AMOUNT_MSAT))
-    world.bob.settle(invoice.payment_hash)
+    await unanswered(world, world.bob.make_invoice(AMOUNT_MSAT))
+    world.bob.settle_held(invoice.payment_hash)
     world.node.is_down = False
     assert isinstance(await world.node.lookup(invoice.payment_hash), Succeeded)
 
 
 async def test_nothing_is_forwarded_by_a_node_that_is_down(world: SimulatedWorld) -> None:
     world.bob.is_down = True
-    assert await end_of(pay(world, world.carol.invoice(AMOUNT_MSAT))) == Failed(
+    assert await end_of(pay(world, world.carol.make_invoice(AMOUNT_MSAT))) == Failed(
         "no route was found"
     )
 
@@ -208,7 +208,7 @@ async def test_a_forgotten_payment_still_moves_money(world: SimulatedWorld) -> N
     world.node.forget(invoice.payment_hash)
     assert await world.node.lookup(invoice.payment_hash) == NotFound()
     assert world.network.locked_msat() == AMOUNT_MSAT
-    world.bob.settle(invoice.payment_hash)
+    world.bob.settle_held(invoice.payment_hash)
     assert world.network.holdings_msat("alice") == CHANNEL_MSAT - AMOUNT_MSAT
     world.network.audit()
 
@@ -220,25 +220,25 @@ async def test_a_held_payment_ends_with_its_timelock(world: SimulatedWorld) -> N
     world.chain.mine(3)
     assert isinstance(await world.node.lookup(invoice.payment_hash), Failed)
     with pytest.raises(ConflictError):
-        world.bob.settle(invoice.payment_hash)
+        world.bob.settle_held(invoice.payment_hash)
     world.network.audit()
 
 
 async def test_an_invoice_with_a_hash_of_somebody_else(world: SimulatedWorld) -> None:
     preimage = bytes(range(32))
-    invoice = world.bob.invoice(AMOUNT_MSAT, payment_hash=hashlib.sha256(preimage).digest())
+    invoice = world.bob.make_invoice(AMOUNT_MSAT, payment_hash=hashlib.sha256(preimage).digest())
     async with pay(world, invoice) as statuses:
         assert await anext(statuses) == InFlight()
     with pytest.raises(InputError):
-        world.bob.settle(invoice.payment_hash)
-    world.bob.settle(invoice.payment_hash, preimage)
+        world.bob.settle_held(invoice.payment_hash)
+    world.bob.settle_held(invoice.payment_hash, preimage)
     assert await world.node.lookup(invoice.payment_hash) == Succeeded(preimage, 0)
     with pytest.raises(ConflictError):
-        world.bob.cancel(invoice.payment_hash)
+        world.bob.cancel_held(invoice.payment_hash)
 
 
 async def test_the_invoice_must_be_the_payments(world: SimulatedWorld) -> None:
-    invoice = world.bob.invoice(AMOUNT_MSAT)
+    invoice = world.bob.make_invoice(AMOUNT_MSAT)
     call = world.node.pay(
         invoice.text, payment_hash=bytes(32), max_fee_msat=0, max_delay_blocks=100
     )
@@ -258,7 +258,7 @@ async def test_many_may_follow_one_payment(world: SimulatedWorld) -> None:
             group.start_soon(follow)
         await anyio.wait_all_tasks_blocked()
         assert ends == []
-        world.bob.settle(invoice.payment_hash)
+        world.bob.settle_held(invoice.payment_hash)
     assert len(ends) == 3
     assert all(isinstance(end, Succeeded) for end in ends)
 
@@ -269,15 +269,15 @@ async def test_a_follower_can_be_cancelled(world: SimulatedWorld) -> None:
         group.start_soon(end_of, world.node.track(invoice.payment_hash))
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
-    world.bob.settle(invoice.payment_hash)
+    world.bob.settle_held(invoice.payment_hash)
     assert isinstance(await world.node.lookup(invoice.payment_hash), Succeeded)
 
 
 def test_two_runs_are_alike() -> None:
     first, second = SimulatedWorld(), SimulatedWorld()
     assert first.node.public_key == second.node.public_key
-    assert first.bob.invoice(1_000).text == second.bob.invoice(1_000).text
-    assert first.bob.invoice(1_000).text != first.carol.invoice(1_000).text
+    assert first.bob.make_invoice(1_000).text == second.bob.make_invoice(1_000).text
+    assert first.bob.make_invoice(1_000).text != first.carol.make_invoice(1_000).text
 
 
 def test_the_cheapest_of_several_routes_is_taken() -> None:

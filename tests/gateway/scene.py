@@ -183,7 +183,7 @@ class Scene:
     # --- paying ---
 
     def invoice(self, amount_msat: int = INVOICE_MSAT, *, expiry_s: int = 3_600) -> str:
-        return self.world.payee.invoice(amount_msat, expiry_s=expiry_s).text
+        return self.world.payee.make_invoice(amount_msat, expiry_s=expiry_s).text
 
     async def funded(
         self, routing: RoutingInfo, invoice: str | None = None

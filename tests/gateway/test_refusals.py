@@ -127,11 +127,11 @@ async def test_a_payee_that_nobody_reaches(scene: Scene) -> None:
 
 async def test_a_payee_that_cancels_what_it_held(scene: Scene) -> None:
     async with scene.joined() as (gateway, routing):
-        held = scene.world.payee.invoice(INVOICE_MSAT, is_held=True)
+        held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True)
         user, payment = await scene.funded(routing, held.text)
         async with asking(gateway, user.body(payment)):
             await until(gateway, payment, send.InFlight)
-            scene.world.payee.cancel(held.payment_hash)
+            scene.world.payee.cancel_held(held.payment_hash)
         await given_back(scene, gateway, user, payment, "LightningRpcError")
 
 
@@ -145,7 +145,7 @@ async def test_a_node_that_refuses_the_call(scene: Scene) -> None:
 async def test_our_own_nodes_invoice(scene: Scene) -> None:
     """A swap would be needed; until there are swaps the node refuses to pay itself."""
     async with scene.joined() as (gateway, routing):
-        own = scene.world.gateway_node.invoice(INVOICE_MSAT)
+        own = scene.world.gateway_node.make_invoice(INVOICE_MSAT)
         user, payment = await funded_with(
             scene, routing, own.text, amount_msat=routing.send_fee_default.add_to(INVOICE_MSAT)
         )

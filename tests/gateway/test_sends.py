@@ -62,13 +62,13 @@ async def test_ten_at_once_and_one_later_get_the_same_answer_for_one_payment(sce
 
 async def test_a_caller_that_leaves_ends_nothing(scene: Scene) -> None:
     async with scene.joined() as (gateway, routing):
-        held = scene.world.payee.invoice(INVOICE_MSAT, is_held=True)
+        held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True)
         user, payment = await scene.funded(routing, held.text)
         async with anyio.create_task_group() as caller:
             caller.start_soon(ask, gateway, user.body(payment))
             await until(gateway, payment, send.InFlight)
             caller.cancel_scope.cancel()
-        scene.world.payee.settle(held.payment_hash)
+        scene.world.payee.settle_held(held.payment_hash)
         await until(gateway, payment, send.Claimed)
         assert isinstance(await ask(gateway, user.body(payment)), Paid)
 
@@ -80,7 +80,7 @@ async def test_a_caller_that_leaves_ends_nothing(scene: Scene) -> None:
 async def test_no_answer_of_the_node_is_no_reason_to_give_back(scene: Scene, fault: Fault) -> None:
     """While the invoice lives the payee may still be paid; so it is paid, and only once."""
     async with scene.joined() as (gateway, routing):
-        held = scene.world.payee.invoice(INVOICE_MSAT, is_held=True)
+        held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True)
         user, payment = await scene.funded(routing, held.text)
         scene.world.gateway_node.script(fault)
         async with asking(gateway, user.body(payment)) as answers:
@@ -89,7 +89,7 @@ async def test_no_answer_of_the_node_is_no_reason_to_give_back(scene: Scene, fau
             begin_s = scene.clock.now_s
             await scene.drive(lambda: scene.clock.now_s >= begin_s + 600)
             assert not answers
-            scene.world.payee.settle(held.payment_hash)
+            scene.world.payee.settle_held(held.payment_hash)
         claimed = await until(gateway, payment, send.Claimed)
         assert isinstance(claimed, send.Claimed)
         assert isinstance(answers[0], Paid)
@@ -122,7 +122,7 @@ async def test_a_node_that_stays_silent_never_forfeits_before_expiry_and_then_do
 
 async def test_a_node_that_goes_down_with_a_payment_in_flight_and_comes_back(scene: Scene) -> None:
     async with scene.joined() as (gateway, routing):
-        held = scene.world.payee.invoice(INVOICE_MSAT, is_held=True)
+        held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True)
         user, payment = await scene.funded(routing, held.text)
         async with asking(gateway, user.body(payment)) as answers:
             await until(gateway, payment, send.InFlight)
@@ -132,7 +132,7 @@ async def test_a_node_that_goes_down_with_a_payment_in_flight_and_comes_back(sce
             assert not answers
             assert (await gateway.info()).state == "Disconnected"
             scene.world.gateway_node.is_down = False
-            scene.world.payee.settle(held.payment_hash)
+            scene.world.payee.settle_held(held.payment_hash)
             await scene.drive(lambda: bool(answers))
         assert isinstance(answers[0], Paid)
 
@@ -141,7 +141,7 @@ async def test_a_record_that_vanished_gives_nothing_back_and_calls_the_operator(
     scene: Scene,
 ) -> None:
     async with scene.joined() as (gateway, routing):
-        held = scene.world.payee.invoice(INVOICE_MSAT, is_held=True, expiry_s=600)
+        held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True, expiry_s=600)
         user, payment = await scene.funded(routing, held.text)
         node = scene.world.gateway_node
         async with anyio.create_task_group() as caller:
@@ -240,13 +240,13 @@ async def test_a_federation_without_a_threshold_is_waited_for(tmp_path: Path) ->
     """The preimage is out and the claim durable; the guardians come back half an hour later."""
     scene = Scene(tmp_path, guardians=4)
     async with scene.joined() as (gateway, routing):
-        held = scene.world.payee.invoice(INVOICE_MSAT, is_held=True)
+        held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True)
         user, payment = await scene.funded(routing, held.text)
         async with asking(gateway, user.body(payment)) as answers:
             await until(gateway, payment, send.InFlight)
             for guardian in scene.federation.guardians[:2]:
                 guardian.stop()
-            scene.world.payee.settle(held.payment_hash)
+            scene.world.payee.settle_held(held.payment_hash)
         assert isinstance(answers[0], Paid)
         begin_s = scene.clock.now_s
         await scene.drive(lambda: scene.clock.now_s > begin_s + HALF_AN_HOUR_S, step_s=10)

@@ -78,7 +78,7 @@ class _Play:
         return await self.user.fund(invoice, self.routing)
 
     def invoice(self, *, is_held: bool = False) -> bolt11.Bolt11Invoice:
-        return self.world.payee.invoice(INVOICE_MSAT, is_held=is_held, expiry_s=EXPIRY_S)
+        return self.world.payee.make_invoice(INVOICE_MSAT, is_held=is_held, expiry_s=EXPIRY_S)
 
     async def pay(self, payment: OutgoingPayment, probe: Probe = no_probe) -> None:
         """Ask until there is an answer, through a crash if the probe makes one; stay until all is over."""

@@ -127,7 +127,7 @@ async def _send_with_crashes(seed: int, directory: Path) -> Run:
     run = Run(seed, world, directory)
     routing = await run.join()
     user = world.new_user(USER_MSAT)
-    invoice = world.payee.invoice(INVOICE_MSAT, expiry_s=INVOICE_EXPIRY_S)
+    invoice = world.payee.make_invoice(INVOICE_MSAT, expiry_s=INVOICE_EXPIRY_S)
     payment = await user.fund(invoice.text, routing)
     world.gateway_node.script(*(chance.choice(FAULTS) for _ in range(4)))
     hits = [1 + seed % POINTS, chance.randrange(0, POINTS), 0]
