@@ -4,7 +4,7 @@ Real guardians generate their keys without a dealer; here they live in one proce
 and fees are those of a default fedimintd 0.13 federation: lnv2 0, meta 1, mintv2 2, walletv2 3.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from errors import InputError
@@ -56,18 +56,29 @@ class DealtFederation(NamedTuple):
 
 
 def deal_federation(
-    guardians: int, name: str, network: Network, random_bytes: Callable[[int], bytes]
+    guardians: int,
+    name: str,
+    network: Network,
+    random_bytes: Callable[[int], bytes],
+    urls: Sequence[str] | None = None,
 ) -> DealtFederation:
-    """Return a fresh federation. Raises InputError for a number of guardians not provided for."""
+    """Return a fresh federation, whose guardians are said to be at `urls`, or else nowhere.
+
+    Raises InputError for a number of guardians, or of URLs, that is not provided for.
+    """
     if guardians not in _WALLET_VBYTES:
         raise InputError(f"an embedded federation has {sorted(_WALLET_VBYTES)} guardians")
     needed = threshold(guardians)
     peers = [PeerId(peer) for peer in range(guardians)]
     mint_keys = {d: tbs.deal(needed, guardians, random_bytes) for d in DENOMINATIONS}
     encryption_keys = tpe.deal(needed, guardians, random_bytes)
-    host = name.lower().replace(" ", "-")
+    if urls is None:
+        host = name.lower().replace(" ", "-")
+        urls = [f"ws://{host}-{peer}.invalid/" for peer in peers]
+    if len(urls) != guardians:
+        raise InputError(f"{guardians} guardians need as many URLs, not {len(urls)}")
     config = ClientConfig(
-        {peer: ApiEndpoint(f"ws://{host}-{peer}.invalid/", f"Guardian {peer}") for peer in peers},
+        {peer: ApiEndpoint(urls[peer], f"Guardian {peer}") for peer in peers},
         {peer: secp.public_key(fresh_secret(random_bytes)) for peer in peers},
         CORE_VERSION,
         {"federation_name": name},

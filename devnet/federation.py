@@ -1,6 +1,6 @@
 """An embedded federation: guardians in memory around one consensus, a faucet, and its books."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -9,7 +9,7 @@ import msgspec
 from devnet.consensus import BlockSource, Consensus
 from devnet.dealer import deal_federation
 from devnet.faults import Faults
-from devnet.guardian import EmbeddedGuardian
+from devnet.guardian import UNAUTHORIZED, EmbeddedGuardian
 from devnet.ledger import contract_amount_msat
 from devnet.transaction_rules import module_config
 from errors import FatalError
@@ -19,7 +19,7 @@ from fedimint.module_configs import MintV2ClientConfig
 from fedimint.notes import MintKeys, Note, NoteRequest
 from fedimint.query import Guardians, threshold
 from fedimint.secrets import TWEAK_SIZE, DerivableSecret
-from fedimint.transport import GuardianConnection, GuardianUnreachable
+from fedimint.transport import GuardianConnection, GuardianRefused, GuardianUnreachable
 from fedimint.wire_types import Network, OutPoint, PeerId
 
 PASSWORD: Final = "guardian"  # noqa: S105 - of guardians that hold no money of anybody
@@ -49,7 +49,8 @@ class FederationAudit(msgspec.Struct, frozen=True):
 class EmbeddedFederation:
     """A federation with the modules and fees of a default one. All randomness is injected.
 
-    `acceptance_delay`, settable at any time, is awaited before a transaction is accepted.
+    `urls` are what its config names for the guardians, in order, for `devnet.guardian_server` to serve
+    them there. With an `api_secret`, invites carry it and connections need it.
     """
 
     def __init__(
@@ -61,11 +62,14 @@ class EmbeddedFederation:
         name: str = "embedded",
         network: Network = "regtest",
         unix_time_s: Callable[[], int] = lambda: 0,
+        urls: Sequence[str] | None = None,
+        api_secret: str | None = None,
     ) -> None:
-        """Deal the keys. Raises InputError unless there are 1, 4, 5 or 7 guardians."""
-        dealt = deal_federation(guardians, name, network, random_bytes)
+        """Deal the keys. Raises InputError unless there are 1, 4, 5 or 7 guardians and URLs."""
+        dealt = deal_federation(guardians, name, network, random_bytes, urls)
         self.config = dealt.config
         self.federation_id = dealt.config.federation_id()
+        self.api_secret = api_secret
         self.consensus = Consensus(dealt.config, chain, unix_time_s)
         self._random_bytes = random_bytes
         self._secrets = dealt.secrets
@@ -85,16 +89,18 @@ class EmbeddedFederation:
         """Return the invite that names one guardian, or else all."""
         endpoints = self.config.api_endpoints
         apis = {p: endpoint.url for p, endpoint in endpoints.items() if peer in (None, p)}
-        return InviteCode.of(apis, self.federation_id)
+        return InviteCode.of(apis, self.federation_id, self.api_secret)
 
     def connect(self, url: str, api_secret: str | None = None) -> GuardianConnection:
         """Return the guardian at `url`, as `fedimint.discovery` connects.
 
-        Raises GuardianUnreachable when this federation has none there.
+        Raises GuardianUnreachable when this federation has none there, GuardianRefused when it wants
+        another API secret.
         """
-        del api_secret
         for guardian in self.guardians:
             if self.config.api_endpoints[guardian.peer].url == url:
+                if api_secret != self.api_secret:
+                    raise GuardianRefused(UNAUTHORIZED, "Unauthorized")
                 return guardian
         raise GuardianUnreachable(f"no guardian at {url}")
 

@@ -30,7 +30,7 @@ _ROOMS = {
     "cli": _room("*", "*"),
     "devnet": _room(
         "backends fedimint",
-        "anyio bcrypt coincurve cryptography msgspec py_arkworks_bls12381",
+        "aiohttp anyio bcrypt coincurve cryptography grpc lndgrpc msgspec py_arkworks_bls12381",
     ),
     "engine": _room("", "anyio apsw msgspec"),
     "fedimint": _room(
@@ -62,7 +62,14 @@ _TALKS_TO_GUARDIANS = frozenset(
 
 # Everything else runs on any event loop.
 _BOUND_TO_ASYNCIO = frozenset({"aiohttp", "asyncio", "grpc"})
-_MAY_BE_BOUND = ("api/http*.py", "backends/lnd*.py", "cli/gatewayd*.py", "fedimint/websocket.py")
+_MAY_BE_BOUND = (
+    "api/http*.py",
+    "backends/lnd*.py",
+    "cli/gatewayd*.py",
+    "devnet/guardian_server.py",
+    "devnet/lnd_server*.py",
+    "fedimint/websocket.py",
+)
 
 
 def _imported(source: str, room: str) -> Iterator[str]:
