@@ -44,8 +44,12 @@ class SimulatedChain:
         """Broadcast a transaction that pays these outputs and return its txid."""
         self._made += 1
         txid = hashlib.sha256(b"simulated transaction %d" % self._made).hexdigest()
-        self._mempool.append(ChainTransaction(txid, outputs))
+        self.broadcast(ChainTransaction(txid, outputs))
         return txid
+
+    def broadcast(self, transaction: ChainTransaction) -> None:
+        """Let a transaction wait for the next block whose maker knows its txid already."""
+        self._mempool.append(transaction)
 
     def block(self, height: int) -> tuple[ChainTransaction, ...]:
         """The transactions of a block, none for one from before this chain was simulated."""
