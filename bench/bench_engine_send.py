@@ -40,14 +40,12 @@ from statemachines.send import (
     SeenInFlight,
     SendFacts,
 )
+from statemachines.items import HeldNote, Issue, SignedTransaction
 from statemachines.transaction import (
     BuildTransaction,
     Built,
     CollectNotes,
-    HeldNote,
-    Issue,
     NotesCollected,
-    SignedTransaction,
     SubmissionAccepted,
     SubmitTransaction,
     wallet_of,

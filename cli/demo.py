@@ -164,8 +164,8 @@ class _Demo:
         world.network.audit()
         if not (
             report.is_sound
-            and report.balances[ledger.ecash(federation_id)] == claimed.received_msat
-            and report.balances[ledger.NODE] == -spent_msat
+            and report.balances[accounts.ecash(federation_id)] == claimed.received_msat
+            and report.balances[accounts.NODE] == -spent_msat
             and not books.contracts_msat
             and books.is_balanced()
         ):

@@ -10,13 +10,7 @@ from fedimint.notes import Note, NoteRequest
 from fedimint.secrets import DerivableSecret
 from fedimint.transaction import DynItem
 from fedimint.wire_types import OutPoint, TransactionId
-from statemachines.transaction import (
-    ContractClaim,
-    HeldNote,
-    Issue,
-    Reservation,
-    SignedTransaction,
-)
+from statemachines.items import ContractClaim, HeldNote, Issue, Reservation, SignedTransaction
 
 #: Random bytes for the transaction's nonce.
 NONCE_SIZE = 8

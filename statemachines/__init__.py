@@ -1,13 +1,38 @@
 """The lifecycles of payments and transactions, one file each, pure."""
 
 from engine.machine import Machine
-from statemachines import federation, identity, image, send_rules, transaction, wallet
+from statemachines import (
+    completion,
+    deposit,
+    deposits,
+    federation,
+    gift,
+    identity,
+    image,
+    node_order,
+    operator_payment,
+    receive_rules,
+    reissue,
+    send_rules,
+    transaction,
+    wallet,
+    withdrawal,
+)
 
 ALL_MACHINES: tuple[Machine, ...] = (
     identity.MACHINE,
     federation.MACHINE,
     wallet.MACHINE,
     transaction.MACHINE,
+    deposits.MACHINE,
+    deposit.MACHINE,
     image.MACHINE,
     send_rules.MACHINE,
+    receive_rules.MACHINE,
+    completion.MACHINE,
+    withdrawal.MACHINE,
+    gift.MACHINE,
+    reissue.MACHINE,
+    operator_payment.MACHINE,
+    node_order.MACHINE,
 )

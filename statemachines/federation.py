@@ -1,14 +1,23 @@
-"""A federation that this gateway serves. Stream: `federation/<federation id>`."""
+"""A federation that this gateway serves, on which terms, and whether it still does.
+
+Leaving keeps wallet and deposits in the log: who joins again finds his ecash. Stream: `federation/<federation id>`.
+"""
 
 from typing import ClassVar
 
 import msgspec
 
 from engine.events import Event
-from engine.machine import Decision, Handle, Input, Machine, Refuse, State, Tell
+from engine.machine import Decision, Handle, Ignore, Input, Machine, Refuse, Rule, State, Tell
 from errors import ConflictError
+from statemachines import deposits
+from statemachines.items import HeldNote
+from statemachines.reserving import FederationFees
 from statemachines.transaction import wallet_of
-from statemachines.wallet import FederationFees, OpenWallet
+from statemachines.wallet import OpenWallet, RecoverNotes
+
+#: Notes in one event of a recovery; an event has a bounded size.
+RECOVERED_NOTES_PER_EVENT = 500
 
 
 class Fee(msgspec.Struct, frozen=True):
@@ -19,7 +28,7 @@ class Fee(msgspec.Struct, frozen=True):
 
 
 class FederationFacts(msgspec.Struct, frozen=True):
-    """What joining fixes. `client_config` is the JSON that a threshold of guardians gave."""
+    """What joining fixes, and the fees to begin with. `client_config` is the JSON that a threshold gave."""
 
     federation_id: str
     invite_code: str
@@ -34,17 +43,38 @@ class NotJoined(State, frozen=True):
 
 
 class Joined(State, frozen=True):
-    """Served; `index` is the federation's for ever."""
+    """Served under `index`, on these facts with the fees of now."""
+
+    facts: FederationFacts
+    index: int
+    receive_enabled: bool = True
+
+
+class Left(State, frozen=True):
+    """Not served any more; what its wallet holds is kept."""
 
     facts: FederationFacts
     index: int
 
 
 class Join(Input, frozen=True):
-    """Told by the gateway's identity, which gives the index."""
+    """Told by the gateway's identity, which gives the index. `recovered` are notes of the federation's history."""
 
     facts: FederationFacts
     index: int
+    recovered: tuple[HeldNote, ...] = ()
+
+
+class SetTerms(Input, frozen=True):
+    """New terms for payments accepted from now on."""
+
+    lightning_fee: Fee
+    transaction_fee: Fee
+    receive_enabled: bool
+
+
+class Leave(Input, frozen=True):
+    """Stop serving it; the caller made sure that nothing of it is under way."""
 
 
 class FederationJoined(Event, frozen=True):
@@ -53,33 +83,79 @@ class FederationJoined(Event, frozen=True):
     index: int
 
 
+class TermsSet(Event, frozen=True):
+    kind: ClassVar[str] = "federation.terms_set"
+    lightning_fee: Fee
+    transaction_fee: Fee
+    receive_enabled: bool
+
+
+class FederationLeft(Event, frozen=True):
+    kind: ClassVar[str] = "federation.left"
+
+
 def stream_of(federation_id: str) -> str:
     """The stream of a federation, given its id in hex."""
     return f"federation/{federation_id}"
 
 
-def _join(_state: NotJoined, input_: Join) -> Decision:
+def _join(_state: NotJoined | Left, input_: Join) -> Decision:
     facts = input_.facts
-    opening = OpenWallet(federation_id=facts.federation_id, fees=facts.module_fees)
-    return Decision(
-        events=(FederationJoined(facts=facts, index=input_.index),),
-        tells=(Tell(wallet_of(facts.federation_id), opening),),
+    wallet = wallet_of(facts.federation_id)
+    tells = [Tell(wallet, OpenWallet(federation_id=facts.federation_id, fees=facts.module_fees))]
+    for start in range(0, len(input_.recovered), RECOVERED_NOTES_PER_EVENT):
+        notes = input_.recovered[start : start + RECOVERED_NOTES_PER_EVENT]
+        tells.append(Tell(wallet, RecoverNotes(notes=notes)))
+    if facts.module_fees.wallet is not None:
+        watch = deposits.WatchDeposits(federation_id=facts.federation_id)
+        tells.append(Tell(deposits.stream_of(facts.federation_id), watch))
+    return Decision(events=(FederationJoined(facts=facts, index=input_.index),), tells=tuple(tells))
+
+
+def _set_terms(state: Joined, input_: SetTerms) -> Decision:
+    terms = TermsSet(
+        lightning_fee=input_.lightning_fee,
+        transaction_fee=input_.transaction_fee,
+        receive_enabled=input_.receive_enabled,
     )
+    return Decision() if _with_terms(state, terms) == state else Decision(events=(terms,))
 
 
-def _joined(_state: State, event: FederationJoined) -> Joined:
-    return Joined(facts=event.facts, index=event.index)
+def _leave(state: Joined, _input: Leave) -> Decision:
+    paused = Tell(deposits.stream_of(state.facts.federation_id), deposits.PauseDeposits())
+    return Decision(events=(FederationLeft(),), tells=(paused,))
 
+
+def _with_terms(state: Joined, event: TermsSet) -> Joined:
+    facts = msgspec.structs.replace(
+        state.facts, lightning_fee=event.lightning_fee, transaction_fee=event.transaction_fee
+    )
+    return Joined(facts=facts, index=state.index, receive_enabled=event.receive_enabled)
+
+
+_NOT_SERVED = Refuse("the gateway does not serve this federation", ConflictError)
+_RULES: dict[tuple[type[State], type[Input]], Rule] = {
+    (NotJoined, Join): Handle(_join, to=(Joined,)),
+    (NotJoined, SetTerms): _NOT_SERVED,
+    (NotJoined, Leave): _NOT_SERVED,
+    (Joined, Join): Refuse("the gateway serves this federation already", ConflictError),
+    (Joined, SetTerms): Handle(_set_terms, to=(Joined,)),
+    (Joined, Leave): Handle(_leave, to=(Left,)),
+    (Left, Join): Handle(_join, to=(Joined,)),
+    (Left, SetTerms): _NOT_SERVED,
+    (Left, Leave): Ignore("it is left already"),
+}
 
 MACHINE = Machine(
     kind="federation",
     initial=NotJoined(),
-    states=(NotJoined, Joined),
-    inputs=(Join,),
-    events=(FederationJoined,),
-    rules={
-        (NotJoined, Join): Handle(_join, to=(Joined,)),
-        (Joined, Join): Refuse("the gateway serves this federation already", ConflictError),
+    states=(NotJoined, Joined, Left),
+    inputs=(Join, SetTerms, Leave),
+    events=(FederationJoined, TermsSet, FederationLeft),
+    rules=_RULES,
+    evolvers={
+        FederationJoined: lambda _state, event: Joined(facts=event.facts, index=event.index),
+        TermsSet: _with_terms,
+        FederationLeft: lambda state, _event: Left(facts=state.facts, index=state.index),
     },
-    evolvers={FederationJoined: _joined},
 )

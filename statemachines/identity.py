@@ -7,6 +7,7 @@ from engine.machine import Decision, Handle, Input, Machine, Refuse, State, Tell
 from errors import ConfigError, ConflictError
 from statemachines.federation import FederationFacts, Join
 from statemachines.federation import stream_of as federation_stream
+from statemachines.items import HeldNote
 
 STREAM = "gateway/self"
 
@@ -31,9 +32,10 @@ class Start(Input, frozen=True):
 
 
 class JoinFederation(Input, frozen=True):
-    """Join with the next index; the facts carry index 0, which means not given yet."""
+    """Join with the next index. `recovered` are notes of ours that the federation's history holds."""
 
     facts: FederationFacts
+    recovered: tuple[HeldNote, ...] = ()
 
 
 class GatewayFounded(Event, frozen=True):
@@ -73,9 +75,10 @@ def _start(state: Founded, input_: Start) -> Decision:
 
 def _join(state: Founded, input_: JoinFederation) -> Decision:
     facts, index = input_.facts, state.federations + 1
+    join = Join(facts=facts, index=index, recovered=input_.recovered)
     return Decision(
         events=(IndexTaken(federation_id=facts.federation_id, index=index),),
-        tells=(Tell(federation_stream(facts.federation_id), Join(facts=facts, index=index)),),
+        tells=(Tell(federation_stream(facts.federation_id), join),),
     )
 
 

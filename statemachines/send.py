@@ -1,7 +1,8 @@
 """An outgoing payment: ecash locked for us in an lnv2 contract, for a Lightning invoice that we pay.
 
     accepted → dispatching(attempt, budgets) → in flight → paid → claiming(bytes) → claimed
-         └──────────┴──── only what promise 2 allows ──┴→ cancelling → cancelled(reason, forfeit)
+         │          └──── only what promise 2 allows ──┴→ cancelling → cancelled(reason, forfeit)
+         └→ swapping, when the invoice is of a receiver that we serve: no Lightning, and the end is the receive's
 
 The forfeit signature gives the sender everything back, so it exists only once the payment can never settle:
 before any intent to dispatch, or on the node's own FAILED, or on "never heard of it" once no call can still be
@@ -26,10 +27,11 @@ EXPIRY_MARGIN_S = 60
 ATTEMPTS_MAX = 10
 
 
-class SendFacts(msgspec.Struct, frozen=True):
+class SendFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was agreed when the payment was accepted; later changes of fees or config do not touch it.
 
-    Ids are hex, `contract` is the hex of its consensus encoding, amounts are msat.
+    Ids are hex, `contract` is the hex of its consensus encoding, amounts are msat. `is_swap` when our own node made
+    the invoice.
     """
 
     federation_id: str
@@ -43,6 +45,7 @@ class SendFacts(msgspec.Struct, frozen=True):
     invoice_expires_unix_s: int
     contract_msat: int
     minimum_msat: int
+    is_swap: bool = False
 
     @property
     def max_fee_msat(self) -> int:
@@ -76,6 +79,12 @@ class New(State, frozen=True):
 
 class Accepted(State, frozen=True):
     """Ours to pay; no call was ever intended."""
+
+    facts: SendFacts
+
+
+class Swapping(State, frozen=True):
+    """The receiver's contract is being funded by us: only its end is the end of this payment."""
 
     facts: SendFacts
 
@@ -168,7 +177,17 @@ class Cancelled(State, frozen=True):
 
 
 #: The states in which a payment is not over yet.
-OPEN_STATES = (Accepted, Dispatching, Unanswered, InFlight, Vanished, Paid, Claiming, Cancelling)
+OPEN_STATES = (
+    Accepted,
+    Swapping,
+    Dispatching,
+    Unanswered,
+    InFlight,
+    Vanished,
+    Paid,
+    Claiming,
+    Cancelling,
+)
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------
@@ -186,6 +205,27 @@ class BudgetMeasured(Input, frozen=True):
 
     remaining_blocks: int
     now_unix_s: int
+
+
+class SwapMeasured(Input, frozen=True):
+    """`remaining_blocks` as in BudgetMeasured; `refusal` says why the receiver's side cannot be funded, if so."""
+
+    remaining_blocks: int
+    now_unix_s: int
+    refusal: str | None
+
+
+class SwapSucceeded(Input, frozen=True):
+    """The receive of our swap holds the preimage (hex)."""
+
+    preimage: str
+
+
+class SwapFailed(Input, frozen=True):
+    """The receive of our swap ended without preimage, or was not begun; `reason` is of gateway.md's enum."""
+
+    reason: str
+    detail: str
 
 
 class RecordLookedUp(Input, frozen=True):
@@ -236,6 +276,10 @@ class ForfeitSigned(Input, frozen=True):
 class SendAccepted(Event, frozen=True):
     kind: ClassVar[str] = "send.accepted"
     facts: SendFacts
+
+
+class SendSwapping(Event, frozen=True):
+    kind: ClassVar[str] = "send.swapping"
 
 
 class SendDispatching(Event, frozen=True):
@@ -298,6 +342,12 @@ class MeasureBudget(Effect, frozen=True):
 
     A record is reported as what it is. A FAILED that is older than our first call can so never be taken for its end.
     """
+
+    facts: SendFacts
+
+
+class MeasureSwap(Effect, frozen=True):
+    """Ask how many blocks the contract has left, and whether the receiver's side can be funded."""
 
     facts: SendFacts
 

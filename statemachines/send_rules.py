@@ -15,7 +15,8 @@ from engine.machine import (
     Tell,
 )
 from engine.machine import Input as AnyInput
-from statemachines import image, send
+from statemachines import image, receive, send
+from statemachines.items import ContractClaim
 from statemachines.send import (
     ATTEMPTS_MAX,
     EXPIRATION_DELTA_MINIMUM_BLOCKS,
@@ -51,26 +52,32 @@ from statemachines.send import (
     SendFacts,
     SendInFlight,
     SendPaid,
+    SendSwapping,
     SendUnanswered,
     SendVanished,
+    SwapFailed,
+    SwapMeasured,
+    Swapping,
+    SwapSucceeded,
     Unanswered,
     Vanished,
     stream_of,
 )
 from statemachines.transaction import (
-    ContractClaim,
+    TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
     TransactionSigned,
     wallet_of,
 )
-from statemachines.wallet import ClaimContract
+from statemachines.wallet import ClaimInputs
 
 # Reasons of a cancellation, in the words of upstream's enum (fedimint-gwv2-client/src/send_sm.rs).
 INVOICE_EXPIRED = "InvoiceExpired"
 TIMEOUT_TOO_CLOSE = "TimeoutTooClose"
 UNDERFUNDED = "Underfunded"
 LIGHTNING_ERROR = "LightningRpcError"
+REGISTRATION_ERROR = "RegistrationError"
 #: Ours alone: upstream leaves it to the node, which then finds no route.
 WRONG_NETWORK = "WrongNetwork"
 
@@ -122,14 +129,48 @@ def _request(_state: New, input_: RequestSend) -> Decision:
 
 def _measured(state: Accepted, input_: BudgetMeasured) -> Decision:
     facts = state.facts
-    if facts.max_fee_msat < 0:
-        needed_msat = facts.minimum_msat
-        detail = f"the contract holds {facts.contract_msat} msat, {needed_msat} are needed"
-        return _cancel(UNDERFUNDED, detail)
-    refused = refusal(facts, input_.remaining_blocks, input_.now_unix_s)
+    refused = _first_refusal(facts, input_)
     if refused is not None:
         return _cancel(*refused)
     return _dispatch(facts, input_.remaining_blocks, attempt=1, stray_call=False)
+
+
+def _swap_measured(state: Accepted, input_: SwapMeasured) -> Decision:
+    """Fund the receiver in this very append; it is told to the send, in the same one again, if that cannot be."""
+    facts = state.facts
+    refused = _first_refusal(facts, input_)
+    if refused is None and input_.refusal is not None:
+        refused = REGISTRATION_ERROR, input_.refusal
+    if refused is not None:
+        return _cancel(*refused)
+    told = receive.FundForSwap(
+        payer=stream_of(facts.contract_id),
+        amount_msat=facts.invoice_msat,
+        now_unix_s=input_.now_unix_s,
+        refusal=None,
+    )
+    receiver = receive.stream_of(facts.payment_hash)
+    return Decision(events=(SendSwapping(),), tells=(Tell(receiver, told),))
+
+
+def _first_refusal(
+    facts: SendFacts, measured: BudgetMeasured | SwapMeasured
+) -> tuple[str, str] | None:
+    if facts.max_fee_msat < 0:
+        needed_msat = facts.minimum_msat
+        return (
+            UNDERFUNDED,
+            f"the contract holds {facts.contract_msat} msat, {needed_msat} are needed",
+        )
+    return refusal(facts, measured.remaining_blocks, measured.now_unix_s)
+
+
+def _swapped(state: Swapping, input_: SwapSucceeded) -> Decision:
+    return _succeed(state.facts, input_.preimage, routing_fee_msat=0)
+
+
+def _swap_failed(_state: Swapping, input_: SwapFailed) -> Decision:
+    return _cancel(input_.reason, input_.detail)
 
 
 def _looked_up(state: Unanswered, input_: RecordLookedUp) -> Decision:
@@ -190,11 +231,14 @@ def _in_flight(_state: State, _input: SeenInFlight) -> Decision:
 def _succeeded(
     state: Accepted | Dispatching | Unanswered | InFlight | Vanished, input_: PaymentSucceeded
 ) -> Decision:
+    return _succeed(state.facts, input_.preimage, input_.routing_fee_msat)
+
+
+def _succeed(facts: SendFacts, preimage: str, routing_fee_msat: int) -> Decision:
     """The claim is reserved in the append that records the preimage."""
-    facts = state.facts
-    claim = ContractClaim(facts.txid, facts.out_idx, facts.contract_msat, input_.preimage)
-    paid = SendPaid(preimage=input_.preimage, routing_fee_msat=input_.routing_fee_msat)
-    told = ClaimContract(parent=stream_of(facts.contract_id), claim=claim)
+    claim = ContractClaim(facts.txid, facts.out_idx, facts.contract_msat, preimage)
+    paid = SendPaid(preimage=preimage, routing_fee_msat=routing_fee_msat)
+    told = ClaimInputs(parent=stream_of(facts.contract_id), claims=(claim,))
     return Decision(events=(paid,), tells=(Tell(wallet_of(facts.federation_id), told),))
 
 
@@ -219,6 +263,8 @@ def _forfeit_signed(_state: Cancelling, input_: ForfeitSigned) -> Decision:
 
 
 def _wants_budget(state: Accepted) -> Mapping[str, Effect]:
+    if state.facts.is_swap:
+        return {"swap": send.MeasureSwap(facts=state.facts)}
     return {"budget": send.MeasureBudget(facts=state.facts)}
 
 
@@ -254,6 +300,7 @@ def _wants_forfeit(state: Cancelling) -> Mapping[str, Effect]:
 _STATES: tuple[type[State], ...] = (
     New,
     Accepted,
+    Swapping,
     Dispatching,
     Unanswered,
     InFlight,
@@ -268,6 +315,9 @@ _STATES: tuple[type[State], ...] = (
 _INPUTS: tuple[type[AnyInput], ...] = (
     RequestSend,
     BudgetMeasured,
+    SwapMeasured,
+    SwapSucceeded,
+    SwapFailed,
     RecordLookedUp,
     SeenInFlight,
     PaymentSucceeded,
@@ -275,6 +325,7 @@ _INPUTS: tuple[type[AnyInput], ...] = (
     CallRefused,
     CallUnanswered,
     TransactionSigned,
+    TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
     ForfeitSigned,
@@ -287,6 +338,9 @@ _FAIL_TO = (Cancelling, Unanswered)
 _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (New, RequestSend): Handle(_request, to=(Accepted, Cancelling)),
     (Accepted, BudgetMeasured): Handle(_measured, to=(Dispatching, Cancelling)),
+    (Accepted, SwapMeasured): Handle(_swap_measured, to=(Swapping, Cancelling)),
+    (Swapping, SwapSucceeded): Handle(_swapped, to=_PAY_TO),
+    (Swapping, SwapFailed): Handle(_swap_failed, to=(Cancelling,)),
     (Accepted, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
     (Accepted, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
     (Accepted, PaymentFailed): Handle(_failed_before, to=(Cancelling,)),
@@ -327,7 +381,7 @@ def _seen(state: State, _event: SendInFlight) -> InFlight:
 
 
 def _paid(
-    state: Accepted | Dispatching | Unanswered | InFlight | Vanished, event: SendPaid
+    state: Accepted | Swapping | Dispatching | Unanswered | InFlight | Vanished, event: SendPaid
 ) -> Paid:
     return Paid(facts=state.facts, preimage=event.preimage, routing_fee_msat=event.routing_fee_msat)
 
@@ -368,6 +422,7 @@ MACHINE = Machine(
     inputs=_INPUTS,
     events=(
         SendAccepted,
+        SendSwapping,
         SendDispatching,
         SendUnanswered,
         SendInFlight,
@@ -382,6 +437,7 @@ MACHINE = Machine(
     rules={(state, input_): _rule(state, input_) for state in _STATES for input_ in _INPUTS},
     evolvers={
         SendAccepted: lambda _state, event: Accepted(facts=event.facts),
+        SendSwapping: lambda state, _event: Swapping(facts=state.facts),
         SendDispatching: lambda state, event: Dispatching(facts=state.facts, intent=event.intent),
         SendUnanswered: lambda state, event: Unanswered(
             facts=state.facts, intent=state.intent, failed=event.failed

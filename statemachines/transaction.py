@@ -1,7 +1,7 @@
 """One federation transaction, staged so that its bytes are never made twice.
 
     Reserve → Reserved → built → Signed → accepted → Accepted → collected → Finished
-                                     └─ rejected by a threshold → Rejected
+                   └─ abandoned      └─ rejected by a threshold → Rejected
 
 Append 1 reserves what goes in and which tweaks it uses; append 2 holds the signed bytes and what they ask the mint
 for. Only then do bytes leave, as often as it takes. Stream: `tx/<federation>-<number>`.
@@ -9,8 +9,6 @@ for. Only then do bytes leave, as often as it takes. Stream: `tx/<federation>-<n
 
 from collections.abc import Mapping
 from typing import ClassVar
-
-import msgspec
 
 from engine.events import Event
 from engine.machine import (
@@ -24,62 +22,8 @@ from engine.machine import (
     State,
     Tell,
 )
-
-# --- facts -----------------------------------------------------------------------------------------------------
-
-
-class ContractClaim(msgspec.Struct, frozen=True, tag=True):
-    """An outgoing lnv2 contract claimed with its preimage (hex). `amount_msat` is the contract's."""
-
-    txid: str
-    out_idx: int
-    amount_msat: int
-    preimage: str
-
-
-class HeldNote(msgspec.Struct, frozen=True):
-    """A mintv2 note of ours: its key follows from mnemonic, denomination and tweak. All fields but one are hex."""
-
-    denomination: int
-    tweak: str
-    nonce: str
-    signature: str
-
-    @property
-    def amount_msat(self) -> int:
-        return 1 << self.denomination
-
-
-class Issue(msgspec.Struct, frozen=True):
-    """A note to be issued. An empty `tweak` (hex) means that the pool was empty: one is ground when building."""
-
-    denomination: int
-    tweak: str
-
-
-class Reservation(msgspec.Struct, frozen=True):
-    """Everything that decides a transaction but its nonce.
-
-    `tx` is the stream of the transaction, `parent` the stream that is told what becomes of it.
-    """
-
-    tx: str
-    parent: str
-    federation_id: str
-    claims: tuple[ContractClaim, ...]
-    spends: tuple[HeldNote, ...]
-    issues: tuple[Issue, ...]
-    input_fee_msat: int
-    output_fee_msat: int
-
-
-class SignedTransaction(msgspec.Struct, frozen=True):
-    """The consensus encoding with signatures, its id (hex), and the issues with every tweak filled in."""
-
-    txid: str
-    encoded: bytes
-    issues: tuple[Issue, ...]
-
+from errors import FatalError
+from statemachines.items import ForeignNote, HeldNote, Issue, Reservation, SignedTransaction
 
 # --- states ----------------------------------------------------------------------------------------------------
 
@@ -119,6 +63,10 @@ class Rejected(State, frozen=True):
     error: str
 
 
+class Abandoned(State, frozen=True):
+    """Never built: nothing left, and nothing was ours."""
+
+
 # --- inputs ----------------------------------------------------------------------------------------------------
 
 
@@ -128,6 +76,10 @@ class Reserve(Input, frozen=True):
 
 class Built(Input, frozen=True):
     signed: SignedTransaction
+
+
+class BuildAbandoned(Input, frozen=True):
+    """The keys of the foreign notes were lost with the process; nothing left, the notes are their giver's."""
 
 
 class SubmissionAccepted(Input, frozen=True):
@@ -157,6 +109,19 @@ class TransactionSigned(Input, frozen=True):
     txid: str
 
 
+class TransactionAccepted(Input, frozen=True):
+    """In consensus: its outputs are there."""
+
+    tx: str
+    txid: str
+
+
+class TransactionAbandoned(Input, frozen=True):
+    """It was never built and nothing of it left."""
+
+    tx: str
+
+
 class TransactionFinished(Input, frozen=True):
     tx: str
     notes: tuple[HeldNote, ...]
@@ -164,11 +129,11 @@ class TransactionFinished(Input, frozen=True):
 
 
 class TransactionRejected(Input, frozen=True):
-    """Nothing of it happened, and nothing ever will."""
+    """Nothing of it happened, and nothing ever will. `is_reissue`: notes were all that went in and came out."""
 
     tx: str
     error: str
-    is_claim: bool
+    is_reissue: bool
 
 
 # --- events ----------------------------------------------------------------------------------------------------
@@ -182,6 +147,10 @@ class TxReserved(Event, frozen=True):
 class TxSigned(Event, frozen=True):
     kind: ClassVar[str] = "tx.signed"
     signed: SignedTransaction
+
+
+class TxAbandoned(Event, frozen=True):
+    kind: ClassVar[str] = "tx.abandoned"
 
 
 class TxAccepted(Event, frozen=True):
@@ -203,7 +172,7 @@ class TxRejected(Event, frozen=True):
 
 
 class BuildTransaction(Effect, frozen=True):
-    """Derive keys, blind, sign: from the reservation's facts alone."""
+    """Derive keys, blind, sign: from the reservation's facts alone, but for the keys of foreign notes."""
 
     reservation: Reservation
 
@@ -217,11 +186,12 @@ class SubmitTransaction(Effect, frozen=True):
 
 
 class CollectNotes(Effect, frozen=True):
-    """Fetch signature shares of the outputs from index 0 on, in the order of `issues`, and unblind."""
+    """Fetch signature shares of the outputs from index `start` on, in the order of `issues`, and unblind."""
 
     federation_id: str
     txid: str
     issues: tuple[Issue, ...]
+    start: int
 
 
 # --- transitions -----------------------------------------------------------------------------------------------
@@ -249,15 +219,24 @@ def _built(state: Reserved, input_: Built) -> Decision:
     )
 
 
-def _accepted(_state: Signed, _input: SubmissionAccepted) -> Decision:
-    return Decision(events=(TxAccepted(),))
+def _abandoned(state: Reserved, _input: BuildAbandoned) -> Decision:
+    """Only foreign notes can be missing, and what reissues them spends none of our own."""
+    reservation = state.reservation
+    if reservation.spends or not any(isinstance(c, ForeignNote) for c in reservation.claims):
+        raise FatalError(f"{reservation.tx} has nothing that could be missing")
+    told = TransactionAbandoned(tx=reservation.tx)
+    return Decision(events=(TxAbandoned(),), tells=(Tell(reservation.parent, told),))
+
+
+def _accepted(state: Signed, _input: SubmissionAccepted) -> Decision:
+    told = TransactionAccepted(tx=state.reservation.tx, txid=state.signed.txid)
+    return Decision(events=(TxAccepted(),), tells=(Tell(state.reservation.parent, told),))
 
 
 def _rejected(state: Signed, input_: SubmissionRejected) -> Decision:
     reservation = state.reservation
-    told = TransactionRejected(
-        tx=reservation.tx, error=input_.error, is_claim=bool(reservation.claims)
-    )
+    is_reissue = reservation.parent == wallet_of(reservation.federation_id)
+    told = TransactionRejected(tx=reservation.tx, error=input_.error, is_reissue=is_reissue)
     return Decision(
         events=(TxRejected(error=input_.error),),
         tells=_tell_both(reservation, told),
@@ -301,6 +280,7 @@ def _wants_notes(state: Accepted) -> Mapping[str, Effect]:
             federation_id=state.reservation.federation_id,
             txid=state.signed.txid,
             issues=state.signed.issues,
+            start=len(state.reservation.outputs),
         )
     }
 
@@ -311,41 +291,64 @@ _EARLY = Ignore("a result of nothing that was asked for")
 MACHINE = Machine(
     kind="tx",
     initial=Unborn(),
-    states=(Unborn, Reserved, Signed, Accepted, Finished, Rejected),
-    inputs=(Reserve, Built, SubmissionAccepted, SubmissionRejected, NotesCollected),
-    events=(TxReserved, TxSigned, TxAccepted, TxCollected, TxRejected),
+    states=(Unborn, Reserved, Signed, Accepted, Finished, Rejected, Abandoned),
+    inputs=(
+        Reserve,
+        Built,
+        BuildAbandoned,
+        SubmissionAccepted,
+        SubmissionRejected,
+        NotesCollected,
+    ),
+    events=(TxReserved, TxSigned, TxAbandoned, TxAccepted, TxCollected, TxRejected),
     rules={
         (Unborn, Reserve): Handle(_reserve, to=(Reserved,)),
         (Reserved, Built): Handle(_built, to=(Signed,)),
+        (Reserved, BuildAbandoned): Handle(_abandoned, to=(Abandoned,)),
         (Signed, SubmissionAccepted): Handle(_accepted, to=(Accepted,)),
         (Signed, SubmissionRejected): Handle(_rejected, to=(Rejected,)),
         (Accepted, NotesCollected): Handle(_collected, to=(Finished,)),
         **{
             (state, Reserve): Refuse("this transaction is already reserved")
-            for state in (Reserved, Signed, Accepted, Finished, Rejected)
+            for state in (Reserved, Signed, Accepted, Finished, Rejected, Abandoned)
         },
         **{
             (Unborn, input_): _EARLY
-            for input_ in (Built, SubmissionAccepted, SubmissionRejected, NotesCollected)
+            for input_ in (
+                Built,
+                BuildAbandoned,
+                SubmissionAccepted,
+                SubmissionRejected,
+                NotesCollected,
+            )
         },
         **{
             (Reserved, input_): _EARLY
             for input_ in (SubmissionAccepted, SubmissionRejected, NotesCollected)
         },
         (Signed, Built): _LATE,
+        (Signed, BuildAbandoned): _LATE,
         (Signed, NotesCollected): _EARLY,
         (Accepted, Built): _LATE,
+        (Accepted, BuildAbandoned): _LATE,
         (Accepted, SubmissionAccepted): _LATE,
         (Accepted, SubmissionRejected): Ignore("accepted by a threshold before"),
         **{
             (state, input_): _LATE
-            for state in (Finished, Rejected)
-            for input_ in (Built, SubmissionAccepted, SubmissionRejected, NotesCollected)
+            for state in (Finished, Rejected, Abandoned)
+            for input_ in (
+                Built,
+                BuildAbandoned,
+                SubmissionAccepted,
+                SubmissionRejected,
+                NotesCollected,
+            )
         },
     },
     evolvers={
         TxReserved: lambda _state, event: Reserved(reservation=event.reservation),
         TxSigned: lambda state, event: Signed(reservation=state.reservation, signed=event.signed),
+        TxAbandoned: lambda _state, _event: Abandoned(),
         TxAccepted: lambda state, _event: Accepted(
             reservation=state.reservation, signed=state.signed
         ),
@@ -357,5 +360,5 @@ MACHINE = Machine(
         TxRejected: lambda state, event: Rejected(txid=state.signed.txid, error=event.error),
     },
     wants_of={Reserved: _wants_build, Signed: _wants_submission, Accepted: _wants_notes},
-    final=frozenset({Finished, Rejected}),
+    final=frozenset({Finished, Rejected, Abandoned}),
 )

@@ -1,27 +1,27 @@
 """The ecash of one federation: notes held, tweaks ground ahead, and every transaction that moves notes.
 
 The wallet alone decides which notes a transaction spends and which it issues, so no note is promised twice. Claims
-never spend notes: a claim must not fail for a reason of the wallet's own. Stream: `wallet/<federation id>`.
+never spend notes: a claim must not fail for a reason of the wallet's own. Who asks for more than the notes bring is
+told so, which is an answer and no error. Stream: `wallet/<federation id>`.
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from typing import ClassVar
 
 import msgspec
 
 from engine.events import Event
-from engine.machine import Decision, Handle, Ignore, Input, Machine, Refuse, State, Tell
+from engine.machine import Decision, Handle, Ignore, Input, Machine, Refuse, Rule, State, Tell
 from errors import ConflictError
 from fedimint import selection
-from fedimint.wire_types import FeeConsensus
-from statemachines import transaction
+from fedimint.selection import InsufficientNotesError
+from statemachines import reserving, transaction
+from statemachines.items import Claim, HeldNote, Issue, Output, Reservation
+from statemachines.reserving import FederationFees
 from statemachines.transaction import (
-    ContractClaim,
-    HeldNote,
-    Issue,
-    Reservation,
     Reserve,
+    TransactionAbandoned,
+    TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
     TransactionSigned,
@@ -33,13 +33,6 @@ TWEAK_POOL_SIZE = 64
 #: Fewer notes are not worth a transaction that tidies up: it would issue almost as many and pay fees for all of them.
 #: Tidying up at once after each claim cost a gateway more than two transactions and 2,000 msat for each payment.
 TIDY_LEAST_NOTES = 64
-
-
-class FederationFees(msgspec.Struct, frozen=True):
-    """What the federation charges for each lnv2 and each mint item."""
-
-    lnv2: FeeConsensus
-    mint: FeeConsensus
 
 
 # --- states ----------------------------------------------------------------------------------------------------
@@ -81,11 +74,50 @@ class AddTweaks(Input, frozen=True):
     tweaks: tuple[str, ...]
 
 
-class ClaimContract(Input, frozen=True):
-    """Claim an outgoing contract for `parent`, which holds its preimage."""
+class RecoverNotes(Input, frozen=True):
+    """Notes of ours that the federation's history holds; those known already are left out."""
+
+    notes: tuple[HeldNote, ...]
+
+
+class ClaimInputs(Input, frozen=True):
+    """Turn what `parent` has a right to into notes."""
 
     parent: str
-    claim: ContractClaim
+    claims: tuple[Claim, ...]
+
+
+class FundOutput(Input, frozen=True):
+    """Pay for an output of `parent`, which is then output 0 of its transaction, or tell it FundingRefused."""
+
+    parent: str
+    output: Output
+
+
+class SpendNotes(Input, frozen=True):
+    """Give `parent` notes of exactly this face value, a multiple of 512 msat.
+
+    It is told NotesSpent; or the end of a transaction that makes such notes, after which it asks again; or
+    FundingRefused.
+    """
+
+    parent: str
+    amount_msat: int
+
+
+# --- what parents are told ---------------------------------------------------------------------------------------
+
+
+class FundingRefused(Input, frozen=True):
+    """The notes do not bring what is needed; nothing was reserved."""
+
+    available_msat: int
+
+
+class NotesSpent(Input, frozen=True):
+    """These notes are the parent's now."""
+
+    notes: tuple[HeldNote, ...]
 
 
 # --- events ----------------------------------------------------------------------------------------------------
@@ -102,6 +134,13 @@ class TweaksAdded(Event, frozen=True):
     tweaks: tuple[str, ...]
 
 
+class WalletRecovered(Event, frozen=True):
+    """Notes found in the federation's history by our mnemonic."""
+
+    kind: ClassVar[str] = "wallet.recovered"
+    notes: tuple[HeldNote, ...]
+
+
 class WalletReserved(Event, frozen=True):
     """Notes (by nonce) and tweaks are promised to transaction `tx` and to nothing else."""
 
@@ -109,6 +148,14 @@ class WalletReserved(Event, frozen=True):
     tx: str
     nonces: tuple[str, ...]
     tweaks: tuple[str, ...]
+
+
+class WalletSpent(Event, frozen=True):
+    """Notes (by nonce) left the wallet for `parent`, which gives them away."""
+
+    kind: ClassVar[str] = "wallet.spent"
+    parent: str
+    nonces: tuple[str, ...]
 
 
 class WalletCredited(Event, frozen=True):
@@ -152,8 +199,45 @@ def _add_tweaks(state: Wallet, input_: AddTweaks) -> Decision:
     return Decision(events=(TweaksAdded(tweaks=fresh),)) if fresh else Decision()
 
 
-def _claim(state: Wallet, input_: ClaimContract) -> Decision:
-    return _reserve(state, parent=input_.parent, claims=(input_.claim,))
+def _recover(state: Wallet, input_: RecoverNotes) -> Decision:
+    known = {note.nonce for note in state.notes}
+    known |= {note.nonce for notes in state.spending.values() for note in notes}
+    found = {note.nonce: note for note in input_.notes if note.nonce not in known}
+    return Decision(events=(WalletRecovered(notes=tuple(found.values())),)) if found else Decision()
+
+
+def _claim(state: Wallet, input_: ClaimInputs) -> Decision:
+    planned = reserving.plan(state.fees, state.notes, claims=input_.claims)
+    return _reserve(state, input_.parent, planned, claims=input_.claims)
+
+
+def _fund(state: Wallet, input_: FundOutput) -> Decision:
+    outputs = (input_.output,)
+    try:
+        planned = reserving.plan(state.fees, state.notes, outputs=outputs)
+    except InsufficientNotesError:
+        return _refuse(state, input_.parent)
+    return _reserve(state, input_.parent, planned, outputs=outputs)
+
+
+def _spend(state: Wallet, input_: SpendNotes) -> Decision:
+    """Notes at hand if they fit exactly; else a transaction that makes such notes first."""
+    counts = selection.select_exact(_held(state.notes), input_.amount_msat)
+    if counts is not None:
+        notes = reserving.pick(state.notes, counts)
+        spent = WalletSpent(parent=input_.parent, nonces=tuple(note.nonce for note in notes))
+        return Decision(events=(spent,), tells=(Tell(input_.parent, NotesSpent(notes=notes)),))
+    exactly = selection.binary_denominations(input_.amount_msat)
+    try:
+        planned = reserving.plan(state.fees, state.notes, exactly=exactly)
+    except InsufficientNotesError:
+        return _refuse(state, input_.parent)
+    return _reserve(state, input_.parent, planned)
+
+
+def _refuse(state: Wallet, parent: str) -> Decision:
+    available_msat = reserving.spendable_msat(state.fees, state.notes)
+    return Decision(tells=(Tell(parent, FundingRefused(available_msat=available_msat)),))
 
 
 def _finished(state: Wallet, input_: TransactionFinished) -> Decision:
@@ -163,10 +247,7 @@ def _finished(state: Wallet, input_: TransactionFinished) -> Decision:
     counts = selection.consolidate(
         _held(after.notes), state.fees.mint, least_notes=TIDY_LEAST_NOTES
     )
-    spends = _pick(after.notes, counts)
-    if not spends:
-        return Decision(events=(credited,))
-    tidy = _reserve(after, parent=wallet_stream(after), spends=spends)
+    tidy = _reissue(after, reserving.pick(after.notes, counts))
     return Decision(events=(credited, *tidy.events), tells=tidy.tells)
 
 
@@ -179,16 +260,16 @@ def _rejected(state: Wallet, input_: TransactionRejected) -> Decision:
     notes = state.spending.get(input_.tx, ())
     if not notes:
         return Decision()
-    if len(notes) == 1 and not input_.is_claim:
+    if len(notes) == 1 and input_.is_reissue:
         lost = NotesLost(tx=input_.tx, nonces=(notes[0].nonce,), amount_msat=notes[0].amount_msat)
         return Decision(events=(lost,))
-    bundles = [notes] if input_.is_claim else [(note,) for note in notes]
+    bundles = [(note,) for note in notes] if input_.is_reissue else [notes]
     restored = WalletRestored(tx=input_.tx, nonces=tuple(note.nonce for note in notes))
     events: list[Event] = [restored]
     tells: list[Tell] = []
     after = _restored(state, restored)
     for bundle in bundles:
-        decision = _reserve(after, parent=wallet_stream(state), spends=bundle)
+        decision = _reissue(after, bundle)
         for event in decision.events:
             after = MACHINE.evolve(after, event)  # type: ignore[assignment]  # a wallet stays one
         events += decision.events
@@ -196,28 +277,24 @@ def _rejected(state: Wallet, input_: TransactionRejected) -> Decision:
     return Decision(events=tuple(events), tells=tuple(tells))
 
 
+def _reissue(state: Wallet, spends: tuple[HeldNote, ...]) -> Decision:
+    """Turn notes into other notes; those that fees would eat up are left as they are."""
+    planned = reserving.plan(state.fees, state.notes, spends=spends)
+    if not spends or not planned.denominations:
+        return Decision()
+    return _reserve(state, wallet_stream(state), planned)
+
+
 def _reserve(
     state: Wallet,
-    *,
     parent: str,
-    claims: tuple[ContractClaim, ...] = (),
-    spends: tuple[HeldNote, ...] = (),
+    planned: reserving.Plan,
+    *,
+    claims: tuple[Claim, ...] = (),
+    outputs: tuple[Output, ...] = (),
 ) -> Decision:
-    """Reserve a transaction that turns everything that goes in into notes.
-
-    Notes that would all be eaten by fees are left as they are; a claim is made even then, since it also ends the
-    contract.
-    """
-    fees = state.fees
-    claimed_msat = sum(claim.amount_msat for claim in claims)
-    input_fee_msat = sum(fees.lnv2.fee_msat(claim.amount_msat) for claim in claims)
-    input_fee_msat += sum(fees.mint.fee_msat(note.amount_msat) for note in spends)
-    available_msat = claimed_msat + sum(note.amount_msat for note in spends) - input_fee_msat
-    kept = [note for note in state.notes if note not in spends]
-    represented = selection.represent_amount(max(0, available_msat), _held(kept), fees.mint)
-    denominations = represented.denominations
-    if spends and not denominations:
-        return Decision()
+    """Reserve a transaction as planned, with tweaks as far as the pool goes."""
+    denominations = planned.denominations
     tweaks = state.tweaks[: len(denominations)]
     padded = tweaks + ("",) * (len(denominations) - len(tweaks))
     tx = transaction.stream_of(state.federation_id, state.transactions + 1)
@@ -226,12 +303,14 @@ def _reserve(
         parent=parent,
         federation_id=state.federation_id,
         claims=claims,
-        spends=spends,
+        spends=planned.spends,
+        outputs=outputs,
         issues=tuple(Issue(d, tweak) for d, tweak in zip(denominations, padded, strict=True)),
-        input_fee_msat=input_fee_msat,
-        output_fee_msat=sum(fees.mint.fee_msat(1 << d) for d in denominations),
+        input_fee_msat=planned.input_fee_msat,
+        output_fee_msat=planned.output_fee_msat,
     )
-    reserved = WalletReserved(tx=tx, nonces=tuple(note.nonce for note in spends), tweaks=tweaks)
+    nonces = tuple(note.nonce for note in planned.spends)
+    reserved = WalletReserved(tx=tx, nonces=nonces, tweaks=tweaks)
     return Decision(events=(reserved,), tells=(Tell(tx, Reserve(reservation=reservation)),))
 
 
@@ -240,19 +319,8 @@ def wallet_stream(state: Wallet) -> str:
     return transaction.wallet_of(state.federation_id)
 
 
-def _held(notes: Sequence[HeldNote]) -> Counter[int]:
+def _held(notes: tuple[HeldNote, ...]) -> Counter[int]:
     return Counter(note.denomination for note in notes)
-
-
-def _pick(notes: Sequence[HeldNote], counts: dict[int, int]) -> tuple[HeldNote, ...]:
-    """The oldest notes, as many of each denomination as `counts` says."""
-    left = dict(counts)
-    picked = []
-    for note in notes:
-        if left.get(note.denomination, 0) > 0:
-            left[note.denomination] -= 1
-            picked.append(note)
-    return tuple(picked)
 
 
 # --- folding ---------------------------------------------------------------------------------------------------
@@ -268,6 +336,10 @@ def _tweaks_added(state: Wallet, event: TweaksAdded) -> Wallet:
     return msgspec.structs.replace(state, tweaks=state.tweaks + event.tweaks)
 
 
+def _recovered(state: Wallet, event: WalletRecovered) -> Wallet:
+    return msgspec.structs.replace(state, notes=state.notes + event.notes)
+
+
 def _reserved(state: Wallet, event: WalletReserved) -> Wallet:
     used, spent = set(event.tweaks), set(event.nonces)
     spending = tuple(note for note in state.notes if note.nonce in spent)
@@ -277,6 +349,13 @@ def _reserved(state: Wallet, event: WalletReserved) -> Wallet:
         spending=state.spending | ({event.tx: spending} if spending else {}),
         tweaks=tuple(tweak for tweak in state.tweaks if tweak not in used),
         transactions=state.transactions + 1,
+    )
+
+
+def _spent(state: Wallet, event: WalletSpent) -> Wallet:
+    gone = set(event.nonces)
+    return msgspec.structs.replace(
+        state, notes=tuple(note for note in state.notes if note.nonce not in gone)
     )
 
 
@@ -303,45 +382,57 @@ def _without(spending: dict[str, tuple[HeldNote, ...]], tx: str) -> dict[str, tu
 
 
 _NOT_JOINED = Refuse("the gateway has not joined this federation", ConflictError)
+_INPUTS: tuple[type[Input], ...] = (
+    OpenWallet,
+    AddTweaks,
+    RecoverNotes,
+    ClaimInputs,
+    FundOutput,
+    SpendNotes,
+    TransactionSigned,
+    TransactionAccepted,
+    TransactionFinished,
+    TransactionRejected,
+    TransactionAbandoned,
+)
+_WAITS = Ignore("the wallet waits for the end of its own transactions")
+_RULES: dict[tuple[type[State], type[Input]], Rule] = {
+    (Unopened, OpenWallet): Handle(_open, to=(Wallet,)),
+    (Wallet, OpenWallet): Handle(_reopen, to=(Wallet,)),
+    (Wallet, AddTweaks): Handle(_add_tweaks, to=(Wallet,)),
+    (Wallet, RecoverNotes): Handle(_recover, to=(Wallet,)),
+    (Wallet, ClaimInputs): Handle(_claim, to=(Wallet,)),
+    (Wallet, FundOutput): Handle(_fund, to=(Wallet,)),
+    (Wallet, SpendNotes): Handle(_spend, to=(Wallet,)),
+    (Wallet, TransactionSigned): _WAITS,
+    (Wallet, TransactionAccepted): _WAITS,
+    (Wallet, TransactionFinished): Handle(_finished, to=(Wallet,)),
+    (Wallet, TransactionRejected): Handle(_rejected, to=(Wallet,)),
+    (Wallet, TransactionAbandoned): Ignore("the wallet reissues no foreign notes of its own"),
+}
 
 MACHINE = Machine(
     kind="wallet",
     initial=Unopened(),
     states=(Unopened, Wallet),
-    inputs=(
-        OpenWallet,
-        AddTweaks,
-        ClaimContract,
-        TransactionSigned,
-        TransactionFinished,
-        TransactionRejected,
-    ),
+    inputs=_INPUTS,
     events=(
         WalletOpened,
         TweaksAdded,
+        WalletRecovered,
         WalletReserved,
+        WalletSpent,
         WalletCredited,
         WalletRestored,
         NotesLost,
     ),
-    rules={
-        (Unopened, OpenWallet): Handle(_open, to=(Wallet,)),
-        (Unopened, AddTweaks): _NOT_JOINED,
-        (Unopened, ClaimContract): _NOT_JOINED,
-        (Unopened, TransactionSigned): _NOT_JOINED,
-        (Unopened, TransactionFinished): _NOT_JOINED,
-        (Unopened, TransactionRejected): _NOT_JOINED,
-        (Wallet, OpenWallet): Handle(_reopen, to=(Wallet,)),
-        (Wallet, AddTweaks): Handle(_add_tweaks, to=(Wallet,)),
-        (Wallet, ClaimContract): Handle(_claim, to=(Wallet,)),
-        (Wallet, TransactionSigned): Ignore("the wallet waits for the end of its own transactions"),
-        (Wallet, TransactionFinished): Handle(_finished, to=(Wallet,)),
-        (Wallet, TransactionRejected): Handle(_rejected, to=(Wallet,)),
-    },
+    rules={**{(Unopened, input_): _NOT_JOINED for input_ in _INPUTS}, **_RULES},
     evolvers={
         WalletOpened: _opened,
         TweaksAdded: _tweaks_added,
+        WalletRecovered: _recovered,
         WalletReserved: _reserved,
+        WalletSpent: _spent,
         WalletCredited: _credited,
         WalletRestored: _restored,
         NotesLost: _lost,

@@ -159,7 +159,7 @@ async def _check_end(run: Run, user: EmbeddedUser, payment: OutgoingPayment) -> 
     connection.close()
     report = ledger.audit(machines(), rows)
     assert report.problems == ()
-    assert report.balances.get(ledger.NODE, 0) == -spent_msat
+    assert report.balances.get(accounts.NODE, 0) == -spent_msat
     states = fold(machines(), rows, keep_final=True)
     ended = states[send.stream_of(payment.contract.contract_id().hex())].state
     held = states[run.wallet].state

@@ -12,7 +12,8 @@ from fedimint.wire_types import FeeConsensus
 from statemachines import ALL_MACHINES, send
 from statemachines.ledger import Report, audit
 from statemachines.send import RequestSend, SendFacts
-from statemachines.transaction import HeldNote, wallet_of
+from statemachines.items import HeldNote
+from statemachines.transaction import wallet_of
 from statemachines.wallet import FederationFees, OpenWallet, Wallet
 
 FEDERATION = "fe" * 32

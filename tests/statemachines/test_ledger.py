@@ -10,11 +10,11 @@ from errors import FatalError
 from statemachines import ALL_MACHINES, ledger, send
 from statemachines.ledger import Ledger, Posting, audit, postings
 from statemachines.send import BudgetMeasured, PaymentSucceeded
+from statemachines.items import SignedTransaction
 from statemachines.transaction import (
     Built,
     NotesCollected,
     Reserved,
-    SignedTransaction,
     SubmissionAccepted,
     SubmissionRejected,
     stream_of,
@@ -32,8 +32,8 @@ from tests.statemachines.scene import (
     request,
 )
 
-ECASH, TRANSIT = ledger.ecash(FEDERATION), ledger.transit(FEDERATION)
-CONTRACTS = ledger.contracts(FEDERATION)
+ECASH, TRANSIT = accounts.ecash(FEDERATION), ledger.transit(FEDERATION)
+CONTRACTS = accounts.contracts(FEDERATION)
 STREAM = send.stream_of(facts().contract_id)
 TX = stream_of(FEDERATION, 1)
 

@@ -22,12 +22,11 @@ from statemachines.send import (
     RequestSend,
     SeenInFlight,
 )
+from statemachines.items import ContractClaim, SignedTransaction
 from statemachines.transaction import (
     Built,
-    ContractClaim,
     NotesCollected,
     Reserved,
-    SignedTransaction,
     SubmissionAccepted,
     SubmissionRejected,
 )

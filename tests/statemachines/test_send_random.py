@@ -54,7 +54,7 @@ _INPUTS: st.SearchStrategy[Input] = st.one_of(
     st.just(CallUnanswered()),
     st.just(TransactionSigned(tx="tx/1", txid="77")),
     st.just(TransactionFinished(tx="tx/1", notes=(), lost_msat=0)),
-    st.just(TransactionRejected(tx="tx/1", error="no", is_claim=True)),
+    st.just(TransactionRejected(tx="tx/1", error="no", is_reissue=False)),
     st.just(ForfeitSigned(forfeit="f0")),
 )
 _INTENTS = st.builds(

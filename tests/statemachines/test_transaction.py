@@ -5,17 +5,16 @@ import pytest
 from engine.machine import Input, State
 from errors import ConflictError
 from statemachines import send, transaction
+from statemachines.items import Reservation, SignedTransaction
 from statemachines.transaction import (
     Accepted,
     Built,
     Finished,
     NotesCollected,
     Rejected,
-    Reservation,
     Reserve,
     Reserved,
     Signed,
-    SignedTransaction,
     SubmissionAccepted,
     SubmissionRejected,
     TransactionFinished,

@@ -30,13 +30,12 @@ from statemachines.send import (
     RecordLookedUp,
     SeenInFlight,
 )
+from statemachines.items import Issue, SignedTransaction
 from statemachines.transaction import (
     BuildTransaction,
     Built,
     CollectNotes,
-    Issue,
     NotesCollected,
-    SignedTransaction,
     SubmissionAccepted,
     SubmissionRejected,
     SubmitTransaction,

@@ -5,15 +5,14 @@ import pytest
 from engine.machine import Input
 from errors import ConflictError
 from statemachines import transaction, wallet
+from statemachines.items import ContractClaim, HeldNote
 from statemachines.transaction import (
-    ContractClaim,
-    HeldNote,
     TransactionFinished,
     TransactionRejected,
     TransactionSigned,
     stream_of,
 )
-from statemachines.wallet import AddTweaks, ClaimContract, OpenWallet, Wallet
+from statemachines.wallet import AddTweaks, ClaimInputs, OpenWallet, Wallet
 from tests.statemachines.scene import (
     FEDERATION,
     FEES,
@@ -32,9 +31,9 @@ def tx(number: int) -> str:
     return stream_of(FEDERATION, number)
 
 
-def claim(amount_msat: int = 1_100_000, out_idx: int = 0) -> ClaimContract:
-    return ClaimContract(
-        parent=SEND, claim=ContractClaim("11" * 32, out_idx, amount_msat, PREIMAGE)
+def claim(amount_msat: int = 1_100_000, out_idx: int = 0) -> ClaimInputs:
+    return ClaimInputs(
+        parent=SEND, claims=(ContractClaim("11" * 32, out_idx, amount_msat, PREIMAGE),)
     )
 
 
@@ -172,7 +171,7 @@ def test_what_a_finished_transaction_spent_is_gone() -> None:
 def test_notes_of_a_rejected_transaction_are_reissued_one_by_one() -> None:
     notes = tuple(note(name) for name in "abcdefg")
     scene = spending(*notes)
-    rejected = TransactionRejected(tx=tx(1), error="spent", is_claim=False)
+    rejected = TransactionRejected(tx=tx(1), error="spent", is_reissue=True)
     scene.deliver(WALLET, rejected)
     assert scene.wallet.spending == {tx(2 + n): (notes[n],) for n in range(4)}
     assert scene.wallet.notes == notes[4:]
@@ -182,8 +181,8 @@ def test_notes_of_a_rejected_transaction_are_reissued_one_by_one() -> None:
 
 def test_a_note_refused_alone_is_on_record_as_lost() -> None:
     scene = spending(*(note(name) for name in "abcdefg"))
-    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="spent", is_claim=False))
-    scene.deliver(WALLET, TransactionRejected(tx=tx(3), error="spent", is_claim=False))
+    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="spent", is_reissue=True))
+    scene.deliver(WALLET, TransactionRejected(tx=tx(3), error="spent", is_reissue=True))
     lost = scene.events[-1][1]
     assert isinstance(lost, wallet.NotesLost)
     assert (lost.nonces, lost.amount_msat) == ((note("b").nonce,), 1 << 20)
@@ -195,14 +194,14 @@ def test_notes_that_went_in_beside_a_claim_are_reissued_together() -> None:
     """It was perhaps the contract that was refused, so no note is suspect yet, not even a single one."""
     scene = spending(*(note(name) for name in "abcdefg"))
     before = scene.wallet.spending[tx(1)]
-    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="no contract", is_claim=True))
+    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="no contract", is_reissue=False))
     assert scene.wallet.spending == {tx(2): before}
 
 
 def test_notes_not_worth_their_fees_stay_as_they_are() -> None:
     scene = spending(*(note(name, 9) for name in "abcdefg"))
     before = scene.wallet
-    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="spent", is_claim=False))
+    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="spent", is_reissue=True))
     assert scene.wallet.spending == {}
     assert set(scene.wallet.notes) == {*before.notes, *before.spending[tx(1)]}
 
@@ -211,5 +210,5 @@ def test_the_rejection_of_a_claim_frees_nothing() -> None:
     scene = holding(note("a"))
     scene.deliver(WALLET, claim())
     before = scene.wallet
-    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="no contract", is_claim=True))
+    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="no contract", is_reissue=False))
     assert scene.wallet == before

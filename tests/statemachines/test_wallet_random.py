@@ -7,15 +7,13 @@ import pytest
 
 from statemachines import send
 from statemachines.send import BudgetMeasured, PaymentSucceeded
+from statemachines.items import HeldNote, Issue, SignedTransaction
 from statemachines.transaction import (
     Accepted,
     Built,
-    HeldNote,
-    Issue,
     NotesCollected,
     Reserved,
     Signed,
-    SignedTransaction,
     SubmissionAccepted,
     SubmissionRejected,
     TxReserved,

@@ -1,0 +1,251 @@
+"""One output of a federation's list that was paid to an address of ours, until it is ecash.
+
+    found → claiming(fee) → claimed
+      │ ↑ └── rejected ┘
+      └→ dropped: worth no more than its fee, or claimed by another gateway with our keys
+
+Stream: `deposit/<federation id>-<output index>`.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import msgspec
+
+from engine.events import Event
+from engine.machine import (
+    Decision,
+    Effect,
+    Handle,
+    Ignore,
+    Input,
+    Machine,
+    Refuse,
+    Rule,
+    State,
+    Tell,
+)
+from statemachines.items import DepositClaim
+from statemachines.transaction import (
+    TransactionAccepted,
+    TransactionFinished,
+    TransactionRejected,
+    TransactionSigned,
+    wallet_of,
+)
+from statemachines.wallet import ClaimInputs
+
+
+class DepositOutput(msgspec.Struct, frozen=True):
+    """`out_point` is "txid:vout" on the chain; `address_index` leads to the key."""
+
+    output_index: int
+    address_index: int
+    value_sat: int
+    out_point: str
+
+
+# --- states ----------------------------------------------------------------------------------------------------
+
+
+class Unseen(State, frozen=True):
+    """Not found, or not ours."""
+
+
+class Found(State, frozen=True):
+    """Waits for a fee."""
+
+    federation_id: str
+    output: DepositOutput
+
+
+class Claiming(State, frozen=True):
+    """The claim is reserved at this fee."""
+
+    federation_id: str
+    output: DepositOutput
+    fee_sat: int
+
+
+class Claimed(State, frozen=True):
+    federation_id: str
+    output: DepositOutput
+    received_msat: int
+
+
+class Dropped(State, frozen=True):
+    federation_id: str
+    output: DepositOutput
+    reason: str
+
+
+OPEN_STATES = (Found, Claiming)
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------
+
+
+class DepositSeen(Input, frozen=True):
+    """Told by the federation's deposits."""
+
+    federation_id: str
+    output: DepositOutput
+
+
+class ReceiveFeeQuoted(Input, frozen=True):
+    """What the miners cost now: less than the output holds, unless it will not get cheaper."""
+
+    fee_sat: int
+
+
+class OutputGone(Input, frozen=True):
+    """The federation says that the output is spent."""
+
+
+# --- events ----------------------------------------------------------------------------------------------------
+
+
+class DepositFound(Event, frozen=True):
+    kind: ClassVar[str] = "deposit.found"
+    federation_id: str
+    output: DepositOutput
+
+
+class DepositClaiming(Event, frozen=True):
+    kind: ClassVar[str] = "deposit.claiming"
+    fee_sat: int
+
+
+class DepositClaimed(Event, frozen=True):
+    kind: ClassVar[str] = "deposit.claimed"
+    received_msat: int
+
+
+class DepositClaimRejected(Event, frozen=True):
+    """It waits for another fee and is claimed again."""
+
+    kind: ClassVar[str] = "deposit.claim_rejected"
+    error: str
+
+
+class DepositDropped(Event, frozen=True):
+    kind: ClassVar[str] = "deposit.dropped"
+    reason: str
+
+
+# --- effects ---------------------------------------------------------------------------------------------------
+
+
+class QuoteReceiveFee(Effect, frozen=True):
+    """Ask whether the output is still there, and for the miners' fee once few enough transactions are pending."""
+
+    federation_id: str
+    output: DepositOutput
+
+
+def stream_of(federation_id: str, output_index: int) -> str:
+    """The stream of an output, given the federation's id in hex."""
+    return f"deposit/{federation_id}-{output_index}"
+
+
+# --- transitions -----------------------------------------------------------------------------------------------
+
+
+def _seen(_state: Unseen, input_: DepositSeen) -> Decision:
+    found = DepositFound(federation_id=input_.federation_id, output=input_.output)
+    return Decision(events=(found,))
+
+
+def _quoted(state: Found, input_: ReceiveFeeQuoted) -> Decision:
+    output = state.output
+    if output.value_sat <= input_.fee_sat:
+        why = f"{output.value_sat} sat do not pay for their claim, which costs {input_.fee_sat} sat"
+        return Decision(events=(DepositDropped(reason=why),))
+    claim = DepositClaim(
+        output_index=output.output_index,
+        address_index=output.address_index,
+        value_sat=output.value_sat,
+        fee_sat=input_.fee_sat,
+    )
+    parent = stream_of(state.federation_id, output.output_index)
+    told = ClaimInputs(parent=parent, claims=(claim,))
+    return Decision(
+        events=(DepositClaiming(fee_sat=input_.fee_sat),),
+        tells=(Tell(wallet_of(state.federation_id), told),),
+    )
+
+
+def _gone(_state: Found, _input: OutputGone) -> Decision:
+    return Decision(events=(DepositDropped(reason="another holder of these keys claimed it"),))
+
+
+def _claimed(_state: Claiming, input_: TransactionFinished) -> Decision:
+    received_msat = sum(note.amount_msat for note in input_.notes)
+    return Decision(events=(DepositClaimed(received_msat=received_msat),))
+
+
+def _rejected(_state: Claiming, input_: TransactionRejected) -> Decision:
+    return Decision(events=(DepositClaimRejected(error=input_.error),))
+
+
+def _wants_fee(state: Found) -> Mapping[str, Effect]:
+    return {"fee": QuoteReceiveFee(federation_id=state.federation_id, output=state.output)}
+
+
+_STATES: tuple[type[State], ...] = (Unseen, Found, Claiming, Claimed, Dropped)
+_INPUTS: tuple[type[Input], ...] = (
+    DepositSeen,
+    ReceiveFeeQuoted,
+    OutputGone,
+    TransactionSigned,
+    TransactionAccepted,
+    TransactionFinished,
+    TransactionRejected,
+)
+_LATE = Ignore("a result that this state does not wait for, late or repeated")
+_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
+    (Unseen, DepositSeen): Handle(_seen, to=(Found,)),
+    (Found, ReceiveFeeQuoted): Handle(_quoted, to=(Claiming, Dropped)),
+    (Found, OutputGone): Handle(_gone, to=(Dropped,)),
+    (Claiming, TransactionFinished): Handle(_claimed, to=(Claimed,)),
+    (Claiming, TransactionRejected): Handle(_rejected, to=(Found,)),
+}
+
+
+def _rule(state: type[State], input_: type[Input]) -> Rule:
+    if (state, input_) in _HANDLED:
+        return _HANDLED[state, input_]
+    return Refuse("there is no such deposit") if state is Unseen else _LATE
+
+
+def _back(state: Claiming, _event: DepositClaimRejected) -> Found:
+    return Found(federation_id=state.federation_id, output=state.output)
+
+
+MACHINE = Machine(
+    kind="deposit",
+    initial=Unseen(),
+    states=_STATES,
+    inputs=_INPUTS,
+    events=(DepositFound, DepositClaiming, DepositClaimed, DepositClaimRejected, DepositDropped),
+    rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
+    evolvers={
+        DepositFound: lambda _state, event: Found(
+            federation_id=event.federation_id, output=event.output
+        ),
+        DepositClaiming: lambda state, event: Claiming(
+            federation_id=state.federation_id, output=state.output, fee_sat=event.fee_sat
+        ),
+        DepositClaimed: lambda state, event: Claimed(
+            federation_id=state.federation_id,
+            output=state.output,
+            received_msat=event.received_msat,
+        ),
+        DepositClaimRejected: _back,
+        DepositDropped: lambda state, event: Dropped(
+            federation_id=state.federation_id, output=state.output, reason=event.reason
+        ),
+    },
+    wants_of={Found: _wants_fee},
+    final=frozenset({Claimed, Dropped}),
+)

@@ -1,0 +1,130 @@
+"""What goes into a federation transaction and comes out of it, as plain facts that events can hold.
+
+Ids, keys and scripts are hex. Structs with a field added later leave defaults out, so that old histories keep
+their hashes.
+"""
+
+import msgspec
+
+# --- what goes in ------------------------------------------------------------------------------------------------
+
+
+class ContractClaim(msgspec.Struct, frozen=True, tag=True):
+    """An outgoing lnv2 contract claimed with its preimage (hex). `amount_msat` is the contract's."""
+
+    txid: str
+    out_idx: int
+    amount_msat: int
+    preimage: str
+
+
+class IncomingRefund(msgspec.Struct, frozen=True, tag=True):
+    """An incoming lnv2 contract of ours whose preimage was none, taken back with its decryption key."""
+
+    txid: str
+    out_idx: int
+    amount_msat: int
+    decryption_key: str
+
+
+class DepositClaim(msgspec.Struct, frozen=True, tag=True):
+    """A walletv2 output on an address of ours, claimed at a fee for the miners."""
+
+    output_index: int
+    address_index: int
+    value_sat: int
+    fee_sat: int
+
+    @property
+    def amount_msat(self) -> int:
+        """What it brings into the transaction, before the module's fee."""
+        return (self.value_sat - self.fee_sat) * 1_000
+
+
+class ForeignNote(msgspec.Struct, frozen=True, tag=True):
+    """A note that somebody gave us, reissued before he spends it again. Its key is in no event."""
+
+    denomination: int
+    nonce: str
+
+    @property
+    def amount_msat(self) -> int:
+        return 1 << self.denomination
+
+
+Claim = ContractClaim | IncomingRefund | DepositClaim | ForeignNote
+
+
+class HeldNote(msgspec.Struct, frozen=True):
+    """A mintv2 note of ours: its key follows from mnemonic, denomination and tweak. All fields but one are hex."""
+
+    denomination: int
+    tweak: str
+    nonce: str
+    signature: str
+
+    @property
+    def amount_msat(self) -> int:
+        return 1 << self.denomination
+
+
+# --- what comes out ----------------------------------------------------------------------------------------------
+
+
+class FundedContract(msgspec.Struct, frozen=True, tag=True):
+    """An incoming lnv2 contract (hex of its consensus encoding), funded by us."""
+
+    contract: str
+    amount_msat: int
+
+
+class PegOut(msgspec.Struct, frozen=True, tag=True):
+    """Bitcoin to a scriptPubKey (hex), with a fee for the miners on top."""
+
+    script: str
+    value_sat: int
+    fee_sat: int
+
+    @property
+    def amount_msat(self) -> int:
+        """What it takes out of the transaction, before the module's fee."""
+        return (self.value_sat + self.fee_sat) * 1_000
+
+
+Output = FundedContract | PegOut
+
+
+class Issue(msgspec.Struct, frozen=True):
+    """A note to be issued. An empty `tweak` (hex) means that the pool was empty: one is ground when building."""
+
+    denomination: int
+    tweak: str
+
+
+# --- the whole ---------------------------------------------------------------------------------------------------
+
+
+class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Everything that decides a transaction but its nonce.
+
+    `tx` is the stream of the transaction, `parent` the stream that is told what becomes of it. The outputs come
+    before the notes, in their order: the first one is output 0.
+    """
+
+    tx: str
+    parent: str
+    federation_id: str
+    claims: tuple[Claim, ...]
+    spends: tuple[HeldNote, ...]
+    issues: tuple[Issue, ...]
+    input_fee_msat: int
+    output_fee_msat: int
+    outputs: tuple[Output, ...] = ()
+
+
+class SignedTransaction(msgspec.Struct, frozen=True):
+    """The consensus encoding with signatures, its id (hex), and the issues with every tweak filled in."""
+
+    txid: str
+    encoded: bytes
+    issues: tuple[Issue, ...]

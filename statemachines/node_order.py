@@ -1,0 +1,172 @@
+"""What the operator orders of the node once and only once: coins to send, a channel to open.
+
+The node has no key that would make a second call harmless. So the call is intended in a committed event and made at
+most once; when its answer is lost, the node is asked for its trace (a label, a channel with that peer and size), and
+without one the order waits for the operator. Stream: `node_order/<id>`.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import msgspec
+
+from engine.events import Event
+from engine.machine import Decision, Effect, Handle, Ignore, Input, Machine, Refuse, Rule, State
+
+
+class SendCoins(msgspec.Struct, frozen=True, tag=True):
+    """`amount_sat` None sends everything in the node's wallet."""
+
+    address: str
+    amount_sat: int | None
+    sat_per_vbyte: int
+
+
+class OpenChannel(msgspec.Struct, frozen=True, tag=True):
+    """A channel with `public_key` at `host`; None leaves a part to the node."""
+
+    public_key: str
+    host: str
+    capacity_sat: int
+    push_sat: int
+    sat_per_vbyte: int | None
+    base_fee_msat: int | None
+    parts_per_million: int | None
+
+
+Order = SendCoins | OpenChannel
+
+
+# --- states ----------------------------------------------------------------------------------------------------
+
+
+class New(State, frozen=True):
+    """Nobody ordered this."""
+
+
+class Ordered(State, frozen=True):
+    """The call is intended and may have left."""
+
+    id: str
+    order: Order
+
+
+class Placed(State, frozen=True):
+    """`txid` is the transaction that sends the coins or funds the channel."""
+
+    order: Order
+    txid: str
+
+
+class OrderRefused(State, frozen=True):
+    """The node refused the call itself."""
+
+    order: Order
+    reason: str
+
+
+OPEN_STATES = (Ordered,)
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------
+
+
+class RequestOrder(Input, frozen=True):
+    id: str
+    order: Order
+
+
+class OrderPlaced(Input, frozen=True):
+    txid: str
+
+
+class NodeRefusedOrder(Input, frozen=True):
+    reason: str
+
+
+# --- events ----------------------------------------------------------------------------------------------------
+
+
+class NodeOrdered(Event, frozen=True):
+    kind: ClassVar[str] = "node_order.ordered"
+    id: str
+    order: Order
+
+
+class NodeOrderPlaced(Event, frozen=True):
+    kind: ClassVar[str] = "node_order.placed"
+    txid: str
+
+
+class NodeOrderRefused(Event, frozen=True):
+    kind: ClassVar[str] = "node_order.refused"
+    reason: str
+
+
+# --- effects ---------------------------------------------------------------------------------------------------
+
+
+class PlaceOrder(Effect, frozen=True):
+    """Call once; when resumed, look for its trace and call no more."""
+
+    id: str
+    order: Order
+
+
+def stream_of(order_id: str) -> str:
+    """The stream of an order, given an id that is used once."""
+    return f"node_order/{order_id}"
+
+
+# --- transitions -----------------------------------------------------------------------------------------------
+
+
+def _request(_state: New, input_: RequestOrder) -> Decision:
+    return Decision(events=(NodeOrdered(id=input_.id, order=input_.order),))
+
+
+def _placed(_state: Ordered, input_: OrderPlaced) -> Decision:
+    return Decision(events=(NodeOrderPlaced(txid=input_.txid),))
+
+
+def _refused(_state: Ordered, input_: NodeRefusedOrder) -> Decision:
+    return Decision(events=(NodeOrderRefused(reason=input_.reason),))
+
+
+def _wants_call(state: Ordered) -> Mapping[str, Effect]:
+    return {"place": PlaceOrder(id=state.id, order=state.order)}
+
+
+_STATES: tuple[type[State], ...] = (New, Ordered, Placed, OrderRefused)
+_INPUTS: tuple[type[Input], ...] = (RequestOrder, OrderPlaced, NodeRefusedOrder)
+_LATE = Ignore("a repeated result")
+_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
+    (New, RequestOrder): Handle(_request, to=(Ordered,)),
+    (Ordered, OrderPlaced): Handle(_placed, to=(Placed,)),
+    (Ordered, NodeRefusedOrder): Handle(_refused, to=(OrderRefused,)),
+}
+
+
+def _rule(state: type[State], input_: type[Input]) -> Rule:
+    if (state, input_) in _HANDLED:
+        return _HANDLED[state, input_]
+    if input_ is RequestOrder:
+        return Refuse("this was ordered before")
+    return Refuse("nobody ordered this") if state is New else _LATE
+
+
+MACHINE = Machine(
+    kind="node_order",
+    initial=New(),
+    states=_STATES,
+    inputs=_INPUTS,
+    events=(NodeOrdered, NodeOrderPlaced, NodeOrderRefused),
+    rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
+    evolvers={
+        NodeOrdered: lambda _state, event: Ordered(id=event.id, order=event.order),
+        NodeOrderPlaced: lambda state, event: Placed(order=state.order, txid=event.txid),
+        NodeOrderRefused: lambda state, event: OrderRefused(order=state.order, reason=event.reason),
+    },
+    wants_of={Ordered: _wants_call},
+    final=frozenset({Placed, OrderRefused}),
+)

@@ -1,0 +1,197 @@
+"""An invoice that the operator pays out of the node's own channels. Stream: `operator_payment/<payment hash>`.
+
+    requested → paid | failed, after which it may be asked for again
+
+The node takes a payment hash once, so a call whose answer is lost is looked up and made again with the same hash.
+"""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import msgspec
+
+from engine.events import Event
+from engine.machine import (
+    Decision,
+    Effect,
+    Handle,
+    Ignore,
+    Input,
+    Machine,
+    Refuse,
+    Rule,
+    State,
+    Tell,
+)
+from statemachines import image
+
+
+class OperatorPaymentFacts(msgspec.Struct, frozen=True):
+    """The budgets are upstream's (gateway.md 1.6); ids are hex."""
+
+    payment_hash: str
+    invoice: str
+    invoice_msat: int
+    max_fee_msat: int
+    max_delay_blocks: int
+
+
+# --- states ----------------------------------------------------------------------------------------------------
+
+
+class New(State, frozen=True):
+    """Nobody asked yet."""
+
+
+class Paying(State, frozen=True):
+    """The call is intended and may have left. `attempt` counts requests."""
+
+    facts: OperatorPaymentFacts
+    attempt: int
+
+
+class Paid(State, frozen=True):
+    facts: OperatorPaymentFacts
+    preimage: str
+    routing_fee_msat: int
+
+
+class Failed(State, frozen=True):
+    """The node's own final word."""
+
+    facts: OperatorPaymentFacts
+    attempt: int
+    reason: str
+
+
+OPEN_STATES = (Paying,)
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------
+
+
+class RequestOperatorPayment(Input, frozen=True):
+    facts: OperatorPaymentFacts
+
+
+class OperatorPaymentSucceeded(Input, frozen=True):
+    """`preimage` is hex, its sha256 was checked."""
+
+    preimage: str
+    routing_fee_msat: int
+
+
+class OperatorPaymentFailed(Input, frozen=True):
+    reason: str
+
+
+# --- events ----------------------------------------------------------------------------------------------------
+
+
+class OperatorPaymentRequested(Event, frozen=True):
+    kind: ClassVar[str] = "operator_payment.requested"
+    facts: OperatorPaymentFacts
+
+
+class OperatorPaymentPaid(Event, frozen=True):
+    kind: ClassVar[str] = "operator_payment.paid"
+    preimage: str
+    routing_fee_msat: int
+
+
+class OperatorPaymentRefused(Event, frozen=True):
+    kind: ClassVar[str] = "operator_payment.failed"
+    reason: str
+
+
+# --- effects ---------------------------------------------------------------------------------------------------
+
+
+class PayForOperator(Effect, frozen=True):
+    facts: OperatorPaymentFacts
+    attempt: int
+
+
+def stream_of(payment_hash: str) -> str:
+    """The stream of a payment of the operator, given the payment hash in hex."""
+    return f"operator_payment/{payment_hash}"
+
+
+# --- transitions -----------------------------------------------------------------------------------------------
+
+
+def _request(_state: New, input_: RequestOperatorPayment) -> Decision:
+    facts = input_.facts
+    claim = image.ClaimImage(operation=stream_of(facts.payment_hash))
+    return Decision(
+        events=(OperatorPaymentRequested(facts=facts),),
+        tells=(Tell(image.stream_of(facts.payment_hash), claim),),
+    )
+
+
+def _request_again(_state: Failed, input_: RequestOperatorPayment) -> Decision:
+    """The image is this operation's already."""
+    return Decision(events=(OperatorPaymentRequested(facts=input_.facts),))
+
+
+def _succeeded(_state: Paying, input_: OperatorPaymentSucceeded) -> Decision:
+    paid = OperatorPaymentPaid(preimage=input_.preimage, routing_fee_msat=input_.routing_fee_msat)
+    return Decision(events=(paid,))
+
+
+def _failed(_state: Paying, input_: OperatorPaymentFailed) -> Decision:
+    return Decision(events=(OperatorPaymentRefused(reason=input_.reason),))
+
+
+def _paying(state: New | Failed, event: OperatorPaymentRequested) -> Paying:
+    attempt = state.attempt + 1 if isinstance(state, Failed) else 1
+    return Paying(facts=event.facts, attempt=attempt)
+
+
+def _wants_payment(state: Paying) -> Mapping[str, Effect]:
+    return {"pay": PayForOperator(facts=state.facts, attempt=state.attempt)}
+
+
+_STATES: tuple[type[State], ...] = (New, Paying, Paid, Failed)
+_INPUTS: tuple[type[Input], ...] = (
+    RequestOperatorPayment,
+    OperatorPaymentSucceeded,
+    OperatorPaymentFailed,
+)
+_LATE = Ignore("a repeated result")
+_JOIN = Ignore("the same request again: the caller waits for its end")
+_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
+    (New, RequestOperatorPayment): Handle(_request, to=(Paying,)),
+    (Paying, OperatorPaymentSucceeded): Handle(_succeeded, to=(Paid,)),
+    (Paying, OperatorPaymentFailed): Handle(_failed, to=(Failed,)),
+    (Failed, RequestOperatorPayment): Handle(_request_again, to=(Paying,)),
+}
+
+
+def _rule(state: type[State], input_: type[Input]) -> Rule:
+    if (state, input_) in _HANDLED:
+        return _HANDLED[state, input_]
+    if state is New:
+        return Refuse("there is no such payment of the operator")
+    return _JOIN if input_ is RequestOperatorPayment else _LATE
+
+
+MACHINE = Machine(
+    kind="operator_payment",
+    initial=New(),
+    states=_STATES,
+    inputs=_INPUTS,
+    events=(OperatorPaymentRequested, OperatorPaymentPaid, OperatorPaymentRefused),
+    rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
+    evolvers={
+        OperatorPaymentRequested: _paying,
+        OperatorPaymentPaid: lambda state, event: Paid(
+            facts=state.facts, preimage=event.preimage, routing_fee_msat=event.routing_fee_msat
+        ),
+        OperatorPaymentRefused: lambda state, event: Failed(
+            facts=state.facts, attempt=state.attempt, reason=event.reason
+        ),
+    },
+    wants_of={Paying: _wants_payment},
+    final=frozenset({Paid}),
+)

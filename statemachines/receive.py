@@ -1,0 +1,296 @@
+"""An incoming payment: somebody pays our invoice, and we pay its receiver in ecash by funding his contract.
+
+    registered → invoiced → funding(tx) → decrypting → received(preimage)
+                     │          │              └─ verified, and no preimage → refunding → refunded
+                     └─ declined└─ funding failed
+
+Funding buys the preimage with which the payer's HTLC is settled, or the sender's contract of a direct swap is
+claimed. From the commit of the funding transaction on, the payer's side is given up only when a threshold rejects
+that transaction or a verified decryption gives no preimage.
+
+The contract is funded once per payment hash, whoever pays: stream `receive/<payment hash>`.
+`statemachines/receive_rules.py` decides; this file names what can be.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+from engine.events import Event
+from engine.machine import Effect, Input, State
+
+#: Blocks that must be left until the HTLC's deadline when the contract is funded (fedimint-gwv2-client/src/lib.rs).
+DEADLINE_BLOCKS_MIN = 2
+#: How long after an invoice's expiry its HTLCs may still be held and have to be known to us.
+FORGET_AFTER_EXPIRY_S = 24 * 60 * 60
+
+
+class ReceiveFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What was agreed when the invoice was asked for. Ids are hex, `contract` is the hex of its consensus encoding.
+
+    Exactly one of `description` and `description_hash` (hex) is given. `refund_worth_msat` is what would come back
+    of the contract after the federation's fees, if its preimage is none.
+    """
+
+    federation_id: str
+    contract_id: str
+    contract: str
+    payment_hash: str
+    invoice_msat: int
+    contract_msat: int
+    contract_expires_unix_s: int
+    invoice_expires_unix_s: int
+    expiry_s: int
+    refund_worth_msat: int
+    description: str | None = None
+    description_hash: str | None = None
+
+
+# --- states ----------------------------------------------------------------------------------------------------
+
+
+class New(State, frozen=True):
+    """Nobody asked yet."""
+
+
+class Registered(State, frozen=True):
+    """The hash is taken; the node is asked for the invoice."""
+
+    facts: ReceiveFacts
+
+
+class Invoiced(State, frozen=True):
+    """The invoice is out; nobody has paid it."""
+
+    facts: ReceiveFacts
+    invoice: str
+
+
+class InvoiceRefused(State, frozen=True):
+    """The node makes no such invoice."""
+
+    facts: ReceiveFacts
+    reason: str
+
+
+class Expired(State, frozen=True):
+    """Nobody paid in time."""
+
+    facts: ReceiveFacts
+
+
+class Declined(State, frozen=True):
+    """It was paid, and nothing was funded: the payer gets his money back."""
+
+    facts: ReceiveFacts
+    reason: str
+
+
+class Funding(State, frozen=True):
+    """The contract's transaction is reserved. `payer` is the send of a direct swap, empty for an HTLC."""
+
+    facts: ReceiveFacts
+    payer: str
+    tx: str = ""
+    txid: str = ""
+
+
+class FundingFailed(State, frozen=True):
+    """A threshold rejected the funding: nothing of ours left."""
+
+    facts: ReceiveFacts
+    payer: str
+    error: str
+
+
+class Decrypting(State, frozen=True):
+    """The contract is funded as output 0 of `txid`; its preimage is asked for."""
+
+    facts: ReceiveFacts
+    payer: str
+    txid: str
+
+
+class Received(State, frozen=True):
+    """We hold the preimage (hex): the payer's side is ours to claim."""
+
+    facts: ReceiveFacts
+    payer: str
+    txid: str
+    preimage: str
+
+
+class Refunding(State, frozen=True):
+    """The contract held no preimage and is taken back by transaction `tx`, once it is signed."""
+
+    facts: ReceiveFacts
+    payer: str
+    txid: str
+
+
+class Refunded(State, frozen=True):
+    facts: ReceiveFacts
+    payer: str
+    received_msat: int
+
+
+class RefundLost(State, frozen=True):
+    """The contract held no preimage and taking it back costs more than it holds, or was rejected."""
+
+    facts: ReceiveFacts
+    payer: str
+    reason: str
+
+
+#: The states in which money is under way.
+OPEN_STATES = (Funding, Decrypting, Refunding)
+
+
+# --- inputs ----------------------------------------------------------------------------------------------------
+
+
+class RequestReceive(Input, frozen=True):
+    """A request whose contract was verified."""
+
+    facts: ReceiveFacts
+
+
+class InvoiceCreated(Input, frozen=True):
+    invoice: str
+
+
+class InvoiceNotCreated(Input, frozen=True):
+    """The node refused; it has no such invoice."""
+
+    reason: str
+
+
+class InvoiceForgotten(Input, frozen=True):
+    """The invoice expired long ago, and the node holds nothing for it."""
+
+
+class HtlcHeld(Input, frozen=True):
+    """HTLCs are locked at our node. `refusal` says why nothing may be funded now, if so; blocks are to the deadline."""
+
+    amount_msat: int
+    deadline_blocks: int
+    now_unix_s: int
+    refusal: str | None
+
+
+class FundForSwap(Input, frozen=True):
+    """A send of ours wants to pay this invoice directly. `refusal` as in HtlcHeld."""
+
+    payer: str
+    amount_msat: int
+    now_unix_s: int
+    refusal: str | None
+
+
+class Decrypted(Input, frozen=True):
+    """`preimage` is hex; its sha256 is the payment hash."""
+
+    preimage: str
+
+
+class Undecryptable(Input, frozen=True):
+    """The verified decryption key (hex) of the contract opens something that is no preimage."""
+
+    decryption_key: str
+
+
+# --- events ----------------------------------------------------------------------------------------------------
+
+
+class ReceiveRegistered(Event, frozen=True):
+    kind: ClassVar[str] = "receive.registered"
+    facts: ReceiveFacts
+
+
+class ReceiveInvoiced(Event, frozen=True):
+    kind: ClassVar[str] = "receive.invoiced"
+    invoice: str
+
+
+class ReceiveInvoiceRefused(Event, frozen=True):
+    kind: ClassVar[str] = "receive.invoice_refused"
+    reason: str
+
+
+class ReceiveExpired(Event, frozen=True):
+    kind: ClassVar[str] = "receive.expired"
+
+
+class ReceiveDeclined(Event, frozen=True):
+    kind: ClassVar[str] = "receive.declined"
+    reason: str
+
+
+class ReceiveFunding(Event, frozen=True):
+    """The decision to fund; `payer` as in Funding."""
+
+    kind: ClassVar[str] = "receive.funding"
+    payer: str
+
+
+class ReceiveFundingSigned(Event, frozen=True):
+    kind: ClassVar[str] = "receive.funding_signed"
+    tx: str
+    txid: str
+
+
+class ReceiveFunded(Event, frozen=True):
+    kind: ClassVar[str] = "receive.funded"
+
+
+class ReceiveFundingFailed(Event, frozen=True):
+    kind: ClassVar[str] = "receive.funding_failed"
+    error: str
+
+
+class ReceiveSucceeded(Event, frozen=True):
+    kind: ClassVar[str] = "receive.succeeded"
+    preimage: str
+
+
+class ReceiveRefunding(Event, frozen=True):
+    kind: ClassVar[str] = "receive.refunding"
+
+
+class ReceiveRefunded(Event, frozen=True):
+    kind: ClassVar[str] = "receive.refunded"
+    received_msat: int
+
+
+class ReceiveRefundLost(Event, frozen=True):
+    kind: ClassVar[str] = "receive.refund_lost"
+    reason: str
+
+
+# --- effects ---------------------------------------------------------------------------------------------------
+
+
+class CreateInvoice(Effect, frozen=True):
+    """Ask the node for the held invoice with this hash; the same hash again is answered with the same invoice."""
+
+    facts: ReceiveFacts
+
+
+class ForgetInvoice(Effect, frozen=True):
+    """Wait until the invoice can be paid no more."""
+
+    payment_hash: str
+    at_unix_s: int
+
+
+class DecryptPreimage(Effect, frozen=True):
+    """Ask the guardians for decryption shares until they give a key that verifies."""
+
+    federation_id: str
+    contract: str
+    txid: str
+
+
+def stream_of(payment_hash: str) -> str:
+    """The stream of a receive, given the payment hash in hex."""
+    return f"receive/{payment_hash}"

@@ -1,0 +1,375 @@
+"""How an incoming payment moves: the table over the states of `statemachines/receive.py`, and its fold."""
+
+from collections.abc import Mapping
+
+from engine.events import Event
+from engine.machine import Decision, Effect, Handle, Ignore, Machine, Refuse, Rule, State, Tell
+from engine.machine import Input as AnyInput
+from statemachines import completion, receive, send
+from statemachines.items import FundedContract, IncomingRefund
+from statemachines.receive import (
+    DEADLINE_BLOCKS_MIN,
+    FORGET_AFTER_EXPIRY_S,
+    Declined,
+    Decrypted,
+    Decrypting,
+    Expired,
+    FundForSwap,
+    Funding,
+    FundingFailed,
+    HtlcHeld,
+    InvoiceCreated,
+    Invoiced,
+    InvoiceForgotten,
+    InvoiceNotCreated,
+    InvoiceRefused,
+    New,
+    Received,
+    ReceiveDeclined,
+    ReceiveExpired,
+    ReceiveFacts,
+    ReceiveFunded,
+    ReceiveFunding,
+    ReceiveFundingFailed,
+    ReceiveFundingSigned,
+    ReceiveInvoiced,
+    ReceiveInvoiceRefused,
+    ReceiveRefunded,
+    ReceiveRefunding,
+    ReceiveRefundLost,
+    ReceiveRegistered,
+    ReceiveSucceeded,
+    Refunded,
+    Refunding,
+    RefundLost,
+    Registered,
+    RequestReceive,
+    Undecryptable,
+    stream_of,
+)
+from statemachines.transaction import (
+    TransactionAccepted,
+    TransactionFinished,
+    TransactionRejected,
+    TransactionSigned,
+    wallet_of,
+)
+from statemachines.wallet import ClaimInputs, FundingRefused, FundOutput
+
+# Reasons that a sender sees when a direct swap fails (fedimint-gwv2-client/src/send_sm.rs).
+REGISTRATION_ERROR = "RegistrationError"
+REJECTED = "Rejected"
+REFUNDED = "Refunded"
+FAILURE = "Failure"
+
+
+# --- before anybody paid -----------------------------------------------------------------------------------------
+
+
+def _request(_state: New, input_: RequestReceive) -> Decision:
+    return Decision(events=(ReceiveRegistered(facts=input_.facts),))
+
+
+def _invoiced(_state: Registered, input_: InvoiceCreated) -> Decision:
+    return Decision(events=(ReceiveInvoiced(invoice=input_.invoice),))
+
+
+def _not_invoiced(_state: Registered, input_: InvoiceNotCreated) -> Decision:
+    return Decision(events=(ReceiveInvoiceRefused(reason=input_.reason),))
+
+
+def _forgotten(_state: Invoiced, _input: InvoiceForgotten) -> Decision:
+    return Decision(events=(ReceiveExpired(),))
+
+
+# --- paid --------------------------------------------------------------------------------------------------------
+
+
+def _htlc_held(state: Registered | Invoiced, input_: HtlcHeld) -> Decision:
+    """Fund, or fail the HTLCs back. Another amount is no payment of this invoice: neither is done then."""
+    facts = state.facts
+    if input_.amount_msat != facts.invoice_msat:
+        return Decision()
+    begin = completion.Begin(
+        payment_hash=facts.payment_hash,
+        federation_id=facts.federation_id,
+        amount_msat=facts.invoice_msat,
+    )
+    begun = Tell(completion.stream_of(facts.payment_hash), begin)
+    refusal = input_.refusal or _too_late(facts, input_.now_unix_s)
+    if refusal is None and input_.deadline_blocks < DEADLINE_BLOCKS_MIN:
+        refusal = f"only {input_.deadline_blocks} blocks are left until the HTLC's deadline"
+    if refusal is not None:
+        return Decision(
+            events=(ReceiveDeclined(reason=refusal),),
+            tells=(begun, _answer(facts, "", _no_preimage(FAILURE, refusal))),
+        )
+    return Decision(events=(ReceiveFunding(payer=""),), tells=(begun, _fund(facts)))
+
+
+def _fund_for_swap(state: Invoiced, input_: FundForSwap) -> Decision:
+    """Fund for a send of ours; then nobody may pay the invoice over Lightning any more."""
+    facts = state.facts
+    refusal = input_.refusal or _too_late(facts, input_.now_unix_s)
+    if input_.amount_msat != facts.invoice_msat:
+        refusal = "the invoice was made for another amount"
+    if refusal is not None:
+        told = send.SwapFailed(reason=REGISTRATION_ERROR, detail=refusal)
+        return Decision(tells=(Tell(input_.payer, told),))
+    close = (
+        completion.Begin(
+            payment_hash=facts.payment_hash,
+            federation_id=facts.federation_id,
+            amount_msat=facts.invoice_msat,
+        ),
+        completion.Cancel(),
+    )
+    closing = tuple(Tell(completion.stream_of(facts.payment_hash), told) for told in close)
+    return Decision(events=(ReceiveFunding(payer=input_.payer),), tells=(*closing, _fund(facts)))
+
+
+def _too_late(facts: ReceiveFacts, now_unix_s: int) -> str | None:
+    if now_unix_s >= facts.contract_expires_unix_s:
+        return "the receiver waits for this payment no more"
+    return None
+
+
+def _fund(facts: ReceiveFacts) -> Tell:
+    output = FundedContract(facts.contract, facts.contract_msat)
+    told = FundOutput(parent=stream_of(facts.payment_hash), output=output)
+    return Tell(wallet_of(facts.federation_id), told)
+
+
+# --- funded or not -----------------------------------------------------------------------------------------------
+
+
+def _funding_refused(state: Funding, input_: FundingRefused) -> Decision:
+    facts = state.facts
+    detail = (
+        f"the gateway's ecash brings {input_.available_msat} msat, less than {facts.contract_msat}"
+        " and fees"
+    )
+    return Decision(
+        events=(ReceiveFundingFailed(error=detail),),
+        tells=(_answer(facts, state.payer, _no_preimage(REJECTED, detail)),),
+    )
+
+
+def _funding_signed(_state: Funding, input_: TransactionSigned) -> Decision:
+    return Decision(events=(ReceiveFundingSigned(tx=input_.tx, txid=input_.txid),))
+
+
+def _funding_rejected(state: Funding, input_: TransactionRejected) -> Decision:
+    return Decision(
+        events=(ReceiveFundingFailed(error=input_.error),),
+        tells=(_answer(state.facts, state.payer, _no_preimage(REJECTED, input_.error)),),
+    )
+
+
+def _funded(_state: Funding, _input: TransactionAccepted) -> Decision:
+    return Decision(events=(ReceiveFunded(),))
+
+
+def _decrypted(state: Decrypting, input_: Decrypted) -> Decision:
+    payer = state.payer
+    told: AnyInput = (
+        send.SwapSucceeded(preimage=input_.preimage)
+        if payer
+        else completion.Settle(preimage=input_.preimage)
+    )
+    return Decision(
+        events=(ReceiveSucceeded(preimage=input_.preimage),),
+        tells=(_answer(state.facts, payer, told),),
+    )
+
+
+def _undecryptable(state: Decrypting, input_: Undecryptable) -> Decision:
+    """Give the payer's side up, and take the contract back if that is worth its fees."""
+    facts = state.facts
+    answered = _answer(facts, state.payer, _no_preimage(REFUNDED, "the contract has no preimage"))
+    if facts.refund_worth_msat <= 0:
+        why = f"{facts.contract_msat} msat do not pay for taking them back"
+        return Decision(events=(ReceiveRefundLost(reason=why),), tells=(answered,))
+    refund = IncomingRefund(
+        txid=state.txid,
+        out_idx=0,
+        amount_msat=facts.contract_msat,
+        decryption_key=input_.decryption_key,
+    )
+    claim = ClaimInputs(parent=stream_of(facts.payment_hash), claims=(refund,))
+    return Decision(
+        events=(ReceiveRefunding(),),
+        tells=(answered, Tell(wallet_of(facts.federation_id), claim)),
+    )
+
+
+def _refunded(_state: Refunding, input_: TransactionFinished) -> Decision:
+    received_msat = sum(note.amount_msat for note in input_.notes)
+    return Decision(events=(ReceiveRefunded(received_msat=received_msat),))
+
+
+def _refund_rejected(_state: Refunding, input_: TransactionRejected) -> Decision:
+    return Decision(events=(ReceiveRefundLost(reason=input_.error),))
+
+
+def _answer(facts: ReceiveFacts, payer: str, told: AnyInput) -> Tell:
+    """To the send of a swap, or to the HTLCs at our node."""
+    if payer:
+        return Tell(payer, told)
+    htlcs = completion.Cancel() if isinstance(told, send.SwapFailed) else told
+    return Tell(completion.stream_of(facts.payment_hash), htlcs)
+
+
+def _no_preimage(reason: str, detail: str) -> send.SwapFailed:
+    return send.SwapFailed(reason=reason, detail=detail)
+
+
+# --- wanting -----------------------------------------------------------------------------------------------------
+
+
+def _wants_invoice(state: Registered) -> Mapping[str, Effect]:
+    return {"invoice": receive.CreateInvoice(facts=state.facts)}
+
+
+def _wants_end(state: Invoiced) -> Mapping[str, Effect]:
+    facts = state.facts
+    at_unix_s = facts.invoice_expires_unix_s + FORGET_AFTER_EXPIRY_S
+    return {"forget": receive.ForgetInvoice(payment_hash=facts.payment_hash, at_unix_s=at_unix_s)}
+
+
+def _wants_preimage(state: Decrypting) -> Mapping[str, Effect]:
+    facts = state.facts
+    return {
+        "decrypt": receive.DecryptPreimage(
+            federation_id=facts.federation_id, contract=facts.contract, txid=state.txid
+        )
+    }
+
+
+# --- the table ---------------------------------------------------------------------------------------------------
+
+_STATES: tuple[type[State], ...] = (
+    New,
+    Registered,
+    Invoiced,
+    InvoiceRefused,
+    Expired,
+    Declined,
+    Funding,
+    FundingFailed,
+    Decrypting,
+    Received,
+    Refunding,
+    Refunded,
+    RefundLost,
+)
+_INPUTS: tuple[type[AnyInput], ...] = (
+    RequestReceive,
+    InvoiceCreated,
+    InvoiceNotCreated,
+    InvoiceForgotten,
+    HtlcHeld,
+    FundForSwap,
+    FundingRefused,
+    TransactionSigned,
+    TransactionAccepted,
+    TransactionFinished,
+    TransactionRejected,
+    Decrypted,
+    Undecryptable,
+)
+_FINAL = (InvoiceRefused, Expired, Declined, FundingFailed, Received, Refunded, RefundLost)
+_LATE = Ignore("a result or an HTLC that this state does not wait for, late or repeated")
+
+_HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
+    (New, RequestReceive): Handle(_request, to=(Registered,)),
+    (Registered, InvoiceCreated): Handle(_invoiced, to=(Invoiced,)),
+    (Registered, InvoiceNotCreated): Handle(_not_invoiced, to=(InvoiceRefused,)),
+    (Registered, HtlcHeld): Handle(_htlc_held, to=(Funding, Declined)),
+    (Invoiced, InvoiceForgotten): Handle(_forgotten, to=(Expired,)),
+    (Invoiced, HtlcHeld): Handle(_htlc_held, to=(Funding, Declined)),
+    (Invoiced, FundForSwap): Handle(_fund_for_swap, to=(Funding,)),
+    (Funding, FundingRefused): Handle(_funding_refused, to=(FundingFailed,)),
+    (Funding, TransactionSigned): Handle(_funding_signed, to=(Funding,)),
+    (Funding, TransactionAccepted): Handle(_funded, to=(Decrypting,)),
+    (Funding, TransactionRejected): Handle(_funding_rejected, to=(FundingFailed,)),
+    (Decrypting, Decrypted): Handle(_decrypted, to=(Received,)),
+    (Decrypting, Undecryptable): Handle(_undecryptable, to=(Refunding, RefundLost)),
+    (Refunding, TransactionFinished): Handle(_refunded, to=(Refunded,)),
+    (Refunding, TransactionRejected): Handle(_refund_rejected, to=(RefundLost,)),
+}
+
+
+def _rule(state: type[State], input_: type[AnyInput]) -> Rule:
+    if (state, input_) in _HANDLED:
+        return _HANDLED[state, input_]
+    if input_ is RequestReceive:
+        return Refuse("there is an invoice for this payment hash already; choose another preimage")
+    if state is New:
+        return Refuse("there is no such invoice")
+    if input_ is FundForSwap:
+        return Refuse("no receiver waits for a payment of this invoice")
+    return _LATE
+
+
+def _funding_signed_in(state: Funding, event: ReceiveFundingSigned) -> Funding:
+    return Funding(facts=state.facts, payer=state.payer, tx=event.tx, txid=event.txid)
+
+
+def _refund_lost(state: Decrypting | Refunding, event: ReceiveRefundLost) -> RefundLost:
+    return RefundLost(facts=state.facts, payer=state.payer, reason=event.reason)
+
+
+EVENTS: tuple[type[Event], ...] = (
+    ReceiveRegistered,
+    ReceiveInvoiced,
+    ReceiveInvoiceRefused,
+    ReceiveExpired,
+    ReceiveDeclined,
+    ReceiveFunding,
+    ReceiveFundingSigned,
+    ReceiveFunded,
+    ReceiveFundingFailed,
+    ReceiveSucceeded,
+    ReceiveRefunding,
+    ReceiveRefunded,
+    ReceiveRefundLost,
+)
+
+MACHINE = Machine(
+    kind="receive",
+    initial=New(),
+    states=_STATES,
+    inputs=_INPUTS,
+    events=EVENTS,
+    rules={(state, input_): _rule(state, input_) for state in _STATES for input_ in _INPUTS},
+    evolvers={
+        ReceiveRegistered: lambda _state, event: Registered(facts=event.facts),
+        ReceiveInvoiced: lambda state, event: Invoiced(facts=state.facts, invoice=event.invoice),
+        ReceiveInvoiceRefused: lambda state, event: InvoiceRefused(
+            facts=state.facts, reason=event.reason
+        ),
+        ReceiveExpired: lambda state, _event: Expired(facts=state.facts),
+        ReceiveDeclined: lambda state, event: Declined(facts=state.facts, reason=event.reason),
+        ReceiveFunding: lambda state, event: Funding(facts=state.facts, payer=event.payer),
+        ReceiveFundingSigned: _funding_signed_in,
+        ReceiveFunded: lambda state, _event: Decrypting(
+            facts=state.facts, payer=state.payer, txid=state.txid
+        ),
+        ReceiveFundingFailed: lambda state, event: FundingFailed(
+            facts=state.facts, payer=state.payer, error=event.error
+        ),
+        ReceiveSucceeded: lambda state, event: Received(
+            facts=state.facts, payer=state.payer, txid=state.txid, preimage=event.preimage
+        ),
+        ReceiveRefunding: lambda state, _event: Refunding(
+            facts=state.facts, payer=state.payer, txid=state.txid
+        ),
+        ReceiveRefunded: lambda state, event: Refunded(
+            facts=state.facts, payer=state.payer, received_msat=event.received_msat
+        ),
+        ReceiveRefundLost: _refund_lost,
+    },
+    wants_of={Registered: _wants_invoice, Invoiced: _wants_end, Decrypting: _wants_preimage},
+    final=frozenset(_FINAL),
+)

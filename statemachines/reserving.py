@@ -1,0 +1,155 @@
+"""The arithmetic of a federation transaction: fees of what goes in and out, notes that pay, notes that are issued.
+
+Amounts are msat. Every item costs its module's fee on its amount, on top of it (client.md 4.3).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from errors import FatalError
+from fedimint import selection
+from fedimint.selection import InsufficientNotesError
+from fedimint.wire_types import FeeConsensus
+from statemachines.items import (
+    Claim,
+    ContractClaim,
+    DepositClaim,
+    ForeignNote,
+    FundedContract,
+    HeldNote,
+    IncomingRefund,
+    Output,
+    PegOut,
+)
+
+#: A note takes about 155 bytes of the 50,000 that a transaction may have.
+SPENT_NOTES_MAX: Final = 250
+
+
+class FederationFees(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the federation charges for each item of a module; `wallet` is None where there is no walletv2."""
+
+    lnv2: FeeConsensus
+    mint: FeeConsensus
+    wallet: FeeConsensus | None = None
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """Notes to spend, denominations to issue, and the fees of both sides."""
+
+    spends: tuple[HeldNote, ...]
+    denominations: tuple[int, ...]
+    input_fee_msat: int
+    output_fee_msat: int
+
+
+def plan(
+    fees: FederationFees,
+    notes: Sequence[HeldNote],
+    *,
+    claims: Sequence[Claim] = (),
+    spends: tuple[HeldNote, ...] = (),
+    outputs: Sequence[Output] = (),
+    exactly: tuple[int, ...] = (),
+) -> Plan:
+    """Balance a transaction: what is lacking comes from `notes`, what is left over becomes notes.
+
+    `spends` are notes that go in anyhow, `exactly` denominations that come out anyhow. Raises
+    InsufficientNotesError when all notes do not bring what is lacking. A claim that its fee eats up is
+    planned all the same: it also ends the contract.
+    """
+    brought_msat = sum(claim.amount_msat - claim_fee_msat(fees, claim) for claim in claims)
+    brought_msat += sum(selection.net_msat(note.denomination, fees.mint) for note in spends)
+    needed_msat = sum(out.amount_msat + output_fee_msat(fees, out) for out in outputs)
+    needed_msat += sum(selection.cost_msat(d, fees.mint) for d in exactly)
+    free = [note for note in notes if note not in spends]
+    chosen: tuple[HeldNote, ...] = ()
+    if needed_msat > brought_msat:
+        counts = selection.select_funding(_held(free), fees.mint, needed_msat - brought_msat)
+        chosen = pick(free, counts)
+        if len(chosen) > SPENT_NOTES_MAX:
+            raise InsufficientNotesError(
+                f"the wallet's notes are too small: {len(chosen)} would be spent at once"
+            )
+        brought_msat += sum(selection.net_msat(note.denomination, fees.mint) for note in chosen)
+    kept = [note for note in free if note not in chosen]
+    change = selection.represent_amount(max(0, brought_msat - needed_msat), _held(kept), fees.mint)
+    denominations = (*exactly, *change.denominations)
+    all_spent = spends + chosen
+    input_fee_msat = sum(claim_fee_msat(fees, claim) for claim in claims)
+    input_fee_msat += sum(fees.mint.fee_msat(note.amount_msat) for note in all_spent)
+    issue_fee_msat = sum(fees.mint.fee_msat(1 << d) for d in denominations)
+    return Plan(
+        spends=all_spent,
+        denominations=denominations,
+        input_fee_msat=input_fee_msat,
+        output_fee_msat=issue_fee_msat + sum(output_fee_msat(fees, out) for out in outputs),
+    )
+
+
+def spendable_msat(fees: FederationFees, notes: Sequence[HeldNote]) -> int:
+    """The most that one transaction can bring out of these notes, their fees paid."""
+    worth = sorted(
+        (selection.net_msat(note.denomination, fees.mint) for note in notes), reverse=True
+    )
+    return sum(max(0, net_msat) for net_msat in worth[:SPENT_NOTES_MAX])
+
+
+def most_withdrawable_sat(
+    fees: FederationFees, notes: Sequence[HeldNote], peg_out_fee_sat: int
+) -> int:
+    """The largest peg-out that these notes pay for at this miners' fee; 0 when they pay for none."""
+    spendable = spendable_msat(fees, notes)
+    low, high = 0, max(0, spendable // 1_000 - peg_out_fee_sat)
+    while low < high:
+        middle = (low + high + 1) // 2
+        out = PegOut("", middle, peg_out_fee_sat)
+        if out.amount_msat + output_fee_msat(fees, out) <= spendable:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def claim_fee_msat(fees: FederationFees, claim: Claim) -> int:
+    """What the federation charges for an input."""
+    match claim:
+        case ContractClaim() | IncomingRefund():
+            return fees.lnv2.fee_msat(claim.amount_msat)
+        case DepositClaim():
+            return _wallet(fees).fee_msat(claim.amount_msat)
+        case ForeignNote():
+            return fees.mint.fee_msat(claim.amount_msat)
+
+
+def output_fee_msat(fees: FederationFees, output: Output) -> int:
+    """What the federation charges for an output."""
+    match output:
+        case FundedContract():
+            return fees.lnv2.fee_msat(output.amount_msat)
+        case PegOut():
+            return _wallet(fees).fee_msat(output.amount_msat)
+
+
+def pick(notes: Sequence[HeldNote], counts: dict[int, int]) -> tuple[HeldNote, ...]:
+    """The oldest notes, as many of each denomination as `counts` says."""
+    left = dict(counts)
+    picked = []
+    for note in notes:
+        if left.get(note.denomination, 0) > 0:
+            left[note.denomination] -= 1
+            picked.append(note)
+    return tuple(picked)
+
+
+def _wallet(fees: FederationFees) -> FeeConsensus:
+    if fees.wallet is None:
+        raise FatalError("bitcoin was asked of a federation without a walletv2 module")
+    return fees.wallet
+
+
+def _held(notes: Sequence[HeldNote]) -> Counter[int]:
+    return Counter(note.denomination for note in notes)
