@@ -19,9 +19,8 @@ from fedimint.module_configs import (
     WalletV2ClientConfig,
     WshDescriptor,
 )
-from fedimint.query import threshold
 from fedimint.transaction import DynItem
-from fedimint.wire_types import FeeConsensus, Network, PeerId
+from fedimint.wire_types import FeeConsensus, Network, PeerId, threshold
 
 LNV2_ID: Final = 0
 META_ID: Final = 1

@@ -17,10 +17,10 @@ from fedimint import bls, mintv2, notes, selection, tbs
 from fedimint.invite import InviteCode
 from fedimint.module_configs import MintV2ClientConfig
 from fedimint.notes import MintKeys, Note, NoteRequest
-from fedimint.query import Guardians, threshold
+from fedimint.query import Guardians
 from fedimint.secrets import TWEAK_SIZE, DerivableSecret
 from fedimint.transport import GuardianConnection, GuardianRefused, GuardianUnreachable
-from fedimint.wire_types import Network, OutPoint, PeerId
+from fedimint.wire_types import Network, OutPoint, PeerId, threshold
 
 PASSWORD: Final = "guardian"  # noqa: S105 - of guardians that hold no money of anybody
 """The admin password of every embedded guardian."""

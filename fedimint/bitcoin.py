@@ -73,6 +73,11 @@ def display_hash(digest: bytes) -> str:
     return digest[::-1].hex()
 
 
+def hash_from_display(text: str) -> bytes:
+    """Return a txid or block hash in internal order from the text of it. Raises `DecodeError`."""
+    return BYTES32.decode_hex(text)[::-1]
+
+
 def double_sha256(data: bytes) -> bytes:
     """Return sha256(sha256(data))."""
     return hashlib.sha256(hashlib.sha256(data).digest()).digest()
@@ -86,6 +91,17 @@ class BitcoinOutPoint(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return f"{display_hash(self.txid)}:{self.vout}"
+
+    @classmethod
+    def parse(cls, text: str) -> "BitcoinOutPoint":
+        """Read the form that `str` gives, `txid:index`. Raises `DecodeError`."""
+        txid, _, vout = text.partition(":")
+        # The form of rust-bitcoin: no sign, no leading zeros, 32 bits.
+        if not (vout.isascii() and vout.isdecimal() and str(int(vout[:11])) == vout):
+            raise DecodeError("not an output of a bitcoin transaction: txid:index is expected")
+        if int(vout) >= 1 << 32:
+            raise DecodeError(f"an output index of {vout} does not fit into 32 bits")
+        return cls(hash_from_display(txid), int(vout))
 
 
 class TxOut(msgspec.Struct, frozen=True):

@@ -30,6 +30,7 @@ from fedimint.wire_types import (
     NETWORK_LEGACY,
     PEER_ID,
     PUBLIC_KEY,
+    WALLET_FEE_CONSENSUS,
     FeeConsensus,
     Network,
     PeerId,
@@ -154,7 +155,7 @@ WALLET_V2: StructCodec[WalletV2ClientConfig] = struct(
     receive_tx_vbytes=U64,
     feerate_base=U64,
     dust_limit_sat=AMOUNT_SAT,
-    fee_consensus=FEE_CONSENSUS,
+    fee_consensus=WALLET_FEE_CONSENSUS,
     network=NETWORK,
 )
 LN: StructCodec[LnClientConfig] = struct(

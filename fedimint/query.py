@@ -15,7 +15,7 @@ import anyio
 
 from errors import GatewayError, InputError, PeerError, UnavailableError
 from fedimint.transport import GUARDIAN_ERRORS, GuardianConnection, GuardianTimeout
-from fedimint.wire_types import PeerId
+from fedimint.wire_types import PeerId, threshold
 
 FIRST_PAUSE_S: Final = 0.25
 MAX_PAUSE_S: Final = 10.0
@@ -46,11 +46,6 @@ class FederationDisagrees(PeerError):  # noqa: N818 - a state of the federation
         groups = Counter(repr(answer)[:60] for answer in answers.values())
         listed = ", ".join(f"{count} said {answer}" for answer, count in groups.most_common())
         super().__init__(f"guardians do not agree on {method}: {listed}")
-
-
-def threshold(guardian_count: int) -> int:
-    """Return how many of `guardian_count` speak for the federation: n - (n-1)//3."""
-    return guardian_count - (guardian_count - 1) // 3
 
 
 def _unreported(peer: PeerId, method: str, error: GatewayError) -> None:

@@ -1,10 +1,11 @@
-"""Wire types of the walletv2 module: inputs, outputs, scripts, errors.
+"""Wire types of the walletv2 module: inputs, outputs, scripts, errors, and what it tells of the chain.
 
 Source: fedimint-walletv2-common src/lib.rs.
 """
 
 import msgspec
 
+from fedimint.bitcoin import BitcoinOutPoint
 from fedimint.encoding import (
     BYTES32,
     U64,
@@ -119,6 +120,43 @@ class WalletOutput(msgspec.Struct, frozen=True, tag="v0"):
     def amount_msat(self) -> int:
         """Return what the output takes from the balance, without the module's fee."""
         return (self.value_sat + self.fee_sat) * 1000
+
+
+class OutputInfo(msgspec.Struct, frozen=True):
+    """An output on chain that passed the guardians' filter, by its index in their list.
+
+    `is_spent` says whether it was claimed. `out_point` is None from guardians that do not tell.
+    """
+
+    index: int
+    script_pubkey: bytes
+    value_sat: int
+    is_spent: bool
+    out_point: BitcoinOutPoint | None
+
+
+class TxInfo(msgspec.Struct, frozen=True):
+    """A transaction of the federation's on chain; txid in internal order.
+
+    `input_sat` and `output_sat` are what the federation held before and after it, and `created` is
+    the consensus block count at which it was made.
+    """
+
+    index: int
+    txid: bytes
+    input_sat: int
+    output_sat: int
+    fee_sat: int
+    vbytes: int
+    created: int
+
+
+class FederationWallet(msgspec.Struct, frozen=True):
+    """The one output that holds all of the federation's bitcoin; the tweak (32) is of its keys."""
+
+    value_sat: int
+    out_point: BitcoinOutPoint
+    tweak: bytes
 
 
 class OutputOutcome(msgspec.Struct, frozen=True):

@@ -34,6 +34,12 @@ ContractId = NewType("ContractId", bytes)
 PeerId = NewType("PeerId", int)
 """Number of a guardian, from 0."""
 
+
+def threshold(guardian_count: int) -> int:
+    """Return how many of `guardian_count` speak for the federation: n - (n-1)//3."""
+    return guardian_count - (guardian_count - 1) // 3
+
+
 FEDERATION_ID: Codec[FederationId] = newtype(BYTES32, FederationId)
 TRANSACTION_ID: Codec[TransactionId] = newtype(BYTES32, TransactionId)
 CONTRACT_ID: Codec[ContractId] = newtype(BYTES32, ContractId)
@@ -110,14 +116,22 @@ class FeeConsensus(msgspec.Struct, frozen=True):
         return product // 1_000_000 + self.base_msat
 
 
-def _check_fee_consensus(fee: FeeConsensus) -> None:
-    if fee.parts_per_million > 1_000:
-        raise DecodeError(f"a relative fee of {fee.parts_per_million} ppm exceeds 1000 ppm")
+def fee_consensus(max_parts_per_million: int) -> Codec[FeeConsensus]:
+    """Return the codec of a module's fees, of which it refuses excessive relative ones."""
+
+    def check(fee: FeeConsensus) -> None:
+        if fee.parts_per_million > max_parts_per_million:
+            raise DecodeError(
+                f"a relative fee of {fee.parts_per_million} ppm exceeds {max_parts_per_million} ppm"
+            )
+
+    return checked(struct(FeeConsensus, base_msat=AMOUNT_MSAT, parts_per_million=U64), check)
 
 
-FEE_CONSENSUS: Codec[FeeConsensus] = checked(
-    struct(FeeConsensus, base_msat=AMOUNT_MSAT, parts_per_million=U64), _check_fee_consensus
-)
+FEE_CONSENSUS = fee_consensus(1_000)
+"""Fees of mint, mintv2 and lnv2."""
+WALLET_FEE_CONSENSUS = fee_consensus(10_000)
+"""Fees of walletv2 (fedimint-walletv2-common src/config.rs)."""
 
 Network = Literal["bitcoin", "testnet", "testnet4", "signet", "regtest"]
 """Name of a bitcoin network as fedimint writes it in JSON."""

@@ -57,7 +57,17 @@ _STRICTER_FILES = {
 _SEE_ONLY_DATA_TYPES = ("backends", "statemachines")
 _TALKS_TO_GUARDIANS = frozenset(
     f"fedimint.{module}"
-    for module in ("federation_api", "query", "setup_api", "transport", "websocket")
+    for module in (
+        "federation_api",
+        "lnv2_api",
+        "mint_recovery",
+        "mintv2_api",
+        "query",
+        "setup_api",
+        "transport",
+        "walletv2_api",
+        "websocket",
+    )
 )
 
 # Everything else runs on any event loop.

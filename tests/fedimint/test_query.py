@@ -18,7 +18,7 @@ from fedimint.transport import (
     GuardianTimeout,
     GuardianUnreachable,
 )
-from fedimint.wire_types import PeerId
+from fedimint.wire_types import PeerId, threshold
 
 pytestmark = pytest.mark.anyio
 
@@ -79,7 +79,7 @@ def nap() -> Nap:
 
 @pytest.mark.parametrize(("count", "needed"), [(1, 1), (4, 3), (5, 4), (6, 5), (7, 5), (10, 7)])
 def test_thresholds(count: int, needed: int) -> None:
-    assert query.threshold(count) == needed
+    assert threshold(count) == needed
     some = guardians(*[Fake(1)] * count, nap=anyio.sleep)
     assert some.threshold == needed
     assert some.max_failures == (count - 1) // 3
