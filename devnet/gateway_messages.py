@@ -6,8 +6,8 @@ fedimint-lnv2-common src/gateway_api.rs, and as recorded from the Rust gateway 0
 import msgspec
 
 from errors import PeerError
+from fedimint.encoding import bytes_of_integers
 from fedimint.errors import DecodeError
-from fedimint.lnv2_json import bytes_of_integers
 from fedimint.wire_types import SCHNORR_SIGNATURE
 
 _U64_MAX = (1 << 64) - 1

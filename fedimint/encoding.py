@@ -6,7 +6,7 @@ a length-prefixed body. Decoding raises `DecodeError` and never allocates more t
 justifies; encoding a value out of range raises `EncodeError`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, NewType, TypeVar, cast
 
 import msgspec
@@ -155,6 +155,13 @@ def from_hex(text: str) -> bytes:
     if len(data) * 2 != len(text):
         raise DecodeError("hex text with spaces in it")
     return data
+
+
+def bytes_of_integers(integers: Sequence[int], size: int = 32) -> bytes:
+    """Return `size` bytes from their JSON form as integers. Raises `DecodeError`."""
+    if len(integers) != size or not all(0 <= integer <= 0xFF for integer in integers):
+        raise DecodeError(f"needs {size} integers of one byte each")
+    return bytes(integers)
 
 
 def unsigned(bits: int) -> Codec[int]:

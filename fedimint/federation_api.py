@@ -1,13 +1,12 @@
-"""Typed endpoints of one federation: the core's, and those of mintv2 and lnv2 that a gateway uses.
+"""Typed endpoints of one federation's core; those of its modules have files of their own.
 
-fedimint-api-client/src/api/mod.rs, fedimint-lnv2-client and fedimint-mintv2-client src/api.rs. Long
-polls never give up; cancel them or bound them from outside. The other calls raise
-FederationUnavailable or FederationDisagrees.
+Source: fedimint-api-client src/api/mod.rs. Long polls never give up; cancel
+them or bound them from outside. The other calls raise FederationUnavailable or FederationDisagrees.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import anyio
 import msgspec
@@ -15,33 +14,30 @@ import msgspec
 from errors import GatewayError
 from fedimint import query
 from fedimint.encoding import BYTES, from_hex
+from fedimint.lnv2_api import Lnv2Api, OutgoingContractExpiration
+from fedimint.mintv2_api import Mintv2Api
 from fedimint.query import Guardians
-from fedimint.shapes import shape
+from fedimint.shapes import shape, u64
 from fedimint.transaction import TRANSACTION_ERROR, Accepted, TransactionError
-from fedimint.transport import GuardianProtocolError, module_method
-from fedimint.wire_types import (
-    CONTRACT_ID,
-    G1,
-    TRANSACTION_ID,
-    ContractId,
-    OutPoint,
-    OutPointJson,
-    PeerId,
-    TransactionId,
-    json_u64,
-)
+from fedimint.transport import GuardianProtocolError
+from fedimint.wire_types import TRANSACTION_ID, PeerId, TransactionId
+
+__all__ = [
+    "FederationApi",
+    "FinallyRejected",
+    "GuardianStatus",
+    "Lnv2Api",
+    "Mintv2Api",
+    "OutgoingContractExpiration",
+    "SubmissionResult",
+]
 
 RESUBMIT_FIRST_PAUSE_S: Final = 2.0
 RESUBMIT_MAX_PAUSE_S: Final = 600.0
 STATUS_TIMEOUT_S: Final = 10.0
 
-T = TypeVar("T")
-
 _text: Callable[[object], str] = shape(str)
-_texts: Callable[[object], list[str]] = shape(list[str])
 _wrapped_hex: Callable[[object], tuple[str]] = shape(tuple[str])
-_integer: Callable[[object], int] = shape(int)
-_expiration: Callable[[object], tuple[str, int] | None] = shape(tuple[str, int] | None)
 
 
 class GuardianStatus(msgspec.Struct, frozen=True):
@@ -73,12 +69,12 @@ class FederationApi:
 
     async def session_count(self) -> int:
         """Return the number of finished sessions a threshold agrees on."""
-        return await query.threshold_consensus_or_fail(self.guardians, "session_count", None, _u64)
+        return await query.threshold_consensus_or_fail(self.guardians, "session_count", None, u64)
 
     async def guardian_status(self, timeout_s: float = STATUS_TIMEOUT_S) -> list[GuardianStatus]:
         """Return who answers within `timeout_s`, by peer id. Never raises for a guardian."""
         outcomes = await query.ask_each(
-            self.guardians, "session_count", None, _u64, timeout_s=timeout_s
+            self.guardians, "session_count", None, u64, timeout_s=timeout_s
         )
         return [
             GuardianStatus(peer, None, str(outcome))
@@ -136,95 +132,6 @@ class FederationApi:
         return final[0]
 
 
-@dataclass(frozen=True)
-class Mintv2Api:
-    """The endpoints of one mintv2 instance."""
-
-    guardians: Guardians
-    module_id: int
-
-    async def signature_shares(
-        self,
-        txid: TransactionId,
-        start: int,
-        end: int,
-        check: Callable[[PeerId, tuple[bytes, ...]], Awaitable[T]],
-    ) -> dict[PeerId, T]:
-        """Return what `check` made of the blind signature shares of exactly a threshold of guardians.
-
-        The shares (48 bytes each) are those of the transaction's outputs start..end in order, as many
-        as the range is long. `check` refuses bad ones with a PeerError or InputError, and its guardian
-        is asked again. Waits until the transaction is accepted.
-        """
-
-        async def shares(peer: PeerId, result: object) -> T:
-            texts = _texts(result)
-            if len(texts) != end - start:
-                raise GuardianProtocolError(f"{len(texts)} shares for {end - start} outputs")
-            return await check(peer, tuple(G1.decode_hex(text) for text in texts))
-
-        return await query.filter_map_threshold(
-            self.guardians,
-            module_method(self.module_id, "signature_shares"),
-            {"txid": txid.hex(), "idx_range": {"start": start, "end": end}},
-            shares,
-        )
-
-
-class OutgoingContractExpiration(msgspec.Struct, frozen=True):
-    """A funded outgoing contract and the blocks left until its sender may take it back."""
-
-    contract_id: ContractId
-    remaining_blocks: int
-
-
-@dataclass(frozen=True)
-class Lnv2Api:
-    """The endpoints of one lnv2 instance."""
-
-    guardians: Guardians
-    module_id: int
-
-    async def consensus_block_count(self) -> int:
-        """Return the federation's block count (height + 1)."""
-        method = module_method(self.module_id, "consensus_block_count")
-        return await query.threshold_consensus_or_fail(self.guardians, method, None, _u64)
-
-    async def outgoing_contract_expiration(
-        self, out_point: OutPoint
-    ) -> OutgoingContractExpiration | None:
-        """Return the contract funded at `out_point`, or None when there is none (yet)."""
-        return await query.threshold_consensus_or_fail(
-            self.guardians,
-            module_method(self.module_id, "outgoing_contract_expiration"),
-            OutPointJson.of(out_point),
-            _outgoing_contract_expiration,
-        )
-
-    async def decryption_key_share(
-        self, out_point: OutPoint, check: Callable[[PeerId, bytes], Awaitable[T]]
-    ) -> dict[PeerId, T]:
-        """Return what `check` made of the decryption shares of exactly a threshold of guardians.
-
-        `check` gets 48 bytes that may be no point, and refuses a bad share with a PeerError or
-        InputError. Waits until the incoming contract at `out_point` is funded.
-        """
-
-        async def share(peer: PeerId, result: object) -> T:
-            return await check(peer, G1.decode_hex(_text(result)))
-
-        return await query.filter_map_threshold(
-            self.guardians,
-            module_method(self.module_id, "decryption_key_share"),
-            OutPointJson.of(out_point),
-            share,
-        )
-
-
-def _u64(result: object) -> int:
-    return json_u64(_integer(result))
-
-
 def _submission_outcome(txid: TransactionId) -> Callable[[object], SubmissionResult]:
     """Decode `["hex"]`, a length-prefixed Result of txid or error whose error stays bytes."""
 
@@ -237,13 +144,3 @@ def _submission_outcome(txid: TransactionId) -> Callable[[object], SubmissionRes
         return FinallyRejected(outcome[1:])
 
     return decode
-
-
-def _outgoing_contract_expiration(result: object) -> OutgoingContractExpiration | None:
-    answer = _expiration(result)
-    if answer is None:
-        return None
-    contract_id, remaining_blocks = answer
-    return OutgoingContractExpiration(
-        CONTRACT_ID.decode_hex(contract_id), json_u64(remaining_blocks)
-    )

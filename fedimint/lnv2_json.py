@@ -8,7 +8,7 @@ above 64 bits.
 import msgspec
 
 from fedimint import lnv2
-from fedimint.encoding import BYTES32
+from fedimint.encoding import BYTES32, bytes_of_integers
 from fedimint.errors import DecodeError
 from fedimint.wire_types import (
     FEDERATION_ID,
@@ -222,10 +222,3 @@ class CreateBolt11InvoiceJson(msgspec.Struct, frozen=True):
     amount: int
     description: InvoiceDescriptionJson
     expiry_secs: int
-
-
-def bytes_of_integers(integers: tuple[int, ...]) -> bytes:
-    """Return 32 bytes from their JSON form as integers. Raises `DecodeError`."""
-    if len(integers) != 32 or not all(0 <= integer <= 0xFF for integer in integers):
-        raise DecodeError("needs 32 integers of one byte each")
-    return bytes(integers)

@@ -23,6 +23,7 @@ from fedimint.urls import SAFE_URL
 from fedimint.wire_types import (
     FEDERATION_ID,
     G1,
+    HASH160,
     PEER_ID,
     PUBLIC_KEY,
     SECRET_KEY,
@@ -92,6 +93,33 @@ INPUT_ERROR: Codec[ModuleError] = module_errors(
 OUTPUT_ERROR: Codec[ModuleError] = module_errors(
     {0: ("UnknownOutputVariant", U64), 1: ("InvalidDenomination",)}
 )
+
+
+class RecoveryOutput(msgspec.Struct, frozen=True, tag="output"):
+    """A note issued: the hash160 of its blinded nonce, and its tweak of 16 bytes."""
+
+    denomination: int
+    nonce_hash: bytes
+    tweak: bytes
+
+
+class RecoveryInput(msgspec.Struct, frozen=True, tag="input"):
+    """A note spent: the hash160 of its nonce."""
+
+    nonce_hash: bytes
+
+
+RecoveryItem = RecoveryOutput | RecoveryInput
+
+RECOVERY_ITEMS: Codec[tuple[RecoveryItem, ...]] = vec(
+    enum(
+        {
+            0: struct(RecoveryOutput, denomination=U8, nonce_hash=HASH160, tweak=fixed(16)),
+            1: struct(RecoveryInput, nonce_hash=HASH160),
+        }
+    )
+)
+"""A slice of all inputs and outputs the mint has seen, in order; guardians agree on its sha256."""
 
 
 class SpendableNote(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ lying; none of these may delay an answer that a threshold of the others gives, a
 sleeping, whatever a guardian answers.
 """
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
@@ -144,6 +145,25 @@ async def filter_map(guardians: Guardians, method: str, params: object, decode: 
     if accepted:
         return accepted[0]
     raise FederationUnavailable(method, failures)
+
+
+async def in_turn(
+    guardians: Guardians, method: str, params: object, check: Check[T], *, timeout_s: float
+) -> T:
+    """Ask one guardian after another, for ever, and return the first answer that passed `check`.
+
+    For answers so large that one is enough to carry. Each guardian, check included, has `timeout_s`;
+    which one is first is chance, so that many questions spread.
+    """
+    question = _Question(guardians, method, params, check)
+    pace = _Pace(guardians)
+    peers = sorted(guardians.connections)
+    first = int(guardians.jitter() * len(peers))
+    while True:
+        for peer in peers[first:] + peers[:first]:
+            with anyio.move_on_after(timeout_s), contextlib.suppress(_PeerFailed):
+                return await question.ask(peer)
+        await pace.wait()
 
 
 async def filter_map_threshold(

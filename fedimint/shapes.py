@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from fedimint.transport import GuardianProtocolError
+from fedimint.wire_types import json_u64
 
 
 def shape(wanted: Any) -> Callable[[object], Any]:
@@ -22,3 +23,18 @@ def shape(wanted: Any) -> Callable[[object], Any]:
             raise GuardianProtocolError(f"an answer of the wrong shape: {error}") from error
 
     return decode
+
+
+def u64(result: object) -> int:
+    """Return an unsigned integer of 64 bits. Raises GuardianProtocolError or DecodeError."""
+    return json_u64(_integer(result))
+
+
+def optional_u64(result: object) -> int | None:
+    """As `u64`, for answers that may be null."""
+    answer = _optional_integer(result)
+    return None if answer is None else json_u64(answer)
+
+
+_integer: Callable[[object], int] = shape(int)
+_optional_integer: Callable[[object], int | None] = shape(int | None)

@@ -11,11 +11,11 @@ from typing import Final, TypeVar
 from fedimint import query
 from fedimint.bitcoin import hash_from_display
 from fedimint.query import Guardians
-from fedimint.shapes import shape
+from fedimint.shapes import optional_u64, shape, u64
 from fedimint.transport import GuardianProtocolError, module_method
 from fedimint.walletv2 import FederationWallet, OutputInfo, TxInfo
 from fedimint.walletv2_json import FederationWalletJson, OutputInfoJson, TxInfoJson
-from fedimint.wire_types import OutPoint, OutPointJson, json_u64
+from fedimint.wire_types import OutPoint, OutPointJson
 
 OUTPUT_SLICE_SIZE: Final = 1000
 """How many outputs upstream's client asks for at once; the guardians set no limit."""
@@ -24,8 +24,6 @@ PENDING_TRANSACTIONS_MAX: Final = 3
 
 T = TypeVar("T")
 
-_integer: Callable[[object], int] = shape(int)
-_optional_integer: Callable[[object], int | None] = shape(int | None)
 _optional_text: Callable[[object], str | None] = shape(str | None)
 _outputs: Callable[[object], list[OutputInfoJson]] = shape(list[OutputInfoJson])
 _transactions: Callable[[object], list[TxInfoJson]] = shape(list[TxInfoJson])
@@ -41,7 +39,7 @@ class Walletv2Api:
 
     async def consensus_block_count(self) -> int:
         """Return the count of blocks the guardians have read; 7 fewer than the chain has."""
-        return await self._agreed("consensus_block_count", None, _u64)
+        return await self._agreed("consensus_block_count", None, u64)
 
     async def output_info_slice(self, start: int, end: int) -> tuple[OutputInfo, ...]:
         """Return the outputs of the guardians' list with an index from start up to before end.
@@ -107,13 +105,4 @@ class Walletv2Api:
 
     async def _quoted(self, name: str) -> int | None:
         method = module_method(self.module_id, name)
-        return await query.threshold_agreement(self.guardians, method, None, _optional_u64)
-
-
-def _u64(result: object) -> int:
-    return json_u64(_integer(result))
-
-
-def _optional_u64(result: object) -> int | None:
-    answer = _optional_integer(result)
-    return None if answer is None else json_u64(answer)
+        return await query.threshold_agreement(self.guardians, method, None, optional_u64)

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from fedimint import bolt11, lnv2, secp
+from fedimint.encoding import bytes_of_integers
 from fedimint.errors import DecodeError
 from fedimint.lnv2_json import (
     CreateBolt11InvoiceJson,
@@ -14,7 +15,6 @@ from fedimint.lnv2_json import (
     OutgoingContractJson,
     PaymentImageJson,
     SendPaymentJson,
-    bytes_of_integers,
 )
 
 
