@@ -1,4 +1,4 @@
-"""The admin password: a bcrypt hash, checked off the event loop and remembered once it was right.
+"""The passwords: bcrypt hashes, checked off the event loop and remembered once they were right.
 
 gateway-server/src/rpc_server.rs: `Authorization: Bearer <password>`, and a value without the prefix is
 taken as the password too.
@@ -23,18 +23,19 @@ _BCRYPT_BYTES = 72
 
 
 class PasswordCheck:
-    """Decides whether an Authorization header holds the password of one bcrypt hash.
+    """Decides whether an Authorization header holds the admin's password, or that of the liquidity manager.
 
     A password found right is kept as an HMAC under a key of this process, so that only the first
-    request of an admin pays for bcrypt. Wrong ones are never kept. At most
+    request with it pays for bcrypt. Wrong ones are never kept. At most
     `limits.PASSWORD_CHECKS_AT_ONCE` run and `limits.PASSWORD_CHECKS_PER_REMOTE` of one remote address
     wait, so that guessing from one place neither fills the processors nor locks the admin out.
     """
 
-    def __init__(self, bcrypt_hash: str) -> None:
-        self._bcrypt_hash = bcrypt_hash.encode()
+    def __init__(self, admin_hash: str, manager_hash: str | None = None) -> None:
+        self._admin = admin_hash.encode()
+        self._manager = manager_hash.encode() if manager_hash is not None else None
         self._cache_key = secrets.token_bytes(32)
-        self._verified: bytes | None = None
+        self._verified: dict[bytes, bytes] = {}
         self._running = anyio.CapacityLimiter(limits.PASSWORD_CHECKS_AT_ONCE)
         self._waiting = Gate("password checks", limits.PASSWORD_CHECKS)
         self._waiting_by_remote: dict[str, Gate] = {}
@@ -42,8 +43,10 @@ class PasswordCheck:
     def __repr__(self) -> str:
         return "PasswordCheck(…)"
 
-    async def require(self, authorization: str | None, *, remote: str) -> None:
-        """Return when the header holds the password.
+    async def require(
+        self, authorization: str | None, *, remote: str, manager_may: bool = False
+    ) -> None:
+        """Return when the header holds the admin's password, or the manager's where that is enough.
 
         Raises UnauthorizedError when it is missing or wrong, BusyError when too many checks wait.
         """
@@ -53,15 +56,19 @@ class PasswordCheck:
         password = authorization.removeprefix("Bearer ").encode("utf-8", "surrogateescape")
         password = password[:_BCRYPT_BYTES]
         token = hmac.digest(self._cache_key, password, hashlib.sha256)
-        if self._verified is not None and hmac.compare_digest(token, self._verified):
+        accepted = [self._admin]
+        if manager_may and self._manager is not None:
+            accepted.append(self._manager)
+        if any(hmac.compare_digest(token, self._verified.get(one, b"")) for one in accepted):
             return
         with self._waiting.hold(), self._hold_for(remote):
-            matches = await anyio.to_thread.run_sync(
-                bcrypt.checkpw, password, self._bcrypt_hash, limiter=self._running
-            )
-        if not matches:
-            raise UnauthorizedError("The password is wrong")
-        self._verified = token
+            for bcrypt_hash in accepted:
+                if await anyio.to_thread.run_sync(
+                    bcrypt.checkpw, password, bcrypt_hash, limiter=self._running
+                ):
+                    self._verified[bcrypt_hash] = token
+                    return
+        raise UnauthorizedError("The password is wrong")
 
     @contextmanager
     def _hold_for(self, remote: str) -> Iterator[None]:

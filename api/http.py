@@ -1,14 +1,11 @@
-"""The aiohttp adapter: requests to structs, structs and errors to responses, and the server itself.
+"""The aiohttp adapter: requests to structs, structs and errors to responses.
 
-Only this file of the room knows aiohttp and asyncio. Paths, layers and statuses follow
-gateway-server/src/rpc_server.rs and error.rs; bad input is a 4xx also where Rust answers 500.
+Paths, layers and statuses follow gateway-server/src/rpc_server.rs and error.rs; bad input is a 4xx also
+where Rust answers 500.
 """
 
-import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable
 
 import anyio
 import msgspec
@@ -18,16 +15,9 @@ from aiohttp import web
 from api import limits
 from api.auth import PasswordCheck
 from api.body import BodyTimeoutError, BodyTooLargeError, decode, require_json
-from api.handlers import Gateway, NodeFacts
-from api.routes import Route, routes
-from errors import (
-    BusyError,
-    ConfigError,
-    GatewayError,
-    InputError,
-    UnauthorizedError,
-    UnavailableError,
-)
+from api.payment_structs import LnurlError
+from api.routes import INTERNAL, Route
+from errors import BusyError, GatewayError, InputError, UnauthorizedError, UnavailableError
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -38,17 +28,22 @@ _CORS = {
     "Vary": "origin, access-control-request-method, access-control-request-headers",
 }
 _PREFLIGHT = {"Access-Control-Allow-Methods": "*", "Access-Control-Allow-Headers": "*"}
-_INTERNAL = "Gateway internal error"
 _CLIENT_LEFT = 499
 
 _log = structlog.get_logger("http")
 
 
-def create_app(gateway: Gateway, facts: NodeFacts, password: PasswordCheck) -> web.Application:
-    """Build the application: every route at its path and once more under `/v1`."""
-    app = web.Application(middlewares=[_outermost])
-    for route in routes(gateway, facts):
-        handler = _handler(route, password)
+def create_app(
+    routes: Iterable[Route], password: PasswordCheck, *, debug: bool = False, closing: bool = False
+) -> web.Application:
+    """Build the application: every route at its path and once more under `/v1`.
+
+    With `debug` the callers of public routes, too, are told what failed inside. With `closing` each answer
+    ends its connection.
+    """
+    app = web.Application(middlewares=[_closing, _outermost] if closing else [_outermost])
+    for route in routes:
+        handler = _handler(route, password, debug=debug)
         for prefix in ("", "/v1"):
             app.router.add_route(route.method, prefix + route.path, handler)
             if route.method == "GET":
@@ -56,61 +51,11 @@ def create_app(gateway: Gateway, facts: NodeFacts, password: PasswordCheck) -> w
     return app
 
 
-@asynccontextmanager
-async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[tuple[str, int]]:
-    """Serve `app` for the length of the block and yield the address bound; port 0 takes a free one.
-
-    Raises ConfigError when the address cannot be listened on.
-    """
-    silent = logging.getLogger("aiohttp.server.silent")
-    silent.addHandler(logging.NullHandler())
-    silent.propagate = False  # malformed requests are the sender's business, not the operator's
-    runner = web.AppRunner(
-        app,
-        handle_signals=False,
-        access_log=None,
-        logger=silent,
-        handler_cancellation=True,
-        keepalive_timeout=limits.IDLE_SECONDS,
-        lingering_time=limits.LINGERING_SECONDS,
-        shutdown_timeout=limits.SHUTDOWN_SECONDS,
-        auto_decompress=False,
-    )
-    await runner.setup()
-    try:
-        server = await _listen(runner, host, port)
-        try:
-            bound = server.sockets[0].getsockname()
-            yield bound[0], bound[1]
-        finally:
-            server.close()
-    finally:
-        # A stopping process is a cancelled one, and waiting requests still want their end.
-        with anyio.CancelScope(shield=True):
-            await runner.cleanup()
-
-
-async def _listen(runner: web.AppRunner, host: str, port: int) -> asyncio.Server:
-    protocols = runner.server
-    assert protocols is not None
-
-    def protocol() -> asyncio.BaseProtocol:
-        if len(protocols.connections) >= limits.CONNECTIONS:
-            return _Refusal()
-        return protocols()
-
-    try:
-        return await asyncio.get_running_loop().create_server(protocol, host, port)
-    except OSError as error:
-        raise ConfigError(f"Cannot listen on {host} port {port}: {error.strerror}") from error
-
-
-class _Refusal(asyncio.Protocol):
-    """Closes the connection that is one too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+@web.middleware
+async def _closing(request: web.Request, handler: Handler) -> web.StreamResponse:
+    response = await handler(request)
+    response.force_close()
+    return response
 
 
 @web.middleware
@@ -148,22 +93,36 @@ async def _respond(request: web.Request, handler: Handler) -> web.StreamResponse
         return _sentence(404, "There is no such route")
     except Exception:  # noqa: BLE001 - nobody outside may see what went wrong inside
         _log.exception("a handler failed", path=request.path[:100])
-        return _sentence(500, _INTERNAL)
+        return _sentence(500, INTERNAL)
 
 
-def _handler(route: Route, password: PasswordCheck) -> Handler:
+def _handler(route: Route, password: PasswordCheck, *, debug: bool) -> Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         try:
-            if not route.is_public:
+            if route.level != "public":
                 await password.require(
-                    request.headers.get("Authorization"), remote=request.remote or ""
+                    request.headers.get("Authorization"),
+                    remote=request.remote or "",
+                    manager_may=route.level == "manager",
                 )
-            payload = await _payload(route, request)
-            return _json(await _call(route, payload))
+            return _json(await _call(route, await _read(route, request)))
+        except UnauthorizedError:
+            return web.Response(status=401)
         except GatewayError as error:
-            return _refusal(route, error)
+            return _refusal(route, error, debug=debug)
 
     return handle
+
+
+async def _read(route: Route, request: web.Request) -> object:
+    """What the route reads: its body, its URL, or None."""
+    if route.query is None:
+        return await _payload(route, request)
+    named: dict[str, object] = {**dict.fromkeys(request.query, True), **request.match_info}
+    try:
+        return msgspec.convert(named, route.query)
+    except msgspec.ValidationError as error:
+        raise InputError(f"The URL does not fit this route: {error}") from None
 
 
 async def _payload(route: Route, request: web.Request) -> object:
@@ -199,20 +158,25 @@ async def _call(route: Route, payload: object) -> object:
         )
 
 
-def _json(answer: object) -> web.Response:
-    return web.Response(body=msgspec.json.encode(answer), content_type="application/json")
+def _json(answer: object, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(answer), status=status, content_type="application/json"
+    )
 
 
-def _refusal(route: Route, error: GatewayError) -> web.Response:
-    if isinstance(error, UnauthorizedError):
-        return web.Response(status=401)
-    if error.http_status < 500:
-        response = _sentence(error.http_status, str(error))
-        if isinstance(error, BusyError):
-            response.headers["Retry-After"] = "1"
-        return response
-    _log.warning("request failed", path=route.path, status=error.http_status, error=str(error))
-    return _sentence(error.http_status, route.failure or str(error))
+def _refusal(route: Route, error: GatewayError, *, debug: bool) -> web.Response:
+    sentence = str(error)
+    if error.http_status >= 500:
+        _log.warning("request failed", path=route.path, status=error.http_status, error=sentence)
+        if not debug and route.failure is not None:
+            sentence = route.failure
+    if route.lnurl:
+        response = _json(LnurlError(reason=sentence), error.http_status)
+    else:
+        response = _sentence(error.http_status, sentence)
+    if isinstance(error, BusyError):
+        response.headers["Retry-After"] = "1"
+    return response
 
 
 def _sentence(status: int, text: str) -> web.Response:

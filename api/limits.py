@@ -1,7 +1,10 @@
-"""Every bound of the HTTP API in one place, and the gate that counts what runs at once."""
+"""Every bound of the HTTP API in one place; the gate counts what runs at once, the bucket what comes over time."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+import anyio
+import msgspec
 
 from errors import BusyError
 
@@ -22,8 +25,14 @@ SHUTDOWN_SECONDS = 2.0
 
 SEND_PAYMENTS = 256
 PUBLIC_REQUESTS = 128
+# They wait for half a minute each, and cost next to nothing.
+VERIFICATIONS = 256
 ADMIN_REQUESTS = 32
 PUBLIC_SECONDS = 30.0
+# A wallet that verifies with `?wait` is answered after 30 seconds at the latest.
+VERIFY_SECONDS = 45.0
+# Ecash is ours once a threshold of guardians has signed what it became.
+RECEIVE_ECASH_SECONDS = 120.0
 # Joining a federation with recovery is the longest admin request.
 ADMIN_SECONDS = 600.0
 
@@ -55,3 +64,31 @@ class Gate:
             yield
         finally:
             self._held -= 1
+
+
+class RateLimit(msgspec.Struct, frozen=True):
+    """`burst` at once and `per_second` in the long run, both at least 1 (gateway-server/src/config.rs)."""
+
+    burst: int = 50
+    per_second: int = 5
+
+
+class TokenBucket:
+    """Lets through what a rate limit allows (gateway-server/src/rate_limit.rs). Begins full."""
+
+    def __init__(self, limit: RateLimit, now_s: Callable[[], float] = anyio.current_time) -> None:
+        self._limit = limit
+        self._now_s = now_s
+        self._tokens = float(limit.burst)
+        self._filled_at_s: float | None = None
+
+    def take(self) -> None:
+        """Take one token. Raises BusyError, in upstream's words, when there is none."""
+        now_s = self._now_s()
+        if self._filled_at_s is not None:
+            gained = (now_s - self._filled_at_s) * self._limit.per_second
+            self._tokens = min(self._tokens + gained, float(self._limit.burst))
+        self._filled_at_s = now_s
+        if self._tokens < 1:
+            raise BusyError("Too many requests, please try again later")
+        self._tokens -= 1

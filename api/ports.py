@@ -42,8 +42,10 @@ class Federations(Protocol):
         """Change fees, all or nothing. Raises InputError for fees that clients would refuse."""
         ...
 
-    async def set_payment_policy(self, federation_id: str | None, *, receive_enabled: bool) -> None:
-        """Allow or forbid receiving in one federation, or in all with None."""
+    async def set_payment_policy(
+        self, federation_id: str | None, *, receive_enabled: bool | None
+    ) -> None:
+        """Allow or forbid receiving in one federation, or in all with None; `receive_enabled` None leaves it."""
         ...
 
     async def backup(self, federation_id: str) -> None:
@@ -204,13 +206,6 @@ class Gateway(Federations, ClientPayments, Treasury, OperatorNode, History, Prot
 
     async def mnemonic(self) -> views.Words:
         """The words that bring back every key."""
-        ...
-
-    async def stop(self) -> None:
-        """Take no more work and return once the incoming payments that are under way are over.
-
-        The process is ended by whoever started it, after this.
-        """
         ...
 
 

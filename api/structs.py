@@ -1,8 +1,9 @@
-"""Requests and responses of the HTTP API, field for field as Rust 0.13 writes them.
+"""Requests and responses of the HTTP API, field for field as Rust 0.13 writes them: the gateway and its federations.
 
-Only the standard library and msgspec are imported, so that every client can use these types. Sources:
-fedimint-gateway-common/src/lib.rs and fedimint-lnv2-common/src/gateway_api.rs. Amounts are integers of
-msat unless the name says sats; hashes and keys are lower-case hex; rates are parts per million.
+Those of payments, treasury, node and history are in the files beside this one. They import the standard
+library and msgspec alone, so that every client can use them. Source: fedimint-gateway-common/src/lib.rs.
+Amounts are integers of msat unless the name says sats; hashes and keys are lower-case hex; rates are parts
+per million.
 
 `GatewayInfo` has one field more than Rust: `open_payments`. Rust decodes that struct without refusing
 unknown fields, so the Rust gateway-cli still reads it.
@@ -18,6 +19,7 @@ PublicKeyHex = Annotated[str, msgspec.Meta(pattern="^0[23][0-9a-fA-F]{64}\\Z")]
 SchnorrSignatureHex = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{128}\\Z")]
 # Rust has u64. No amount of bitcoin and no block height needs the highest bit.
 Unsigned = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Unsigned32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 
 class PaymentFee(msgspec.Struct, frozen=True):
@@ -139,75 +141,55 @@ class ConnectFedPayload(msgspec.Struct, frozen=True):
     recover: bool | None = None
 
 
-class RoutingInfo(msgspec.Struct, frozen=True):
-    """Answer of POST `/routing_info`, whose body is the federation id as a JSON string.
-
-    The deltas are in blocks. The answer is null when the federation has no lnv2 module.
-    """
-
-    lightning_public_key: str
-    lightning_alias: str
-    module_public_key: str
-    send_fee_minimum: PaymentFee
-    send_fee_default: PaymentFee
-    expiration_delta_minimum: int
-    expiration_delta_default: int
-    receive_fee: PaymentFee
-    receive_enabled: bool
-
-
-class OutPoint(msgspec.Struct, frozen=True):
-    """Where the contract was funded; `txid` is a federation transaction, not reversed."""
-
-    txid: Hash256Hex
-    out_idx: Unsigned
-
-
-class PaymentImage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """`{"Hash": …}` or `{"Point": …}`, never both; no Lightning payment has a point today."""
-
-    hash: Hash256Hex | None = msgspec.field(name="Hash", default=None)
-    point: PublicKeyHex | None = msgspec.field(name="Point", default=None)
-
-    def __post_init__(self) -> None:
-        if (self.hash is None) == (self.point is None):
-            raise ValueError("Expected exactly one of `Hash` and `Point`")
-
-
-class OutgoingContract(msgspec.Struct, frozen=True):
-    """The lnv2 contract that the sender funded; `amount` in msat, `expiration` a block height."""
-
-    payment_image: PaymentImage
-    amount: Unsigned
-    expiration: Unsigned
-    claim_pk: PublicKeyHex
-    refund_pk: PublicKeyHex
-    ephemeral_pk: PublicKeyHex
-
-
-class Bolt11Invoice(msgspec.Struct, frozen=True):
-    """The variant `{"Bolt11": …}` of `LightningInvoice`, the only one there is."""
-
-    bolt11: str = msgspec.field(name="Bolt11")
-
-
-class SendPaymentPayload(msgspec.Struct, frozen=True):
-    """Body of POST `/send_payment`; `auth` is a BIP-340 signature of the contract's refund key."""
+class FederationPayload(msgspec.Struct, frozen=True):
+    """Body of every route that needs nothing but a federation."""
 
     federation_id: Hash256Hex
-    outpoint: OutPoint
-    contract: OutgoingContract
-    invoice: Bolt11Invoice
-    auth: SchnorrSignatureHex
 
 
-class SendPaymentOk(msgspec.Struct, frozen=True):
-    """The preimage as Rust writes `[u8; 32]`: 32 integers."""
+class ConfigPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/config`; without an id, every federation."""
 
-    ok: tuple[int, ...] = msgspec.field(name="Ok")
+    federation_id: Hash256Hex | None = None
 
 
-class SendPaymentErr(msgspec.Struct, frozen=True):
-    """The forfeit signature, 128 hex characters."""
+class GatewayFedConfig(msgspec.Struct, frozen=True):
+    """Answer of POST `/config`: by federation, its `JsonClientConfig`."""
 
-    err: str = msgspec.field(name="Err")
+    federations: dict[str, msgspec.Raw]
+
+
+class SetFeesPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/set_fees`: what is absent stays as it is; without an id, in every federation."""
+
+    federation_id: Hash256Hex | None = None
+    lightning_base: Unsigned | None = None
+    lightning_parts_per_million: Unsigned | None = None
+    transaction_base: Unsigned | None = None
+    transaction_parts_per_million: Unsigned | None = None
+
+
+class SetPaymentPolicyPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/set_payment_policy`; without an id, in every federation."""
+
+    federation_id: Hash256Hex | None = None
+    receive_enabled: bool | None = None
+
+
+class MnemonicResponse(msgspec.Struct, frozen=True):
+    """Answer of GET `/mnemonic`; `legacy_federations` are those that it does not bring back: none."""
+
+    mnemonic: tuple[str, ...]
+    legacy_federations: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "MnemonicResponse(…)"
+
+
+class SetMnemonicPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/mnemonic`; without words, new ones are made."""
+
+    words: str | None = None
+
+    def __repr__(self) -> str:
+        return "SetMnemonicPayload(…)"

@@ -1,131 +1,94 @@
 """A gateway of canned answers, for tests and benchmarks of the API and of the command line."""
 
+from typing import Any, TypeVar
+
 import anyio
 
-from api.handlers import Gateway, NodeFacts
-from api.structs import LndMode, LndModeSettings
+from api import canned
+from api.ports import Gateway
 from errors import InputError
-from gateway import views
+from gateway import history_views, operator_views, treasury_views, views
 
-__all__ = ["CannedGateway", "canned_facts", "canned_federation", "canned_status"]
+__all__ = ["CannedGateway"]
 
-_FEE = views.PaymentFee(base=2000, parts_per_million=3000)
-_LIGHTNING_KEY = "0339d1a98ef48f7d0286d947e27c0b5d424a2982e51300495546073d25bac14bdf"
-
-
-def canned_federation(federation_index: int = 1) -> views.FederationStatus:
-    """A joined federation whose id repeats its index."""
-    return views.FederationStatus(
-        federation_id=f"{federation_index:02x}" * 32,
-        name=f"fed{federation_index}",
-        balance_msat=199_999_607_296,
-        invite_code="fed11qgqpw9thwvaz7te3xgmjuvpwxqhrzw3jxqerqvf0",
-        federation_index=federation_index,
-        lightning_fee=views.PaymentFee(base=0, parts_per_million=0),
-        transaction_fee=_FEE,
-        receive_enabled=True,
-    )
-
-
-def canned_status() -> views.GatewayStatus:
-    """A running gateway with one federation and one open payment."""
-    return views.GatewayStatus(
-        state="Running",
-        lightning=views.LightningStatus(
-            public_key=_LIGHTNING_KEY,
-            alias=_LIGHTNING_KEY[:20],
-            network="regtest",
-            block_height=240,
-            synced_to_chain=True,
-        ),
-        federations=(canned_federation(),),
-        open_payments=(
-            views.OpenPayment(
-                stream="send/ab",
-                kind="send",
-                federation_id="01" * 32,
-                state="in_flight",
-                since_unix_s=1_795_372_376,
-                age_s=7,
-                last_error=None,
-            ),
-        ),
-        public_url="http://127.0.0.1:8175/v1",
-        gateway_id="0362efbe50406e1bd4fe4ccce1aff41921e0493bc8e2f1a42e9e2910f38a2b256a",
-    )
-
-
-def canned_facts() -> NodeFacts:
-    """LND on this machine."""
-    return NodeFacts(
-        version_hash="264ebf22b698c158055bcdd80d5b586fdb48d1fc",
-        lightning_mode=LndMode(
-            lnd=LndModeSettings(
-                lnd_rpc_addr="https://127.0.0.1:10009",
-                lnd_tls_cert="lnd/tls.cert",
-                lnd_macaroon="lnd/admin.macaroon",
-                lnd_time_pref=0.5,
-                lnd_payment_timeout_secs=180,
-            )
-        ),
-    )
+T = TypeVar("T")
 
 
 class CannedGateway(Gateway):
-    """Answers from its attributes, raises `failure` instead when set, and records what was asked.
+    """Answers as canned, or as `answers` says for a method; raises `failure` instead when set.
 
-    While `hold` is set, `send_payment` waits for it; `sends_waiting` counts who does.
+    `calls` holds what was asked, the name of the method first. While `hold` is set, `send_payment` waits
+    for it; `sends_waiting` counts who does. `stop` waits for `stopped`.
     """
 
     def __init__(self) -> None:
-        self.status = canned_status()
-        self.outcome: views.Paid | views.Forfeited = views.Paid(preimage=bytes(range(32)))
+        self.status = canned.status()
+        self.outcome: views.Paid | views.Forfeited = views.Paid(preimage=canned.PREIMAGE)
+        self.answers: dict[str, Any] = {}
+        self.calls: list[tuple[object, ...]] = []
         self.failure: Exception | None = None
         self.hold: anyio.Event | None = None
+        self.stopped = anyio.Event()
         self.sends_waiting = 0
         self.sends: list[views.SendPaymentRequest] = []
         self.joins: list[tuple[str, bool]] = []
 
+    async def stop(self) -> None:
+        self.calls.append(("stop",))
+        await self.stopped.wait()
+
     async def info(self) -> views.GatewayStatus:
-        self._fail_if_told()
-        return self.status
+        return self._answer(self.status, "info")
 
     async def balances(self) -> views.GatewayBalances:
-        self._fail_if_told()
-        return views.GatewayBalances(
-            onchain_balance_sats=985_005_882,
-            lightning_balance_msats=7_996_530_000,
-            ecash_balances=tuple(
-                views.EcashBalance(f.federation_id, f.balance_msat) for f in self.status.federations
-            ),
-            inbound_lightning_liquidity_msats=7_000_000_000,
-        )
+        return self._answer(canned.balances(self.status.federations), "balances")
 
     async def connect_federation(
         self, invite_code: str, *, recover: bool
     ) -> views.FederationStatus:
-        self._fail_if_told()
+        answer = self._answer(canned.federation(), "connect_federation", invite_code, recover)
         self.joins.append((invite_code, recover))
-        return canned_federation()
+        return answer
+
+    async def leave_federation(self, federation_id: str) -> views.FederationStatus:
+        self._served(federation_id)
+        return self._answer(canned.federation(), "leave_federation", federation_id)
+
+    async def federation_status(self, federation_id: str) -> views.Serving | None:
+        return self._answer(canned.serving(), "federation_status", federation_id)
+
+    async def invite_codes(self) -> tuple[views.FederationInvites, ...]:
+        return self._answer(canned.invites(), "invite_codes")
+
+    async def client_config(
+        self, federation_id: str | None
+    ) -> tuple[views.StoredClientConfig, ...]:
+        return self._answer(canned.configs(), "client_config", federation_id)
+
+    async def set_fees(self, change: views.FeeChange) -> None:
+        self._answer(None, "set_fees", change)
+
+    async def set_payment_policy(
+        self, federation_id: str | None, *, receive_enabled: bool | None
+    ) -> None:
+        self._answer(None, "set_payment_policy", federation_id, receive_enabled)
+
+    async def backup(self, federation_id: str) -> None:
+        self._served(federation_id)
+        self._answer(None, "backup", federation_id)
+
+    async def mnemonic(self) -> views.Words:
+        return self._answer(views.Words(("abandon",) * 11 + ("about",)), "mnemonic")
+
+    async def gateway_id(self) -> str:
+        return self._answer(self.status.gateway_id, "gateway_id")
 
     async def routing_info(self, federation_id: str) -> views.RoutingInfo | None:
-        self._fail_if_told()
-        if federation_id not in {f.federation_id for f in self.status.federations}:
-            raise InputError(f"No federation available for prefix {federation_id[:8]}")
-        return views.RoutingInfo(
-            lightning_public_key=_LIGHTNING_KEY,
-            lightning_alias=_LIGHTNING_KEY[:20],
-            module_public_key="032bd8b53de5cd885fb0d00fe548d4bc919786f596e7c470704a64b4fbe3e65df3",
-            send_fee_minimum=_FEE,
-            send_fee_default=_FEE,
-            expiration_delta_minimum=144,
-            expiration_delta_default=1440,
-            receive_fee=_FEE,
-            receive_enabled=True,
-        )
+        self._served(federation_id)
+        return self._answer(canned.routing_info(), "routing_info", federation_id)
 
     async def send_payment(self, request: views.SendPaymentRequest) -> views.Paid | views.Forfeited:
-        self._fail_if_told()
+        outcome = self._answer(self.outcome, "send_payment", request)
         self.sends.append(request)
         if self.hold is not None:
             self.sends_waiting += 1
@@ -133,8 +96,102 @@ class CannedGateway(Gateway):
                 await self.hold.wait()
             finally:
                 self.sends_waiting -= 1
-        return self.outcome
+        return outcome
 
-    def _fail_if_told(self) -> None:
+    async def create_invoice(self, request: views.InvoiceRequest) -> str:
+        return self._answer(canned.INVOICE, "create_invoice", request)
+
+    async def verify(self, payment_hash: str, *, wait: bool) -> views.Verification:
+        settled = views.Verification(preimage=canned.PREIMAGE, failure=None)
+        return self._answer(settled, "verify", payment_hash, wait)
+
+    async def receive_ecash(self, notes: str) -> int:
+        return self._answer(300_032, "receive_ecash", notes)
+
+    async def spend_ecash(self, federation_id: str, amount_msat: int) -> str:
+        self._served(federation_id)
+        return self._answer(canned.ECASH, "spend_ecash", federation_id, amount_msat)
+
+    async def deposit_address(self, federation_id: str) -> str:
+        self._served(federation_id)
+        return self._answer(canned.ADDRESS, "deposit_address", federation_id)
+
+    async def recheck_address(self, federation_id: str, address: str) -> None:
+        self._served(federation_id)
+        self._answer(None, "recheck_address", federation_id, address)
+
+    async def withdraw(
+        self, request: treasury_views.WithdrawalRequest
+    ) -> treasury_views.Withdrawal:
+        return self._answer(canned.withdrawal(), "withdraw", request)
+
+    async def withdraw_to_onchain(
+        self, federation_id: str, amount_sat: int | None
+    ) -> treasury_views.Withdrawal:
+        return self._answer(canned.withdrawal(), "withdraw_to_onchain", federation_id, amount_sat)
+
+    async def pegin_from_onchain(self, request: treasury_views.PeginRequest) -> str:
+        return self._answer(canned.TXID, "pegin_from_onchain", request)
+
+    async def create_operator_invoice(self, request: operator_views.OperatorInvoiceRequest) -> str:
+        return self._answer(canned.INVOICE, "create_operator_invoice", request)
+
+    async def pay_operator_invoice(self, invoice: str) -> views.Paid:
+        return self._answer(views.Paid(canned.PREIMAGE), "pay_operator_invoice", invoice)
+
+    async def node_invoice(self, payment_hash: str) -> operator_views.InvoiceRecord | None:
+        return self._answer(canned.node_invoice(), "node_invoice", payment_hash)
+
+    async def node_transactions(
+        self, start_unix_s: int, end_unix_s: int
+    ) -> tuple[operator_views.NodeTransaction, ...]:
+        return self._answer(
+            canned.node_transactions(), "node_transactions", start_unix_s, end_unix_s
+        )
+
+    async def onchain_address(self) -> str:
+        return self._answer(canned.ADDRESS, "onchain_address")
+
+    async def send_onchain(self, request: operator_views.OnchainRequest) -> str:
+        return self._answer(canned.TXID, "send_onchain", request)
+
+    async def open_channel(self, order: operator_views.ChannelOrder) -> str:
+        return self._answer(canned.TXID, "open_channel", order)
+
+    async def close_channels(
+        self, public_key: str, *, force: bool, sat_per_vbyte: int | None
+    ) -> int:
+        return self._answer(1, "close_channels", public_key, force, sat_per_vbyte)
+
+    async def channels(self) -> tuple[operator_views.Channel, ...]:
+        return self._answer(canned.channels(), "channels")
+
+    async def set_channel_fees(
+        self, funding_out_point: str, *, base_fee_msat: int, parts_per_million: int
+    ) -> None:
+        self._answer(None, "set_channel_fees", funding_out_point, base_fee_msat, parts_per_million)
+
+    async def connect_peer(self, public_key: str, host: str) -> None:
+        self._answer(None, "connect_peer", public_key, host)
+
+    async def payment_log(
+        self, query: history_views.LogQuery
+    ) -> tuple[history_views.LogEntry, ...]:
+        return self._answer(canned.log_entries(), "payment_log", query)
+
+    async def payment_summary(
+        self, start_unix_ms: int, end_unix_ms: int
+    ) -> history_views.PaymentSummary:
+        return self._answer(canned.summary(), "payment_summary", start_unix_ms, end_unix_ms)
+
+    def _answer(self, answer: T, *call: object) -> T:
+        """What was canned or told for this call, which is recorded; raises `failure` instead."""
         if self.failure is not None:
             raise self.failure
+        self.calls.append(call)
+        told: T = self.answers.get(str(call[0]), answer)
+        return told
+
+    def _served(self, federation_id: str) -> None:
+        if federation_id not in {one.federation_id for one in self.status.federations}:
+            raise InputError(f"No federation available for prefix {federation_id[:8]}")

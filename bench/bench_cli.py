@@ -19,8 +19,9 @@ import bcrypt
 import structlog
 
 from api.auth import PasswordCheck
-from api.http import create_app, serving
-from api.testing import CannedGateway, canned_facts
+from api.http_server import serving
+from api.http_testing import canned_app
+from api.testing import CannedGateway
 
 BOUND = 2.5
 RUNS = 11
@@ -57,7 +58,7 @@ def measure(address: str) -> dict[str, float]:
 
 async def bench() -> int:
     hashed = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
-    app = create_app(CannedGateway(), canned_facts(), PasswordCheck(hashed))
+    app = canned_app(CannedGateway(), PasswordCheck(hashed))
     async with serving(app, "127.0.0.1", 0) as (host, port):
         result = await anyio.to_thread.run_sync(measure, f"http://{host}:{port}")
     print(json.dumps({"bench": "gateway-cli info", "runs": RUNS, **result, "bound": BOUND}))

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import anyio
@@ -10,19 +10,23 @@ import anyio.abc
 import structlog
 
 from api.auth import PasswordCheck
-from api.handlers import NodeFacts
-from api.http import create_app, serving
+from api.federation_handlers import NodeFacts
+from api.http import create_app
+from api.http_server import Listener, listening
+from api.limits import TokenBucket
+from api.routes import Route, routes, setup_routes
 from api.structs import LndMode, LndModeSettings
 from backends.lnd import LndNode
 from backends.lnd_connection import LndSettings as NodeSettings
 from cli.crash_points import crash_probe
+from cli.first_setup import FirstSetup
 from cli.settings import Settings
 from cli.version import version_hash
 from engine.effects import JobStatus
 from engine.engine import Observers, Ports
 from engine.ports import SystemClock, SystemRandomness
 from engine.store import Store, StoredStep
-from errors import ConfigError, GatewayError
+from errors import GatewayError
 from fedimint import secrets
 from fedimint.transport import GuardianConnection
 from fedimint.websocket import WebSocketConnection
@@ -47,25 +51,69 @@ def run(settings: Settings) -> None:
 async def _serve(settings: Settings) -> None:
     store = Store(settings.data_dir, SchemaSteps(), read_models(machines()))
     try:
-        words = _mnemonic(settings)  # under the store's lock, so that two first starts make one
-        with WorkerProcesses() as workers:
-            async with GrinderProcess() as grinder, _lightning_node(settings) as node:
-                gateway = _gateway(
-                    settings, _outside(settings, node, grinder, workers), store, words
-                )
-                await _serve_gateway(settings, gateway)
+        async with (
+            listening(settings.listen.host, settings.listen.port) as listener,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            setup = FirstSetup(settings.data_dir, SystemRandomness().random_bytes)
+            # Under the store's lock, so that two first starts make one mnemonic.
+            words = _mnemonic(settings) or await _set_up(settings, listener, setup)
+            await _run_gateway(settings, store, words, listener, setup)
+            tasks.cancel_scope.cancel()
     finally:
         store.close()
         _log.info("stopped")
 
 
-async def _serve_gateway(settings: Settings, gateway: Gateway) -> None:
-    async with anyio.create_task_group() as tasks:
-        await tasks.start(gateway.run)
-        tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
-        async with _api(settings, gateway) as (host, port):
-            _log.info("listening", host=host, port=port, network=settings.network)
-            await anyio.sleep_forever()
+async def _set_up(settings: Settings, listener: Listener, setup: FirstSetup) -> str:
+    """Serve POST `/mnemonic` alone until it was called."""
+    app = create_app(setup_routes(setup), _passwords(settings), debug=settings.debug, closing=True)
+    await listener.serve(app)
+    _log.info("listening", host=listener.host, port=listener.port, waits_for="POST /mnemonic")
+    return await setup.words()
+
+
+async def _run_gateway(
+    settings: Settings, store: Store, words: str, listener: Listener, setup: FirstSetup
+) -> None:
+    """Serve the whole gateway until `/stop`."""
+    passwords = _passwords(settings)
+    with WorkerProcesses() as workers:
+        async with GrinderProcess() as grinder, _lightning_node(settings) as node:
+            gateway = _gateway(settings, _outside(settings, node, grinder, workers), store, words)
+            async with anyio.create_task_group() as tasks:
+                await tasks.start(gateway.run)
+                drain = Drain(gateway.stop)
+                table = _routes(settings, gateway, drain)
+                await listener.serve(create_app(table, passwords, debug=settings.debug))
+                setup.started()
+                _log.info(
+                    "listening", host=listener.host, port=listener.port, network=settings.network
+                )
+                await drain.run()
+                tasks.cancel_scope.cancel()
+
+
+class Drain:
+    """Stops the gateway once somebody asks for it, whether they wait for the end or not."""
+
+    def __init__(self, stop: Callable[[], Awaitable[None]]) -> None:
+        self._stop = stop
+        self._asked = anyio.Event()
+        self._over = anyio.Event()
+
+    async def ask(self) -> None:
+        """Return when the gateway has ended what was under way."""
+        self._asked.set()
+        await self._over.wait()
+
+    async def run(self) -> None:
+        """Wait until it is asked for, and stop the gateway."""
+        await self._asked.wait()
+        _log.info("stopping", request="/stop")
+        await self._stop()
+        self._over.set()
 
 
 @asynccontextmanager
@@ -78,14 +126,12 @@ async def _lightning_node(settings: Settings) -> AsyncIterator[LndNode]:
             await node.aclose()
 
 
-def _mnemonic(settings: Settings) -> str:
+def _mnemonic(settings: Settings) -> str | None:
+    """The words of this data directory; None when it has none and nothing says where to get them."""
     given = settings.mnemonic.reveal() if settings.mnemonic is not None else None
     stored = (settings.data_dir / secret_files.MNEMONIC_NAME).exists()
     if given is None and not stored and not settings.skip_setup:
-        raise ConfigError(
-            "this data directory has no mnemonic: start with --skip-setup to have one made, "
-            "or give yours in FM_GATEWAY_MNEMONIC"
-        )
+        return None
     return secret_files.load_or_create_mnemonic(
         settings.data_dir, given, SystemRandomness().random_bytes(secrets.ENTROPY_SIZE)
     )
@@ -123,12 +169,13 @@ def _connect(url: str, api_secret: str | None) -> GuardianConnection:
     return WebSocketConnection(url, api_secret=api_secret)
 
 
-@asynccontextmanager
-async def _api(settings: Settings, gateway: Gateway) -> AsyncIterator[tuple[str, int]]:
+def _routes(settings: Settings, gateway: Gateway, drain: Drain) -> tuple[Route, ...]:
     facts = NodeFacts(version_hash=version_hash(), lightning_mode=_lightning_mode(settings))
-    app = create_app(gateway, facts, PasswordCheck(settings.bcrypt_password_hash))
-    async with serving(app, settings.listen.host, settings.listen.port) as bound:
-        yield bound
+    return routes(gateway, facts, TokenBucket(settings.invoice_rate_limit), drain.ask)
+
+
+def _passwords(settings: Settings) -> PasswordCheck:
+    return PasswordCheck(settings.bcrypt_password_hash, settings.manager_bcrypt_password_hash)
 
 
 async def _stop_on_signal(scope: anyio.CancelScope) -> None:

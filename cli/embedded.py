@@ -6,8 +6,8 @@ import anyio
 import anyio.abc
 import msgspec
 
-from api import handlers
-from api.structs import SendPaymentPayload
+from api import payment_handlers as handlers
+from api.payment_structs import SendPaymentPayload
 from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_messages import RoutingInfo
 from engine.engine import Observers, Ports

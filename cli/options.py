@@ -28,6 +28,16 @@ class GatewayOptions:
     ] = None
     """bcrypt hash of the admin password."""
 
+    bcrypt_liquidity_manager_password_hash: Annotated[
+        str | None,
+        Parameter(
+            # With underscores in Rust.
+            alias="--bcrypt_liquidity_manager_password_hash",
+            env_var="FM_GATEWAY_LIQUIDITY_MANAGER_BCRYPT_PASSWORD_HASH",
+        ),
+    ] = None
+    """bcrypt hash of a second password, which may do all but spend, join, leave, stop and see the mnemonic."""
+
     network: Annotated[str | None, Parameter(env_var="FM_GATEWAY_NETWORK")] = None
     """bitcoin, testnet, testnet4, signet or regtest."""
 
@@ -41,8 +51,18 @@ class GatewayOptions:
     )
     """Fee for every payment, in the same form."""
 
+    invoice_rate_limit_burst: Annotated[
+        str, Parameter(env_var="FM_GATEWAY_INVOICE_RATE_LIMIT_BURST")
+    ] = "50"
+    """How many invoices clients may ask for at once."""
+
+    invoice_rate_limit_per_second: Annotated[
+        str, Parameter(env_var="FM_GATEWAY_INVOICE_RATE_LIMIT_PER_SECOND")
+    ] = "5"
+    """How many invoices a second clients may ask for in the long run."""
+
     skip_setup: Annotated[bool, Parameter(negative="")] = False
-    """Take the mnemonic from FM_GATEWAY_MNEMONIC or make one, and start at once. \
+    """Without a mnemonic, take that of FM_GATEWAY_MNEMONIC or make one, and start at once. \
 [env var: FM_GATEWAY_SKIP_SETUP]"""
 
 

@@ -10,6 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from api.limits import RateLimit
 from cli.options import GatewayOptions, LndOptions
 from errors import ConfigError
 from gateway.fees import check_limits
@@ -22,7 +23,6 @@ _AMOUNT = re.compile(r"([0-9]{1,18})\s*(msat|sats?)?")
 
 # Variables that steer the Rust gateway and would be missed: named in a warning when set.
 _UNSUPPORTED = (
-    "FM_GATEWAY_LIQUIDITY_MANAGER_BCRYPT_PASSWORD_HASH",
     "FM_NUMBER_OF_ROUTE_HINTS",
     "FM_DB_BACKEND",
     "FM_BITCOIND_USERNAME",
@@ -34,10 +34,7 @@ _UNSUPPORTED = (
     "FM_IROH_DNS",
     "FM_IROH_RELAY",
     "FM_GATEWAY_METRICS_LISTEN_ADDR",
-    "FM_GATEWAY_INVOICE_RATE_LIMIT_BURST",
-    "FM_GATEWAY_INVOICE_RATE_LIMIT_PER_SECOND",
     "FM_GATEWAY_SKIP_WAIT_FOR_SYNC",
-    "FM_DEBUG_GATEWAY",
 )
 
 
@@ -75,12 +72,18 @@ class LndSettings(msgspec.Struct, frozen=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything gatewayd was told. `public_url` ends in /v1, or is None: no http registration."""
+    """Everything gatewayd was told. `public_url` ends in /v1, or is None: no http registration.
+
+    `debug` tells the callers of public routes what failed inside.
+    """
 
     data_dir: Path
     listen: ListenAddress
     public_url: str | None
     bcrypt_password_hash: str
+    manager_bcrypt_password_hash: str | None
+    invoice_rate_limit: RateLimit
+    debug: bool
     network: Network
     default_routing_fees: PaymentFee
     default_transaction_fees: PaymentFee
@@ -111,7 +114,24 @@ def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str
         data_dir=Path(options.data_dir or ""),
         listen=parse_listen(options.listen or ""),
         public_url=parse_public_url(options.api_addr) if options.api_addr else None,
-        bcrypt_password_hash=_bcrypt_hash(options.bcrypt_password_hash or ""),
+        bcrypt_password_hash=_bcrypt_hash(
+            options.bcrypt_password_hash or "", "--bcrypt-password-hash"
+        ),
+        manager_bcrypt_password_hash=(
+            _bcrypt_hash(
+                options.bcrypt_liquidity_manager_password_hash,
+                "--bcrypt-liquidity-manager-password-hash",
+            )
+            if options.bcrypt_liquidity_manager_password_hash
+            else None
+        ),
+        invoice_rate_limit=RateLimit(
+            burst=_at_least_one(options.invoice_rate_limit_burst, "--invoice-rate-limit-burst"),
+            per_second=_at_least_one(
+                options.invoice_rate_limit_per_second, "--invoice-rate-limit-per-second"
+            ),
+        ),
+        debug=is_on(environ.get("FM_DEBUG_GATEWAY")),
         network=_network(options.network or ""),
         default_routing_fees=routing_fees,
         default_transaction_fees=transaction_fees,
@@ -186,13 +206,19 @@ def _require(*options: tuple[str, str | None]) -> None:
         raise ConfigError(f"Missing: {', '.join(missing)}")
 
 
-def _bcrypt_hash(text: str) -> str:
+def _bcrypt_hash(text: str, flag: str) -> str:
     if _BCRYPT_HASH.fullmatch(text) is None:
         raise ConfigError(
-            "--bcrypt-password-hash is not a bcrypt hash: that is 60 characters starting with $2a$, "
+            f"{flag} is not a bcrypt hash: that is 60 characters starting with $2a$, "
             "$2b$ or $2y$; a shell or compose file may have taken its dollar signs away"
         )
     return text
+
+
+def _at_least_one(text: str, flag: str) -> int:
+    if re.fullmatch(r"[0-9]{1,9}", text) is None or int(text) < 1:
+        raise ConfigError(f"{flag} is {text!r}, but must be a number from 1 on")
+    return int(text)
 
 
 def _network(text: str) -> Network:

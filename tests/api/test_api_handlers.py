@@ -7,8 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from api import handlers, structs
-from api.testing import CannedGateway, canned_facts
+from api import canned, payment_structs, structs
+from api import federation_handlers as federations
+from api import payment_handlers as payments
+from api.testing import CannedGateway
 from errors import InputError
 from gateway import views
 
@@ -34,7 +36,7 @@ def shape_of(value: object) -> object:
 
 async def test_info_has_the_fields_of_rust() -> None:
     answer = msgspec.json.decode(
-        msgspec.json.encode(await handlers.info(CannedGateway(), canned_facts()))
+        msgspec.json.encode(await federations.info(CannedGateway(), canned.facts()))
     )
     theirs = recorded("/info")["response"]
     assert answer.pop("open_payments") == [
@@ -72,7 +74,7 @@ async def test_info_before_running_hides_federations_but_not_open_payments() -> 
     gateway.status = msgspec.structs.replace(
         gateway.status, state="Disconnected", lightning=None, public_url=None
     )
-    answer = await handlers.info(gateway, canned_facts())
+    answer = await federations.info(gateway, canned.facts())
     assert answer.gateway_state == "Disconnected"
     assert answer.federations == ()
     assert answer.federation_fake_scids is None
@@ -82,16 +84,16 @@ async def test_info_before_running_hides_federations_but_not_open_payments() -> 
 
 
 async def test_balances_have_the_fields_of_rust() -> None:
-    answer = msgspec.to_builtins(await handlers.balances(CannedGateway()))
+    answer = msgspec.to_builtins(await federations.balances(CannedGateway()))
     assert shape_of(json.loads(json.dumps(answer))) == shape_of(recorded("/balances")["response"])
 
 
 async def test_connect_fed_has_the_fields_of_rust_and_passes_recover_on() -> None:
     gateway = CannedGateway()
     plain = structs.ConnectFedPayload(invite_code="fed11a")
-    answer = msgspec.json.decode(msgspec.json.encode(await handlers.connect_fed(gateway, plain)))
+    answer = msgspec.json.decode(msgspec.json.encode(await federations.connect_fed(gateway, plain)))
     assert shape_of(answer) == shape_of(recorded("/connect_fed")["response"])
-    await handlers.connect_fed(
+    await federations.connect_fed(
         gateway, structs.ConnectFedPayload(invite_code="fed11b", use_tor=False, recover=True)
     )
     assert gateway.joins == [("fed11a", False), ("fed11b", True)]
@@ -100,7 +102,7 @@ async def test_connect_fed_has_the_fields_of_rust_and_passes_recover_on() -> Non
 async def test_connect_fed_refuses_tor() -> None:
     gateway = CannedGateway()
     with pytest.raises(InputError, match="Tor"):
-        await handlers.connect_fed(
+        await federations.connect_fed(
             gateway, structs.ConnectFedPayload(invite_code="fed11a", use_tor=True)
         )
     assert gateway.joins == []
@@ -111,12 +113,12 @@ async def test_a_refused_receive_shows_as_policy() -> None:
     (federation,) = gateway.status.federations
     closed = msgspec.structs.replace(federation, receive_enabled=False)
     gateway.status = msgspec.structs.replace(gateway.status, federations=(closed,))
-    answer = await handlers.info(gateway, canned_facts())
+    answer = await federations.info(gateway, canned.facts())
     assert answer.federations[0].config.payment_policies == ("ReceivesDisabled",)
 
 
 async def test_routing_info_has_the_fields_of_rust() -> None:
-    answer = await handlers.routing_info(CannedGateway(), "01" * 32)
+    answer = await payments.routing_info(CannedGateway(), "01" * 32)
     written = msgspec.json.decode(msgspec.json.encode(answer))
     assert shape_of(written) == shape_of(recorded("/routing_info")["response"])
 
@@ -124,9 +126,9 @@ async def test_routing_info_has_the_fields_of_rust() -> None:
 async def test_send_payment_passes_on_exactly_what_was_checked() -> None:
     gateway = CannedGateway()
     request = recorded("/send_payment")["request"]
-    payload = msgspec.convert({**request, "unknown": 1}, structs.SendPaymentPayload)
-    answer = await handlers.send_payment(gateway, payload)
-    assert answer == structs.SendPaymentOk(ok=tuple(range(32)))
+    payload = msgspec.convert({**request, "unknown": 1}, payment_structs.SendPaymentPayload)
+    answer = await payments.send_payment(gateway, payload)
+    assert answer == payment_structs.SendPaymentOk(ok=tuple(range(32)))
     contract = request["contract"]
     assert gateway.sends == [
         views.SendPaymentRequest(
@@ -151,7 +153,9 @@ async def test_send_payment_passes_on_exactly_what_was_checked() -> None:
 async def test_send_payment_passes_hex_on_in_lower_case() -> None:
     gateway = CannedGateway()
     request = recorded("/send_payment")["request"]
-    await handlers.send_payment(gateway, msgspec.convert(request, structs.SendPaymentPayload))
+    await payments.send_payment(
+        gateway, msgspec.convert(request, payment_structs.SendPaymentPayload)
+    )
     request["auth"] = request["auth"].upper()
     request["federation_id"] = request["federation_id"].upper()
     request["outpoint"]["txid"] = request["outpoint"]["txid"].upper()
@@ -159,7 +163,9 @@ async def test_send_payment_passes_hex_on_in_lower_case() -> None:
         request["contract"][name] = request["contract"][name].upper()
     hash_hex = request["contract"]["payment_image"]["Hash"]
     request["contract"]["payment_image"]["Hash"] = hash_hex.upper()
-    await handlers.send_payment(gateway, msgspec.convert(request, structs.SendPaymentPayload))
+    await payments.send_payment(
+        gateway, msgspec.convert(request, payment_structs.SendPaymentPayload)
+    )
     lower, upper = gateway.sends
     assert upper == lower
 
@@ -167,6 +173,8 @@ async def test_send_payment_passes_hex_on_in_lower_case() -> None:
 async def test_send_payment_answers_a_forfeit_in_hex() -> None:
     gateway = CannedGateway()
     gateway.outcome = views.Forfeited(forfeit_signature=b"\xab" * 64)
-    payload = msgspec.convert(recorded("/send_payment")["request"], structs.SendPaymentPayload)
-    answer = await handlers.send_payment(gateway, payload)
+    payload = msgspec.convert(
+        recorded("/send_payment")["request"], payment_structs.SendPaymentPayload
+    )
+    answer = await payments.send_payment(gateway, payload)
     assert msgspec.to_builtins(answer) == {"Err": "ab" * 64}

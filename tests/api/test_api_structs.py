@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from api import structs
+from api import payment_structs, structs
 
 RECORDED = Path(__file__).parents[1] / "vectors" / "http" / "rust-gateway-0.13.jsonl"
 
@@ -21,7 +21,7 @@ def test_federation_answers_read_and_write_back_the_same() -> None:
     for path, shape in [
         ("/connect_fed", structs.FederationInfo),
         ("/balances", structs.GatewayBalances),
-        ("/routing_info", structs.RoutingInfo),
+        ("/routing_info", payment_structs.RoutingInfo),
     ]:
         (exchange,) = recorded(path)
         answer = msgspec.convert(exchange["response"], shape)
@@ -38,7 +38,7 @@ def test_info_reads_and_writes_back_the_same_but_for_open_payments() -> None:
 
 def test_requests_write_back_the_same() -> None:
     for exchange in recorded("/send_payment"):
-        payload = msgspec.convert(exchange["request"], structs.SendPaymentPayload)
+        payload = msgspec.convert(exchange["request"], payment_structs.SendPaymentPayload)
         assert msgspec.to_builtins(payload) == exchange["request"]
     (join,) = recorded("/connect_fed")
     assert msgspec.convert(join["request"], structs.ConnectFedPayload).recover is None
@@ -46,10 +46,10 @@ def test_requests_write_back_the_same() -> None:
 
 def test_send_payment_outcomes() -> None:
     paid, forfeited = (exchange["response"] for exchange in recorded("/send_payment"))
-    ok = msgspec.convert(paid, structs.SendPaymentOk)
+    ok = msgspec.convert(paid, payment_structs.SendPaymentOk)
     assert msgspec.json.decode(msgspec.json.encode(ok)) == paid
     assert len(bytes(ok.ok)) == 32
-    err = msgspec.convert(forfeited, structs.SendPaymentErr)
+    err = msgspec.convert(forfeited, payment_structs.SendPaymentErr)
     assert msgspec.to_builtins(err) == forfeited
 
 
@@ -80,9 +80,9 @@ def test_a_send_payment_of_the_wrong_shape_is_refused(path: tuple[str, ...], val
         inner = inner[name]
     inner[path[-1]] = value
     with pytest.raises(msgspec.ValidationError, match=path[-1] if len(path) > 1 else path[0]):
-        msgspec.convert(request, structs.SendPaymentPayload)
+        msgspec.convert(request, payment_structs.SendPaymentPayload)
 
 
 def test_a_payment_point_keeps_its_name() -> None:
-    image = msgspec.convert({"Point": "02" + "ab" * 32}, structs.PaymentImage)
+    image = msgspec.convert({"Point": "02" + "ab" * 32}, payment_structs.PaymentImage)
     assert msgspec.to_builtins(image) == {"Point": "02" + "ab" * 32}

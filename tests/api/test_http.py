@@ -13,8 +13,9 @@ from structlog.testing import capture_logs
 
 from api import limits
 from api.auth import PasswordCheck
-from api.http import create_app, serving
-from api.testing import CannedGateway, canned_facts
+from api.http_server import serving
+from api.http_testing import canned_app
+from api.testing import CannedGateway
 from errors import (
     BusyError,
     ConfigError,
@@ -54,7 +55,7 @@ def gateway() -> CannedGateway:
 
 @pytest.fixture
 async def client(gateway: CannedGateway) -> AsyncIterator[aiohttp.ClientSession]:
-    app = create_app(gateway, canned_facts(), PasswordCheck(HASH))
+    app = canned_app(gateway, PasswordCheck(HASH))
     async with (
         serving(app, "127.0.0.1", 0) as (host, port),
         aiohttp.ClientSession(f"http://{host}:{port}", auto_decompress=False) as session,
@@ -81,7 +82,7 @@ async def test_admin_routes_answer_at_both_mounts(client: aiohttp.ClientSession,
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/v1/info", "/v1info", "/v1", "/", "/info/", "/V1/info", "/v2/info", "/id"]
+    "path", ["/v1/v1/info", "/v1info", "/v1", "/", "/info/", "/V1/info", "/v2/info", "/verify"]
 )
 async def test_other_paths_do_not_exist(client: aiohttp.ClientSession, path: str) -> None:
     async with client.get(path, headers=ADMIN) as response:
@@ -317,8 +318,8 @@ async def test_one_line_of_log_without_bodies_or_passwords(client: aiohttp.Clien
 
 
 async def test_an_address_in_use_is_a_sentence() -> None:
-    app = create_app(CannedGateway(), canned_facts(), PasswordCheck(HASH))
-    other = create_app(CannedGateway(), canned_facts(), PasswordCheck(HASH))
+    app = canned_app(CannedGateway(), PasswordCheck(HASH))
+    other = canned_app(CannedGateway(), PasswordCheck(HASH))
     async with serving(app, "127.0.0.1", 0) as (host, port):
         with pytest.raises(ConfigError, match=f"Cannot listen on 127.0.0.1 port {port}"):
             async with serving(other, host, port):

@@ -14,9 +14,10 @@ from structlog.testing import capture_logs
 
 from api import limits
 from api.auth import PasswordCheck
-from api.http import create_app, serving
+from api.http_server import serving
+from api.http_testing import canned_app
 from api.limits import Gate
-from api.testing import CannedGateway, canned_facts
+from api.testing import CannedGateway
 from errors import BusyError
 
 pytestmark = pytest.mark.anyio
@@ -58,7 +59,7 @@ async def status_of(stream: SocketStream) -> int:
 
 @asynccontextmanager
 async def server(gateway: CannedGateway) -> AsyncIterator[tuple[str, int]]:
-    app = create_app(gateway, canned_facts(), PasswordCheck(HASH))
+    app = canned_app(gateway, PasswordCheck(HASH))
     async with serving(app, "127.0.0.1", 0) as address:
         yield address
 

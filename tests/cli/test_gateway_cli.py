@@ -14,8 +14,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.auth import PasswordCheck
-from api.http import create_app, serving
-from api.testing import CannedGateway, canned_facts
+from api.http_server import serving
+from api.http_testing import canned_app
+from api.testing import CannedGateway
 from cli.gateway_cli import main
 from errors import BusyError, ConflictError, InputError, NotFoundError, UnavailableError
 
@@ -44,7 +45,7 @@ def gateway() -> CannedGateway:
 
 @pytest.fixture
 async def address(gateway: CannedGateway) -> AsyncIterator[str]:
-    app = create_app(gateway, canned_facts(), PasswordCheck(HASH))
+    app = canned_app(gateway, PasswordCheck(HASH))
     with capture_logs():
         async with serving(app, "127.0.0.1", 0) as (host, port):
             yield f"http://{host}:{port}"

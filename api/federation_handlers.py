@@ -1,37 +1,17 @@
-"""What each route does: async functions from struct to struct, knowing nothing of HTTP.
+"""What the routes of the gateway and its federations do: async functions from struct to struct.
 
-Every function raises subclasses of `errors.GatewayError`; the adapter turns their class into a status.
+Like all handlers they know nothing of HTTP and raise subclasses of `errors.GatewayError`, whose class the
+adapter turns into a status.
 """
 
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
 from api import structs
-from errors import InputError
+from api.ports import Gateway
+from errors import ConflictError, InputError
 from gateway import views
-
-
-class Gateway(Protocol):
-    """What the API needs of the application.
-
-    Every method may be cancelled at any await: a client that left, or a time limit, ends only the
-    waiting of its caller. What was decided stays decided and goes on without anyone listening.
-    """
-
-    async def info(self) -> views.GatewayStatus: ...
-
-    async def balances(self) -> views.GatewayBalances: ...
-
-    async def connect_federation(
-        self, invite_code: str, *, recover: bool
-    ) -> views.FederationStatus: ...
-
-    async def routing_info(self, federation_id: str) -> views.RoutingInfo | None: ...
-
-    async def send_payment(
-        self, request: views.SendPaymentRequest
-    ) -> views.Paid | views.Forfeited: ...
 
 
 class NodeFacts(msgspec.Struct, frozen=True):
@@ -81,43 +61,67 @@ async def connect_fed(
     return _federation_info(status)
 
 
-async def routing_info(
-    gateway: Gateway, federation_id: structs.Hash256Hex
-) -> structs.RoutingInfo | None:
-    """POST `/routing_info`: fees, keys and deltas; None when the federation has no lnv2 module."""
-    found = await gateway.routing_info(federation_id.lower())
-    if found is None:
-        return None
-    return msgspec.convert(found, structs.RoutingInfo, from_attributes=True)
+async def leave_fed(gateway: Gateway, payload: structs.FederationPayload) -> structs.FederationInfo:
+    """POST `/leave_fed`: leave, and tell how the federation stood."""
+    return _federation_info(await gateway.leave_federation(payload.federation_id.lower()))
 
 
-async def send_payment(
-    gateway: Gateway, payload: structs.SendPaymentPayload
-) -> structs.SendPaymentOk | structs.SendPaymentErr:
-    """POST `/send_payment`: wait until the payment is paid or cancelled, however long that takes."""
-    contract = payload.contract
-    contract, image = payload.contract, payload.contract.payment_image
-    outcome = await gateway.send_payment(
-        views.SendPaymentRequest(
-            federation_id=payload.federation_id.lower(),
-            txid=payload.outpoint.txid.lower(),
-            out_idx=payload.outpoint.out_idx,
-            contract=views.ContractRequest(
-                payment_hash=image.hash.lower() if image.hash else None,
-                payment_point=image.point.lower() if image.point else None,
-                amount_msat=contract.amount,
-                expiration_block_height=contract.expiration,
-                claim_pk=contract.claim_pk.lower(),
-                refund_pk=contract.refund_pk.lower(),
-                ephemeral_pk=contract.ephemeral_pk.lower(),
-            ),
-            invoice=payload.invoice.bolt11,
-            auth=payload.auth.lower(),
+async def backup(gateway: Gateway, payload: structs.FederationPayload) -> None:
+    """POST `/backup`."""
+    await gateway.backup(payload.federation_id.lower())
+
+
+async def invite_codes(gateway: Gateway) -> dict[str, dict[str, tuple[str, str]]]:
+    """GET `/invite_codes`: by federation and guardian, the guardian's name and an invite code."""
+    return {
+        federation.federation_id: {
+            str(guardian.peer_id): (guardian.name, guardian.invite_code)
+            for guardian in federation.guardians
+        }
+        for federation in await gateway.invite_codes()
+    }
+
+
+async def config(gateway: Gateway, payload: structs.ConfigPayload) -> structs.GatewayFedConfig:
+    """POST `/config`: the client config of one federation or of all."""
+    found = await gateway.client_config(_lower(payload.federation_id))
+    return structs.GatewayFedConfig(
+        federations={one.federation_id: msgspec.Raw(one.config_json) for one in found}
+    )
+
+
+async def set_fees(gateway: Gateway, payload: structs.SetFeesPayload) -> None:
+    """POST `/set_fees`."""
+    await gateway.set_fees(
+        views.FeeChange(
+            federation_id=_lower(payload.federation_id),
+            lightning_base_msat=payload.lightning_base,
+            lightning_parts_per_million=payload.lightning_parts_per_million,
+            transaction_base_msat=payload.transaction_base,
+            transaction_parts_per_million=payload.transaction_parts_per_million,
         )
     )
-    if isinstance(outcome, views.Paid):
-        return structs.SendPaymentOk(ok=tuple(outcome.preimage))
-    return structs.SendPaymentErr(err=outcome.forfeit_signature.hex())
+
+
+async def set_payment_policy(gateway: Gateway, payload: structs.SetPaymentPolicyPayload) -> None:
+    """POST `/set_payment_policy`."""
+    await gateway.set_payment_policy(
+        _lower(payload.federation_id), receive_enabled=payload.receive_enabled
+    )
+
+
+async def mnemonic(gateway: Gateway) -> structs.MnemonicResponse:
+    """GET `/mnemonic`."""
+    return structs.MnemonicResponse(mnemonic=(await gateway.mnemonic()).words)
+
+
+async def set_mnemonic_again(_gateway: Gateway, _payload: structs.SetMnemonicPayload) -> None:
+    """POST `/mnemonic` to a gateway that has one. Raises ConflictError always."""
+    raise ConflictError("This gateway has its mnemonic already, and keeps it for ever")
+
+
+def _lower(federation_id: str | None) -> str | None:
+    return None if federation_id is None else federation_id.lower()
 
 
 def _federation_info(status: views.FederationStatus) -> structs.FederationInfo:

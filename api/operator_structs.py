@@ -1,0 +1,163 @@
+"""Requests and responses with which the operator uses the Lightning node, as Rust 0.13 writes them.
+
+Source: fedimint-gateway-common/src/lib.rs.
+"""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+from api.structs import Hash256Hex, PublicKeyHex, SystemTime, Unsigned, Unsigned32
+from api.treasury_structs import AmountOrAll, BitcoinAddress, Satoshis
+
+# Forms of web pages send numbers as text and leave them empty.
+OptionalNumber = Unsigned | Annotated[str, msgspec.Meta(pattern="^\\s*[0-9]{0,18}\\s*\\Z")] | None
+BitcoinOutPoint = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}:(0|[1-9][0-9]{0,9})\\Z")]
+PaymentStatus = Literal["Pending", "Succeeded", "Failed"]
+
+
+class CreateInvoiceForOperatorPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/create_bolt11_invoice_for_operator`; the answer is the invoice as a string."""
+
+    amount_msats: Unsigned
+    expiry_secs: Unsigned32 | None = None
+    description: str | None = None
+
+
+class PayInvoiceForOperatorPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/pay_invoice_for_operator`; the answer is the preimage in hex."""
+
+    invoice: str
+
+
+class CreateOfferPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/create_bolt12_offer_for_operator`."""
+
+    amount: Unsigned | None = None
+    description: str | None = None
+    expiry_secs: Unsigned32 | None = None
+    quantity: Unsigned | None = None
+
+
+class PayOfferPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/pay_offer_for_operator`."""
+
+    offer: str
+    amount: Unsigned | None = None
+    quantity: Unsigned | None = None
+    payer_note: str | None = None
+
+
+class GetInvoiceRequest(msgspec.Struct, frozen=True):
+    """Body of POST `/get_invoice`."""
+
+    payment_hash: Hash256Hex
+
+
+class GetInvoiceResponse(msgspec.Struct, frozen=True):
+    """Answer of POST `/get_invoice`, null when the node has no such invoice."""
+
+    preimage: str | None
+    payment_hash: str | None
+    amount: int
+    created_at: SystemTime
+    status: PaymentStatus
+
+    def __repr__(self) -> str:
+        """Leave the preimage out."""
+        return f"GetInvoiceResponse({self.payment_hash}, {self.status})"
+
+
+class ListTransactionsPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/list_transactions`, in Unix seconds."""
+
+    start_secs: Unsigned
+    end_secs: Unsigned
+
+
+class PaymentDetails(msgspec.Struct, frozen=True):
+    """One payment of the node."""
+
+    payment_hash: str | None
+    preimage: str | None
+    payment_kind: Literal["Bolt11", "Bolt12Offer", "Bolt12Refund", "Onchain"]
+    amount: int
+    direction: Literal["Outbound", "Inbound"]
+    status: PaymentStatus
+    timestamp_secs: int
+
+    def __repr__(self) -> str:
+        """Leave the preimage out."""
+        return f"PaymentDetails({self.payment_kind}, {self.direction}, {self.amount} msat)"
+
+
+class ListTransactionsResponse(msgspec.Struct, frozen=True):
+    """Answer of POST `/list_transactions`, oldest first."""
+
+    transactions: tuple[PaymentDetails, ...]
+
+
+class SendOnchainRequest(msgspec.Struct, frozen=True):
+    """Body of POST `/send_onchain`; the answer is the txid as a string."""
+
+    address: BitcoinAddress
+    amount: AmountOrAll
+    fee_rate_sats_per_vbyte: Unsigned
+
+
+class OpenChannelRequest(msgspec.Struct, frozen=True):
+    """Body of POST `/open_channel`, which pushes nothing, and `/open_channel_with_push`.
+
+    The answer is the funding txid as a string.
+    """
+
+    pubkey: PublicKeyHex
+    host: str
+    channel_size_sats: Satoshis
+    push_amount_sats: Satoshis
+    fee_rate_sats_per_vbyte: OptionalNumber = None
+    base_fee_msat: OptionalNumber = None
+    parts_per_million: OptionalNumber = None
+
+
+class ConnectPeerRequest(msgspec.Struct, frozen=True):
+    """Body of POST `/connect_peer`: `pubkey@host[:port]`."""
+
+    node_address: str
+
+
+class CloseChannelsWithPeerRequest(msgspec.Struct, frozen=True):
+    """Body of POST `/close_channels_with_peer`."""
+
+    pubkey: PublicKeyHex
+    force: bool = False
+    sats_per_vbyte: Unsigned | None = None
+
+
+class CloseChannelsWithPeerResponse(msgspec.Struct, frozen=True):
+    """How many channels began to close."""
+
+    num_channels_closed: int
+
+
+class ChannelInfo(msgspec.Struct, frozen=True):
+    """One element of the answer of GET `/list_channels`; the last two are our side's fees."""
+
+    remote_pubkey: str
+    channel_size_sats: int
+    outbound_liquidity_sats: int
+    inbound_liquidity_sats: int
+    is_active: bool
+    funding_outpoint: str | None
+    remote_node_alias: str | None
+    remote_address: str | None
+    base_fee_msat: int | None
+    parts_per_million: int | None
+
+
+class SetChannelFeesRequest(msgspec.Struct, frozen=True):
+    """Body of POST `/set_channel_fees`; the channel as `txid:vout`."""
+
+    funding_outpoint: BitcoinOutPoint
+    base_fee_msat: Unsigned
+    parts_per_million: Unsigned

@@ -1,0 +1,90 @@
+"""What the routes of the gateway's own ecash and coins do: async functions from struct to struct."""
+
+from api import treasury_structs as structs
+from api.ports import Gateway
+from api.structs import FederationPayload
+from errors import InputError
+from gateway import treasury_views as views
+
+# With the weight of 1,000 virtual bytes the rate is the fee, which is how Rust writes a flat one.
+_FLAT_FEE_WEIGHT = 4000
+
+
+def amount_sat(amount: structs.AmountOrAll) -> int | None:
+    """Satoshi, or None for all."""
+    if isinstance(amount, str) and amount.lower() == "all":
+        return None
+    return int(amount)
+
+
+async def address(gateway: Gateway, payload: FederationPayload) -> str:
+    """POST `/address`: where to send coins that shall become ecash."""
+    return await gateway.deposit_address(payload.federation_id.lower())
+
+
+async def address_recheck(
+    gateway: Gateway, payload: structs.AddressRecheckPayload
+) -> structs.AddressRecheckResponse:
+    """POST `/address_recheck`: look for coins now."""
+    await gateway.recheck_address(payload.federation_id.lower(), payload.address)
+    return structs.AddressRecheckResponse()
+
+
+async def withdraw(gateway: Gateway, payload: structs.WithdrawPayload) -> structs.WithdrawResponse:
+    """POST `/withdraw`. Raises InputError for a quoted fee together with `all`, as Rust does."""
+    wanted_sat = amount_sat(payload.amount)
+    if wanted_sat is None and payload.quoted_fees is not None:
+        raise InputError("quoted_fees do not go together with all, whose amount follows the fees")
+    withdrawn = await gateway.withdraw(
+        views.WithdrawalRequest(
+            federation_id=payload.federation_id.lower(),
+            address=payload.address,
+            amount_sat=wanted_sat,
+            quoted_fee_sat=_fee_sat(payload.quoted_fees) if payload.quoted_fees else None,
+        )
+    )
+    return _withdrawn(withdrawn)
+
+
+async def withdraw_to_onchain(
+    gateway: Gateway, payload: structs.WithdrawToOnchainPayload
+) -> structs.WithdrawResponse:
+    """POST `/withdraw_to_onchain`: to the Lightning node's own wallet."""
+    federation_id = payload.federation_id.lower()
+    return _withdrawn(await gateway.withdraw_to_onchain(federation_id, amount_sat(payload.amount)))
+
+
+async def pegin_from_onchain(gateway: Gateway, payload: structs.PeginFromOnchainPayload) -> str:
+    """POST `/pegin_from_onchain`: the txid."""
+    return await gateway.pegin_from_onchain(
+        views.PeginRequest(
+            federation_id=payload.federation_id.lower(),
+            amount_sat=amount_sat(payload.amount),
+            sat_per_vbyte=payload.fee_rate_sats_per_vbyte,
+        )
+    )
+
+
+async def spend_ecash(
+    gateway: Gateway, payload: structs.SpendEcashPayload
+) -> structs.SpendEcashResponse:
+    """POST `/spend_ecash`: ecash as text."""
+    federation_id = payload.federation_id.lower()
+    return structs.SpendEcashResponse(
+        notes=await gateway.spend_ecash(federation_id, payload.amount)
+    )
+
+
+def _withdrawn(withdrawal: views.Withdrawal) -> structs.WithdrawResponse:
+    return structs.WithdrawResponse(
+        txid=withdrawal.txid,
+        fees=structs.PegOutFees(
+            fee_rate=structs.Feerate(sats_per_kvb=withdrawal.fee_sat),
+            total_weight=_FLAT_FEE_WEIGHT,
+        ),
+    )
+
+
+def _fee_sat(fees: structs.PegOutFees) -> int:
+    """`Feerate::calculate_fee` of fedimint-core: whole virtual bytes, rounded up."""
+    return fees.fee_rate.sats_per_kvb * -(-fees.total_weight // 4) // 1000

@@ -1,0 +1,91 @@
+"""Requests and responses about ecash and coins of the gateway's own, as Rust 0.13 writes them.
+
+Sources: fedimint-gateway-common/src/lib.rs, `PegOutFees` of fedimint-wallet-common/src/lib.rs and
+`BitcoinAmountOrAll` of fedimint-core/src/lib.rs.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from api.structs import Hash256Hex, Unsigned
+
+# No more satoshi than there will ever be.
+_MOST_SAT = 21_000_000 * 100_000_000
+
+# Satoshi, as a number or as text, or the word "all".
+Satoshis = Annotated[int, msgspec.Meta(ge=0, le=_MOST_SAT)]
+AmountOrAll = Satoshis | Annotated[str, msgspec.Meta(pattern="^([aA][lL][lL]|[0-9]{1,15})\\Z")]
+# Its network and checksum are looked at where it is used.
+BitcoinAddress = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+
+
+class Feerate(msgspec.Struct, frozen=True):
+    """Satoshi for 1,000 virtual bytes."""
+
+    sats_per_kvb: Unsigned
+
+
+class PegOutFees(msgspec.Struct, frozen=True):
+    """An on-chain fee as rate times weight: `sats_per_kvb * ceil(total_weight / 4) / 1000` satoshi."""
+
+    fee_rate: Feerate
+    total_weight: Unsigned
+
+
+class AddressRecheckPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/address_recheck`."""
+
+    address: BitcoinAddress
+    federation_id: Hash256Hex
+
+
+class AddressRecheckResponse(msgspec.Struct, frozen=True):
+    """Written as `{}`."""
+
+
+class WithdrawPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/withdraw`; `quoted_fees` are those that were shown to the operator."""
+
+    federation_id: Hash256Hex
+    amount: AmountOrAll
+    address: BitcoinAddress
+    quoted_fees: PegOutFees | None = None
+
+
+class WithdrawToOnchainPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/withdraw_to_onchain`: to the Lightning node's own wallet."""
+
+    federation_id: Hash256Hex
+    amount: AmountOrAll
+
+
+class WithdrawResponse(msgspec.Struct, frozen=True):
+    """Answer of both; the txid as wallets write it."""
+
+    txid: str
+    fees: PegOutFees
+
+
+class PeginFromOnchainPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/pegin_from_onchain`; the answer is the txid as a string."""
+
+    federation_id: Hash256Hex
+    amount: AmountOrAll
+    fee_rate_sats_per_vbyte: Unsigned
+
+
+class SpendEcashPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/spend_ecash`; `amount` in msat."""
+
+    federation_id: Hash256Hex
+    amount: Unsigned
+
+
+class SpendEcashResponse(msgspec.Struct, frozen=True):
+    """Ecash as text, which whoever holds it can spend."""
+
+    notes: str
+
+    def __repr__(self) -> str:
+        return "SpendEcashResponse(…)"
