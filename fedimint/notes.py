@@ -71,6 +71,9 @@ class _Pending(NamedTuple):
     message: bls.G1Point
     blinding: bls.Scalar
 
+    def blinded_nonce(self) -> bytes:
+        return bls.encode_g1(tbs.blind(self.message, self.blinding))
+
 
 def blinded_outputs(
     module: DerivableSecret, requests: Sequence[NoteRequest]
@@ -84,11 +87,22 @@ def blinded_outputs(
     return tuple(
         mintv2.MintOutput(
             pending.request.denomination,
-            bls.encode_g1(tbs.blind(pending.message, pending.blinding)),
+            pending.blinded_nonce(),
             pending.request.tweak,
         )
         for pending in (_derive(module, request) for request in requests)
     )
+
+
+def nonce(module: DerivableSecret, request: NoteRequest) -> secp.PublicKey:
+    """The nonce (33 bytes) by which a note is spent."""
+    secret = mintv2_note(module, request.denomination, request.tweak)
+    return secp.public_key(secret.to_secp_secret())
+
+
+def blinded_nonce(module: DerivableSecret, request: NoteRequest) -> bytes:
+    """What the guardians sign to issue a note: a point of 48 bytes."""
+    return _derive(module, request).blinded_nonce()
 
 
 def finalise(

@@ -7,6 +7,7 @@ from typing import Any, Literal, NewType
 import coincurve
 import msgspec
 
+from errors import ConfigError
 from fedimint import secp
 from fedimint.encoding import (
     BYTES,
@@ -228,6 +229,17 @@ def json_u64(value: int) -> int:
     if not 0 <= value < 1 << 64:
         raise DecodeError(f"{value} does not fit into 64 bits")
     return value
+
+
+def hash160(data: bytes) -> bytes:
+    """Return ripemd160(sha256(data)), 20 bytes. Raises ConfigError where Python lacks ripemd160."""
+    digest = hashlib.sha256(data).digest()
+    try:
+        return hashlib.new("ripemd160", digest).digest()
+    except ValueError:
+        raise ConfigError(
+            "this Python's OpenSSL has no RIPEMD-160; use one of 3.0.7 or later"
+        ) from None
 
 
 def consensus_hash(encoded: bytes) -> bytes:

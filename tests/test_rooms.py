@@ -58,6 +58,7 @@ _SEE_ONLY_DATA_TYPES = ("backends", "statemachines")
 _TALKS_TO_GUARDIANS = frozenset(
     f"fedimint.{module}"
     for module in (
+        "collecting",
         "federation_api",
         "lnv2_api",
         "mint_recovery",
