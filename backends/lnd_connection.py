@@ -11,14 +11,21 @@ import grpc
 import grpc.aio
 import msgspec
 from google.protobuf.message import DecodeError, Message
+from lndgrpc.compiled.invoices_pb2_grpc import InvoicesStub
 from lndgrpc.compiled.lightning_pb2_grpc import LightningStub
 from lndgrpc.compiled.router_pb2_grpc import RouterStub
 
 from backends.lightning import NodeRefusedError, NodeUnansweredError
-from errors import ConfigError
+from errors import ConfigError, InputError
 
 ANSWER_TIMEOUT_S = 15
 """How long a call that LND answers at once may take. Streams of a payment have no end of their own."""
+
+PEER_TIMEOUT_S = 60
+"""How long a call may take for which LND waits for a peer of its own."""
+
+PAGE_ITEMS = 500
+"""How much of a listing comes in one message."""
 
 # gRPC reconnects by itself; the pings notice a peer that vanished without closing its connection.
 # LND takes a ping every 5 s at most, and none while no call is open.
@@ -28,6 +35,8 @@ CHANNEL_OPTIONS = (
     ("grpc.max_reconnect_backoff_ms", 15_000),
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 20_000),
+    # As lncli's. The wallet's transactions come in one message, and gRPC's own bound is 4 MB.
+    ("grpc.max_receive_message_length", 200 << 20),
 )
 
 # These come from this side, from a proxy, or from LND on its way down: the call may have been taken.
@@ -90,6 +99,7 @@ class _Channel:
     certificate: bytes = field(repr=False)
     macaroon: bytes = field(repr=False)
     grpc_channel: grpc.aio.Channel
+    invoices: Any
     lightning: Any
     router: Any
 
@@ -108,13 +118,36 @@ class LndConnection:
         self._files_may_have_changed = True
         self._is_closed = False
 
-    async def call(self, method: Callable[["Stubs"], Any], request: Message) -> Any:
-        """Answer of a call that LND answers at once."""
+    async def call(
+        self,
+        method: Callable[["Stubs"], Any],
+        request: Message,
+        timeout_s: float = ANSWER_TIMEOUT_S,
+    ) -> Any:
+        """Answer of a call that has one answer."""
         channel = await self._open_channel()
         with self._call_ends():
-            return await method(channel)(
-                request, metadata=channel.metadata, timeout=ANSWER_TIMEOUT_S
-            )
+            return await method(channel)(request, metadata=channel.metadata, timeout=timeout_s)
+
+    async def find(self, method: Callable[["Stubs"], Any], request: Message) -> Any | None:
+        """Answer of a call, None when LND says that there is no such thing."""
+        try:
+            return await self.call(method, request)
+        except NodeRefusedError as refusal:
+            if refusal.code != "NOT_FOUND":
+                raise
+            return None
+
+    async def pages(
+        self, method: Callable[["Stubs"], Any], request: Any
+    ) -> AsyncGenerator[Any, None]:
+        """Answers of a listing by index, each beginning behind the last; the request is moved on."""
+        while True:
+            page = await self.call(method, request)
+            if page.last_index_offset <= request.index_offset:
+                return
+            yield page
+            request.index_offset = page.last_index_offset
 
     async def stream(
         self, method: Callable[["Stubs"], Any], request: Message, timeout_s: float | None = None
@@ -173,7 +206,24 @@ class LndConnection:
 
 
 Stubs = _Channel
-"""What a call may choose its method from: `.lightning` and `.router`."""
+"""What a call may choose its method from: `.invoices`, `.lightning` and `.router`."""
+
+
+class LndPart:
+    """One LND, as every part of `LndNode` sees it."""
+
+    def __init__(self, settings: LndSettings) -> None:
+        """Nothing is read or connected before the first call."""
+        self._settings = settings
+        self._connection = LndConnection(settings)
+
+
+def new_request(kind: Any, **fields: Any) -> Any:
+    """Make a message of values that came from outside; InputError for those LND has no room for."""
+    try:
+        return kind(**fields)
+    except ValueError as error:
+        raise InputError(f"LND cannot be asked for this: {error}") from None
 
 
 def call_error(code: grpc.StatusCode, text: str) -> NodeUnansweredError | NodeRefusedError:
@@ -198,4 +248,11 @@ def _new_channel(address: str, certificate: bytes, macaroon: bytes) -> _Channel:
         grpc.ssl_channel_credentials(root_certificates=certificate),
         options=CHANNEL_OPTIONS,
     )
-    return _Channel(certificate, macaroon, channel, LightningStub(channel), RouterStub(channel))
+    return _Channel(
+        certificate,
+        macaroon,
+        channel,
+        InvoicesStub(channel),
+        LightningStub(channel),
+        RouterStub(channel),
+    )
