@@ -5,16 +5,25 @@ import hashlib
 import ipaddress
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import grpc
 import grpc.aio
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from lndgrpc.compiled import lightning_pb2, lightning_pb2_grpc, router_pb2_grpc
+from lndgrpc.compiled import (
+    invoices_pb2,
+    invoices_pb2_grpc,
+    lightning_pb2,
+    lightning_pb2_grpc,
+    router_pb2_grpc,
+)
 
 from backends.lnd import LndNode
 from backends.lnd_connection import LndSettings
@@ -38,6 +47,19 @@ MACAROON = b"macaroon of the gateway"
 Payment = lightning_pb2.Payment
 Context = grpc.aio.ServicerContext[Any, Any]
 Answers = Callable[[Any, Context], AsyncIterator[Any]]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """grpc.aio knows asyncio alone."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """Keep one loop for the module: gRPC hands late events of one loop to the next, which fails."""
+    yield
+    await anyio.lowlevel.checkpoint()
 
 
 def payment(status: int, **fields: Any) -> Any:
@@ -69,12 +91,29 @@ async def hangs(_request: Any, context: Context) -> AsyncIterator[Any]:
     await anyio.sleep_forever()
 
 
-class FakeLnd(router_pb2_grpc.RouterServicer, lightning_pb2_grpc.LightningServicer):  # type: ignore[misc]  # the stubs have no types
-    """Answers each payment call with what the test put into `send` or `track`."""
+@dataclass(frozen=True)
+class Refusal:
+    """What a call with one answer is refused with."""
+
+    code: grpc.StatusCode
+    text: str
+
+
+class FakeLnd(
+    invoices_pb2_grpc.InvoicesServicer,  # type: ignore[misc]  # the stubs have no types
+    router_pb2_grpc.RouterServicer,  # type: ignore[misc]  # the stubs have no types
+    lightning_pb2_grpc.LightningServicer,  # type: ignore[misc]  # the stubs have no types
+):
+    """Answers as the test says: payments by `send` and `track`, the rest by `replies` and `streams`.
+
+    A reply is a message, a Refusal, or a function from the request to either.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.send: Answers = answers()
         self.track: Answers = answers()
+        self.replies: dict[str, Any] = {}
+        self.streams: dict[str, Answers] = {}
         self.requests: list[Any] = []
         self.macaroons: list[str] = []
         self.network = "mainnet"
@@ -118,6 +157,22 @@ class FakeLnd(router_pb2_grpc.RouterServicer, lightning_pb2_grpc.LightningServic
             unsettled_local_balance=lightning_pb2.Amount(sat=1, msat=1_000),
         )
 
+    async def reply(self, method: str, request: Any, context: Any) -> Any:
+        self.note(request, context)
+        found = self.replies.get(method, Refusal(grpc.StatusCode.UNKNOWN, f"{method}?"))
+        answer = found(request) if callable(found) else found
+        if isinstance(answer, Refusal):
+            await context.abort(answer.code, answer.text)
+        return answer
+
+    async def stream(self, method: str, request: Any, context: Any) -> AsyncIterator[Any]:
+        self.note(request, context)
+        async for message in self.streams[method](request, context):
+            yield message
+
+    def requests_of(self, kind: Any) -> list[Any]:
+        return [request for request in self.requests if isinstance(request, kind)]
+
     def settings(self) -> LndSettings:
         return LndSettings(
             address=f"https://localhost:{self.port}",
@@ -127,6 +182,7 @@ class FakeLnd(router_pb2_grpc.RouterServicer, lightning_pb2_grpc.LightningServic
 
     async def start(self) -> None:
         self.server = grpc.aio.server()
+        invoices_pb2_grpc.add_InvoicesServicer_to_server(self, self.server)
         router_pb2_grpc.add_RouterServicer_to_server(self, self.server)
         lightning_pb2_grpc.add_LightningServicer_to_server(self, self.server)
         key = (self.folder / "tls.key").read_bytes()
@@ -139,6 +195,26 @@ class FakeLnd(router_pb2_grpc.RouterServicer, lightning_pb2_grpc.LightningServic
     async def stop(self) -> None:
         assert self.server is not None
         await self.server.stop(None)
+
+
+def _answer_by_table(method: Any) -> None:
+    """Let the calls that have no answer of their own be answered by `replies` and `streams`."""
+    name = method.name
+
+    async def reply(self: FakeLnd, request: Any, context: Any) -> Any:
+        return await self.reply(name, request, context)
+
+    async def stream(self: FakeLnd, request: Any, context: Any) -> AsyncIterator[Any]:
+        async for message in self.stream(name, request, context):
+            yield message
+
+    if name not in vars(FakeLnd):
+        setattr(FakeLnd, name, stream if method.server_streaming else reply)
+
+
+for _file, _service in ((invoices_pb2, "Invoices"), (lightning_pb2, "Lightning")):
+    for _method in _file.DESCRIPTOR.services_by_name[_service].methods:
+        _answer_by_table(_method)
 
 
 def write_credentials(folder: Path) -> None:

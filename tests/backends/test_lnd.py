@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import anyio.lowlevel
 import grpc
 import pytest
 from lndgrpc.compiled import router_pb2
@@ -34,26 +33,15 @@ from tests.backends.fake_lnd import (
     Payment,
     aborts,
     answers,
+    anyio_backend,  # noqa: F401  # a fixture
     hangs,
+    one_event_loop,  # noqa: F401  # a fixture
     payment,
     running,
     write_credentials,
 )
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """grpc.aio knows asyncio alone."""
-    return "asyncio"
-
-
-@pytest.fixture(scope="module", autouse=True)
-async def one_event_loop(anyio_backend: str) -> AsyncIterator[None]:
-    """Keep one loop for the module: gRPC hands late events of one loop to the next, which fails."""
-    yield
-    await anyio.lowlevel.checkpoint()
 
 
 def pay(node: LndNode, **changes: Any) -> PaymentStatuses:
