@@ -172,11 +172,12 @@ def first_line(module: DerivableSecret, config: WalletV2ClientConfig) -> str:
 
 
 def decode_answer(line: str) -> GroundAddress:
-    """An answer of the program. Raises DecodeError."""
-    index, _, script_pubkey = line.strip().partition(" ")
-    if not index.isdecimal():
+    """An answer of the program; `address_at` tells whether it is true. Raises DecodeError."""
+    index, _, script = line.strip().partition(" ")
+    script_pubkey = from_hex(script)
+    if not index.isdecimal() or len(script_pubkey) != 34:
         raise DecodeError("an index and a script are expected of the program that grinds addresses")
-    return GroundAddress(int(index), from_hex(script_pubkey))
+    return GroundAddress(int(index), script_pubkey)
 
 
 def main() -> int:

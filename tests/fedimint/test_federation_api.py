@@ -1,13 +1,10 @@
 """The typed endpoints: against a recorded session, and against guardians that err or lie."""
 
 import json
-from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import msgspec
 import pytest
 
 from fedimint.config import ClientConfig
@@ -29,90 +26,13 @@ from fedimint.transport import (
     GuardianProtocolError,
     GuardianRefused,
     GuardianTimeout,
-    GuardianUnreachable,
 )
 from fedimint.wire_types import ContractId, OutPoint, PeerId, TransactionId
+from tests.fedimint.played import DEAD, HANG, Nap, Recorded, Scripted, guardians, key_of
 
 pytestmark = pytest.mark.anyio
 
-VECTORS = Path(__file__).parent.parent / "vectors"
-CAPTURE = VECTORS / "captures" / "ws-v2-rust-client-and-gateway-to-guardian.jsonl"
 LNV2, MINTV2 = 0, 2
-DEAD = GuardianUnreachable("down")
-
-
-class Recorded:
-    """A guardian that answers what the real one answered, and only to the very same requests."""
-
-    def __init__(self) -> None:
-        self.answers: dict[str, object] = {}
-        self.requests: dict[str, list[object]] = defaultdict(list)
-        asked: dict[tuple[int, int], dict[str, object]] = {}
-        for line in CAPTURE.read_text().splitlines():
-            row = json.loads(line)
-            message = row.get("msg")
-            if message is None:
-                continue
-            at = row["conn"], message["id"]
-            if row["dir"] == "request":
-                asked[at] = message
-            elif "result" in message:
-                question = asked[at]
-                envelope = question["params"][0]  # type: ignore[index] # one value, always
-                method = str(question["method"])
-                self.requests[method].append(envelope["params"])
-                self.answers[_key(method, envelope["params"])] = message["result"]
-
-    async def request(self, method: str, params: object, *, auth: str | None = None) -> object:
-        await anyio.lowlevel.checkpoint()
-        return self.answers[_key(method, params)]
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-
-
-def _key(method: str, params: object) -> str:
-    builtins = json.loads(msgspec.json.encode(params))
-    return method + json.dumps(builtins, sort_keys=True)
-
-
-class Scripted:
-    """A guardian whose answers are computed, per method, from the number of the call."""
-
-    def __init__(self, **answers: Callable[[int], object]) -> None:
-        self.answers = answers
-        self.calls: dict[str, int] = defaultdict(int)
-        self.closed = False
-
-    async def request(self, method: str, params: object, *, auth: str | None = None) -> object:
-        self.calls[method] += 1
-        await anyio.lowlevel.checkpoint()
-        answer = self.answers[method](self.calls[method])
-        if answer is HANG:
-            await anyio.sleep_forever()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    async def aclose(self) -> None:
-        self.closed = True
-
-
-HANG = object()
-
-
-class Nap:
-    def __init__(self) -> None:
-        self.pauses_s: list[float] = []
-
-    async def __call__(self, pause_s: float) -> None:
-        self.pauses_s.append(pause_s)
-        await anyio.lowlevel.checkpoint()
-
-
-def guardians(*connections: GuardianConnection, nap: Nap | None = None) -> Guardians:
-    numbered = {PeerId(number): guardian for number, guardian in enumerate(connections)}
-    return Guardians(numbered, sleep_s=nap or Nap(), jitter=lambda: 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +41,7 @@ def recorded() -> Recorded:
 
 
 def recorded_config(recorded: Recorded) -> ClientConfig:
-    return ClientConfig.from_json(recorded.answers[_key("client_config", None)])
+    return ClientConfig.from_json(recorded.answers[key_of("client_config", None)])
 
 
 def hex_field(params: object, name: str) -> str:
@@ -215,7 +135,7 @@ async def test_the_recorded_config_is_downloaded_by_invite(recorded: Recorded) -
 
 
 async def test_a_config_of_another_federation_is_refused_at_once(recorded: Recorded) -> None:
-    config_json = recorded.answers[_key("client_config", None)]
+    config_json = recorded.answers[key_of("client_config", None)]
     connections: list[Scripted] = []
 
     def connect(url: str, api_secret: str | None) -> GuardianConnection:
@@ -234,7 +154,7 @@ async def test_a_download_is_tried_again_while_guardians_are_unreachable(
     recorded: Recorded,
 ) -> None:
     config = recorded_config(recorded)
-    config_json = recorded.answers[_key("client_config", None)]
+    config_json = recorded.answers[key_of("client_config", None)]
     tries = 0
 
     def answer(_: int) -> object:
@@ -421,7 +341,7 @@ async def test_status_names_who_does_not_answer() -> None:
 
 async def test_versions_leave_out_what_is_not_common(recorded: Recorded) -> None:
     config = recorded_config(recorded)
-    answer = json.loads(json.dumps(recorded.answers[_key("version", None)]))
+    answer = json.loads(json.dumps(recorded.answers[key_of("version", None)]))
     answer["modules"]["2"]["api"] = [{"major": 0, "minor": 0}]  # mintv2 needs 0.1
     answer["modules"]["0"]["module_consensus"]["major"] = 7
     older = await supported_versions(guardians(Scripted(version=lambda _: answer)))
