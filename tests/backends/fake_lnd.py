@@ -25,6 +25,7 @@ from lndgrpc.compiled import (
     router_pb2_grpc,
 )
 
+from backends.lightning import HELD_FINAL_DELTA_BLOCKS, HeldPayment
 from backends.lnd import LndNode
 from backends.lnd_connection import LndSettings
 from fedimint import bolt11
@@ -45,6 +46,7 @@ INVOICE = bolt11.sign(
 MACAROON = b"macaroon of the gateway"
 
 Payment = lightning_pb2.Payment
+Invoice = lightning_pb2.Invoice
 Context = grpc.aio.ServicerContext[Any, Any]
 Answers = Callable[[Any, Context], AsyncIterator[Any]]
 
@@ -67,6 +69,28 @@ def payment(status: int, **fields: Any) -> Any:
 
 
 SUCCEEDED = payment(Payment.SUCCEEDED, payment_preimage=PREIMAGE.hex(), fee_msat=1_500)
+
+
+def htlc(
+    expiry_height: int, *, total_msat: int = 100_000, state: int = lightning_pb2.ACCEPTED
+) -> Any:
+    return lightning_pb2.InvoiceHTLC(
+        amt_msat=100_000, expiry_height=expiry_height, mpp_total_amt_msat=total_msat, state=state
+    )
+
+
+def invoice(state: int = Invoice.OPEN, payment_hash: bytes = HASH, **fields: Any) -> Any:
+    terms = {"value_msat": 100_000, "cltv_expiry": HELD_FINAL_DELTA_BLOCKS}
+    return Invoice(r_hash=payment_hash, state=state, **(terms | fields))
+
+
+def accepted(payment_hash: bytes = HASH, *htlcs: Any) -> Any:
+    found = htlcs or (htlc(800_144),)
+    return invoice(Invoice.ACCEPTED, payment_hash, amt_paid_msat=100_000, htlcs=found)
+
+
+def held(payment_hash: bytes = HASH) -> HeldPayment:
+    return HeldPayment(payment_hash, 100_000, 800_144 - 36)
 
 
 def answers(*messages: Any) -> Answers:
@@ -195,6 +219,16 @@ class FakeLnd(
     async def stop(self) -> None:
         assert self.server is not None
         await self.server.stop(None)
+
+
+async def create(node: LndNode, **changes: Any) -> str:
+    order: dict[str, Any] = {
+        "payment_hash": HASH,
+        "amount_msat": 100_000,
+        "expiry_s": 600,
+        "description": "coffee",
+    }
+    return await node.create_invoice(**(order | changes))
 
 
 def _answer_by_table(method: Any) -> None:
