@@ -70,7 +70,7 @@ def call(
     password: str | None,
     *,
     body: object = None,
-    timeout_s: float = 60,
+    timeout_s: float | None = 60,
 ) -> object:
     """GET `path`, or POST `body` as JSON to it, and return the answer's JSON. Raises CliError."""
     connection = _connection(address, timeout_s)
@@ -106,7 +106,7 @@ def call(
         raise CliError(f"What {address} answered is not JSON", "internal", str(error)) from error
 
 
-def _connection(address: str, timeout_s: float) -> http.client.HTTPConnection:
+def _connection(address: str, timeout_s: float | None) -> http.client.HTTPConnection:
     """Any path but the mount `/v1` is refused: clients of a gateway would not use it either."""
     try:
         url = urlsplit(address)

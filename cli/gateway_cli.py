@@ -1,38 +1,31 @@
 """The command gateway-cli: one request to a running gateway, its answer as JSON on stdout.
 
-Failures are JSON on stdout too, with the exit codes of the Rust gateway-cli. It starts often, in
-scripts, so it imports nothing of ours but the request itself, and that only once a command runs.
+Failures are JSON on stdout too, with the exit codes of the Rust gateway-cli; commands whose answer is null
+print nothing, as there. It starts often, in scripts, so it imports nothing of ours but where to send the
+request: groups of commands, and the request itself, are loaded once one of them runs.
 """
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from cli.cli_target import PATIENT_SECONDS, GivenTarget, Target, print_answer
+
 _DEFAULT_ADDRESS = "http://127.0.0.1:8175"
-# Recovering the ecash of a federation can take minutes.
-_CONNECT_SECONDS = 600
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Target:
-    """Where the one request of this process goes; made from the global flags."""
-
-    address: str
-    password: str | None
-
-    def call(self, path: str, body: object = None, *, timeout_s: float = 60) -> object:
-        """GET `path`, or POST `body` to it. Raises CliError."""
-        from cli.cli_http import call  # noqa: PLC0415 - see the first lines
-
-        return call(self.address, path, self.password, body=body, timeout_s=timeout_s)
-
-
-# Filled in by `_launch`, not by the words of the command line.
-GivenTarget = Annotated[Target, Parameter(parse=False)]
+# Switches that the Rust command line gives a value.
+_VALUED_SWITCHES = {"--recover", "--receive-enabled"}
+# Flags of the launcher that are followed by a value.
+_VALUED_FLAGS = {"-a", "--address", "--rpcpassword"}
+# Commands with an --address of their own; that of the gateway comes before them.
+_WITH_ADDRESS = (
+    ("ecash", "pegin-recheck"),
+    ("ecash", "pegout"),
+    ("onchain", "send"),
+    ("withdraw",),
+)
+_OLDER = "Names of 2024"
 
 
 def _banner() -> str:
@@ -54,34 +47,13 @@ app = App(
 @app.command
 def info(*, target: GivenTarget) -> None:
     """Show the gateway's state, its federations, and every payment that is not over."""
-    _print(target.call("/info"))
+    print_answer(target.call("/info"))
 
 
 @app.command
 def get_balances(*, target: GivenTarget) -> None:
     """Show the balances on chain, in channels, and in each federation."""
-    _print(target.call("/balances"))
-
-
-@app.command
-def balance(*, federation_id: str | None = None, target: GivenTarget) -> None:
-    """Same as get-balances, under its older name.
-
-    Parameters
-    ----------
-    federation_id
-        Show only this federation's ecash, as a number of msat.
-    """
-    balances = target.call("/balances")
-    if federation_id is None:
-        _print(balances)
-        return
-    found = _ecash_msat(balances, federation_id.lower())
-    if found is None:
-        from cli.cli_http import CliError  # noqa: PLC0415 - see the first lines
-
-        raise CliError(f"The gateway has not joined federation {federation_id}", "not_found")
-    _print(found)
+    print_answer(target.call("/balances"))
 
 
 @app.command
@@ -102,7 +74,50 @@ def connect_fed(
         Recover the ecash that this gateway's mnemonic held there before.
     """
     body = {"invite_code": invite_code, "use_tor": None, "recover": recover}
-    _print(target.call("/connect_fed", body, timeout_s=_CONNECT_SECONDS))
+    print_answer(target.call("/connect_fed", body, timeout_s=PATIENT_SECONDS))
+
+
+@app.command
+def leave_fed(*, federation_id: str, target: GivenTarget) -> None:
+    """Leave a federation. Its ecash stays ours, and is there again after joining again.
+
+    Parameters
+    ----------
+    federation_id
+        Id of the federation.
+    """
+    body = {"federation_id": federation_id}
+    print_answer(target.call("/leave_fed", body, timeout_s=PATIENT_SECONDS))
+
+
+for _name, _help in {
+    "seed": "Show the mnemonic, from which every key follows.",
+    "stop": "End what is under way, then stop the gateway.",
+    "payment-log": "List what happened in a federation, newest first.",
+    "payment-summary": "Sum up the payments of a time, by default of the last 24 hours.",
+    "invite-codes": "Show an invite code for each guardian of each federation.",
+    "create-password-hash": "Make the bcrypt hash of a password, for gatewayd's settings.",
+}.items():
+    app.command(f"cli.gateway_cli_general:{_name.replace('-', '_')}", name=_name, help=_help)
+
+for _name, _help in {
+    "lightning": "Use the Lightning node: invoices, peers, channels.",
+    "ecash": "Move the gateway's own funds into, out of, and between federations.",
+    "onchain": "Use the on-chain wallet of the Lightning node.",
+    "cfg": "Show and change the configuration.",
+}.items():
+    app.command(f"cli.gateway_cli_{_name}:{_name}_app", name=_name, help=_help)
+
+for _name, _help in {
+    "balance": "Same as get-balances; of one federation as a number of msat.",
+    "address": "Same as ecash pegin, as a bare string.",
+    "deposit": "Tell where to send coins; they are claimed without this command.",
+    "withdraw": "Same as ecash pegout.",
+    "backup": "Same as ecash backup.",
+    "restore": "Same as connect-fed --recover.",
+    "config": "Same as cfg client-config.",
+}.items():
+    app.command(f"cli.gateway_cli_older:{_name}", name=_name, help=_help, group=_OLDER)
 
 
 @app.command
@@ -111,6 +126,18 @@ def version_hash() -> None:
     from cli.version import version_hash as compute  # noqa: PLC0415 - only here
 
     print(compute())
+
+
+@app.command
+def completion(shell: Literal["bash", "zsh", "fish", "powershell"], /) -> None:
+    """Print a script that completes these commands in a shell.
+
+    Parameters
+    ----------
+    shell
+        The shell to write it for.
+    """
+    print(app.meta.generate_completion(prog_name="gateway-cli", shell=shell), end="")
 
 
 @app.meta.default
@@ -131,7 +158,7 @@ def _launch(
         Password of the gateway. The variable keeps it out of the list of processes.
     """
     command, bound, ignored = app.parse_args(
-        _join_recover(tokens), exit_on_error=False, print_error=False
+        _join_values(tokens), exit_on_error=False, print_error=False
     )
     given = {"target": Target(address, rpcpassword)} if "target" in ignored else {}
     command(*bound.args, **bound.kwargs, **given)
@@ -143,40 +170,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     An interrupt leaves as SystemExit 130, which is cyclopts' doing.
     """
     try:
-        app.meta(
-            sys.argv[1:] if arguments is None else arguments, exit_on_error=False, print_error=False
-        )
+        given = list(sys.argv[1:] if arguments is None else arguments)
+        app.meta(_tell_addresses_apart(given), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _print({"error": str(error), "code": "invalid_input"})
+        print_answer({"error": str(error), "code": "invalid_input"})
         return 4
     except Exception as error:
         from cli.cli_http import EXIT_CODES, CliError  # noqa: PLC0415 - see the first lines
 
         if not isinstance(error, CliError):
             raise
-        _print(error.to_json())
+        print_answer(error.to_json())
         return EXIT_CODES[error.code]
     return 0
 
 
-def _print(answer: object) -> None:
-    print(json.dumps(answer, indent=2))
+def _tell_addresses_apart(arguments: list[str]) -> list[str]:
+    """Give the `--address` after a command that has one a name that the launcher does not take."""
+    at = 0
+    while at < len(arguments) and arguments[at].startswith("-"):
+        at += 2 if arguments[at] in _VALUED_FLAGS else 1
+    if not any(arguments[at : at + len(one)] == list(one) for one in _WITH_ADDRESS):
+        return arguments
+    theirs = [
+        f"--bitcoin-{word[2:]}" if word.partition("=")[0] == "--address" else word
+        for word in arguments[at:]
+    ]
+    return [*arguments[:at], *theirs]
 
 
-def _ecash_msat(balances: object, federation_id: str) -> object:
-    if isinstance(balances, dict):
-        for entry in balances.get("ecash_balances", ()):
-            if entry.get("federation_id") == federation_id:
-                return entry.get("ecash_balance_msats")
-    return None
-
-
-def _join_recover(tokens: tuple[str, ...]) -> list[str]:
+def _join_values(tokens: tuple[str, ...]) -> list[str]:
     """Turn `--recover true` of the Rust command line into `--recover=true`."""
     joined: list[str] = []
     for token in tokens:
-        if joined and joined[-1] == "--recover" and token in {"true", "false"}:
-            joined[-1] = f"--recover={token}"
+        if joined and joined[-1] in _VALUED_SWITCHES and token in {"true", "false"}:
+            joined[-1] += f"={token}"
         else:
             joined.append(token)
     return joined

@@ -45,7 +45,7 @@ _ROOMS = {
 
 # `gateway-cli`, with the files of its room that it imports, must start fast.
 _GATEWAY_CLI = "cli/gateway_cli.py"
-_GATEWAY_CLI_RULE = _room("api.structs cli", "cyclopts msgspec")
+_GATEWAY_CLI_RULE = _room("api.structs cli", "bcrypt cyclopts msgspec")
 
 # Single files with a stricter rule than their room's; not even the rest of the room is theirs.
 _STRICTER_FILES = {
@@ -134,7 +134,8 @@ def _is_allowed(name: str, rule: _Room) -> bool:
 def _reached_from_gateway_cli() -> set[str]:
     """The files of `cli` that gateway-cli imports, itself included."""
     reached: set[str] = set()
-    to_read = [_GATEWAY_CLI]
+    # Groups of commands are named as strings, to be imported when one of them runs.
+    to_read = [f"cli/{path.name}" for path in (_ROOT / "cli").glob("gateway_cli*.py")]
     while to_read:
         path = to_read.pop()
         if path in reached or not (_ROOT / path).is_file():

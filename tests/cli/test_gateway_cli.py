@@ -189,7 +189,12 @@ async def test_nobody_there_is_2(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("words", "name"),
-    [(("--help",), "gateway-cli"), (("connect-fed", "--help"), "gateway-cli-connect-fed")],
+    [
+        (("--help",), "gateway-cli"),
+        (("connect-fed", "--help"), "gateway-cli-connect-fed"),
+        (("lightning", "--help"), "gateway-cli-lightning"),
+        (("ecash", "pegout", "--help"), "gateway-cli-ecash-pegout"),
+    ],
 )
 def test_help(capsys: pytest.CaptureFixture[str], words: tuple[str, ...], name: str) -> None:
     assert main(words) == 0

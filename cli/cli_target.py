@@ -1,0 +1,43 @@
+"""What every command of gateway-cli shares: where its request goes, and how its answer is printed."""
+
+import json
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+# What federations, chain or channels take their time for. Longer than the gateway itself waits.
+PATIENT_SECONDS = 660.0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Target:
+    """Where the one request of this process goes; made from the global flags."""
+
+    address: str
+    password: str | None
+
+    def call(self, path: str, body: object = None, *, timeout_s: float | None = 60) -> Any:
+        """GET `path`, or POST `body` to it. Raises CliError."""
+        from cli.cli_http import call  # noqa: PLC0415 - only once a command runs
+
+        return call(self.address, path, self.password, body=body, timeout_s=timeout_s)
+
+
+# Filled in by the launcher, not by the words of the command line.
+GivenTarget = Annotated[Target, Parameter(parse=False)]
+# A secret, or `-`, which cyclopts takes for a flag otherwise.
+SecretWord = Annotated[str, Parameter(allow_leading_hyphen=True)]
+# The launcher, to which `--address` is the gateway's, gives it to such a command by the second name.
+BitcoinAddress = Annotated[str, Parameter(name=("--address", "--bitcoin-address"))]
+
+
+def print_answer(answer: object) -> None:
+    """JSON on stdout, as every command answers that has something to say."""
+    print(json.dumps(answer, indent=2))
+
+
+def secret_of(word: str | None) -> str:
+    """A secret from the command line; for None and `-`, the first line of stdin, which no list of processes shows."""
+    return sys.stdin.readline().rstrip("\r\n") if word in {None, "-"} else str(word)

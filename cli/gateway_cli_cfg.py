@@ -1,0 +1,110 @@
+"""`gateway-cli cfg`: the configuration of the gateway and of its federations."""
+
+from typing import Annotated
+
+from cyclopts import App, Parameter
+
+from cli.amounts import amount_msat
+from cli.cli_target import PATIENT_SECONDS, GivenTarget, SecretWord, print_answer, secret_of
+
+cfg_app = App(
+    name="cfg",
+    help="Show and change the configuration.",
+    help_formatter="plain",
+    version_flags=(),
+)
+
+
+@cfg_app.command
+def client_config(*, federation_id: str | None = None, target: GivenTarget) -> None:
+    """Show the client config of each federation.
+
+    Parameters
+    ----------
+    federation_id
+        Show only this federation's.
+    """
+    print_answer(target.call("/config", {"federation_id": federation_id}))
+
+
+@cfg_app.command
+def display(*, federation_id: str | None = None, target: GivenTarget) -> None:
+    """Show what the gateway has set for each federation: fees, policies, its index.
+
+    Parameters
+    ----------
+    federation_id
+        Show only this federation's.
+    """
+    wanted = federation_id.lower() if federation_id is not None else None
+    federations = target.call("/info")["federations"]
+    print_answer([f["config"] for f in federations if wanted in {None, f["federation_id"]}])
+
+
+@cfg_app.command
+def set_fees(
+    *,
+    federation_id: str | None = None,
+    ln_base: str | None = None,
+    ln_ppm: int | None = None,
+    tx_base: str | None = None,
+    tx_ppm: int | None = None,
+    target: GivenTarget,
+) -> None:
+    """Change fees; what is not given stays as it is.
+
+    Parameters
+    ----------
+    federation_id
+        Change only this federation's.
+    ln_base
+        Fixed fee for the way through Lightning: 2 sats, or a number of msat.
+    ln_ppm
+        Fee for the way through Lightning in parts per million of the amount.
+    tx_base
+        Fixed fee for every payment: 2 sats, or a number of msat.
+    tx_ppm
+        Fee for every payment in parts per million of the amount.
+    """
+    body = {
+        "federation_id": federation_id,
+        "lightning_base": None if ln_base is None else amount_msat(ln_base),
+        "lightning_parts_per_million": ln_ppm,
+        "transaction_base": None if tx_base is None else amount_msat(tx_base),
+        "transaction_parts_per_million": tx_ppm,
+    }
+    target.call("/set_fees", body)
+
+
+@cfg_app.command
+def set_payment_policy(
+    *,
+    federation_id: str | None = None,
+    receive_enabled: Annotated[bool | None, Parameter(negative="")] = None,
+    target: GivenTarget,
+) -> None:
+    """Allow or forbid payments for the clients of federations.
+
+    Parameters
+    ----------
+    federation_id
+        Change only this federation's.
+    receive_enabled
+        Whether clients may receive; false also refuses payments of invoices made before.
+    """
+    body = {"federation_id": federation_id, "receive_enabled": receive_enabled}
+    target.call("/set_payment_policy", body)
+
+
+@cfg_app.command
+def set_mnemonic(*, words: SecretWord | None = None, target: GivenTarget) -> None:
+    """Give a gateway that has none its mnemonic, and start it.
+
+    Parameters
+    ----------
+    words
+        The words; - reads them from stdin, which keeps them out of the list of processes. Without them, new
+        ones are made.
+    """
+    body = {"words": None if words is None else secret_of(words)}
+    target.call("/mnemonic", body, timeout_s=PATIENT_SECONDS)
