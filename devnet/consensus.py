@@ -4,11 +4,13 @@ As fedimint-server src/consensus/api.rs answers submissions. A transaction takes
 not at all.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 import anyio
 
+from backends.simulated_chain import ChainOutput, ChainTransaction
+from devnet.chain_wallet import BLOCK_COUNT_DELAY
 from devnet.ledger import Draft, Ledger
 from devnet.module_rules import Moment
 from devnet.transaction_rules import DecodedTransaction, TransactionRules
@@ -17,12 +19,28 @@ from fedimint.transaction import Accepted, Rejected, SubmissionOutcome, Transact
 from fedimint.wire_types import TransactionId
 
 
-class BlockSource(Protocol):
-    """Where the federation sees blocks, such as `backends.simulated_chain.SimulatedChain`."""
+class Blockchain(Protocol):
+    """What the federation sees and does of bitcoin, such as `backends.simulated_chain.SimulatedChain`."""
 
     @property
     def height(self) -> int:
         """Height of the newest block; the block count is one more."""
+        ...
+
+    def block(self, height: int) -> Sequence[ChainTransaction]:
+        """Return the transactions of a block."""
+        ...
+
+    def transaction(self, txid: str) -> ChainTransaction | None:
+        """Return a transaction, confirmed or not."""
+        ...
+
+    def send(self, *outputs: ChainOutput) -> str:
+        """Broadcast somebody's transaction that pays these outputs; return its txid."""
+        ...
+
+    def broadcast(self, transaction: ChainTransaction) -> None:
+        """Let the transaction wait for a block."""
         ...
 
     def on_block(self, listener: Callable[[], None]) -> None:
@@ -38,7 +56,7 @@ class Consensus:
     """
 
     def __init__(
-        self, config: ClientConfig, chain: BlockSource, unix_time_s: Callable[[], int]
+        self, config: ClientConfig, chain: Blockchain, unix_time_s: Callable[[], int]
     ) -> None:
         self.ledger = Ledger()
         self.accepted: dict[TransactionId, Transaction] = {}
@@ -47,14 +65,15 @@ class Consensus:
         """URLs that guardians vouch for, in the order they were added."""
         self.acceptance_delay: Callable[[], Awaitable[None]] | None = None
         self.rules = TransactionRules(config)
-        self._chain = chain
+        self.chain = chain
         self._unix_time_s = unix_time_s
         self._changed = anyio.Event()
-        chain.on_block(self.wake)
+        self._read_blocks()
+        chain.on_block(self._on_block)
 
     def block_count(self) -> int:
         """Return the number of blocks the federation agrees on."""
-        return self._chain.height + 1
+        return self.chain.height + 1
 
     def unix_time_s(self) -> int:
         """Return the time the federation agrees on."""
@@ -90,10 +109,22 @@ class Consensus:
         if isinstance(outcome, int):
             txid = decoded.transaction.txid()
             draft.commit(outcome)
+            for made in draft.wallet.broadcasts:
+                self.chain.broadcast(made)
             self.accepted[txid] = decoded.transaction
             self.wake()
             return Accepted(txid)
         return outcome
+
+    def _on_block(self) -> None:
+        self._read_blocks()
+        self.wake()
+
+    def _read_blocks(self) -> None:
+        """Read what is buried by now, from the first block on, as guardians on regtest do."""
+        wallet, scripts = self.ledger.wallet, self.rules.wallet.scripts
+        while wallet.block_count < self.block_count() - BLOCK_COUNT_DELAY:
+            wallet.read_block(self.chain.block(wallet.block_count), scripts.is_watched)
 
     def _judge(self, decoded: DecodedTransaction, draft: Draft) -> int | SubmissionOutcome:
         """Return what the federation would keep (msat), or what is decided already."""

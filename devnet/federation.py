@@ -6,7 +6,9 @@ from typing import Final
 import anyio
 import msgspec
 
-from devnet.consensus import BlockSource, Consensus
+from backends.simulated_chain import ChainOutput
+from devnet.chain_wallet import next_tweak
+from devnet.consensus import Blockchain, Consensus
 from devnet.dealer import deal_federation
 from devnet.faults import Faults
 from devnet.guardian import UNAUTHORIZED, EmbeddedGuardian
@@ -14,13 +16,15 @@ from devnet.ledger import contract_amount_msat
 from devnet.transaction_rules import module_config
 from errors import FatalError
 from fedimint import bls, mintv2, notes, selection, tbs
+from fedimint.bitcoin import BitcoinOutPoint, display_hash, hash_from_display
 from fedimint.invite import InviteCode
 from fedimint.module_configs import MintV2ClientConfig
 from fedimint.notes import MintKeys, Note, NoteRequest
 from fedimint.query import Guardians
 from fedimint.secrets import TWEAK_SIZE, DerivableSecret
 from fedimint.transport import GuardianConnection, GuardianRefused, GuardianUnreachable
-from fedimint.wire_types import Network, OutPoint, PeerId, threshold
+from fedimint.walletv2 import FederationWallet
+from fedimint.wire_types import Network, OutPoint, PeerId, consensus_hash, threshold
 
 PASSWORD: Final = "guardian"  # noqa: S105 - of guardians that hold no money of anybody
 """The admin password of every embedded guardian."""
@@ -30,7 +34,10 @@ _CHAIN_ID: Final = "51" * 32
 
 
 class FederationAudit(msgspec.Struct, frozen=True):
-    """The federation's books, seen from outside of every client; all amounts in msat."""
+    """The federation's books, seen from outside of every client; all amounts in msat.
+
+    `assets_msat` is what the chain has for the federation, and what the faucet owes for its notes.
+    """
 
     assets_msat: int
     notes_msat: int
@@ -55,7 +62,7 @@ class EmbeddedFederation:
 
     def __init__(
         self,
-        chain: BlockSource,
+        chain: Blockchain,
         random_bytes: Callable[[int], bytes],
         *,
         guardians: int = 1,
@@ -161,7 +168,7 @@ class EmbeddedFederation:
         )
         if len(finalised.notes) != len(requests):
             raise FatalError("the embedded federation made notes that do not verify")
-        self.consensus.ledger.peg_in_notes(amount_msat)
+        self.consensus.ledger.give_notes(outputs)
         return finalised.notes
 
     def issue_ecash(self, amount_msat: int) -> mintv2.Ecash:
@@ -170,6 +177,17 @@ class EmbeddedFederation:
         issued = self.issue_notes(module, amount_msat)
         spendable = tuple(notes.spendable(module, note) for note in issued)
         return mintv2.Ecash.of(self.federation_id, spendable)
+
+    def endow(self, value_sat: int) -> None:
+        """Bring bitcoin for the notes given, into the output that withdrawals are paid from."""
+        ledger, scripts = self.consensus.ledger, self.consensus.rules.wallet.scripts
+        held = ledger.wallet.utxo
+        tweak = consensus_hash(self._random_bytes(32)) if held is None else next_tweak(held)
+        held_sat = value_sat if held is None else held.value_sat + value_sat
+        txid = self.consensus.chain.send(ChainOutput(scripts.tweaked(tweak), held_sat))
+        out_point = BitcoinOutPoint(hash_from_display(txid), 0)
+        ledger.wallet.utxo = FederationWallet(held_sat, out_point, tweak)
+        ledger.faucet_owes_msat -= value_sat * 1000
 
     def mint_keys(self) -> MintKeys:
         """Return the public keys of the mint."""
@@ -180,8 +198,18 @@ class EmbeddedFederation:
         """Return the books as they stand now."""
         ledger = self.consensus.ledger
         return FederationAudit(
-            ledger.pegged_in_msat,
+            ledger.faucet_owes_msat + self._on_chain_msat(),
             ledger.notes_msat,
             {point: contract_amount_msat(held) for point, held in ledger.contracts.items()},
             ledger.kept_msat,
         )
+
+    def _on_chain_msat(self) -> int:
+        """Return what the chain itself says that the federation's output holds."""
+        utxo = self.consensus.ledger.wallet.utxo
+        if utxo is None:
+            return 0
+        transaction = self.consensus.chain.transaction(display_hash(utxo.out_point.txid))
+        if transaction is None:
+            raise FatalError("the embedded federation's output is not on its chain")
+        return transaction.outputs[utxo.out_point.vout].value_sat * 1000

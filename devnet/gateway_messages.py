@@ -1,4 +1,4 @@
-"""What a gateway answers to an lnv2 sender over HTTP, as the sender reads it.
+"""What a gateway answers to an lnv2 user over HTTP, as the user reads it.
 
 fedimint-lnv2-common src/gateway_api.rs, and as recorded from the Rust gateway 0.13.
 """
@@ -21,12 +21,19 @@ class PaymentFee(msgspec.Struct, frozen=True):
 
     def add_to(self, amount_msat: int) -> int:
         """Return the amount with the fee on top, msat."""
+        return min(amount_msat + self._of(amount_msat), _U64_MAX)
+
+    def subtract_from(self, amount_msat: int) -> int:
+        """Return what the fee leaves of the amount, msat; 0 when it takes all."""
+        return max(0, amount_msat - self._of(amount_msat))
+
+    def _of(self, amount_msat: int) -> int:
         relative_msat = min(amount_msat * self.parts_per_million, _U64_MAX) // 1_000_000
-        return min(amount_msat + relative_msat + self.base, _U64_MAX)
+        return min(relative_msat + self.base, _U64_MAX)
 
 
 class RoutingInfo(msgspec.Struct, frozen=True):
-    """The part of the answer to `/routing_info` that a sender needs; deltas are in blocks."""
+    """The part of the answer to `/routing_info` that a user needs; deltas are in blocks."""
 
     lightning_public_key: str
     module_public_key: str
@@ -34,6 +41,7 @@ class RoutingInfo(msgspec.Struct, frozen=True):
     send_fee_default: PaymentFee
     expiration_delta_minimum: int
     expiration_delta_default: int
+    receive_fee: PaymentFee
 
     def send_fee(self, payee: bytes) -> PaymentFee:
         """Return the fee for an invoice signed by `payee`; the gateway's own are swaps."""

@@ -1,13 +1,15 @@
-"""What the embedded guardians agree on: notes spent and asked for, contracts open, preimages shown.
+"""What the embedded guardians agree on: notes spent and asked for, contracts, preimages, bitcoin.
 
 A transaction is processed on a `Draft` over the `Ledger`, which then takes all of it or nothing.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from devnet.chain_wallet import ChainWallet, WalletDraft
 from fedimint.lnv2 import IncomingContract, OutgoingContract
-from fedimint.mintv2 import MintOutput, Note
+from fedimint.mintv2 import MintOutput, Note, RecoveryInput, RecoveryItem, RecoveryOutput
 from fedimint.wire_types import ContractId, OutPoint
 
 
@@ -24,29 +26,46 @@ class Ledger:
 
     spent_nonces: set[bytes] = field(default_factory=set)
     issued: dict[OutPoint, MintOutput] = field(default_factory=dict)
+    denominations: dict[bytes, int] = field(default_factory=dict)
+    """By blinded nonce, of all notes ever issued."""
+    mint_items: list[RecoveryItem] = field(default_factory=list)
+    """All notes spent and issued, in their order, as recovery from the words reads them."""
     contracts: dict[OutPoint, OutgoingContract | IncomingContract] = field(default_factory=dict)
     incoming: dict[OutPoint, IncomingContract] = field(default_factory=dict)
     """All ever funded, also those spent: their decryption shares stay available."""
     incoming_out_points: dict[ContractId, OutPoint] = field(default_factory=dict)
+    incoming_stream: list[OutPoint] = field(default_factory=list)
+    """Of `incoming`, in their order."""
     preimages: dict[OutPoint, bytes] = field(default_factory=dict, repr=False)
-    pegged_in_msat: int = 0
-    """Bitcoin that came in from outside."""
+    wallet: ChainWallet = field(default_factory=ChainWallet)
+    faucet_owes_msat: int = 0
+    """Notes the faucet gave, less the bitcoin it brought for them."""
     notes_msat: int = 0
     """Face value of all notes issued less all notes spent."""
     kept_msat: int = 0
     """Fees and overpayments of all transactions."""
 
-    def peg_in_notes(self, amount_msat: int) -> None:
-        """Record notes issued against bitcoin from outside."""
-        self.pegged_in_msat += amount_msat
-        self.notes_msat += amount_msat
+    def give_notes(self, outputs: Iterable[MintOutput]) -> None:
+        """Record notes that the faucet issues."""
+        for output in outputs:
+            self.record_issue(output)
+            self.faucet_owes_msat += output.amount_msat()
+            self.notes_msat += output.amount_msat()
+
+    def record_issue(self, output: MintOutput) -> None:
+        """Keep what recovery from the words needs of a note issued."""
+        self.denominations[output.blinded_nonce] = output.denomination
+        nonce_hash = hash160(output.blinded_nonce)
+        self.mint_items.append(RecoveryOutput(output.denomination, nonce_hash, output.tweak))
 
 
 class Draft:
     """The changes of one transaction, seen on top of the ledger."""
 
     def __init__(self, ledger: Ledger) -> None:
+        self.wallet = WalletDraft(ledger.wallet)
         self._ledger = ledger
+        self._kept_msat = 0
         self._spent: dict[bytes, Note] = {}
         self._issued: dict[OutPoint, MintOutput] = {}
         self._opened: dict[OutPoint, OutgoingContract | IncomingContract] = {}
@@ -87,11 +106,21 @@ class Draft:
     def show_preimage(self, out_point: OutPoint, preimage: bytes) -> None:
         self._preimages[out_point] = preimage
 
+    def keep(self, amount_msat: int) -> None:
+        """Leave to the federation what an item neither brings nor takes."""
+        self._kept_msat += amount_msat
+
     def commit(self, kept_msat: int) -> None:
-        """Write everything to the ledger; the draft is used up."""
+        """Write everything to the ledger; the draft is used up.
+
+        `kept_msat` is the fees and overpayments of the items.
+        """
         ledger = self._ledger
         ledger.spent_nonces.update(self._spent)
+        ledger.mint_items += [RecoveryInput(hash160(nonce)) for nonce in self._spent]
         ledger.issued.update(self._issued)
+        for output in self._issued.values():
+            ledger.record_issue(output)
         for out_point in self._closed:
             del ledger.contracts[out_point]
         ledger.contracts.update(self._opened)
@@ -99,13 +128,20 @@ class Draft:
             if isinstance(contract, IncomingContract):
                 ledger.incoming[out_point] = contract
                 ledger.incoming_out_points[contract.contract_id()] = out_point
+                ledger.incoming_stream.append(out_point)
         ledger.preimages.update(self._preimages)
         ledger.notes_msat += _total_msat(self._issued) - _total_msat(self._spent)
-        ledger.kept_msat += kept_msat
+        ledger.kept_msat += kept_msat + self._kept_msat
+        self.wallet.commit()
 
     def _open_at(self, out_point: OutPoint) -> OutgoingContract | IncomingContract | None:
         # The outputs of a transaction come after its inputs, so none of its own can be spent by it.
         return None if out_point in self._closed else self._ledger.contracts.get(out_point)
+
+
+def hash160(data: bytes) -> bytes:
+    """Return ripemd160(sha256(data))."""
+    return hashlib.new("ripemd160", hashlib.sha256(data).digest()).digest()
 
 
 def _total_msat(items: Mapping[OutPoint, MintOutput] | Mapping[bytes, Note]) -> int:

@@ -1,15 +1,14 @@
-"""The rules by which the embedded guardians' modules judge inputs and outputs.
+"""The rules by which the embedded guardians judge notes and Lightning contracts.
 
-Sources: fedimint-mintv2-server and fedimint-lnv2-server src/lib.rs (process_input, process_output),
-fedimint-walletv2-server for what a federation without any deposit answers. The order of the checks is
-theirs, since clients count equal errors.
+Sources: fedimint-mintv2-server and fedimint-lnv2-server src/lib.rs (process_input, process_output).
+The order of the checks is theirs, since clients count equal errors.
 """
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from devnet.ledger import Draft, contract_amount_msat
-from fedimint import bls, lnv2, mintv2, secp, tbs, tpe, walletv2
+from fedimint import bls, lnv2, mintv2, secp, tbs, tpe
 from fedimint.lnv2 import IncomingContract, IncomingInput, OutgoingContract, OutgoingInput
 from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig
 from fedimint.wire_types import ModuleError, OutPoint
@@ -148,15 +147,3 @@ def _outgoing_key(
             if not secp.verify_schnorr(contract.claim_pk, contract.contract_id(), signature):
                 return ModuleError("InvalidForfeitSignature")
             return contract.refund_pk
-
-
-def wallet_input_error() -> ModuleError:
-    """No deposit was ever made here, so no index is known."""
-    return ModuleError("UnknownOutputIndex")
-
-
-def wallet_output_error(item: walletv2.WalletOutput, dust_limit_sat: int) -> ModuleError:
-    """The federation never received, so it has nothing to send from."""
-    if item.value_sat < dust_limit_sat:
-        return ModuleError("UnderDustLimit")
-    return ModuleError("NoFederationUTXO")

@@ -8,15 +8,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, TypeVar
 
 from devnet.ledger import Draft
-from devnet.module_rules import (
-    InputMeta,
-    LightningRules,
-    MintRules,
-    Moment,
-    OutputMeta,
-    wallet_input_error,
-    wallet_output_error,
-)
+from devnet.module_rules import InputMeta, LightningRules, MintRules, Moment, OutputMeta
+from devnet.wallet_rules import WalletRules
 from errors import FatalError
 from fedimint import bls, lnv2, mintv2, secp, walletv2
 from fedimint.config import ClientConfig
@@ -66,7 +59,7 @@ class TransactionRules:
         self._config = config
         self._mint = MintRules(module_config(config, MintV2ClientConfig))
         self._lightning = LightningRules(module_config(config, LnV2ClientConfig))
-        self._dust_limit_sat = module_config(config, WalletV2ClientConfig).dust_limit_sat
+        self.wallet = WalletRules(module_config(config, WalletV2ClientConfig))
 
     def decode(self, data: bytes) -> DecodedTransaction:
         """Read a transaction with all its items. Raises DecodeError."""
@@ -110,7 +103,7 @@ class TransactionRules:
             case mintv2.MintInput():
                 return self._mint.process_input(draft, item.note)
             case walletv2.WalletInput():
-                return wallet_input_error()
+                return self.wallet.process_input(draft, item)
             case UnknownVariant(index):
                 return ModuleError("UnknownInputVariant", (index,))
 
@@ -123,7 +116,7 @@ class TransactionRules:
             case mintv2.MintOutput():
                 return self._mint.process_output(draft, item, out_point)
             case walletv2.WalletOutput():
-                return wallet_output_error(item, self._dust_limit_sat)
+                return self.wallet.process_output(draft, item, out_point)
             case UnknownVariant(index):
                 return ModuleError("UnknownOutputVariant", (index,))
 

@@ -1,24 +1,35 @@
-"""An embedded lnv2 user: funds contracts, asks a gateway to pay, and gets its money back.
+"""An embedded lnv2 user: funds contracts for a gateway to pay, or has it fund its own.
 
 The derivations and checks of fedimint-lnv2-client src/lib.rs; the user reaches the federation through
 the same client library as a gateway. How it reaches the gateway is the caller's affair.
 """
 
+import hashlib
 from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
 
-from devnet.dealer import LNV2_ID, MINTV2_ID, fresh_secret
+from devnet.dealer import LNV2_ID, MINTV2_ID, WALLETV2_ID, fresh_secret
 from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
+from devnet.receiving import Flaw, IncomingOrder, IncomingPayment, Receiver
 from devnet.transaction_rules import module_config
+from devnet.user_onchain import OnchainUser
 from devnet.wallet import EmbeddedWallet, OwnInput, OwnOutput
 from errors import InputError, PeerError
 from fedimint import bolt11, lnv2, secp
 from fedimint.config import ClientConfig
 from fedimint.federation_api import Lnv2Api
-from fedimint.lnv2 import Cancel, Claim, HashImage, OutgoingContract, OutgoingWitness, Refund
-from fedimint.lnv2_json import SendPayment, SendPaymentJson
+from fedimint.lnv2 import (
+    Cancel,
+    Claim,
+    HashImage,
+    IncomingContract,
+    OutgoingContract,
+    OutgoingWitness,
+    Refund,
+)
+from fedimint.lnv2_json import CreateBolt11InvoiceJson, SendPayment, SendPaymentJson
 from fedimint.module_configs import LnV2ClientConfig
 from fedimint.query import Guardians
 from fedimint.secrets import DerivableSecret, client_secret, module_secret
@@ -52,7 +63,10 @@ class JoinableFederation(Protocol):
 
 
 class EmbeddedUser:
-    """A client inside this process, of any federation. `wallet` holds its notes."""
+    """A client inside this process, of any federation.
+
+    `wallet` holds its notes; `onchain` brings bitcoin in and out.
+    """
 
     def __init__(
         self,
@@ -71,8 +85,12 @@ class EmbeddedUser:
         self._api = Lnv2Api(guardians, self._module_id)
         client = client_secret(DerivableSecret(random_bytes(64)), federation.federation_id)
         self.lightning_secret = module_secret(client, self._module_id).to_secp_secret()
+        self._receiver = Receiver(config.tpe_agg_pk, self.lightning_secret)
         self.wallet = EmbeddedWallet(
             federation.config, guardians, module_secret(client, MINTV2_ID), random_bytes
+        )
+        self.onchain = OnchainUser(
+            federation.config, guardians, module_secret(client, WALLETV2_ID), self.wallet
         )
 
     def balance_msat(self) -> int:
@@ -149,6 +167,53 @@ class EmbeddedUser:
     async def refund(self, payment: OutgoingPayment) -> None:
         """Take the money back once the contract has expired. Raises TransactionRefused before."""
         await self._take_back(payment, Refund())
+
+    def receive(
+        self, order: IncomingOrder, routing: RoutingInfo, flaw: Flaw | None = None
+    ) -> IncomingPayment:
+        """Make a contract for the gateway to fund, with a flaw if the user is to be hostile.
+
+        Raises InputError when the fee of the gateway, or of the federation, leaves nothing.
+        """
+        payment = self._receiver.incoming(order, routing, fresh_secret(self._random_bytes), flaw)
+        amount_msat = payment.contract.commitment.amount_msat
+        if amount_msat <= self._fee.fee_msat(amount_msat):
+            raise InputError(f"the federation's fee leaves nothing of {amount_msat} msat")
+        return payment
+
+    def receive_body(self, payment: IncomingPayment) -> CreateBolt11InvoiceJson:
+        """Return the body of `/create_bolt11_invoice`."""
+        return payment.body(self._federation_id)
+
+    def check_invoice(self, payment: IncomingPayment, invoice: str) -> None:
+        """Raise PeerError unless the gateway's invoice is over this payment, on this network."""
+        parsed = bolt11.decode(invoice)
+        is_ours = parsed.payment_hash == hashlib.sha256(payment.preimage).digest()
+        is_as_ordered = parsed.amount_msat == payment.order.amount_msat
+        if not (is_ours and is_as_ordered and bolt11.is_for(parsed, self._network)):
+            raise PeerError("the gateway's invoice is not what was ordered")
+
+    async def await_funded(self, payment: IncomingPayment) -> OutPoint | None:
+        """Return where the gateway funded the contract, None once it expired without that."""
+        contract = payment.contract
+        return await self._api.await_incoming_contract(
+            contract.contract_id(), contract.commitment.expiration_unix_s
+        )
+
+    async def claim(self, payment: IncomingPayment, out_point: OutPoint) -> None:
+        """Take the money of a contract funded at `out_point`. Raises as the wallet does."""
+        item = lnv2.INPUT.encode(payment.claim(out_point))
+        amount_msat = payment.contract.commitment.amount_msat
+        fee_msat = self._fee.fee_msat(amount_msat)
+        own = OwnInput(DynItem(self._module_id, item), amount_msat, fee_msat, payment.claim_secret)
+        await self.wallet.submit([own], [])
+
+    def incoming_output(self, contract: IncomingContract) -> OwnOutput:
+        """Return the output by which a gateway that is only played funds a contract."""
+        output = lnv2.OUTPUT.encode(lnv2.OutputV0(lnv2.IncomingOutput(contract)))
+        amount_msat = contract.commitment.amount_msat
+        fee_msat = self._fee.fee_msat(amount_msat)
+        return OwnOutput(DynItem(self._module_id, output), amount_msat, fee_msat)
 
     def claim_input(
         self, payment: OutgoingPayment, preimage: bytes, claim_secret: bytes

@@ -41,6 +41,7 @@ ROUTING = RoutingInfo(
     send_fee_default=PaymentFee(4_000, 6_000),
     expiration_delta_minimum=144,
     expiration_delta_default=1_440,
+    receive_fee=PaymentFee(2_000, 3_000),
 )
 
 
