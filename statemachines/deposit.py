@@ -93,9 +93,14 @@ class DepositSeen(Input, frozen=True):
 
 
 class ReceiveFeeQuoted(Input, frozen=True):
-    """What the miners cost now: less than the output holds, unless it will not get cheaper."""
+    """What the miners cost now, and what the claim is worth then: nothing only if it will not get cheaper.
+
+    `worth_msat` is `reserving.claim_worth_msat`: the federation rejects a claim that does not pay its own fee too,
+    so such a one would be made again and again.
+    """
 
     fee_sat: int
+    worth_msat: int
 
 
 class OutputGone(Input, frozen=True):
@@ -148,6 +153,16 @@ def stream_of(federation_id: str, output_index: int) -> str:
     return f"deposit/{federation_id}-{output_index}"
 
 
+def claim_of(output: DepositOutput, fee_sat: int) -> DepositClaim:
+    """The claim of an output at this fee for the miners."""
+    return DepositClaim(
+        output_index=output.output_index,
+        address_index=output.address_index,
+        value_sat=output.value_sat,
+        fee_sat=fee_sat,
+    )
+
+
 # --- transitions -----------------------------------------------------------------------------------------------
 
 
@@ -158,17 +173,14 @@ def _seen(_state: Unseen, input_: DepositSeen) -> Decision:
 
 def _quoted(state: Found, input_: ReceiveFeeQuoted) -> Decision:
     output = state.output
-    if output.value_sat <= input_.fee_sat:
-        why = f"{output.value_sat} sat do not pay for their claim, which costs {input_.fee_sat} sat"
+    if input_.worth_msat <= 0:
+        why = (
+            f"{output.value_sat} sat do not pay for their claim, which costs {input_.fee_sat} sat "
+            "and the federation's fees"
+        )
         return Decision(events=(DepositDropped(reason=why),))
-    claim = DepositClaim(
-        output_index=output.output_index,
-        address_index=output.address_index,
-        value_sat=output.value_sat,
-        fee_sat=input_.fee_sat,
-    )
     parent = stream_of(state.federation_id, output.output_index)
-    told = ClaimInputs(parent=parent, claims=(claim,))
+    told = ClaimInputs(parent=parent, claims=(claim_of(output, input_.fee_sat),))
     return Decision(
         events=(DepositClaiming(fee_sat=input_.fee_sat),),
         tells=(Tell(wallet_of(state.federation_id), told),),

@@ -104,10 +104,11 @@ class FundingFailed(State, frozen=True):
 
 
 class Decrypting(State, frozen=True):
-    """The contract is funded as output 0 of `txid`; its preimage is asked for."""
+    """The contract is funded as output 0 of `txid`, by transaction `tx`; its preimage is asked for."""
 
     facts: ReceiveFacts
     payer: str
+    tx: str
     txid: str
 
 
@@ -121,10 +122,11 @@ class Received(State, frozen=True):
 
 
 class Refunding(State, frozen=True):
-    """The contract held no preimage and is taken back by transaction `tx`, once it is signed."""
+    """The contract held no preimage and is taken back. `tx` funded it: its change may still be collected."""
 
     facts: ReceiveFacts
     payer: str
+    tx: str
     txid: str
 
 
@@ -179,12 +181,11 @@ class HtlcHeld(Input, frozen=True):
 
 
 class FundForSwap(Input, frozen=True):
-    """A send of ours wants to pay this invoice directly. `refusal` as in HtlcHeld."""
+    """A send of ours wants to pay this invoice directly."""
 
     payer: str
     amount_msat: int
     now_unix_s: int
-    refusal: str | None
 
 
 class Decrypted(Input, frozen=True):

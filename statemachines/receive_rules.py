@@ -110,7 +110,7 @@ def _htlc_held(state: Registered | Invoiced, input_: HtlcHeld) -> Decision:
 def _fund_for_swap(state: Invoiced, input_: FundForSwap) -> Decision:
     """Fund for a send of ours; then nobody may pay the invoice over Lightning any more."""
     facts = state.facts
-    refusal = input_.refusal or _too_late(facts, input_.now_unix_s)
+    refusal = _too_late(facts, input_.now_unix_s)
     if input_.amount_msat != facts.invoice_msat:
         refusal = "the invoice was made for another amount"
     if refusal is not None:
@@ -203,7 +203,10 @@ def _undecryptable(state: Decrypting, input_: Undecryptable) -> Decision:
     )
 
 
-def _refunded(_state: Refunding, input_: TransactionFinished) -> Decision:
+def _refunded(state: Refunding, input_: TransactionFinished) -> Decision:
+    """Of two transactions of this receive only the refund's end is the end."""
+    if input_.tx == state.tx:
+        return Decision()
     received_msat = sum(note.amount_msat for note in input_.notes)
     return Decision(events=(ReceiveRefunded(received_msat=received_msat),))
 
@@ -354,7 +357,7 @@ MACHINE = Machine(
         ReceiveFunding: lambda state, event: Funding(facts=state.facts, payer=event.payer),
         ReceiveFundingSigned: _funding_signed_in,
         ReceiveFunded: lambda state, _event: Decrypting(
-            facts=state.facts, payer=state.payer, txid=state.txid
+            facts=state.facts, payer=state.payer, tx=state.tx, txid=state.txid
         ),
         ReceiveFundingFailed: lambda state, event: FundingFailed(
             facts=state.facts, payer=state.payer, error=event.error
@@ -363,7 +366,7 @@ MACHINE = Machine(
             facts=state.facts, payer=state.payer, txid=state.txid, preimage=event.preimage
         ),
         ReceiveRefunding: lambda state, _event: Refunding(
-            facts=state.facts, payer=state.payer, txid=state.txid
+            facts=state.facts, payer=state.payer, tx=state.tx, txid=state.txid
         ),
         ReceiveRefunded: lambda state, event: Refunded(
             facts=state.facts, payer=state.payer, received_msat=event.received_msat

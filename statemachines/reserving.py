@@ -125,6 +125,13 @@ def claim_fee_msat(fees: FederationFees, claim: Claim) -> int:
             return fees.mint.fee_msat(claim.amount_msat)
 
 
+def claim_worth_msat(fees: FederationFees, claim: Claim) -> int:
+    """What a claim brings after the federation's fees; 0 when that is too little for the smallest note."""
+    left_msat = claim.amount_msat - claim_fee_msat(fees, claim)
+    smallest_msat = selection.cost_msat(selection.SMALLEST_DENOMINATION, fees.mint)
+    return left_msat if left_msat >= smallest_msat else 0
+
+
 def output_fee_msat(fees: FederationFees, output: Output) -> int:
     """What the federation charges for an output."""
     match output:

@@ -147,7 +147,6 @@ def _swap_measured(state: Accepted, input_: SwapMeasured) -> Decision:
         payer=stream_of(facts.contract_id),
         amount_msat=facts.invoice_msat,
         now_unix_s=input_.now_unix_s,
-        refusal=None,
     )
     receiver = receive.stream_of(facts.payment_hash)
     return Decision(events=(SendSwapping(),), tells=(Tell(receiver, told),))
