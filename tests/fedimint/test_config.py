@@ -138,6 +138,12 @@ def test_fees_round_down_and_saturate() -> None:
         FEE_CONSENSUS.decode_hex("00fd03e9")
 
 
+def test_the_wallet_may_charge_more_than_others() -> None:
+    assert WALLET_FEE_CONSENSUS.decode_hex("00fd2710") == FeeConsensus(0, 10_000)
+    with pytest.raises(DecodeError, match="10001 ppm"):
+        WALLET_FEE_CONSENSUS.decode_hex("00fd2711")
+
+
 def test_networks_have_two_forms() -> None:
     assert NETWORK.encode("regtest").hex() == "fabfb5da"
     assert NETWORK_LEGACY.encode("regtest").hex() == "fedab5bffa"
