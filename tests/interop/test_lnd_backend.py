@@ -2,11 +2,9 @@
 
 import hashlib
 import os
-import subprocess
 import time
 from collections.abc import AsyncIterator
 from functools import partial
-from pathlib import Path
 
 import pytest
 
@@ -14,47 +12,16 @@ from backends import conformance
 from backends.conformance import AMOUNT_MSAT, FAR_DELAY_BLOCKS, FAR_FEE_MSAT, end_of, pay
 from backends.lightning import Failed, NodeRefusedError, NotFound
 from backends.lnd import LndNode
-from backends.lnd_connection import LndSettings
-from devnet import peers
 from devnet.lnd_node import InvoiceState
 from devnet.processes import until
 from devnet.real_world import RealWorld
 from fedimint import bolt11
+from tests.interop.lnd_access import PAYING, bake, connect
 
 pytestmark = pytest.mark.anyio
 
-# As docs/lnd.md bakes it.
-PERMISSIONS = (
-    "uri:/lnrpc.Lightning/GetInfo",
-    "uri:/lnrpc.Lightning/WalletBalance",
-    "uri:/lnrpc.Lightning/ChannelBalance",
-    "uri:/routerrpc.Router/SendPaymentV2",
-    "uri:/routerrpc.Router/TrackPaymentV2",
-)
 STRANGER_SECRET = bytes(31) + b"\x05"
 DEADLINE_S = 30
-
-
-def bake(world: RealWorld, name: str, *permissions: str) -> Path:
-    """A macaroon of alice's with these permissions alone."""
-    path = world.folder / f"{name}.macaroon"
-    lncli = peers.find("lncli")
-    assert lncli is not None
-    subprocess.run(
-        [
-            lncli,
-            f"--lnddir={world.alice.folder}",
-            f"--rpcserver={world.alice.rpc_address}",
-            "--network=regtest",
-            "bakemacaroon",
-            f"--save_to={path}",
-            *permissions,
-        ],
-        check=True,
-        capture_output=True,
-        timeout=DEADLINE_S,
-    )
-    return path
 
 
 class LndWorld:
@@ -62,20 +29,12 @@ class LndWorld:
 
     def __init__(self, world: RealWorld) -> None:
         self.world = world
-        self.macaroon_path = bake(world, "gateway", *PERMISSIONS)
+        self.macaroon_path = bake(world.alice, world.folder / "paying.macaroon", *PAYING)
         self.node = self.connect()
         self.preimages: dict[bytes, bytes] = {}
 
-    def connect(self, **changes: Path) -> LndNode:
-        alice = self.world.alice
-        return LndNode(
-            LndSettings(
-                address=alice.rpc_address,
-                tls_cert_path=alice.tls_cert_path,
-                macaroon_path=changes.get("macaroon_path", self.macaroon_path),
-                payment_timeout_s=20,
-            )
-        )
+    def connect(self) -> LndNode:
+        return connect(self.world.alice, self.macaroon_path)
 
     async def invoice(self, *, is_held: bool = False) -> bolt11.Bolt11Invoice:
         if not is_held:
@@ -156,7 +115,8 @@ async def test_a_failed_hash_may_be_paid_anew(lnd: LndWorld) -> None:
 
 
 async def test_a_macaroon_that_is_not_enough_decides_nothing(lnd: LndWorld) -> None:
-    node = lnd.connect(macaroon_path=bake(lnd.world, "info", PERMISSIONS[0]))
+    alice = lnd.world.alice
+    node = connect(alice, bake(alice, lnd.world.folder / "info.macaroon", PAYING[0]))
     invoice = await lnd.invoice()
     assert (await node.info()).alias == "alice"
     with pytest.raises(NodeRefusedError, match="permission denied"):
