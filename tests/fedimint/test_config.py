@@ -18,7 +18,13 @@ from fedimint.module_configs import (
     WalletV2ClientConfig,
 )
 from fedimint.urls import safe_url
-from fedimint.wire_types import FEE_CONSENSUS, NETWORK, NETWORK_LEGACY, FeeConsensus
+from fedimint.wire_types import (
+    FEE_CONSENSUS,
+    NETWORK,
+    NETWORK_LEGACY,
+    WALLET_FEE_CONSENSUS,
+    FeeConsensus,
+)
 
 
 def test_configs_survive_both_forms(federations: dict[str, dict[str, Any]]) -> None:
