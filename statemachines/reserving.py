@@ -58,8 +58,8 @@ def plan(
     """Balance a transaction: what is lacking comes from `notes`, what is left over becomes notes.
 
     `spends` are notes that go in anyhow, `exactly` denominations that come out anyhow. Raises
-    InsufficientNotesError when all notes do not bring what is lacking. A claim that its fee eats up is
-    planned all the same: it also ends the contract.
+    InsufficientNotesError when all notes do not bring what is lacking. Where nothing must come out, nothing
+    is lacking: a claim that its fee eats up is planned as it is and never paid for with notes.
     """
     brought_msat = sum(claim.amount_msat - claim_fee_msat(fees, claim) for claim in claims)
     brought_msat += sum(selection.net_msat(note.denomination, fees.mint) for note in spends)
@@ -67,7 +67,7 @@ def plan(
     needed_msat += sum(selection.cost_msat(d, fees.mint) for d in exactly)
     free = [note for note in notes if note not in spends]
     chosen: tuple[HeldNote, ...] = ()
-    if needed_msat > brought_msat:
+    if needed_msat and needed_msat > brought_msat:
         counts = selection.select_funding(_held(free), fees.mint, needed_msat - brought_msat)
         chosen = pick(free, counts)
         if len(chosen) > SPENT_NOTES_MAX:

@@ -9,28 +9,44 @@ from engine.events import Event
 from engine.fold import Machines
 from engine.machine import Effect, Input, Machine, State
 from fedimint.wire_types import FeeConsensus
-from statemachines import ALL_MACHINES, send
+from statemachines import ALL_MACHINES, receive, send, transaction
+from statemachines.items import HeldNote, Issue, Reservation, SignedTransaction
 from statemachines.ledger import Report, audit
+from statemachines.receive import ReceiveFacts
+from statemachines.reserving import FederationFees
 from statemachines.send import RequestSend, SendFacts
-from statemachines.items import HeldNote
-from statemachines.transaction import wallet_of
-from statemachines.wallet import FederationFees, OpenWallet, Wallet
+from statemachines.transaction import (
+    Built,
+    NotesCollected,
+    SubmissionAccepted,
+    SubmissionRejected,
+    wallet_of,
+)
+from statemachines.wallet import OpenWallet, RecoverNotes, Wallet
 
 FEDERATION = "fe" * 32
+OTHER = "0d" * 32
 WALLET = wallet_of(FEDERATION)
 EXPIRES_UNIX_S = 10_000
+CONTRACT_EXPIRES_UNIX_S = 20_000
 FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mint=FeeConsensus(100, 0))
+BITCOIN_FEES = FederationFees(lnv2=FEES.lnv2, mint=FEES.mint, wallet=FeeConsensus(100_000, 0))
 FREE = FederationFees(lnv2=FeeConsensus(0, 0), mint=FeeConsensus(0, 0))
 PREIMAGE = "aa" * 32
 MACHINES = Machines(ALL_MACHINES)
 
 
 def facts(
-    number: int = 1, *, contract_msat: int = 1_100_000, invoice_msat: int = 1_000_000
+    number: int = 1,
+    *,
+    contract_msat: int = 1_100_000,
+    invoice_msat: int = 1_000_000,
+    federation_id: str = FEDERATION,
+    is_swap: bool = False,
 ) -> SendFacts:
     """A contract with 90,000 msat left for routing, unless said otherwise."""
     return SendFacts(
-        federation_id=FEDERATION,
+        federation_id=federation_id,
         contract_id=f"{number:064x}",
         txid="11" * 32,
         out_idx=number,
@@ -41,6 +57,30 @@ def facts(
         invoice_expires_unix_s=EXPIRES_UNIX_S,
         contract_msat=contract_msat,
         minimum_msat=invoice_msat + 10_000,
+        is_swap=is_swap,
+    )
+
+
+def receive_facts(
+    number: int = 1,
+    *,
+    federation_id: str = FEDERATION,
+    invoice_msat: int = 1_000_000,
+    refund_worth_msat: int = 979_000,
+) -> ReceiveFacts:
+    """An invoice of which the gateway keeps 20,000 msat; `facts` of the same number pay it."""
+    return ReceiveFacts(
+        federation_id=federation_id,
+        contract_id=f"{number:064x}",
+        contract=f"contract {number}",
+        payment_hash=f"{number:064x}",
+        invoice_msat=invoice_msat,
+        contract_msat=invoice_msat - 20_000,
+        contract_expires_unix_s=CONTRACT_EXPIRES_UNIX_S,
+        invoice_expires_unix_s=EXPIRES_UNIX_S,
+        expiry_s=3_600,
+        refund_worth_msat=refund_worth_msat,
+        description="coffee",
     )
 
 
@@ -80,6 +120,51 @@ class Scene:
         state = self.state(WALLET)
         assert isinstance(state, Wallet)
         return state
+
+    def receive(self, number: int = 1) -> State:
+        return self.state(receive.stream_of(receive_facts(number).payment_hash))
+
+    def last_append(self) -> list[str]:
+        """What the newest append wrote."""
+        return [row.kind for row in self.rows if row.append == self.rows[-1].append]
+
+    def hold(self, *notes: HeldNote, federation_id: str = FEDERATION) -> None:
+        """The wallet comes by these notes."""
+        self.deliver(wallet_of(federation_id), RecoverNotes(notes=notes))
+
+    def reservation(self, tx: str) -> Reservation:
+        state = self.state(tx)
+        assert isinstance(
+            state, transaction.Reserved | transaction.Signed | transaction.Accepted
+        ), state
+        return state.reservation
+
+    def build(self, tx: str) -> None:
+        """Sign it; tweaks that are missing are ground."""
+        issues = tuple(
+            issue if issue.tweak else Issue(issue.denomination, f"ground {number} of {tx}")
+            for number, issue in enumerate(self.reservation(tx).issues)
+        )
+        self.deliver(tx, Built(signed=SignedTransaction(txid_of(tx), b"bytes", issues)))
+
+    def accept(self, tx: str) -> None:
+        self.build(tx)
+        self.deliver(tx, SubmissionAccepted())
+
+    def reject(self, tx: str) -> None:
+        self.build(tx)
+        self.deliver(tx, SubmissionRejected(error="no"))
+
+    def collect(self, tx: str) -> None:
+        """All notes that it issued."""
+        state = self.state(tx)
+        assert isinstance(state, transaction.Accepted)
+        notes = tuple(note(issue.tweak, issue.denomination) for issue in state.signed.issues)
+        self.deliver(tx, NotesCollected(notes=notes, lost_msat=0))
+
+    def finish(self, tx: str) -> None:
+        self.accept(tx)
+        self.collect(tx)
 
     def wants(self, stream: str) -> Mapping[str, Effect]:
         return MACHINES.of(stream).wants(self.state(stream))
@@ -125,6 +210,21 @@ def opened(fees: FederationFees = FEES) -> Scene:
     scene = Scene()
     scene.deliver(WALLET, OpenWallet(federation_id=FEDERATION, fees=fees))
     return scene
+
+
+def opened_both(fees: FederationFees = FEES) -> Scene:
+    """A scene with two federations and a note of about 1,048,576 msat three times in each."""
+    scene = opened(fees)
+    scene.deliver(wallet_of(OTHER), OpenWallet(federation_id=OTHER, fees=fees))
+    for federation_id in (FEDERATION, OTHER):
+        notes = [note(f"{federation_id[:2]} {number}") for number in range(3)]
+        scene.hold(*notes, federation_id=federation_id)
+    return scene
+
+
+def txid_of(tx: str) -> str:
+    """The txid that `Scene.build` gives a transaction."""
+    return f"txid of {tx}"
 
 
 def request(number: int = 1, **changes: int) -> RequestSend:

@@ -7,10 +7,11 @@ import pytest
 
 from engine.events import Event
 from errors import FatalError
-from statemachines import ALL_MACHINES, ledger, send
+from statemachines import ALL_MACHINES, accounts, ledger, send
+from statemachines.bookings import BOOKINGS, MOVES_NOTHING
+from statemachines.items import SignedTransaction
 from statemachines.ledger import Ledger, Posting, audit, postings
 from statemachines.send import BudgetMeasured, PaymentSucceeded
-from statemachines.items import SignedTransaction
 from statemachines.transaction import (
     Built,
     NotesCollected,
@@ -32,7 +33,7 @@ from tests.statemachines.scene import (
     request,
 )
 
-ECASH, TRANSIT = accounts.ecash(FEDERATION), ledger.transit(FEDERATION)
+ECASH, TRANSIT = accounts.ecash(FEDERATION), accounts.transit(FEDERATION)
 CONTRACTS = accounts.contracts(FEDERATION)
 STREAM = send.stream_of(facts().contract_id)
 TX = stream_of(FEDERATION, 1)
@@ -64,8 +65,8 @@ def claimed(lost_msat: int = 0) -> Scene:
 
 def test_every_event_is_booked_or_named_as_moving_nothing() -> None:
     events = {event for machine in ALL_MACHINES for event in machine.events}
-    assert events >= ledger.MOVES_NOTHING
-    assert set(ledger._BOOKINGS) == events - ledger.MOVES_NOTHING
+    assert events >= MOVES_NOTHING
+    assert set(BOOKINGS) == events - MOVES_NOTHING
 
 
 def test_an_event_that_nobody_told_the_ledger_of_is_fatal() -> None:
@@ -151,9 +152,9 @@ def test_an_audit_sees_a_transaction_that_issues_more_than_goes_in() -> None:
 
 def test_an_audit_sees_a_booking_that_does_not_sum_to_zero(monkeypatch: pytest.MonkeyPatch) -> None:
     scene = paid()
-    bookings: dict[type[Event], object] = dict(ledger._BOOKINGS)
+    bookings: dict[type[Event], object] = dict(BOOKINGS)
     bookings[send.SendPaid] = lambda _before, _event: {"node": -1}
-    monkeypatch.setattr(ledger, "_BOOKINGS", bookings)
+    monkeypatch.setattr(ledger, "BOOKINGS", bookings)
     problems = scene.audit().problems
     assert any("send.paid" in problem and "creates -1 msat" in problem for problem in problems)
 

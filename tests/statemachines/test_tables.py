@@ -3,8 +3,15 @@
 import pytest
 
 from engine.machine import Handle, Ignore, Input, Machine, Refuse, State
-from statemachines import ALL_MACHINES, send, send_rules
-from statemachines.transaction import TransactionFinished, TransactionRejected, TransactionSigned
+from statemachines import (
+    ALL_MACHINES,
+    completion,
+    deposit,
+    receive,
+    receive_rules,
+    send,
+    send_rules,
+)
 from tests.statemachines.scene import step
 
 
@@ -44,14 +51,38 @@ def test_refused_inputs_raise_their_sentence(
         machine.decide(before, given)
 
 
-def test_what_a_payment_listens_to_in_each_state() -> None:
+def _handled(machine: Machine) -> dict[str, set[str]]:
+    """What a machine listens to in each state."""
     handled: dict[str, set[str]] = {}
-    for (state, input_), rule in send_rules.MACHINE.rules.items():
+    for (state, input_), rule in machine.rules.items():
         if isinstance(rule, Handle):
             handled.setdefault(state.__name__, set()).add(input_.__name__)
-    assert handled == {
+    return handled
+
+
+def _reach(machine: Machine, start: type[State]) -> set[type[State]]:
+    """Every state that can come after `start`, by any inputs."""
+    reached: set[type[State]] = set()
+    found = {start}
+    while found:
+        found = {
+            target
+            for (state, _input), rule in machine.rules.items()
+            if state in found and isinstance(rule, Handle)
+            for target in rule.to
+        } - reached
+        reached |= found
+    return reached
+
+
+def test_what_a_payment_listens_to_in_each_state() -> None:
+    assert _handled(send_rules.MACHINE) == {
         "New": {"RequestSend"},
-        "Accepted": {"BudgetMeasured", "SeenInFlight", "PaymentSucceeded", "PaymentFailed"},
+        "Accepted": {
+            *("BudgetMeasured", "SwapMeasured"),
+            *("SeenInFlight", "PaymentSucceeded", "PaymentFailed"),
+        },
+        "Swapping": {"SwapSucceeded", "SwapFailed"},
         "Dispatching": {
             *("SeenInFlight", "PaymentSucceeded", "PaymentFailed"),
             *("CallRefused", "CallUnanswered"),
@@ -65,21 +96,84 @@ def test_what_a_payment_listens_to_in_each_state() -> None:
     }
 
 
-def test_every_state_that_holds_money_or_hope_wants_something() -> None:
-    """A payment that is not over either has an effect running or waits for its own claim."""
-    machine = send_rules.MACHINE
-    waits_for_claim = {send.New, send.Paid, send.Claiming}
-    assert set(machine.states) - machine.final - set(machine.wants_of) == waits_for_claim
-    told = {TransactionSigned, TransactionFinished, TransactionRejected}
-    assert told <= set(machine.inputs)
+def test_what_a_receive_listens_to_in_each_state() -> None:
+    assert _handled(receive_rules.MACHINE) == {
+        "New": {"RequestReceive"},
+        "Registered": {"InvoiceCreated", "InvoiceNotCreated", "HtlcHeld"},
+        "Invoiced": {"InvoiceForgotten", "HtlcHeld", "FundForSwap"},
+        "Funding": {
+            *("FundingRefused", "TransactionSigned"),
+            *("TransactionAccepted", "TransactionRejected"),
+        },
+        "Decrypting": {"Decrypted", "Undecryptable"},
+        "Refunding": {"TransactionFinished", "TransactionRejected"},
+    }
+
+
+#: States that are neither final nor want anything, and what they wait for.
+_WAITS_FOR = {
+    "gateway": {"Unfounded": "start", "Founded": "requests"},
+    "federation": {"NotJoined": "requests", "Joined": "requests", "Left": "requests"},
+    "wallet": {"Unopened": "requests", "Wallet": "its transactions and requests"},
+    "tx": {"Unborn": "its wallet"},
+    "deposits": {"Closed": "requests", "Paused": "requests"},
+    "deposit": {"Unseen": "its list", "Claiming": "its transaction"},
+    "image": {"Free": "requests"},
+    "send": {
+        **{"New": "requests", "Swapping": "the receive"},
+        **{"Paid": "its transaction", "Claiming": "its transaction"},
+    },
+    "receive": {
+        "New": "requests",
+        **{"Funding": "its transaction", "Refunding": "its transaction"},
+    },
+    "completion": {"Unborn": "the receive", "Waiting": "the receive"},
+    "withdrawal": {
+        "New": "requests",
+        **{"Funding": "its transaction", "Submitted": "its transaction"},
+    },
+    "gift": {"New": "requests", "Preparing": "its transaction"},
+    "reissue": {"New": "requests", "Reissuing": "its transaction", "Abandoned": "requests"},
+    "operator_payment": {"New": "requests", "Failed": "requests"},
+    "node_order": {"New": "requests"},
+}
+
+
+@pytest.mark.parametrize("machine", ALL_MACHINES, ids=lambda machine: machine.kind)
+def test_every_state_that_holds_money_or_hope_wants_something_or_hears_of_another_stream(
+    machine: Machine,
+) -> None:
+    quiet = set(machine.states) - machine.final - set(machine.wants_of)
+    assert {state.__name__ for state in quiet} == set(_WAITS_FOR[machine.kind])
+    listens = _handled(machine)
+    assert {state.__name__ for state in quiet} <= set(listens)
 
 
 def test_money_given_back_is_given_back_for_ever() -> None:
     """From cancelling on, and from paid on, no way leads to the other side."""
-    reach: dict[type[State], set[type[State]]] = {}
-    for (state, _input), rule in send_rules.MACHINE.rules.items():
-        if isinstance(rule, Handle):
-            reach.setdefault(state, set()).update(rule.to)
-    assert reach[send.Cancelling] == {send.Cancelled}
-    assert reach[send.Paid] == {send.Claiming}
-    assert reach[send.Claiming] == {send.Claimed, send.ClaimRejected}
+    sends = send_rules.MACHINE
+    assert _reach(sends, send.Cancelling) == {send.Cancelled}
+    assert _reach(sends, send.Paid) == {send.Claiming, send.Claimed, send.ClaimRejected}
+
+
+def test_what_the_node_was_told_of_its_htlcs_is_never_taken_back() -> None:
+    answers = completion.MACHINE
+    settled = {completion.Settled, completion.SettleRejected}
+    cancelled = {completion.Cancelled, completion.CancelRejected}
+    assert _reach(answers, completion.Settling) == settled
+    assert _reach(answers, completion.Cancelling) == cancelled
+
+
+def test_no_way_leads_from_a_funded_contract_back_to_one_that_is_not_funded() -> None:
+    funded = _reach(receive_rules.MACHINE, receive.Funding)
+    assert funded == {
+        *(receive.Funding, receive.FundingFailed, receive.Decrypting, receive.Received),
+        *(receive.Refunding, receive.Refunded, receive.RefundLost),
+    }
+    assert receive.Funding not in _reach(receive_rules.MACHINE, receive.Decrypting)
+
+
+def test_a_deposit_is_claimed_until_it_is_ecash_or_worth_nothing() -> None:
+    assert _reach(deposit.MACHINE, deposit.Claiming) == {
+        *(deposit.Found, deposit.Claiming, deposit.Claimed, deposit.Dropped),
+    }

@@ -3,11 +3,23 @@
 import pytest
 
 from engine.machine import Input, State
-from errors import ConflictError
+from errors import ConflictError, FatalError
 from statemachines import send, transaction
-from statemachines.items import Reservation, SignedTransaction
+from statemachines.items import (
+    Claim,
+    ContractClaim,
+    ForeignNote,
+    FundedContract,
+    HeldNote,
+    Issue,
+    Output,
+    Reservation,
+    SignedTransaction,
+)
 from statemachines.transaction import (
+    Abandoned,
     Accepted,
+    BuildAbandoned,
     Built,
     Finished,
     NotesCollected,
@@ -17,6 +29,8 @@ from statemachines.transaction import (
     Signed,
     SubmissionAccepted,
     SubmissionRejected,
+    TransactionAbandoned,
+    TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
     TransactionSigned,
@@ -28,21 +42,31 @@ MACHINE = transaction.MACHINE
 PARENT = send.stream_of("c0")
 TX = transaction.stream_of(FEDERATION, 1)
 TXID = "77" * 32
-ISSUES = (transaction.Issue(10, "t"), transaction.Issue(11, "u"))
+ISSUES = (Issue(10, "t"), Issue(11, "u"))
 SIGNED = SignedTransaction(TXID, b"bytes", ISSUES)
 
 
-def reservation(*, parent: str = PARENT, claims: bool = True) -> Reservation:
-    claim = transaction.ContractClaim("11" * 32, 0, 4_000, "aa" * 32)
+CLAIM = ContractClaim("11" * 32, 0, 4_000, "aa" * 32)
+FOREIGN = ForeignNote(12, "nonce")
+
+
+def reservation(
+    *,
+    parent: str = PARENT,
+    claims: tuple[Claim, ...] = (CLAIM,),
+    spends: tuple[HeldNote, ...] = (),
+    outputs: tuple[Output, ...] = (),
+) -> Reservation:
     return Reservation(
         tx=TX,
         parent=parent,
         federation_id=FEDERATION,
-        claims=(claim,) if claims else (),
-        spends=() if claims else (note("a", 12),),
+        claims=claims,
+        spends=spends,
         issues=ISSUES,
         input_fee_msat=100,
         output_fee_msat=200,
+        outputs=outputs,
     )
 
 
@@ -77,7 +101,7 @@ def test_notes_of_an_accepted_transaction_are_collected() -> None:
     before = Signed(reservation=reservation(), signed=SIGNED)
     state, _, _ = step(MACHINE, before, SubmissionAccepted())
     assert state == Accepted(reservation=reservation(), signed=SIGNED)
-    collect = transaction.CollectNotes(federation_id=FEDERATION, txid=TXID, issues=ISSUES)
+    collect = transaction.CollectNotes(federation_id=FEDERATION, txid=TXID, issues=ISSUES, start=0)
     assert MACHINE.wants(state) == {"collect": collect}
 
 
@@ -96,11 +120,51 @@ def test_the_wallet_hears_of_the_end_first_and_once(parent: str, streams: list[s
     assert told(accepted, collected) == [(stream, finished) for stream in streams]
 
 
-@pytest.mark.parametrize("claims", [True, False])
-def test_a_rejection_says_whether_a_contract_was_claimed(claims: bool) -> None:
-    signed = Signed(reservation=reservation(claims=claims), signed=SIGNED)
+@pytest.mark.parametrize(
+    ("parent", "is_reissue", "streams"),
+    [(PARENT, False, [WALLET, PARENT]), (WALLET, True, [WALLET])],
+)
+def test_a_rejection_says_whether_the_wallet_reissued_notes_for_itself(
+    parent: str, is_reissue: bool, streams: list[str]
+) -> None:
+    signed = Signed(reservation=reservation(parent=parent), signed=SIGNED)
     refused = SubmissionRejected(error="no")
     state, _, _ = step(MACHINE, signed, refused)
     assert state == Rejected(txid=TXID, error="no")
-    rejected = TransactionRejected(tx=TX, error="no", is_claim=claims)
-    assert told(signed, refused) == [(WALLET, rejected), (PARENT, rejected)]
+    rejected = TransactionRejected(tx=TX, error="no", is_reissue=is_reissue)
+    assert told(signed, refused) == [(stream, rejected) for stream in streams]
+
+
+def test_notes_are_collected_behind_the_outputs() -> None:
+    made = reservation(outputs=(FundedContract("c0", 1_000),))
+    wanted = MACHINE.wants(Accepted(reservation=made, signed=SIGNED))["collect"]
+    assert isinstance(wanted, transaction.CollectNotes)
+    assert wanted.start == 1
+
+
+def test_a_parent_hears_of_consensus_before_the_notes_are_there() -> None:
+    before = Signed(reservation=reservation(), signed=SIGNED)
+    accepted = TransactionAccepted(tx=TX, txid=TXID)
+    assert told(before, SubmissionAccepted()) == [(PARENT, accepted)]
+
+
+def test_foreign_notes_whose_keys_are_gone_are_left_to_their_giver() -> None:
+    before = Reserved(reservation=reservation(claims=(FOREIGN,)))
+    state, _, _ = step(MACHINE, before, BuildAbandoned())
+    assert state == Abandoned()
+    assert told(before, BuildAbandoned()) == [(PARENT, TransactionAbandoned(tx=TX))]
+
+
+@pytest.mark.parametrize(
+    "made",
+    [reservation(), reservation(claims=(FOREIGN,), spends=(note("a", 12),))],
+    ids=["a contract", "a note of ours"],
+)
+def test_what_is_ours_is_never_abandoned(made: Reservation) -> None:
+    with pytest.raises(FatalError, match="nothing that could be missing"):
+        MACHINE.decide(Reserved(reservation=made), BuildAbandoned())
+
+
+def test_what_was_signed_is_never_abandoned() -> None:
+    signed = Signed(reservation=reservation(claims=(FOREIGN,)), signed=SIGNED)
+    assert step(MACHINE, signed, BuildAbandoned()) == (signed, (), [])

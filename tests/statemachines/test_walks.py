@@ -20,6 +20,7 @@ from engine.store import Store
 from errors import UnavailableError
 from migrations import SchemaSteps
 from statemachines import send, send_rules
+from statemachines.items import Issue, SignedTransaction
 from statemachines.ledger import audit
 from statemachines.send import (
     BudgetMeasured,
@@ -30,7 +31,6 @@ from statemachines.send import (
     RecordLookedUp,
     SeenInFlight,
 )
-from statemachines.items import Issue, SignedTransaction
 from statemachines.transaction import (
     BuildTransaction,
     Built,

@@ -5,7 +5,8 @@ import pytest
 from engine.machine import Input
 from errors import ConflictError
 from statemachines import transaction, wallet
-from statemachines.items import ContractClaim, HeldNote
+from statemachines.items import ContractClaim, HeldNote, Reservation
+from statemachines.reserving import FederationFees
 from statemachines.transaction import (
     TransactionFinished,
     TransactionRejected,
@@ -37,20 +38,20 @@ def claim(amount_msat: int = 1_100_000, out_idx: int = 0) -> ClaimInputs:
     )
 
 
-def reservation(scene: Scene, number: int) -> transaction.Reservation:
+def reservation(scene: Scene, number: int) -> Reservation:
     state = scene.state(tx(number))
     assert isinstance(state, transaction.Reserved)
     return state.reservation
 
 
-def holding(*notes: HeldNote, fees: wallet.FederationFees = FEES) -> Scene:
+def holding(*notes: HeldNote, fees: FederationFees = FEES) -> Scene:
     """A wallet of these notes, which came by a transaction of no interest."""
     scene = opened(fees)
     scene.deliver(WALLET, TransactionFinished(tx="tx/before-1", notes=notes, lost_msat=0))
     return scene
 
 
-def spending(*notes: HeldNote, fees: wallet.FederationFees = FEES) -> Scene:
+def spending(*notes: HeldNote, fees: FederationFees = FEES) -> Scene:
     """Seven or more notes of one denomination, of which a tidying transaction spends all but three."""
     scene = holding(*notes, fees=fees)
     assert scene.wallet.spending

@@ -6,8 +6,9 @@ from random import Random
 import pytest
 
 from statemachines import send
-from statemachines.send import BudgetMeasured, PaymentSucceeded
 from statemachines.items import HeldNote, Issue, SignedTransaction
+from statemachines.reserving import FederationFees
+from statemachines.send import BudgetMeasured, PaymentSucceeded
 from statemachines.transaction import (
     Accepted,
     Built,
@@ -19,7 +20,7 @@ from statemachines.transaction import (
     TxReserved,
     TxSigned,
 )
-from statemachines.wallet import AddTweaks, FederationFees, NotesLost, WalletCredited
+from statemachines.wallet import AddTweaks, NotesLost, WalletCredited
 from tests.statemachines.scene import (
     FEES,
     FREE,
