@@ -132,5 +132,20 @@ async def test_all_together_are_bounded_but_the_known_password_passes(counted: B
         counted.open.set()
 
 
+async def test_the_manager_may_where_it_is_said(counted: Bcrypt) -> None:
+    other = bcrypt.hashpw(b"manager", bcrypt.gensalt(4)).decode()
+    check = PasswordCheck(HASH, other)
+    await check.require("Bearer manager", remote="a", manager_may=True)
+    assert counted.calls == 2
+    await check.require("Bearer manager", remote="a", manager_may=True)
+    await check.require(PASSWORD, remote="a", manager_may=True)
+    await check.require(PASSWORD, remote="a")
+    assert counted.calls == 3
+    with pytest.raises(UnauthorizedError, match="wrong"):
+        await check.require("Bearer manager", remote="a")
+    with pytest.raises(UnauthorizedError, match="wrong"):
+        await PasswordCheck(HASH).require("Bearer manager", remote="a", manager_may=True)
+
+
 def test_its_repr_tells_nothing() -> None:
-    assert HASH not in repr(PasswordCheck(HASH))
+    assert HASH not in repr(PasswordCheck(HASH, HASH))

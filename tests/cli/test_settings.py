@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from api.limits import RateLimit
 from cli.options import GatewayOptions, LndOptions
 from cli.settings import (
     ListenAddress,
@@ -45,6 +46,9 @@ def test_all_of_it() -> None:
         listen=ListenAddress("127.0.0.1", 8175),
         public_url="http://gateway.example/v1",
         bcrypt_password_hash=HASH,
+        manager_bcrypt_password_hash=None,
+        invoice_rate_limit=RateLimit(burst=50, per_second=5),
+        debug=False,
         network="regtest",
         default_routing_fees=PaymentFee(2000, 3000),
         default_transaction_fees=PaymentFee(2000, 3000),
@@ -58,6 +62,19 @@ def test_all_of_it() -> None:
             payment_timeout_s=180,
         ),
     )
+
+
+def test_the_second_password_and_the_rate_of_invoices() -> None:
+    options = replace(
+        OPTIONS,
+        bcrypt_liquidity_manager_password_hash=HASH,
+        invoice_rate_limit_burst="7",
+        invoice_rate_limit_per_second="1",
+    )
+    settings = read_settings(options, LND, {"FM_DEBUG_GATEWAY": "1"})
+    assert settings.manager_bcrypt_password_hash == HASH
+    assert settings.invoice_rate_limit == RateLimit(burst=7, per_second=1)
+    assert settings.debug
 
 
 def test_the_mnemonic_does_not_show() -> None:
@@ -89,6 +106,12 @@ def test_without_a_public_address_none_is_announced() -> None:
         ({"bcrypt_password_hash": HASH[3:]}, "dollar signs"),
         ({"bcrypt_password_hash": HASH.replace("$10$", "$99$")}, "is not a bcrypt hash"),
         ({"bcrypt_password_hash": HASH + "\n"}, "is not a bcrypt hash"),
+        (
+            {"bcrypt_liquidity_manager_password_hash": HASH[:-1]},
+            "--bcrypt-liquidity-manager-password-hash is not a bcrypt hash",
+        ),
+        ({"invoice_rate_limit_burst": "0"}, "--invoice-rate-limit-burst is '0', but must be"),
+        ({"invoice_rate_limit_per_second": "0.5"}, "--invoice-rate-limit-per-second is '0.5'"),
         ({"default_routing_fees": "98001,0"}, "Total Send fees exceeded 100000 msat,15000"),
         ({"default_routing_fees": "0,12001"}, "Total Send fees exceeded 100000 msat,15000"),
         (
@@ -104,8 +127,8 @@ def test_wrong_gateway_options(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_settings(replace(OPTIONS, **change), LND, {})
     assert says in str(caught.value)
-    if "bcrypt_password_hash" in change:
-        assert change["bcrypt_password_hash"] not in str(caught.value)
+    for name, value in change.items():
+        assert "hash" not in name or value not in str(caught.value)
 
 
 @pytest.mark.parametrize(
