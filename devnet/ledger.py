@@ -3,13 +3,12 @@
 A transaction is processed on a `Draft` over the `Ledger`, which then takes all of it or nothing.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from devnet.chain_wallet import ChainWallet, WalletDraft
 from fedimint.lnv2 import IncomingContract, OutgoingContract
-from fedimint.mintv2 import MintOutput, Note, RecoveryInput, RecoveryItem, RecoveryOutput
+from fedimint.mintv2 import MintOutput, Note
 from fedimint.wire_types import ContractId, OutPoint
 
 
@@ -28,8 +27,8 @@ class Ledger:
     issued: dict[OutPoint, MintOutput] = field(default_factory=dict)
     denominations: dict[bytes, int] = field(default_factory=dict)
     """By blinded nonce, of all notes ever issued."""
-    mint_items: list[RecoveryItem] = field(default_factory=list)
-    """All notes spent and issued, in their order, as recovery from the words reads them."""
+    mint_items: list[Note | MintOutput] = field(default_factory=list)
+    """All notes spent and issued, in their order."""
     contracts: dict[OutPoint, OutgoingContract | IncomingContract] = field(default_factory=dict)
     incoming: dict[OutPoint, IncomingContract] = field(default_factory=dict)
     """All ever funded, also those spent: their decryption shares stay available."""
@@ -55,8 +54,7 @@ class Ledger:
     def record_issue(self, output: MintOutput) -> None:
         """Keep what recovery from the words needs of a note issued."""
         self.denominations[output.blinded_nonce] = output.denomination
-        nonce_hash = hash160(output.blinded_nonce)
-        self.mint_items.append(RecoveryOutput(output.denomination, nonce_hash, output.tweak))
+        self.mint_items.append(output)
 
 
 class Draft:
@@ -117,7 +115,7 @@ class Draft:
         """
         ledger = self._ledger
         ledger.spent_nonces.update(self._spent)
-        ledger.mint_items += [RecoveryInput(hash160(nonce)) for nonce in self._spent]
+        ledger.mint_items += self._spent.values()
         ledger.issued.update(self._issued)
         for output in self._issued.values():
             ledger.record_issue(output)
@@ -137,11 +135,6 @@ class Draft:
     def _open_at(self, out_point: OutPoint) -> OutgoingContract | IncomingContract | None:
         # The outputs of a transaction come after its inputs, so none of its own can be spent by it.
         return None if out_point in self._closed else self._ledger.contracts.get(out_point)
-
-
-def hash160(data: bytes) -> bytes:
-    """Return ripemd160(sha256(data))."""
-    return hashlib.new("ripemd160", hashlib.sha256(data).digest()).digest()
 
 
 def _total_msat(items: Mapping[OutPoint, MintOutput] | Mapping[bytes, Note]) -> int:

@@ -9,10 +9,17 @@ from devnet.dealer import MINTV2_ID
 from devnet.endpoints import GuardianState, Methods, parameters
 from fedimint import bls, tbs
 from fedimint.errors import DecodeError
-from fedimint.mintv2 import RECOVERY_ITEMS, RecoveryItem
+from fedimint.mintv2 import (
+    RECOVERY_ITEMS,
+    MintOutput,
+    Note,
+    RecoveryInput,
+    RecoveryItem,
+    RecoveryOutput,
+)
 from fedimint.mintv2_json import RecoveryItemJson
 from fedimint.transport import module_method
-from fedimint.wire_types import G1, TRANSACTION_ID, OutPoint, consensus_hash, json_u64
+from fedimint.wire_types import G1, TRANSACTION_ID, OutPoint, consensus_hash, hash160, json_u64
 
 
 class _IndexRange(msgspec.Struct, frozen=True):
@@ -78,8 +85,14 @@ class MintEndpoints:
 
     def _slice(self, params: object) -> list[RecoveryItem]:
         start, end = map(json_u64, parameters(params, tuple[int, int]))
-        return self._ledger.mint_items[start:end]
+        return [_recovery_item(item) for item in self._ledger.mint_items[start:end]]
 
     def _share(self, denomination: int, blinded_nonce: bytes) -> str:
         secret = self._state.secrets.tbs_shares[denomination]
         return bls.encode_g1(tbs.sign_share(bls.decode_g1(blinded_nonce), secret)).hex()
+
+
+def _recovery_item(item: Note | MintOutput) -> RecoveryItem:
+    if isinstance(item, Note):
+        return RecoveryInput(hash160(item.nonce))
+    return RecoveryOutput(item.denomination, hash160(item.blinded_nonce), item.tweak)

@@ -19,7 +19,6 @@ from devnet.wallet import EmbeddedWallet, OwnInput, OwnOutput
 from errors import InputError, PeerError
 from fedimint import bolt11, lnv2, secp
 from fedimint.config import ClientConfig
-from fedimint.federation_api import Lnv2Api
 from fedimint.lnv2 import (
     Cancel,
     Claim,
@@ -29,6 +28,7 @@ from fedimint.lnv2 import (
     OutgoingWitness,
     Refund,
 )
+from fedimint.lnv2_api import Lnv2Api
 from fedimint.lnv2_json import CreateBolt11InvoiceJson, SendPayment, SendPaymentJson
 from fedimint.module_configs import LnV2ClientConfig
 from fedimint.query import Guardians

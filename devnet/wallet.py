@@ -6,21 +6,24 @@ after them, sorted by denomination), not in which notes it takes.
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, TypeVarTuple
 
 import msgspec
 
 from errors import ConflictError, FatalError
 from fedimint import mintv2, notes, selection
+from fedimint.collecting import NoteCollector
 from fedimint.config import ClientConfig
-from fedimint.federation_api import FederationApi, FinallyRejected, Mintv2Api
+from fedimint.federation_api import FederationApi, FinallyRejected
+from fedimint.mintv2_api import Mintv2Api
 from fedimint.module_configs import MintV2ClientConfig
 from fedimint.notes import MintKeys, Note, NoteRequest
 from fedimint.query import Guardians
 from fedimint.secrets import TWEAK_SIZE, DerivableSecret
 from fedimint.transaction import TRANSACTION, DynItem, Transaction, sign_transaction
-from fedimint.transport import GuardianProtocolError
-from fedimint.wire_types import PeerId
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
 
 
 class TransactionRefused(ConflictError):  # noqa: N818 - what the federation did
@@ -80,8 +83,10 @@ class EmbeddedWallet:
         self.notes: list[Note] = []
         self.module = module
         self._fee = mint.fee_consensus
-        self._keys = MintKeys(mint.tbs_agg_pks, mint.tbs_pks)
         self._guardians = guardians
+        self._api = Mintv2Api(guardians, self.module_id)
+        keys = MintKeys(mint.tbs_agg_pks, mint.tbs_pks)
+        self._collector = NoteCollector(guardians, keys, module, run_here)
         self._random_bytes = random_bytes
 
     def balance_msat(self) -> int:
@@ -130,7 +135,8 @@ class EmbeddedWallet:
     async def complete(self, funded: Funded) -> None:
         """Submit until final and collect the change; call it again after a cancellation.
 
-        Raises TransactionRefused, and then the notes are back.
+        Raises TransactionRefused, and then the notes are back, and PeerError when more guardians lie
+        about their shares than a federation can bear.
         """
         txid = funded.transaction.txid()
         encoded = TRANSACTION.encode(funded.transaction)
@@ -165,31 +171,19 @@ class EmbeddedWallet:
         return [DynItem(self.module_id, mintv2.OUTPUT.encode(output)) for output in outputs]
 
     async def _collect(self, funded: Funded) -> tuple[Note, ...]:
-        """Ask for the shares, and again without the guardians found lying."""
         if not funded.change:
             return ()
         txid = funded.transaction.txid()
         end = funded.change_start + len(funded.change)
-        api = Mintv2Api(self._guardians, self.module_id)
-        liars: set[PeerId] = set()
+        finalised = await self._collector.collect(
+            lambda check: self._api.signature_shares(txid, funded.change_start, end, check),
+            funded.change,
+        )
+        if finalised.invalid:
+            raise FatalError("the guardians' own keys make no valid note")
+        return finalised.notes
 
-        async def check(peer: PeerId, shares: tuple[bytes, ...]) -> tuple[bytes, ...]:
-            if peer in liars:
-                raise GuardianProtocolError("this guardian sent a wrong share before")
-            return shares
 
-        while True:
-            shares = await api.signature_shares(txid, funded.change_start, end, check)
-            finalised = notes.finalise(
-                self.module,
-                funded.change,
-                shares,
-                self._keys,
-                threshold=self._guardians.threshold,
-                random_bytes=self._random_bytes,
-            )
-            if finalised.invalid:
-                raise FatalError("the guardians' own keys make no valid note")
-            if not finalised.missing_peers:
-                return finalised.notes
-            liars.update(finalised.bad_peers)
+async def run_here(function: Callable[[*Args], T], *arguments: *Args) -> T:
+    """Run a pure function on the event loop itself: a `fedimint.collecting.RunCpu` without workers."""
+    return function(*arguments)
