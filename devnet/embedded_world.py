@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from backends.simulated import SimulatedNode
 from backends.simulated_chain import SimulatedChain
-from backends.simulated_network import Policy, SimulatedNetwork
+from backends.simulated_network import SimulatedNetwork
+from backends.simulated_routes import Policy
 from devnet.federation import EmbeddedFederation
 from devnet.user import EmbeddedUser
 

@@ -1,16 +1,12 @@
-"""The simulated node: the conformance checks, the scripted faults, and the ledger."""
+"""The simulated node pays: the conformance checks and the scripted faults."""
 
 import hashlib
-import random
 
 import anyio
 import pytest
-from anyio.lowlevel import checkpoint
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from backends import conformance
-from backends.conformance import AMOUNT_MSAT, FAR_DELAY_BLOCKS, FAR_FEE_MSAT, end_of, hold, pay
+from backends.conformance import AMOUNT_MSAT, FAR_FEE_MSAT, end_of, hold, pay
 from backends.lightning import (
     Failed,
     InFlight,
@@ -20,78 +16,12 @@ from backends.lightning import (
     PaymentStatus,
     Succeeded,
 )
-from backends.simulated import Fault, SimulatedNode
-from backends.simulated_chain import SimulatedChain
-from backends.simulated_network import (
-    InvoiceState,
-    Order,
-    Outcome,
-    PayeeInvoice,
-    Policy,
-    Returned,
-    Settled,
-    SimulatedNetwork,
-)
+from backends.simulated import Fault
 from errors import ConflictError, InputError
 from fedimint.bolt11 import Bolt11Invoice
+from tests.backends.simulated_world import CHANNEL_MSAT, SimulatedWorld
 
 pytestmark = pytest.mark.anyio
-
-NOW_S = 1_700_000_000
-CHANNEL_MSAT = 1_000_000
-
-
-class SimulatedWorld:
-    """alice — bob — carol, and dave whom nobody knows."""
-
-    def __init__(self) -> None:
-        self.now_s = NOW_S
-        self.chain = SimulatedChain()
-        self.network = SimulatedNetwork(self.chain)
-        self.node, self.bob, self.carol, self.dave = (
-            SimulatedNode(self.network, name, lambda: self.now_s)
-            for name in ("alice", "bob", "carol", "dave")
-        )
-        policy = Policy(FAR_FEE_MSAT, 0, FAR_DELAY_BLOCKS)
-        for first, second in (("alice", "bob"), ("bob", "carol")):
-            self.network.open_channel(
-                first,
-                second,
-                first_msat=CHANNEL_MSAT,
-                second_msat=CHANNEL_MSAT,
-                first_policy=policy,
-            )
-
-    async def invoice(self, *, is_held: bool = False) -> Bolt11Invoice:
-        return self.bob.make_invoice(AMOUNT_MSAT, is_held=is_held)
-
-    async def expired_invoice(self) -> Bolt11Invoice:
-        invoice = self.bob.make_invoice(AMOUNT_MSAT, expiry_s=10)
-        self.now_s += 11
-        return invoice
-
-    async def own_invoice(self) -> Bolt11Invoice:
-        return self.node.make_invoice(AMOUNT_MSAT)
-
-    async def lonely_invoice(self) -> Bolt11Invoice:
-        return self.dave.make_invoice(AMOUNT_MSAT)
-
-    async def far_invoice(self) -> Bolt11Invoice:
-        return self.carol.make_invoice(AMOUNT_MSAT)
-
-    async def accepted(self, payment_hash: bytes) -> None:
-        assert self.bob.invoice_state(payment_hash) is InvoiceState.ACCEPTED
-
-    async def settle(self, payment_hash: bytes) -> None:
-        self.bob.settle_held(payment_hash)
-
-    async def cancel(self, payment_hash: bytes) -> None:
-        self.bob.cancel_held(payment_hash)
-
-    async def reconnect(self) -> None:
-        self.node.is_down = True
-        await checkpoint()
-        self.node.is_down = False
 
 
 @pytest.fixture
@@ -213,17 +143,6 @@ async def test_a_forgotten_payment_still_moves_money(world: SimulatedWorld) -> N
     world.network.audit()
 
 
-async def test_a_held_payment_ends_with_its_timelock(world: SimulatedWorld) -> None:
-    invoice = await hold(world)
-    world.chain.mine(invoice.min_final_cltv_delta_blocks)
-    assert await world.node.lookup(invoice.payment_hash) == InFlight()
-    world.chain.mine(3)
-    assert isinstance(await world.node.lookup(invoice.payment_hash), Failed)
-    with pytest.raises(ConflictError):
-        world.bob.settle_held(invoice.payment_hash)
-    world.network.audit()
-
-
 async def test_an_invoice_with_a_hash_of_somebody_else(world: SimulatedWorld) -> None:
     preimage = bytes(range(32))
     invoice = world.bob.make_invoice(AMOUNT_MSAT, payment_hash=hashlib.sha256(preimage).digest())
@@ -278,51 +197,3 @@ def test_two_runs_are_alike() -> None:
     assert first.node.public_key == second.node.public_key
     assert first.bob.make_invoice(1_000).text == second.bob.make_invoice(1_000).text
     assert first.bob.make_invoice(1_000).text != first.carol.make_invoice(1_000).text
-
-
-def test_the_cheapest_of_several_routes_is_taken() -> None:
-    network = SimulatedNetwork(SimulatedChain())
-    for middle, fee_msat in (("dear", 900), ("cheap", 10)):
-        policy = Policy(base_fee_msat=fee_msat, proportional_millionths=0)
-        network.open_channel("payer", middle, first_msat=10_000, second_msat=0)
-        network.open_channel(middle, "payee", first_msat=10_000, second_msat=0, first_policy=policy)
-    network.invoices[bytes(32)] = PayeeInvoice("payee", 5_000, bytes(32), is_held=False)
-    ends: list[Outcome] = []
-    order = Order("payer", "payee", bytes(32), 5_000, 18, 1_000, 100)
-    network.send(order, ends.append)
-    assert ends == [Settled(bytes(32), 10)]
-    network.audit()
-
-
-payments = st.tuples(
-    st.sampled_from(["alice", "bob", "carol"]),
-    st.sampled_from(["alice", "bob", "carol", "dave"]),
-    st.integers(1, 1_500_000),
-    st.booleans(),
-)
-
-
-@settings(deadline=None, max_examples=40)
-@given(st.lists(payments, max_size=12), st.randoms(use_true_random=False))
-def test_no_payment_makes_or_loses_money(
-    history: list[tuple[str, str, int, bool]], choices: random.Random
-) -> None:
-    network = SimulatedWorld().network
-    total_msat = sum(network.ledger_msat().values())
-    ends: list[Outcome] = []
-    for number, (payer, payee, amount_msat, is_held) in enumerate(history):
-        payment_hash = number.to_bytes(32, "big")
-        network.invoices[payment_hash] = PayeeInvoice(payee, amount_msat, bytes(32), is_held)
-        if payer != payee:
-            network.send(
-                Order(payer, payee, payment_hash, amount_msat, 18, 10_000, 500), ends.append
-            )
-        held = [h for h, i in network.invoices.items() if i.state is InvoiceState.ACCEPTED]
-        if held and choices.random() < 0.5:
-            if choices.random() < 0.5:
-                network.settle(choices.choice(held), bytes(32))
-            else:
-                network.cancel(choices.choice(held))
-        network.audit()
-        assert sum(network.ledger_msat().values()) + network.locked_msat() == total_msat
-    assert all(isinstance(end, Settled | Returned) for end in ends)

@@ -12,8 +12,7 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from backends.simulated import Fault
-from backends.simulated_network import InvoiceState
+from backends.simulated import Fault, InvoiceState
 from cli import embedded
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
 from devnet.gateway_messages import Forfeited, Paid, RoutingInfo, parse_send_answer

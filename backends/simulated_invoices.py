@@ -1,0 +1,159 @@
+"""What a gateway asks of a simulated node that is paid: invoices, and held payments to settle or cancel."""
+
+import hashlib
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+
+from backends.lightning import (
+    HELD_FINAL_DELTA_BLOCKS,
+    CompletionRejectedError,
+    HeldPayment,
+    NodeRefusedError,
+    NodeUnansweredError,
+)
+from backends.operations import InvoiceRecord, InvoiceStatus
+from backends.simulated_part import Fault
+from backends.simulated_payee import InvoiceState, NodeInvoice, SimulatedPayee, Watch
+from errors import InputError
+
+CLAIM_MARGIN_BLOCKS = 36
+"""How long before the timelock we must have settled (fedimint-lightning/src/lnd.rs)."""
+
+STATUSES: dict[InvoiceState, InvoiceStatus] = {
+    InvoiceState.OPEN: "Pending",
+    InvoiceState.ACCEPTED: "Pending",
+    InvoiceState.SETTLED: "Succeeded",
+    InvoiceState.CANCELED: "Failed",
+}
+
+
+class SimulatedInvoices(SimulatedPayee):
+    """The part of `SimulatedNode` that makes invoices and completes what is held for them."""
+
+    async def create_invoice(
+        self,
+        *,
+        payment_hash: bytes | None,
+        amount_msat: int,
+        expiry_s: int,
+        description: str | bytes,
+    ) -> str:
+        """Make an invoice; a held one may be there already."""
+        if amount_msat <= 0:
+            raise InputError(f"an invoice names an amount above 0, not {amount_msat} msat")
+        if expiry_s <= 0:
+            raise InputError(f"an invoice is valid for some time, not {expiry_s} s")
+        if isinstance(description, bytes) and len(description) != 32:
+            raise InputError(f"the hash of a description has 32 bytes, not {len(description)}")
+
+        def take() -> str:
+            if payment_hash is None:
+                made = self.make_invoice(amount_msat, expiry_s=expiry_s, description=description)
+            elif known := self.invoices.get(payment_hash):
+                made = _same(known, amount_msat).terms
+            else:
+                made = self.make_invoice(
+                    amount_msat,
+                    payment_hash=payment_hash,
+                    expiry_s=expiry_s,
+                    final_delay_blocks=HELD_FINAL_DELTA_BLOCKS,
+                    description=description,
+                )
+            return made.text
+
+        return await self._call("create_invoice", take)
+
+    @asynccontextmanager
+    async def held_payments(self) -> AsyncIterator[AsyncIterator[HeldPayment]]:
+        """Watch what is held, whoever made the invoice."""
+        async with aclosing(self._watched()) as payments:
+            yield payments
+
+    async def settle(self, payment_hash: bytes, preimage: bytes) -> None:
+        """Claim a held payment."""
+        if hashlib.sha256(preimage).digest() != payment_hash:
+            raise InputError("the preimage is not that of the payment to settle")
+
+        def take() -> None:
+            invoice = self._known(payment_hash)
+            if invoice.state is InvoiceState.CANCELED:
+                raise CompletionRejectedError("the node has cancelled the invoice to settle")
+            if invoice.state is InvoiceState.OPEN:
+                raise NodeUnansweredError("the node holds no payment of the invoice yet; try again")
+            if invoice.state is InvoiceState.ACCEPTED:
+                self._claim(invoice, preimage)
+
+        await self._call("settle", take)
+
+    async def cancel(self, payment_hash: bytes) -> None:
+        """Fail back and close."""
+
+        def take() -> None:
+            invoice = self._known(payment_hash)
+            if invoice.state is InvoiceState.SETTLED:
+                raise CompletionRejectedError("the node has settled the invoice to cancel")
+            self._give_up(invoice)
+
+        await self._call("cancel", take)
+
+    async def invoice(self, payment_hash: bytes) -> InvoiceRecord | None:
+        """Look an invoice up; the preimage is told once it is out anyway."""
+        await self._answer()
+        if payment_hash not in self.invoices:
+            return None
+        invoice = self._known(payment_hash)
+        return InvoiceRecord(
+            payment_hash=payment_hash,
+            preimage=invoice.preimage if invoice.state is InvoiceState.SETTLED else None,
+            amount_msat=invoice.amount_msat,
+            created_unix_s=invoice.terms.timestamp_unix_s,
+            status=STATUSES[invoice.state],
+        )
+
+    async def _watched(self) -> AsyncGenerator[HeldPayment, None]:
+        await self._answer()
+        fault = self._next_fault("held_payments")
+        watch = self._reach(fault, lambda: Watch(deque(self._held)))
+        connection = self._connection
+        self._watches[watch] = None
+        try:
+            while connection == self._connection:
+                if not watch.reports:
+                    await self._changed.wait()
+                elif invoice := self._held.get(watch.reports.popleft()):
+                    yield _held_payment(invoice)
+                    if fault is Fault.CUT:
+                        raise NodeUnansweredError("the stream was cut")
+        finally:
+            del self._watches[watch]
+        raise NodeUnansweredError("the connection to the node broke")
+
+    def _known(self, payment_hash: bytes) -> NodeInvoice:
+        invoice = self.invoices.get(payment_hash)
+        if invoice is None:
+            raise CompletionRejectedError("the node knows no invoice of this payment hash")
+        return self._up_to_date(invoice)
+
+
+def _held_payment(invoice: NodeInvoice) -> HeldPayment:
+    assert invoice.htlcs is not None, "only what has arrived is held"
+    return HeldPayment(
+        payment_hash=invoice.terms.payment_hash,
+        amount_msat=invoice.paid_msat,
+        deadline_height=invoice.htlcs.expiry_height - CLAIM_MARGIN_BLOCKS,
+    )
+
+
+def _same(known: NodeInvoice, amount_msat: int) -> NodeInvoice:
+    is_same = (
+        known.is_held
+        and known.amount_msat == amount_msat
+        and known.terms.min_final_cltv_delta_blocks == HELD_FINAL_DELTA_BLOCKS
+    )
+    if not is_same:
+        raise NodeRefusedError(
+            "ALREADY_EXISTS",
+            "this payment hash has an invoice already that is not held or has other terms",
+        )
+    return known

@@ -1,0 +1,188 @@
+"""The payee in a simulated node: its invoices, the HTLCs that arrive for them, and the hands of a test on both."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from backends.simulated_network import Htlcs, SimulatedNetwork
+from backends.simulated_part import SimulatedPart
+from errors import ConflictError, InputError
+from fedimint import bolt11
+
+EARLY_CANCEL_BLOCKS = 18
+"""How long before its timelock a held payment is failed back. LND does so 12 blocks before, unless told otherwise."""
+
+
+class InvoiceState(StrEnum):
+    """States of an invoice, as LND names them."""
+
+    OPEN = "OPEN"
+    ACCEPTED = "ACCEPTED"
+    SETTLED = "SETTLED"
+    CANCELED = "CANCELED"
+
+
+@dataclass(eq=False)
+class NodeInvoice:
+    """An invoice of a node. `preimage` is what the node, or the test in its place, can claim with."""
+
+    terms: bolt11.Bolt11Invoice
+    is_held: bool
+    preimage: bytes | None = field(repr=False)
+    state: InvoiceState = InvoiceState.OPEN
+    htlcs: Htlcs | None = field(default=None, repr=False)
+    settled_unix_s: int = 0
+
+    @property
+    def amount_msat(self) -> int:
+        """What the invoice asks for."""
+        assert self.terms.amount_msat is not None
+        return self.terms.amount_msat
+
+    @property
+    def paid_msat(self) -> int:
+        """What was locked for it, 0 when nothing has arrived."""
+        return self.htlcs.order.amount_msat if self.htlcs else 0
+
+
+@dataclass(eq=False)
+class Watch:
+    """The hashes that one open `held_payments` has still to report."""
+
+    reports: deque[bytes]
+
+
+class SimulatedPayee(SimulatedPart):
+    """The part of `SimulatedNode` to which HTLCs come."""
+
+    def __init__(self, network: SimulatedNetwork, name: str, now_s: Callable[[], float]) -> None:
+        """A node without invoices."""
+        super().__init__(network, name, now_s)
+        self.invoices: dict[bytes, NodeInvoice] = {}
+        self._held: dict[bytes, NodeInvoice] = {}
+        self._watches: dict[Watch, None] = {}
+        self._invoices_made = 0
+        network.chain.on_block(self._catch_up)
+
+    # --- what a test calls ---
+
+    def make_invoice(
+        self,
+        amount_msat: int,
+        *,
+        payment_hash: bytes | None = None,
+        is_held: bool = False,
+        expiry_s: int = 3_600,
+        final_delay_blocks: int = 18,
+        description: str | bytes | None = None,
+    ) -> bolt11.Bolt11Invoice:
+        """Make an invoice. Held, or with a hash given, it waits to be settled."""
+        self._invoices_made += 1
+        number = self._invoices_made
+        preimage = None
+        if payment_hash is None:
+            preimage = self._derived(f"preimage {number}")
+            payment_hash = hashlib.sha256(preimage).digest()
+        if description is None:
+            description = f"invoice {number} of {self.name}"
+        fields = bolt11.InvoiceFields(
+            network="regtest",
+            amount_msat=amount_msat,
+            timestamp_unix_s=int(self._now_s()),
+            payment_hash=payment_hash,
+            payment_secret=self._derived(f"payment secret {number}"),
+            description=description if isinstance(description, str) else None,
+            description_hash=description if isinstance(description, bytes) else None,
+            expiry_s=expiry_s,
+            min_final_cltv_delta_blocks=final_delay_blocks,
+        )
+        terms = bolt11.sign(fields, self.secret)
+        self.invoices[payment_hash] = NodeInvoice(terms, is_held or preimage is None, preimage)
+        return terms
+
+    def settle_held(self, payment_hash: bytes, preimage: bytes | None = None) -> None:
+        """Claim what a held invoice has accepted; ConflictError if nothing."""
+        invoice = self.invoices[payment_hash]
+        preimage = preimage or invoice.preimage
+        if preimage is None or hashlib.sha256(preimage).digest() != payment_hash:
+            raise InputError("this is not the preimage of the invoice")
+        if invoice.htlcs is None or not invoice.htlcs.is_open:
+            raise ConflictError(f"nothing is held for the invoice: it is {invoice.state}")
+        self._claim(invoice, preimage)
+
+    def cancel_held(self, payment_hash: bytes) -> None:
+        """Give up an invoice and what it has accepted; ConflictError if settled."""
+        invoice = self.invoices[payment_hash]
+        if invoice.state is InvoiceState.SETTLED:
+            raise ConflictError("the invoice is settled")
+        self._give_up(invoice)
+
+    def invoice_state(self, payment_hash: bytes) -> InvoiceState:
+        """How an invoice of this node stands."""
+        return self._up_to_date(self.invoices[payment_hash]).state
+
+    def repeat_held(self) -> None:
+        """Report everything that is held to every open `held_payments` once more."""
+        for watch in self._watches:
+            watch.reports.extend(self._held)
+        self._wake()
+
+    # --- the node itself ---
+
+    def accept(self, htlcs: Htlcs) -> None:
+        """Claim, keep or fail what arrives, as LND does (invoices/update.go): more than asked for is welcome."""
+        payment_hash = htlcs.order.payment_hash
+        invoice = self.invoices.get(payment_hash)
+        if invoice is None or not self._is_wanted(invoice, htlcs):
+            self.network.fail(htlcs, "the payee refused it")
+            return
+        invoice.htlcs = htlcs
+        if invoice.is_held:
+            invoice.state = InvoiceState.ACCEPTED
+            self._held[payment_hash] = invoice
+            for watch in self._watches:
+                watch.reports.append(payment_hash)
+            self._wake()
+        else:
+            assert invoice.preimage is not None, "an ordinary invoice is made with its preimage"
+            self._claim(invoice, invoice.preimage)
+
+    def _is_wanted(self, invoice: NodeInvoice, htlcs: Htlcs) -> bool:
+        blocks_left = htlcs.expiry_height - self.network.chain.height
+        return (
+            self._up_to_date(invoice).state is InvoiceState.OPEN
+            and htlcs.order.amount_msat >= invoice.amount_msat
+            and blocks_left >= invoice.terms.min_final_cltv_delta_blocks
+        )
+
+    def _up_to_date(self, invoice: NodeInvoice) -> NodeInvoice:
+        """The invoice, cancelled if it was never paid and has expired."""
+        is_expired = invoice.terms.expires_unix_s < self._now_s()
+        if invoice.state is InvoiceState.OPEN and is_expired:
+            invoice.state = InvoiceState.CANCELED
+        return invoice
+
+    def _claim(self, invoice: NodeInvoice, preimage: bytes) -> None:
+        assert invoice.htlcs is not None, "only what has arrived is claimed"
+        self._held.pop(invoice.terms.payment_hash, None)
+        invoice.state = InvoiceState.SETTLED
+        invoice.preimage = preimage
+        invoice.settled_unix_s = int(self._now_s())
+        self.network.claim(invoice.htlcs, preimage)
+
+    def _give_up(self, invoice: NodeInvoice) -> None:
+        self._held.pop(invoice.terms.payment_hash, None)
+        invoice.state = InvoiceState.CANCELED
+        if invoice.htlcs is not None and invoice.htlcs.is_open:
+            self.network.fail(invoice.htlcs, "the payee refused it")
+
+    def _catch_up(self) -> None:
+        """Fail back what comes too near to its timelock; a node that is down does so once it is up."""
+        if self.is_down:
+            return
+        latest_height = self.network.chain.height + EARLY_CANCEL_BLOCKS
+        for invoice in [*self._held.values()]:
+            if invoice.htlcs is not None and invoice.htlcs.expiry_height <= latest_height:
+                self._give_up(invoice)

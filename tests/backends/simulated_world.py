@@ -1,0 +1,66 @@
+"""A simulated network for tests: alice — bob — carol, and dave whom nobody knows."""
+
+from anyio.lowlevel import checkpoint
+
+from backends.conformance import AMOUNT_MSAT, FAR_DELAY_BLOCKS, FAR_FEE_MSAT
+from backends.simulated import InvoiceState, SimulatedNode
+from backends.simulated_chain import SimulatedChain
+from backends.simulated_network import SimulatedNetwork
+from backends.simulated_routes import Policy
+from fedimint.bolt11 import Bolt11Invoice
+
+NOW_S = 1_700_000_000
+CHANNEL_MSAT = 1_000_000
+
+
+class SimulatedWorld:
+    """Alice is the node under test: she pays, and bob pays her."""
+
+    def __init__(self) -> None:
+        self.now_s = NOW_S
+        self.chain = SimulatedChain()
+        self.network = SimulatedNetwork(self.chain)
+        self.node, self.bob, self.carol, self.dave = (
+            SimulatedNode(self.network, name, lambda: self.now_s)
+            for name in ("alice", "bob", "carol", "dave")
+        )
+        policy = Policy(FAR_FEE_MSAT, 0, FAR_DELAY_BLOCKS)
+        for first, second in (("alice", "bob"), ("bob", "carol")):
+            self.network.open_channel(
+                first,
+                second,
+                first_msat=CHANNEL_MSAT,
+                second_msat=CHANNEL_MSAT,
+                first_policy=policy,
+            )
+
+    async def invoice(self, *, is_held: bool = False) -> Bolt11Invoice:
+        return self.bob.make_invoice(AMOUNT_MSAT, is_held=is_held)
+
+    async def expired_invoice(self) -> Bolt11Invoice:
+        invoice = self.bob.make_invoice(AMOUNT_MSAT, expiry_s=10)
+        self.now_s += 11
+        return invoice
+
+    async def own_invoice(self) -> Bolt11Invoice:
+        return self.node.make_invoice(AMOUNT_MSAT)
+
+    async def lonely_invoice(self) -> Bolt11Invoice:
+        return self.dave.make_invoice(AMOUNT_MSAT)
+
+    async def far_invoice(self) -> Bolt11Invoice:
+        return self.carol.make_invoice(AMOUNT_MSAT)
+
+    async def accepted(self, payment_hash: bytes) -> None:
+        assert self.bob.invoice_state(payment_hash) is InvoiceState.ACCEPTED
+
+    async def settle(self, payment_hash: bytes) -> None:
+        self.bob.settle_held(payment_hash)
+
+    async def cancel(self, payment_hash: bytes) -> None:
+        self.bob.cancel_held(payment_hash)
+
+    async def reconnect(self) -> None:
+        self.node.is_down = True
+        await checkpoint()
+        self.node.is_down = False
