@@ -45,7 +45,9 @@ async def info(gateway: Gateway, facts: NodeFacts) -> structs.GatewayInfo:
 
 async def balances(gateway: Gateway) -> structs.GatewayBalances:
     """GET `/balances`."""
-    return msgspec.convert(await gateway.balances(), structs.GatewayBalances, from_attributes=True)
+    return msgspec.convert(
+        await gateway.treasury.balances(), structs.GatewayBalances, from_attributes=True
+    )
 
 
 async def connect_fed(
@@ -57,18 +59,22 @@ async def connect_fed(
     """
     if payload.use_tor:
         raise InputError("This gateway does not reach federations over Tor; leave use_tor out")
-    status = await gateway.connect_federation(payload.invite_code, recover=payload.recover or False)
+    status = await gateway.federations.connect_federation(
+        payload.invite_code, recover=payload.recover or False
+    )
     return _federation_info(status)
 
 
 async def leave_fed(gateway: Gateway, payload: structs.FederationPayload) -> structs.FederationInfo:
     """POST `/leave_fed`: leave, and tell how the federation stood."""
-    return _federation_info(await gateway.leave_federation(payload.federation_id.lower()))
+    return _federation_info(
+        await gateway.federations.leave_federation(payload.federation_id.lower())
+    )
 
 
 async def backup(gateway: Gateway, payload: structs.FederationPayload) -> None:
     """POST `/backup`."""
-    await gateway.backup(payload.federation_id.lower())
+    await gateway.federations.backup(payload.federation_id.lower())
 
 
 async def invite_codes(gateway: Gateway) -> dict[str, dict[str, tuple[str, str]]]:
@@ -78,13 +84,13 @@ async def invite_codes(gateway: Gateway) -> dict[str, dict[str, tuple[str, str]]
             str(guardian.peer_id): (guardian.name, guardian.invite_code)
             for guardian in federation.guardians
         }
-        for federation in await gateway.invite_codes()
+        for federation in await gateway.federations.invite_codes()
     }
 
 
 async def config(gateway: Gateway, payload: structs.ConfigPayload) -> structs.GatewayFedConfig:
     """POST `/config`: the client config of one federation or of all."""
-    found = await gateway.client_config(_lower(payload.federation_id))
+    found = await gateway.federations.client_config(_lower(payload.federation_id))
     return structs.GatewayFedConfig(
         federations={one.federation_id: msgspec.Raw(one.config_json) for one in found}
     )
@@ -92,7 +98,7 @@ async def config(gateway: Gateway, payload: structs.ConfigPayload) -> structs.Ga
 
 async def set_fees(gateway: Gateway, payload: structs.SetFeesPayload) -> None:
     """POST `/set_fees`."""
-    await gateway.set_fees(
+    await gateway.federations.set_fees(
         views.FeeChange(
             federation_id=_lower(payload.federation_id),
             lightning_base_msat=payload.lightning_base,
@@ -105,7 +111,7 @@ async def set_fees(gateway: Gateway, payload: structs.SetFeesPayload) -> None:
 
 async def set_payment_policy(gateway: Gateway, payload: structs.SetPaymentPolicyPayload) -> None:
     """POST `/set_payment_policy`."""
-    await gateway.set_payment_policy(
+    await gateway.federations.set_payment_policy(
         _lower(payload.federation_id), receive_enabled=payload.receive_enabled
     )
 

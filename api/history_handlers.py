@@ -12,7 +12,7 @@ async def payment_log(
     gateway: Gateway, payload: structs.PaymentLogPayload
 ) -> tuple[structs.PaymentLogEntry, ...]:
     """POST `/payment_log`: newest first."""
-    entries = await gateway.payment_log(
+    entries = await gateway.history.payment_log(
         views.LogQuery(
             federation_id=payload.federation_id.lower(),
             end_id=payload.end_position,
@@ -29,7 +29,7 @@ async def payment_summary(
     """POST `/payment_summary`. Raises InputError, in Rust's words, for a range that ends before it starts."""
     if payload.start_millis > payload.end_millis:
         raise InputError("Invalid time range")
-    summary = await gateway.payment_summary(payload.start_millis, payload.end_millis)
+    summary = await gateway.history.payment_summary(payload.start_millis, payload.end_millis)
     return structs.PaymentSummaryResponse(
         outgoing=_stats(summary.outgoing), incoming=_stats(summary.incoming)
     )

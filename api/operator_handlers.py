@@ -15,7 +15,7 @@ _NO_OFFERS = "LND, on which this gateway runs, knows no BOLT12 offers; use a BOL
 async def create_invoice(gateway: Gateway, payload: structs.CreateInvoiceForOperatorPayload) -> str:
     """POST `/create_bolt11_invoice_for_operator`: an invoice that pays the node itself."""
     expiry_s = payload.expiry_secs
-    return await gateway.create_operator_invoice(
+    return await gateway.node.create_operator_invoice(
         views.OperatorInvoiceRequest(
             amount_msat=payload.amount_msats,
             expiry_s=_DEFAULT_EXPIRY_S if expiry_s is None else expiry_s,
@@ -26,7 +26,7 @@ async def create_invoice(gateway: Gateway, payload: structs.CreateInvoiceForOper
 
 async def pay_invoice(gateway: Gateway, payload: structs.PayInvoiceForOperatorPayload) -> str:
     """POST `/pay_invoice_for_operator`: the preimage in hex."""
-    return (await gateway.pay_operator_invoice(payload.invoice)).preimage.hex()
+    return (await gateway.node.pay_operator_invoice(payload.invoice)).preimage.hex()
 
 
 async def create_offer(_gateway: Gateway, _payload: structs.CreateOfferPayload) -> None:
@@ -43,7 +43,7 @@ async def get_invoice(
     gateway: Gateway, payload: structs.GetInvoiceRequest
 ) -> structs.GetInvoiceResponse | None:
     """POST `/get_invoice`: one invoice of the node, None when it has none of this hash."""
-    found = await gateway.node_invoice(payload.payment_hash.lower())
+    found = await gateway.node.node_invoice(payload.payment_hash.lower())
     if found is None:
         return None
     return structs.GetInvoiceResponse(
@@ -59,18 +59,18 @@ async def list_transactions(
     gateway: Gateway, payload: structs.ListTransactionsPayload
 ) -> structs.ListTransactionsResponse:
     """POST `/list_transactions`: what the node paid and received."""
-    found = await gateway.node_transactions(payload.start_secs, payload.end_secs)
+    found = await gateway.node.node_transactions(payload.start_secs, payload.end_secs)
     return structs.ListTransactionsResponse(transactions=tuple(map(_details, found)))
 
 
 async def get_ln_onchain_address(gateway: Gateway) -> str:
     """GET `/get_ln_onchain_address`."""
-    return await gateway.onchain_address()
+    return await gateway.node.onchain_address()
 
 
 async def send_onchain(gateway: Gateway, payload: structs.SendOnchainRequest) -> str:
     """POST `/send_onchain`: the txid."""
-    return await gateway.send_onchain(
+    return await gateway.node.send_onchain(
         views.OnchainRequest(
             address=payload.address,
             amount_sat=amount_sat(payload.amount),
@@ -81,19 +81,19 @@ async def send_onchain(gateway: Gateway, payload: structs.SendOnchainRequest) ->
 
 async def open_channel(gateway: Gateway, payload: structs.OpenChannelRequest) -> str:
     """POST `/open_channel`: the funding txid. Nothing is pushed, whatever the body says."""
-    return await gateway.open_channel(_order(payload, push_sat=0))
+    return await gateway.node.open_channel(_order(payload, push_sat=0))
 
 
 async def open_channel_with_push(gateway: Gateway, payload: structs.OpenChannelRequest) -> str:
     """POST `/open_channel_with_push`: the funding txid."""
-    return await gateway.open_channel(_order(payload, push_sat=payload.push_amount_sats))
+    return await gateway.node.open_channel(_order(payload, push_sat=payload.push_amount_sats))
 
 
 async def close_channels_with_peer(
     gateway: Gateway, payload: structs.CloseChannelsWithPeerRequest
 ) -> structs.CloseChannelsWithPeerResponse:
     """POST `/close_channels_with_peer`."""
-    closed = await gateway.close_channels(
+    closed = await gateway.node.close_channels(
         payload.pubkey.lower(), force=payload.force, sat_per_vbyte=payload.sats_per_vbyte
     )
     return structs.CloseChannelsWithPeerResponse(num_channels_closed=closed)
@@ -101,12 +101,12 @@ async def close_channels_with_peer(
 
 async def list_channels(gateway: Gateway) -> tuple[structs.ChannelInfo, ...]:
     """GET `/list_channels`."""
-    return tuple(map(_channel_info, await gateway.channels()))
+    return tuple(map(_channel_info, await gateway.node.channels()))
 
 
 async def set_channel_fees(gateway: Gateway, payload: structs.SetChannelFeesRequest) -> None:
     """POST `/set_channel_fees`."""
-    await gateway.set_channel_fees(
+    await gateway.node.set_channel_fees(
         payload.funding_outpoint.lower(),
         base_fee_msat=payload.base_fee_msat,
         parts_per_million=payload.parts_per_million,
@@ -116,7 +116,7 @@ async def set_channel_fees(gateway: Gateway, payload: structs.SetChannelFeesRequ
 async def connect_peer(gateway: Gateway, payload: structs.ConnectPeerRequest) -> None:
     """POST `/connect_peer`."""
     public_key, host = parse_node_address(payload.node_address)
-    await gateway.connect_peer(public_key, host)
+    await gateway.node.connect_peer(public_key, host)
 
 
 def _order(payload: structs.OpenChannelRequest, *, push_sat: int) -> views.ChannelOrder:

@@ -12,7 +12,7 @@ from gateway import views
 
 async def gateway_id(gateway: Gateway) -> str:
     """GET `/id`: the key under which this gateway is known over HTTP, which lnv1 clients ask as a sign of life."""
-    return await gateway.gateway_id()
+    return await gateway.payments.gateway_id()
 
 
 async def federation_status(
@@ -20,7 +20,7 @@ async def federation_status(
 ) -> structs.Served | structs.Unserved:
     """POST `/federation_status`: whether a federation is served, and how well."""
     federation_id = payload.federation_id.lower()
-    found = await gateway.federation_status(federation_id)
+    found = await gateway.federations.federation_status(federation_id)
     if found is None:
         return structs.Unserved(federation_id=federation_id)
     return structs.Served(
@@ -33,7 +33,7 @@ async def federation_status(
 
 async def routing_info(gateway: Gateway, federation_id: Hash256Hex) -> structs.RoutingInfo | None:
     """POST `/routing_info`: fees, keys and deltas; None when the federation has no lnv2 module."""
-    found = await gateway.routing_info(federation_id.lower())
+    found = await gateway.payments.routing_info(federation_id.lower())
     if found is None:
         return None
     return msgspec.convert(found, structs.RoutingInfo, from_attributes=True)
@@ -44,7 +44,7 @@ async def send_payment(
 ) -> structs.SendPaymentOk | structs.SendPaymentErr:
     """POST `/send_payment`: wait until the payment is paid or cancelled, however long that takes."""
     contract, image = payload.contract, payload.contract.payment_image
-    outcome = await gateway.send_payment(
+    outcome = await gateway.payments.send_payment(
         views.SendPaymentRequest(
             federation_id=payload.federation_id.lower(),
             txid=payload.outpoint.txid.lower(),
@@ -74,7 +74,7 @@ async def create_bolt11_invoice(
     bucket.take()
     commitment, ciphertext = payload.contract.commitment, payload.contract.ciphertext
     image, description_hash = commitment.payment_image, payload.description.hash
-    return await gateway.create_invoice(
+    return await gateway.payments.create_invoice(
         views.InvoiceRequest(
             federation_id=payload.federation_id.lower(),
             contract=views.IncomingContractRequest(
@@ -99,7 +99,7 @@ async def create_bolt11_invoice(
 
 async def verify(gateway: Gateway, query: structs.VerifyQuery) -> structs.VerifyResponse:
     """GET `/verify/{payment_hash}`: whether an invoice is paid. Raises ConflictError when its payment failed."""
-    found = await gateway.verify(query.payment_hash.lower(), wait=query.wait)
+    found = await gateway.payments.verify(query.payment_hash.lower(), wait=query.wait)
     if found.failure is not None:
         raise ConflictError(found.failure)
     return structs.VerifyResponse(
@@ -112,7 +112,7 @@ async def receive_ecash(
     gateway: Gateway, payload: structs.ReceiveEcashPayload
 ) -> structs.ReceiveEcashResponse:
     """POST `/receive_ecash`: take ecash of one of our federations and tell its worth once it is ours."""
-    return structs.ReceiveEcashResponse(amount=await gateway.receive_ecash(payload.notes))
+    return structs.ReceiveEcashResponse(amount=await gateway.payments.receive_ecash(payload.notes))
 
 
 def _module_status(

@@ -197,8 +197,19 @@ class History(Protocol):
         ...
 
 
-class Gateway(Federations, ClientPayments, Treasury, OperatorNode, History, Protocol):
+class Gateway(Protocol):
     """Everything that the API needs of the application."""
+
+    @property
+    def federations(self) -> Federations: ...
+    @property
+    def payments(self) -> ClientPayments: ...
+    @property
+    def treasury(self) -> Treasury: ...
+    @property
+    def node(self) -> OperatorNode: ...
+    @property
+    def history(self) -> History: ...
 
     async def info(self) -> views.GatewayStatus:
         """The state of everything."""

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 import anyio
 
 from api import canned
-from api.ports import Gateway
+from api.ports import ClientPayments, Federations, History, OperatorNode, Treasury
 from errors import InputError
 from gateway import history_views, operator_views, treasury_views, views
 
@@ -14,7 +14,7 @@ __all__ = ["CannedGateway"]
 T = TypeVar("T")
 
 
-class CannedGateway(Gateway):
+class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History):
     """Answers as canned, or as `answers` says for a method; raises `failure` instead when set.
 
     `calls` holds what was asked, the name of the method first. While `hold` is set, `send_payment` waits
@@ -32,6 +32,26 @@ class CannedGateway(Gateway):
         self.sends_waiting = 0
         self.sends: list[views.SendPaymentRequest] = []
         self.joins: list[tuple[str, bool]] = []
+
+    @property
+    def federations(self) -> Federations:
+        return self
+
+    @property
+    def payments(self) -> ClientPayments:
+        return self
+
+    @property
+    def treasury(self) -> Treasury:
+        return self
+
+    @property
+    def node(self) -> OperatorNode:
+        return self
+
+    @property
+    def history(self) -> History:
+        return self
 
     async def stop(self) -> None:
         self.calls.append(("stop",))

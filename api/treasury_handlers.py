@@ -19,14 +19,14 @@ def amount_sat(amount: structs.AmountOrAll) -> int | None:
 
 async def address(gateway: Gateway, payload: FederationPayload) -> str:
     """POST `/address`: where to send coins that shall become ecash."""
-    return await gateway.deposit_address(payload.federation_id.lower())
+    return await gateway.treasury.deposit_address(payload.federation_id.lower())
 
 
 async def address_recheck(
     gateway: Gateway, payload: structs.AddressRecheckPayload
 ) -> structs.AddressRecheckResponse:
     """POST `/address_recheck`: look for coins now."""
-    await gateway.recheck_address(payload.federation_id.lower(), payload.address)
+    await gateway.treasury.recheck_address(payload.federation_id.lower(), payload.address)
     return structs.AddressRecheckResponse()
 
 
@@ -35,7 +35,7 @@ async def withdraw(gateway: Gateway, payload: structs.WithdrawPayload) -> struct
     wanted_sat = amount_sat(payload.amount)
     if wanted_sat is None and payload.quoted_fees is not None:
         raise InputError("quoted_fees do not go together with all, whose amount follows the fees")
-    withdrawn = await gateway.withdraw(
+    withdrawn = await gateway.treasury.withdraw(
         views.WithdrawalRequest(
             federation_id=payload.federation_id.lower(),
             address=payload.address,
@@ -51,12 +51,14 @@ async def withdraw_to_onchain(
 ) -> structs.WithdrawResponse:
     """POST `/withdraw_to_onchain`: to the Lightning node's own wallet."""
     federation_id = payload.federation_id.lower()
-    return _withdrawn(await gateway.withdraw_to_onchain(federation_id, amount_sat(payload.amount)))
+    return _withdrawn(
+        await gateway.treasury.withdraw_to_onchain(federation_id, amount_sat(payload.amount))
+    )
 
 
 async def pegin_from_onchain(gateway: Gateway, payload: structs.PeginFromOnchainPayload) -> str:
     """POST `/pegin_from_onchain`: the txid."""
-    return await gateway.pegin_from_onchain(
+    return await gateway.treasury.pegin_from_onchain(
         views.PeginRequest(
             federation_id=payload.federation_id.lower(),
             amount_sat=amount_sat(payload.amount),
@@ -71,7 +73,7 @@ async def spend_ecash(
     """POST `/spend_ecash`: ecash as text."""
     federation_id = payload.federation_id.lower()
     return structs.SpendEcashResponse(
-        notes=await gateway.spend_ecash(federation_id, payload.amount)
+        notes=await gateway.treasury.spend_ecash(federation_id, payload.amount)
     )
 
 

@@ -31,6 +31,7 @@ from fedimint import secrets
 from fedimint.transport import GuardianConnection
 from fedimint.websocket import WebSocketConnection
 from gateway import secret_files
+from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.grinder import GrinderProcess
 from gateway.log import machines, read_models
@@ -145,7 +146,14 @@ def _outside(
         randomness=SystemRandomness(),
         probe=crash_probe(os.environ, settings.network),
     )
-    return Outside(node=node, connect=_connect, cpu=workers, grind=grinder.grind, ports=ports)
+    return Outside(
+        node=node,
+        connect=_connect,
+        cpu=workers,
+        grind=grinder.grind,
+        grind_address=grind_address,
+        ports=ports,
+    )
 
 
 def _gateway(settings: Settings, outside: Outside, store: Store, words: str) -> Gateway:
@@ -159,8 +167,7 @@ def _gateway(settings: Settings, outside: Outside, store: Store, words: str) -> 
         ),
         outside,
         store=store,
-        root=secrets.root_secret(words),
-        fingerprint=secrets.fingerprint(words),
+        words=words,
         observers=Observers(committed=_log_step, effect_failed=_log_failure),
     )
 

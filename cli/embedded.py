@@ -12,8 +12,8 @@ from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_messages import RoutingInfo
 from engine.engine import Observers, Ports
 from engine.store import Store
-from fedimint import secrets
 from fedimint.lnv2_json import SendPaymentJson
+from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import machines, read_models
 from gateway.ports import Cpu, GrindTweak
@@ -41,10 +41,16 @@ async def run_gateway(  # noqa: PLR0917 - started by a task group, which passes 
     try:
         gateway = Gateway(
             GatewaySettings(directory, "regtest", None, FEE, FEE),
-            Outside(world.gateway_node, world.federation.connect, cpu, grind, ports),
+            Outside(
+                world.gateway_node,
+                world.federation.connect,
+                cpu,
+                grind,
+                grind_address,
+                ports,
+            ),
             store=store,
-            root=secrets.root_secret(words),
-            fingerprint=secrets.fingerprint(words),
+            words=words,
             observers=observers,
         )
         async with anyio.create_task_group() as tasks:

@@ -1,74 +1,42 @@
-"""The gateway itself: opens what the log says it serves, runs it, and answers the API's questions."""
+"""The gateway itself: opens what the log says it serves, runs it, stops it; its parts answer the API."""
 
 import contextlib
-from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
-import anyio.abc
 
-from backends.lightning import LightningNode
-from engine.engine import Engine, Observers, Ports
+from engine.engine import Engine, Observers
 from engine.store import Store
-from errors import ConflictError, InputError, UnavailableError
+from errors import UnavailableError
 from fedimint import secp, secrets
-from fedimint.discovery import download_config
-from fedimint.invite import InviteCode
-from fedimint.secrets import DerivableSecret
-from fedimint.wire_types import Network
-from gateway import joining, secret_files, send_requests, status, treasury
+from gateway import receivers, status
+from gateway.bitcoin_effects import BitcoinEffects
 from gateway.build import warm_up
-from gateway.federation import FederationClient, open_federation
+from gateway.client_payments import ClientPayments
+from gateway.context import GatewayContext, GatewaySettings, Outside
+from gateway.federation_desk import FederationDesk
 from gateway.federations import Federations
+from gateway.foreign_notes import ForeignNotes
+from gateway.held_payments import HeldPayments
+from gateway.history import History
 from gateway.log import machines
 from gateway.node_watch import NodeWatch
-from gateway.ports import Connect, Cpu, GrindTweak
+from gateway.operator_effects import OperatorEffects
+from gateway.operator_node import OperatorNode
+from gateway.receive_effects import ReceiveEffects
 from gateway.send_effects import SendEffects
+from gateway.served import ServedFederations
 from gateway.transaction_effects import TransactionEffects
-from gateway.views import (
-    EcashBalance,
-    FederationStatus,
-    Forfeited,
-    GatewayBalances,
-    GatewayStatus,
-    Paid,
-    PaymentFee,
-    RoutingInfo,
-    SendPaymentRequest,
-)
-from statemachines import identity, send
-from statemachines.federation import FederationFacts, Fee, Joined
-from statemachines.federation import stream_of as federation_stream
-from statemachines.transaction import wallet_of
-from statemachines.wallet import Wallet
+from gateway.treasury import Treasury
+from gateway.views import GatewayStatus, Words
+from statemachines import completion, identity
+from statemachines.federation import Joined
 
-#: The lifetime that clients give a contract by default, in blocks (fedimint-gateway-server/src/lib.rs).
-EXPIRATION_DELTA_DEFAULT_BLOCKS = 1440
+__all__ = ["Gateway", "GatewaySettings", "Outside"]
 
-#: States that hold an answer for the sender: the preimage once the claim is durable, or the forfeit.
-_ANSWERABLE = (send.Claiming, send.Claimed, send.ClaimRejected, send.Cancelled)
-
-
-@dataclass(frozen=True)
-class GatewaySettings:
-    """What the operator decides at start. Fees are for federations joined from now on."""
-
-    directory: Path
-    network: Network
-    public_url: str | None
-    lightning_fee: PaymentFee
-    transaction_fee: PaymentFee
-
-
-@dataclass(frozen=True)
-class Outside:
-    """Everything that a simulation replaces."""
-
-    node: LightningNode
-    connect: Connect
-    cpu: Cpu
-    grind: GrindTweak
-    ports: Ports
+#: How often the end of what is under way is looked for when the gateway drains.
+DRAIN_PAUSE_S = 0.25
+#: Upstream's patience with its tasks at the end (fedimint-gateway-server/src/lib.rs).
+DRAIN_LIMIT_S = 180.0
 
 
 class Gateway:
@@ -80,31 +48,57 @@ class Gateway:
         outside: Outside,
         *,
         store: Store,
-        root: DerivableSecret,
-        fingerprint: str,
+        words: str,
         observers: Observers | None = None,
     ) -> None:
         """Replay the log. Raises FatalError when the log cannot be trusted."""
-        self._settings = settings
-        self._outside = outside
-        self._store = store
-        self._root = root
-        self._federations = Federations()
-        self._watch = NodeWatch(outside.node, settings.network, outside.ports.clock)
-        self._joining = anyio.Lock()
-        self._tasks: anyio.abc.TaskGroup | None = None
+        federations, foreign_notes = Federations(), ForeignNotes()
+        node, ports = outside.node, outside.ports
+        handlers = {
+            **SendEffects(
+                node,
+                federations,
+                ports.clock,
+                lambda payment_hash, amount_msat: receivers.refusal_to_swap(
+                    self._context, payment_hash, amount_msat
+                ),
+            ).handlers(),
+            **ReceiveEffects(node, federations, outside.cpu, ports.clock).handlers(),
+            **TransactionEffects(
+                federations, foreign_notes, outside.cpu, ports.randomness
+            ).handlers(),
+            **BitcoinEffects(
+                federations, outside.grind_address, settings.network, ports.clock
+            ).handlers(),
+            **OperatorEffects(node, ports.clock).handlers(),
+        }
+        self._context = GatewayContext(
+            settings=settings,
+            outside=outside,
+            store=store,
+            engine=Engine(store, machines(), handlers, ports, observers),
+            federations=federations,
+            watch=NodeWatch(node, settings.network, ports.clock),
+            foreign_notes=foreign_notes,
+            root=secrets.root_secret(words),
+        )
+        self._served = ServedFederations(self._context)
+        self._words = words
         self._stopping = False
-        sends = SendEffects(outside.node, self._federations, outside.ports.clock)
-        transactions = TransactionEffects(self._federations, outside.cpu, outside.ports.randomness)
-        handlers = {**sends.handlers(), **transactions.handlers()}
-        self._engine = Engine(store, machines(), handlers, outside.ports, observers)
-        self._start = identity.Start(network=settings.network, mnemonic_fingerprint=fingerprint)
-        identity.MACHINE.decide(self._engine.peek(identity.STREAM), self._start)
+        self.node = OperatorNode(self._context)
+        self.treasury = Treasury(self._context, self.node)
+        self.federations = FederationDesk(self._context, self.treasury, self._served)
+        self.payments = ClientPayments(self._context)
+        self.history = History(self._context)
+        self._start = identity.Start(
+            network=settings.network, mnemonic_fingerprint=secrets.fingerprint(words)
+        )
+        identity.MACHINE.decide(self.engine.peek(identity.STREAM), self._start)
 
     @property
     def engine(self) -> Engine:
         """The engine, for the tools that look into it."""
-        return self._engine
+        return self._context.engine
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
@@ -113,173 +107,60 @@ class Gateway:
 
         Raises ConfigError when the Lightning node is on another network, FatalError when the log cannot be written.
         """
-        await self._watch.ask()
-        for state in self._engine.open_streams().values():
+        context = self._context
+        await context.watch.ask()
+        for state in self.engine.open_streams().values():
             if isinstance(state, Joined):
-                self._open(state)
+                self._served.open(state)
         try:
             async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                await tasks.start(self._engine.run)
-                await self._engine.submit(identity.STREAM, self._start)
-                tasks.start_soon(self._watch.run)
+                await tasks.start(self.engine.run)
+                await self.engine.submit(identity.STREAM, self._start)
+                self._served.start(tasks)
+                tasks.start_soon(context.watch.run)
+                tasks.start_soon(HeldPayments(context).run)
                 tasks.start_soon(self._warm_up)
-                for federation in self._federations:
-                    tasks.start_soon(self._keep_tweaks, federation)
                 task_status.started()
         finally:
             self._stopping = True
             with anyio.CancelScope(shield=True):
-                for federation in self._federations:
+                for federation in context.federations:
                     await federation.aclose()
+
+    async def stop(self) -> None:
+        """Return when every payment held at our node is answered, or after three minutes.
+
+        Whatever is left goes on at the next start.
+        """
+        self._stopping = True
+        clock, waited_s = self._context.outside.ports.clock, 0.0
+        while waited_s < DRAIN_LIMIT_S and self._holds_payments():
+            await clock.sleep(DRAIN_PAUSE_S)
+            waited_s += DRAIN_PAUSE_S
+
+    def _holds_payments(self) -> bool:
+        open_now = self.engine.open_streams().values()
+        return any(isinstance(state, completion.OPEN_STATES) for state in open_now)
 
     async def info(self) -> GatewayStatus:
         """The state of everything; asks the node now."""
-        await self._watch.ask()
-        now_unix_us = self._outside.ports.clock.now_unix_us()
+        context = self._context
+        await context.watch.ask()
         return GatewayStatus(
-            state=status.state_name(self._watch.info, stopping=self._stopping),
-            lightning=status.lightning(self._watch.info),
-            federations=tuple([await self._status(f) for f in self._federations]),
-            open_payments=status.open_payments(self._engine, self._store, now_unix_us),
-            public_url=self._settings.public_url,
-            gateway_id=secp.public_key(secrets.gateway_identity_secret(self._root)).hex(),
+            state=status.state_name(context.watch.info, stopping=self._stopping),
+            lightning=status.lightning(context.watch.info),
+            federations=tuple([await self.federations.status(f) for f in context.federations]),
+            open_payments=status.open_payments(
+                self.engine, context.store, context.outside.ports.clock.now_unix_us()
+            ),
+            public_url=context.settings.public_url,
+            gateway_id=secp.public_key(secrets.gateway_identity_secret(context.root)).hex(),
         )
 
-    async def balances(self) -> GatewayBalances:
-        """What node, channels and federations hold. Raises UnavailableError while the node does not answer."""
-        self._watch.connected()
-        node = await self._outside.node.balances()
-        ecash = [
-            EcashBalance(f.federation_id, (await self._wallet(f)).balance_msat)
-            for f in self._federations
-        ]
-        return GatewayBalances(
-            onchain_balance_sats=node.onchain_sat,
-            lightning_balance_msats=node.lightning_msat,
-            ecash_balances=tuple(ecash),
-            inbound_lightning_liquidity_msats=node.inbound_msat,
-        )
-
-    async def connect_federation(self, invite_code: str, *, recover: bool) -> FederationStatus:
-        """Join by invite code. Raises InputError for a code that cannot be joined, ConflictError when it is joined."""
-        if recover:
-            raise InputError("recovering ecash from the mnemonic is not built yet; join without it")
-        invite = InviteCode.parse(invite_code)
-        federation_id = invite.federation_id().hex()
-        self._watch.connected()
-        self._refuse_second_join(federation_id)
-        config = await download_config(
-            invite, self._outside.connect, sleep_s=self._outside.ports.clock.sleep
-        )
-        facts = joining.federation_facts(
-            invite,
-            config,
-            network=self._settings.network,
-            lightning_fee=self._settings.lightning_fee,
-            transaction_fee=self._settings.transaction_fee,
-        )
-        # A caller that leaves from here on must not leave a federation joined and not served.
-        with anyio.CancelScope(shield=True):
-            async with self._joining:
-                self._refuse_second_join(federation_id)
-                secret_files.store_api_secret(
-                    self._settings.directory, federation_id, invite.api_secret()
-                )
-                federation = await self._join(facts)
-        return await self._status(federation)
-
-    async def routing_info(self, federation_id: str) -> RoutingInfo | None:
-        """What a client must know to send through us. Raises InputError for a federation that is not served."""
-        federation = self._federations.serving(federation_id)
-        node = self._watch.connected()
-        transaction_fee = _payment_fee(federation.facts.transaction_fee)
-        return RoutingInfo(
-            lightning_public_key=node.public_key,
-            lightning_alias=node.alias,
-            module_public_key=federation.module_public_key.hex(),
-            send_fee_minimum=transaction_fee,
-            send_fee_default=_payment_fee(federation.facts.lightning_fee) + transaction_fee,
-            expiration_delta_minimum=send.EXPIRATION_DELTA_MINIMUM_BLOCKS,
-            expiration_delta_default=EXPIRATION_DELTA_DEFAULT_BLOCKS,
-            receive_fee=transaction_fee,
-            receive_enabled=False,
-        )
-
-    async def send_payment(self, request: SendPaymentRequest) -> Paid | Forfeited:
-        """Pay the invoice of a contract, or join the payment that is under way for it, and wait for its end.
-
-        The caller only subscribes: its going away ends nothing. Raises InputError, ConflictError, UnavailableError
-        or BusyError with nothing written.
-        """
-        federation = self._federations.serving(request.federation_id)
-        authentic = send_requests.authenticate(request, federation)
-        stream = send.stream_of(authentic.contract_id)
-        if isinstance(self._engine.peek(stream), send.New):
-            self._watch.connected()
-            confirmed = await federation.lnv2.outgoing_contract_expiration(authentic.out_point)
-            verified = send_requests.verify(
-                authentic,
-                federation,
-                confirmed,
-                minimum_fee=_payment_fee(federation.facts.transaction_fee),
-                network=self._settings.network,
-            )
-            await self._engine.submit(stream, verified)
-        ended = (
-            await self._engine.wait(stream, lambda state: isinstance(state, _ANSWERABLE))
-        ).state
-        if isinstance(ended, send.Cancelled):
-            return Forfeited(bytes.fromhex(ended.forfeit))
-        assert isinstance(ended, send.Claiming | send.Claimed | send.ClaimRejected)
-        return Paid(bytes.fromhex(ended.preimage))
-
-    def _refuse_second_join(self, federation_id: str) -> None:
-        if federation_id in self._federations:
-            raise ConflictError("the gateway serves this federation already")
-
-    async def _join(self, facts: FederationFacts) -> FederationClient:
-        await self._engine.submit(identity.STREAM, identity.JoinFederation(facts=facts))
-        joined = (await self._engine.read(federation_stream(facts.federation_id))).state
-        assert isinstance(joined, Joined)
-        federation = self._open(joined)
-        if self._tasks is not None:
-            self._tasks.start_soon(self._keep_tweaks, federation)
-        return federation
-
-    def _open(self, joined: Joined) -> FederationClient:
-        outside, federation_id = self._outside, joined.facts.federation_id
-        api_secret = secret_files.load_api_secret(self._settings.directory, federation_id)
-        federation = open_federation(joined, self._root, outside.connect, api_secret, outside.ports)
-        self._federations.add(federation)
-        return federation
+    async def mnemonic(self) -> Words:
+        """The words that bring back every key."""
+        return Words(tuple(self._words.split()))
 
     async def _warm_up(self) -> None:
         with contextlib.suppress(UnavailableError):  # who needs a worker starts another
-            await self._outside.cpu.run(warm_up)
-
-    async def _keep_tweaks(self, federation: FederationClient) -> None:
-        outside = self._outside
-        await treasury.keep_tweaks(self._engine, federation, outside.grind, outside.ports.clock)
-
-    async def _wallet(self, federation: FederationClient) -> Wallet:
-        answer = await self._engine.read(wallet_of(federation.federation_id))
-        assert isinstance(answer.state, Wallet)
-        return answer.state
-
-    async def _status(self, federation: FederationClient) -> FederationStatus:
-        facts = federation.facts
-        return FederationStatus(
-            federation_id=federation.federation_id,
-            name=federation.config.federation_name(),
-            balance_msat=(await self._wallet(federation)).balance_msat,
-            invite_code=facts.invite_code,
-            federation_index=federation.index,
-            lightning_fee=_payment_fee(facts.lightning_fee),
-            transaction_fee=_payment_fee(facts.transaction_fee),
-            receive_enabled=False,
-        )
-
-
-def _payment_fee(fee: Fee) -> PaymentFee:
-    return PaymentFee(fee.base_msat, fee.parts_per_million)
+            await self._context.outside.cpu.run(warm_up)

@@ -10,15 +10,30 @@ from engine.ports import Randomness
 from errors import FatalError, InputError
 from fedimint import secp, secrets
 from fedimint.config import ClientConfig
+from fedimint.decryption import DecryptionKeys
+from fedimint.ecash import EcashRules
 from fedimint.federation_api import FederationApi, Lnv2Api, Mintv2Api
-from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig
+from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig, WalletV2ClientConfig
 from fedimint.notes import MintKeys
 from fedimint.query import Guardians
 from fedimint.secrets import DerivableSecret
+from fedimint.walletv2_api import Walletv2Api
 from fedimint.wire_types import PeerId
 from gateway.ports import Connect
 from statemachines.federation import FederationFacts, Joined
-from statemachines.wallet import FederationFees
+from statemachines.reserving import FederationFees
+
+
+@dataclass(frozen=True)
+class BitcoinWallet:
+    """The walletv2 module of a federation, and our secret in it. Its repr shows nothing."""
+
+    api: Walletv2Api
+    config: WalletV2ClientConfig
+    secret: DerivableSecret
+
+    def __repr__(self) -> str:
+        return "BitcoinWallet(…)"
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,9 @@ class FederationClient:
     mint_keys: MintKeys
     mint_secret: DerivableSecret
     gateway_secret: secp.SecretKey
+    decryption_keys: DecryptionKeys
+    ecash_rules: EcashRules
+    bitcoin: BitcoinWallet | None
 
     def __repr__(self) -> str:
         return f"FederationClient({self.facts.federation_id})"
@@ -48,6 +66,12 @@ class FederationClient:
         """The key that outgoing contracts name as the gateway's, 33 bytes."""
         return secp.public_key(self.gateway_secret)
 
+    def bitcoin_wallet(self) -> BitcoinWallet:
+        """The walletv2 module. Raises InputError when the federation has none."""
+        if self.bitcoin is None:
+            raise InputError("the federation has no walletv2 module: it takes and gives no bitcoin")
+        return self.bitcoin
+
     @property
     def tweak_filter(self) -> bytes:
         """What every mintv2 tweak of ours must meet, so that recovery finds the note."""
@@ -61,16 +85,21 @@ class FederationClient:
 
 @dataclass(frozen=True)
 class ServedModules:
-    """The two modules this gateway needs of a federation."""
+    """The modules this gateway uses of a federation; it can do without walletv2."""
 
     lnv2_id: int
     lnv2: LnV2ClientConfig
     mint_id: int
     mint: MintV2ClientConfig
+    wallet: tuple[int, WalletV2ClientConfig] | None
 
     @property
     def fees(self) -> FederationFees:
-        return FederationFees(lnv2=self.lnv2.fee_consensus, mint=self.mint.fee_consensus)
+        return FederationFees(
+            lnv2=self.lnv2.fee_consensus,
+            mint=self.mint.fee_consensus,
+            wallet=self.wallet[1].fee_consensus if self.wallet is not None else None,
+        )
 
 
 def served_modules(config: ClientConfig) -> ServedModules:
@@ -79,7 +108,7 @@ def served_modules(config: ClientConfig) -> ServedModules:
     if lnv2 is None or mint is None:
         missing = "lnv2" if lnv2 is None else "mintv2"
         raise InputError(f"the federation has no {missing} module, which this gateway needs")
-    return ServedModules(lnv2[0], lnv2[1], mint[0], mint[1])
+    return ServedModules(*lnv2, *mint, config.find(WalletV2ClientConfig))
 
 
 def open_federation(
@@ -101,6 +130,7 @@ def open_federation(
     )
     client = secrets.client_secret(root, bytes.fromhex(facts.federation_id))
     lnv2_secret = secrets.module_secret(client, modules.lnv2_id)
+    mint_keys = _mint_keys(modules.mint)
     return FederationClient(
         facts=facts,
         index=joined.index,
@@ -108,10 +138,25 @@ def open_federation(
         core=FederationApi(guardians),
         lnv2=Lnv2Api(guardians, modules.lnv2_id),
         mint=Mintv2Api(guardians, modules.mint_id),
-        mint_keys=_mint_keys(modules.mint),
+        mint_keys=mint_keys,
         mint_secret=secrets.module_secret(client, modules.mint_id),
         gateway_secret=secrets.lnv2_gateway_secret(lnv2_secret),
+        decryption_keys=DecryptionKeys(modules.lnv2.tpe_agg_pk, modules.lnv2.tpe_pks),
+        ecash_rules=EcashRules(
+            config.federation_id(), modules.mint.amount_unit, modules.mint.fee_consensus, mint_keys
+        ),
+        bitcoin=_bitcoin_wallet(modules, guardians, client),
     )
+
+
+def _bitcoin_wallet(
+    modules: ServedModules, guardians: Guardians, client: DerivableSecret
+) -> BitcoinWallet | None:
+    if modules.wallet is None:
+        return None
+    module_id, config = modules.wallet
+    secret = secrets.module_secret(client, module_id)
+    return BitcoinWallet(Walletv2Api(guardians, module_id), config, secret)
 
 
 def stored_config(facts: FederationFacts) -> ClientConfig:

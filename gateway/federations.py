@@ -21,6 +21,10 @@ class Federations:
     def add(self, client: FederationClient) -> None:
         self._clients[client.federation_id] = client
 
+    def remove(self, federation_id: str) -> FederationClient:
+        """Stop serving it; the caller closes the client."""
+        return self._clients.pop(federation_id)
+
     def serving(self, federation_id: str) -> FederationClient:
         """For requests from outside: InputError in upstream's words when the federation is not served."""
         client = self._clients.get(federation_id)

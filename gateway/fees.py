@@ -24,6 +24,11 @@ def add_to(fee: PaymentFee, amount_msat: int) -> int:
     return min(amount_msat + fee_msat(fee, amount_msat), _U64_MAX)
 
 
+def subtract_from(fee: PaymentFee, amount_msat: int) -> int:
+    """The amount less the fee on it: what a receiver's contract holds."""
+    return max(0, amount_msat - fee_msat(fee, amount_msat))
+
+
 def check_limits(lightning: PaymentFee, transaction: PaymentFee) -> None:
     """Raises ConfigError, in upstream's words, for fees that every client would refuse."""
     if not _within(lightning + transaction, SEND_FEE_LIMIT):

@@ -3,6 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar, TypeVarTuple
 
+from fedimint.deposits import GroundAddress
+from fedimint.module_configs import WalletV2ClientConfig
+from fedimint.secrets import DerivableSecret
 from fedimint.transport import GuardianConnection
 
 T = TypeVar("T")
@@ -29,3 +32,6 @@ class Inline:
 
 #: Grinds one mintv2 tweak (16 bytes) for a filter (32 bytes); cancelled when the gateway stops.
 GrindTweak = Callable[[bytes], Awaitable[bytes]]
+
+#: Finds the first walletv2 address index from a start on: module secret, guardians' keys, start. Takes seconds.
+GrindAddress = Callable[[DerivableSecret, WalletV2ClientConfig, int], Awaitable[GroundAddress]]

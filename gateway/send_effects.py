@@ -4,7 +4,7 @@ Whatever a call to the node ends with is one of three things, and they are never
 payment, its refusal of this call, or no answer. Only the machine decides what follows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from backends.lightning import (
     Failed,
@@ -32,6 +32,7 @@ from statemachines.send import (
     ForfeitSigned,
     LookUpRecord,
     MeasureBudget,
+    MeasureSwap,
     PayInvoice,
     PaymentFailed,
     PaymentSucceeded,
@@ -39,6 +40,7 @@ from statemachines.send import (
     SeenInFlight,
     SendFacts,
     SignForfeit,
+    SwapMeasured,
 )
 
 #: How often the record of an unanswered call is looked up while nothing can be decided.
@@ -48,15 +50,24 @@ LOOK_UP_PAUSE_S = 15.0
 class SendEffects:
     """Handlers over one Lightning node and the open federations."""
 
-    def __init__(self, node: LightningNode, federations: Federations, clock: Clock) -> None:
+    def __init__(
+        self,
+        node: LightningNode,
+        federations: Federations,
+        clock: Clock,
+        refusal_to_swap: Callable[[str, int], str | None],
+    ) -> None:
+        """`refusal_to_swap` judges payment hash and amount by the log as it is decided at that moment."""
         self._node = node
         self._federations = federations
         self._clock = clock
+        self._refusal_to_swap = refusal_to_swap
 
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect of the machine."""
         return {
             MeasureBudget: self.measure,
+            MeasureSwap: self.measure_swap,
             PayInvoice: self.pay,
             LookUpRecord: self.look_up,
             FollowPayment: self.follow,
@@ -70,6 +81,16 @@ class SendEffects:
             return _known(record)
         remaining_blocks = await self._remaining_blocks(effect.facts)
         return BudgetMeasured(remaining_blocks=remaining_blocks, now_unix_s=self._now_unix_s())
+
+    async def measure_swap(self, effect: MeasureSwap, _context: EffectContext) -> SwapMeasured:
+        """The receiver is judged last, so that nothing can happen between that and the decision."""
+        facts = effect.facts
+        remaining_blocks = await self._remaining_blocks(facts)
+        return SwapMeasured(
+            remaining_blocks=remaining_blocks,
+            now_unix_s=self._now_unix_s(),
+            refusal=self._refusal_to_swap(facts.payment_hash, facts.invoice_msat),
+        )
 
     async def pay(self, effect: PayInvoice, context: EffectContext) -> Input:
         """Call once. A resumed call may have left before, so then the node's record alone counts."""

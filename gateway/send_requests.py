@@ -53,8 +53,12 @@ def verify(
     *,
     minimum_fee: PaymentFee,
     network: Network,
+    own_node: bytes,
 ) -> RequestSend:
-    """Steps 5 to 9: the federation holds this contract there, and it is for this invoice. Raises InputError."""
+    """Steps 5 to 9: the federation holds this contract there, and it is for this invoice. Raises InputError.
+
+    An invoice whose payee is our own node (33 bytes) is paid by a direct swap.
+    """
     contract = request.contract
     if confirmed is None:
         raise InputError(
@@ -83,6 +87,7 @@ def verify(
             # A contract that the fee of its own claim eats up could not be claimed at all.
             federation.facts.module_fees.lnv2.fee_msat(contract.amount_msat),
         ),
+        is_swap=invoice.payee == own_node,
     )
     return RequestSend(
         facts=facts,

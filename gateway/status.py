@@ -66,3 +66,12 @@ def _federation_of(state: object) -> str | None:
     if isinstance(state, tx.Reserved | tx.Signed | tx.Accepted):
         return state.reservation.federation_id
     return None
+
+
+def open_streams_of(engine: Engine, federation_id: str) -> list[str]:
+    """The streams of a federation in which money is under way."""
+    return sorted(
+        stream
+        for stream, state in engine.open_streams().items()
+        if _federation_of(state) == federation_id
+    )

@@ -1,22 +1,23 @@
 """The effects of a federation transaction: build, submit, collect (`statemachines/transaction.py`)."""
 
-import os
 from collections.abc import Mapping
-from functools import partial
 
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect
 from engine.ports import Randomness
-from errors import GatewayError, PeerError
-from fedimint import notes
+from errors import GatewayError
+from fedimint.collecting import NoteCollector
 from fedimint.federation_api import FinallyRejected
 from fedimint.secrets import TWEAK_SIZE
-from fedimint.wire_types import PeerId, TransactionId
-from gateway.build import NONCE_SIZE, ModuleKeys, build, held_note, note_requests
+from fedimint.wire_types import TransactionId
+from gateway.build import NONCE_SIZE, Materials, ModuleKeys, build, held_note, note_requests
 from gateway.federation import FederationClient
 from gateway.federations import Federations
+from gateway.foreign_notes import ForeignNotes
 from gateway.ports import Cpu
+from statemachines.items import ForeignNote
 from statemachines.transaction import (
+    BuildAbandoned,
     BuildTransaction,
     Built,
     CollectNotes,
@@ -30,8 +31,15 @@ from statemachines.transaction import (
 class TransactionEffects:
     """Handlers over the open federations."""
 
-    def __init__(self, federations: Federations, cpu: Cpu, randomness: Randomness) -> None:
+    def __init__(
+        self,
+        federations: Federations,
+        foreign_notes: ForeignNotes,
+        cpu: Cpu,
+        randomness: Randomness,
+    ) -> None:
         self._federations = federations
+        self._foreign_notes = foreign_notes
         self._cpu = cpu
         self._randomness = randomness
 
@@ -43,15 +51,25 @@ class TransactionEffects:
             CollectNotes: self.collect,
         }
 
-    async def build(self, effect: BuildTransaction, _context: EffectContext) -> Built:
-        """Nothing leaves, so building again after a crash is harmless: the first committed bytes count."""
+    async def build(
+        self, effect: BuildTransaction, _context: EffectContext
+    ) -> Built | BuildAbandoned:
+        """Nothing leaves, so building again after a crash is harmless: the first committed bytes count.
+
+        Foreign notes are in memory alone; without them the transaction is given up, and they are their giver's.
+        """
         reservation = effect.reservation
         federation = self._federations.needed(reservation.federation_id)
+        nonces = [c.nonce for c in reservation.claims if isinstance(c, ForeignNote)]
+        foreign_notes = self._foreign_notes.find(nonces)
+        if foreign_notes is None:
+            return BuildAbandoned()
         missing = sum(1 for issue in reservation.issues if not issue.tweak)
-        starts = [self._randomness.random_bytes(TWEAK_SIZE) for _ in range(missing)]
-        nonce = self._randomness.random_bytes(NONCE_SIZE)
-        keys = module_keys(federation)
-        return Built(signed=await self._cpu.run(build, keys, reservation, nonce, starts))
+        random_bytes = self._randomness.random_bytes
+        starts = tuple(random_bytes(TWEAK_SIZE) for _ in range(missing))
+        materials = Materials(random_bytes(NONCE_SIZE), starts, foreign_notes)
+        built = await self._cpu.run(build, module_keys(federation), reservation, materials)
+        return Built(signed=built)
 
     async def submit(
         self, effect: SubmitTransaction, _context: EffectContext
@@ -65,52 +83,33 @@ class TransactionEffects:
         return SubmissionAccepted()
 
     async def collect(self, effect: CollectNotes, _context: EffectContext) -> NotesCollected:
-        """Believe a threshold of guardians first; when their notes fail, ask the others instead of the liars."""
+        """The notes come after the transaction's other outputs."""
         if not effect.issues:
             return NotesCollected(notes=(), lost_msat=0)
         federation = self._federations.needed(effect.federation_id)
-        liars: set[int] = set()
-        while True:
-            finalised = await self._collect_from(federation, effect, liars)
-            if finalised.missing_peers == 0:
-                break
-            liars.update(finalised.bad_peers)
-            if len(liars) > federation.core.guardians.max_failures:
-                raise PeerError(f"guardians {sorted(liars)} send wrong signature shares")
+        collector = NoteCollector(
+            federation.core.guardians, federation.mint_keys, federation.mint_secret, self._cpu.run
+        )
+        txid = TransactionId(bytes.fromhex(effect.txid))
+        end = effect.start + len(effect.issues)
+        finalised = await collector.collect(
+            lambda check: federation.mint.signature_shares(txid, effect.start, end, check),
+            note_requests(effect.issues),
+        )
         lost_msat = sum(1 << effect.issues[index].denomination for index in finalised.invalid)
         return NotesCollected(notes=tuple(map(held_note, finalised.notes)), lost_msat=lost_msat)
-
-    async def _collect_from(
-        self, federation: FederationClient, effect: CollectNotes, liars: set[int]
-    ) -> notes.Finalised:
-        async def believed(peer: PeerId, shares: tuple[bytes, ...]) -> tuple[bytes, ...]:
-            if peer in liars:
-                raise PeerError(f"guardian {peer} sent wrong signature shares before")
-            return shares
-
-        txid = TransactionId(bytes.fromhex(effect.txid))
-        shares = await federation.mint.signature_shares(txid, 0, len(effect.issues), believed)
-        finalise = partial(
-            notes.finalise,
-            threshold=federation.core.guardians.threshold,
-            random_bytes=os.urandom,
-        )
-        return await self._cpu.run(
-            finalise,
-            federation.mint_secret,
-            note_requests(effect.issues),
-            shares,
-            federation.mint_keys,
-        )
 
 
 def module_keys(federation: FederationClient) -> ModuleKeys:
     """What a worker needs to build transactions of this federation."""
+    bitcoin = federation.bitcoin
     return ModuleKeys(
         federation.lnv2.module_id,
         federation.mint.module_id,
         federation.gateway_secret,
         federation.mint_secret,
+        bitcoin.api.module_id if bitcoin is not None else None,
+        bitcoin.secret if bitcoin is not None else None,
     )
 
 

@@ -1,36 +1,193 @@
-"""Keeps every federation's wallet ready: tweaks ground ahead of need."""
+"""The gateway's own money: balances, deposits, withdrawals, ecash given away."""
 
-from engine.engine import Engine
 from engine.machine import State
-from engine.ports import Clock
-from errors import BusyError, UnavailableError
+from errors import ConflictError, InputError, PeerError
+from fedimint import addresses, deposits, ecash, notes, selection
+from fedimint.invite import InviteCode
+from fedimint.mintv2 import SpendableNote
+from fedimint.secrets import DerivableSecret
+from gateway import secret_files
+from gateway.build import note_of
+from gateway.context import GatewayContext
 from gateway.federation import FederationClient
-from gateway.ports import GrindTweak
+from gateway.operator_node import OperatorNode
+from gateway.operator_views import OnchainRequest
+from gateway.treasury_views import PeginRequest, Withdrawal, WithdrawalRequest
+from gateway.views import EcashBalance, GatewayBalances
+from statemachines import deposits as deposits_machine
+from statemachines import gift, reserving, withdrawal
+from statemachines.items import HeldNote
 from statemachines.transaction import wallet_of
-from statemachines.wallet import TWEAK_POOL_SIZE, AddTweaks, Wallet
-
-#: Tweaks per event: few enough to be of use soon, enough not to fill the log with them.
-TWEAKS_PER_EVENT = 8
-#: Before another try when the grinder died or the journal is full.
-TROUBLE_PAUSE_S = 5.0
+from statemachines.wallet import Wallet
 
 
-async def keep_tweaks(
-    engine: Engine, federation: FederationClient, grind: GrindTweak, clock: Clock
-) -> None:
-    """Refill the pool whenever it is not full, for ever. A tweak that a crash loses was never used.
+class Treasury:
+    """The money of a running gateway."""
 
-    Without the pool transactions only take longer, so no trouble here may disturb anything else.
-    """
-    stream, tweak_filter = wallet_of(federation.federation_id), federation.tweak_filter
-    while True:
-        try:
-            await engine.wait(stream, _wants_tweaks)
-            tweaks = [(await grind(tweak_filter)).hex() for _ in range(TWEAKS_PER_EVENT)]
-            await engine.submit(stream, AddTweaks(tweaks=tuple(tweaks)))
-        except (UnavailableError, BusyError):
-            await clock.sleep(TROUBLE_PAUSE_S)
+    def __init__(self, context: GatewayContext, node: OperatorNode) -> None:
+        self._context = context
+        self._engine = context.engine
+        self._node = node
+
+    async def balances(self) -> GatewayBalances:
+        """What chain, channels and federations hold. Raises UnavailableError while the node does not answer."""
+        self._context.watch.connected()
+        node = await self._context.outside.node.balances()
+        ecash_balances = [
+            EcashBalance(f.federation_id, (await self.wallet(f.federation_id)).balance_msat)
+            for f in self._context.federations
+        ]
+        return GatewayBalances(
+            onchain_balance_sats=node.onchain_sat,
+            lightning_balance_msats=node.lightning_msat,
+            ecash_balances=tuple(ecash_balances),
+            inbound_lightning_liquidity_msats=node.inbound_msat,
+        )
+
+    async def wallet(self, federation_id: str) -> Wallet:
+        """The wallet of a federation that was joined."""
+        answer = await self._engine.read(wallet_of(federation_id))
+        assert isinstance(answer.state, Wallet)
+        return answer.state
+
+    # --- ecash ---
+
+    async def spend_ecash(self, federation_id: str, amount_msat: int) -> str:
+        """Ecash as text, of the amount rounded up to a multiple of 512 msat, with the federation's invite in it.
+
+        Raises ConflictError when the wallet does not bring that much, InputError for no amount.
+        """
+        federation = self._context.federations.serving(federation_id)
+        if amount_msat <= 0:
+            raise InputError("name an amount above 0 msat")
+        facts = gift.GiftFacts(
+            self._context.new_id(), federation_id, selection.round_up_msat(amount_msat)
+        )
+        stream = gift.stream_of(facts.id)
+        await self._engine.submit(stream, gift.RequestGift(facts=facts))
+        ended = (await self._engine.wait(stream, _is_over)).state
+        if isinstance(ended, gift.GiftRefused):
+            raise ConflictError(ended.reason)
+        assert isinstance(ended, gift.Given)
+        given = await self._context.outside.cpu.run(
+            spendable_notes, federation.mint_secret, ended.notes
+        )
+        return ecash.with_invite(given, self._invite(federation)).to_text()
+
+    def _invite(self, federation: FederationClient) -> InviteCode:
+        """With the API secret, since its receiver cannot reissue without it."""
+        federation_id = federation.federation_id
+        public = InviteCode.parse(federation.facts.invite_code)
+        secret = secret_files.load_api_secret(self._context.settings.directory, federation_id)
+        return InviteCode.of(public.peers(), public.federation_id(), secret)
+
+    # --- deposits ---
+
+    async def deposit_address(self, federation_id: str) -> str:
+        """The first address that nobody paid to; waits for one that is being ground."""
+        federation = self._context.federations.serving(federation_id)
+        federation.bitcoin_wallet()
+        answer = await self._engine.wait(deposits_machine.stream_of(federation_id), _has_address)
+        assert isinstance(answer.state, deposits_machine.Watching)
+        script = bytes.fromhex(answer.state.unused[0].script)
+        return addresses.segwit_address(script, self._context.settings.network)
+
+    async def recheck_address(self, federation_id: str, address: str) -> None:
+        """Nothing to do: every output of the federation is looked at, in order. Raises InputError for no address."""
+        self._context.federations.serving(federation_id).bitcoin_wallet()
+        self._script_of(address)
+
+    async def pegin_from_onchain(self, request: PeginRequest) -> str:
+        """Send coins of the Lightning node to our address in the federation; the txid."""
+        address = await self.deposit_address(request.federation_id)
+        return await self._node.send_onchain(
+            OnchainRequest(address, request.amount_sat, request.sat_per_vbyte)
+        )
+
+    # --- withdrawals ---
+
+    async def withdraw(self, request: WithdrawalRequest) -> Withdrawal:
+        """Pay out to an address, and wait for the bitcoin transaction's id.
+
+        Raises InputError for an address or amount that cannot be paid, ConflictError when the wallet does not bring
+        it, PeerError when the federation refuses.
+        """
+        federation = self._context.federations.serving(request.federation_id)
+        bitcoin = federation.bitcoin_wallet()
+        script = self._script_of(request.address)
+        fee_sat = await self._fee_sat(federation, request)
+        value_sat = request.amount_sat
+        if value_sat is None:
+            held = await self.wallet(request.federation_id)
+            value_sat = reserving.most_withdrawable_sat(held.fees, held.notes, fee_sat)
+        deposits.withdrawal_output(bitcoin.config, script, value_sat, fee_sat)
+        facts = withdrawal.WithdrawalFacts(
+            request.federation_id, request.address, script.hex(), value_sat, fee_sat
+        )
+        asked = withdrawal.RequestWithdrawal(id=self._context.new_id(), facts=facts)
+        stream = withdrawal.stream_of(asked.id)
+        await self._engine.submit(stream, asked)
+        ended = (await self._engine.wait(stream, _is_over)).state
+        if isinstance(ended, withdrawal.WithdrawalRefused):
+            raise ConflictError(
+                f"the ecash held brings {ended.available_msat} msat, not enough for {value_sat} sat "
+                f"and {fee_sat} sat for the miners and the federation's fees"
+            )
+        if isinstance(ended, withdrawal.WithdrawalRejected):
+            raise PeerError(f"the federation refused the withdrawal: {ended.error}")
+        assert isinstance(ended, withdrawal.Withdrawn)
+        return Withdrawal(txid=ended.bitcoin_txid, fee_sat=fee_sat)
+
+    async def withdraw_to_onchain(self, federation_id: str, amount_sat: int | None) -> Withdrawal:
+        """Pay out to the wallet of the Lightning node; None is all."""
+        self._context.federations.serving(federation_id).bitcoin_wallet()
+        address = await self._node.onchain_address()
+        return await self.withdraw(WithdrawalRequest(federation_id, address, amount_sat, None))
+
+    async def _fee_sat(self, federation: FederationClient, request: WithdrawalRequest) -> int:
+        """What the miners get: the fee of now, or a quoted one that is no lower."""
+        now_sat = await federation.bitcoin_wallet().api.send_fee_sat()
+        if now_sat is None:
+            raise PeerError("the federation knows no fee for its transactions yet; try again later")
+        quoted_sat = request.quoted_fee_sat
+        if quoted_sat is None:
+            return now_sat
+        if request.amount_sat is None:
+            raise InputError("a quoted fee and an amount of all exclude each other")
+        if quoted_sat < now_sat:
+            raise ConflictError(
+                f"the quoted fee of {quoted_sat} sat is below the federation's of now, {now_sat} sat"
+            )
+        return quoted_sat
+
+    def _script_of(self, address: str) -> bytes:
+        network = self._context.settings.network
+        parsed = addresses.parse_address(address)
+        if network not in parsed.networks:
+            raise InputError(
+                f"Gateway is running on network {network}, but provided withdraw address is for "
+                f"network {parsed.networks[0]}"
+            )
+        return parsed.script_pubkey
 
 
-def _wants_tweaks(state: State) -> bool:
-    return isinstance(state, Wallet) and len(state.tweaks) <= TWEAK_POOL_SIZE - TWEAKS_PER_EVENT
+def spendable_notes(
+    mint_secret: DerivableSecret, held: tuple[HeldNote, ...]
+) -> tuple[SpendableNote, ...]:
+    """Our notes with their keys; run in a worker."""
+    return tuple(notes.spendable(mint_secret, note_of(note)) for note in held)
+
+
+def _is_over(state: State) -> bool:
+    return isinstance(
+        state,
+        gift.Given
+        | gift.GiftRefused
+        | withdrawal.Withdrawn
+        | withdrawal.WithdrawalRefused
+        | withdrawal.WithdrawalRejected,
+    )
+
+
+def _has_address(state: State) -> bool:
+    return isinstance(state, deposits_machine.Watching) and bool(state.unused)

@@ -22,18 +22,18 @@ from engine.machine import State
 from engine.ports import Probe, SystemRandomness, inline, no_probe
 from engine.store import LOG_NAME, Store, open_reader, read_rows
 from errors import GatewayError
-from fedimint import secrets
 from fedimint.lnv2_json import SendPaymentJson
 from fedimint.secrets import TWEAK_SIZE
 from fedimint.transport import GuardianConnection, GuardianUnreachable
 from fedimint.wire_types import Network
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import machines, read_models
-from gateway.ports import Connect, Cpu, GrindTweak, Inline
+from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak, Inline
 from migrations import SchemaSteps
 from statemachines import send
 from statemachines.transaction import wallet_of
 from statemachines.wallet import TWEAK_POOL_SIZE, Wallet
+from tests.gateway.known_addresses import grind_known
 
 START_UNIX_S = 1_800_000_000
 WORDS = "abandon " * 11 + "about"
@@ -89,6 +89,7 @@ class Scene:
         self.world = EmbeddedWorld(7, lambda: self.clock.now_s, guardians=guardians)
         self.federations = [self.world.federation]
         self.grind: GrindTweak = Unground()
+        self.grind_address: GrindAddress = grind_known
         self.cpu: Cpu = Inline()
         self.connect: Connect = self._connect
         self.node: LightningNode = self.world.gateway_node
@@ -136,11 +137,11 @@ class Scene:
                     self.connect,
                     self.cpu,
                     self.grind,
+                    self.grind_address,
                     Ports(self.clock, SystemRandomness(), inline, self.probe),
                 ),
                 store=store,
-                root=secrets.root_secret(self.words),
-                fingerprint=secrets.fingerprint(self.words),
+                words=self.words,
             )
             async with anyio.create_task_group() as tasks:
                 await tasks.start(gateway.run)
@@ -154,7 +155,7 @@ class Scene:
     async def joined(self) -> AsyncIterator[tuple[Gateway, RoutingInfo]]:
         """A life that begins by joining the first federation."""
         async with self.serving() as gateway:
-            await gateway.connect_federation(self.invite(), recover=False)
+            await gateway.federations.connect_federation(self.invite(), recover=False)
             await gateway.engine.wait(wallet_of(self.federation_id), _has_tweaks)
             yield gateway, await embedded.routing_of(gateway, self.federation_id)
 

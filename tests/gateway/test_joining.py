@@ -29,7 +29,9 @@ def scene(tmp_path: Path) -> Scene:
 
 
 async def join(gateway: Gateway, scene: Scene, invite: str) -> FederationStatus:
-    return await scene.while_time_passes(lambda: gateway.connect_federation(invite, recover=False))
+    return await scene.while_time_passes(
+        lambda: gateway.federations.connect_federation(invite, recover=False)
+    )
 
 
 async def not_joined(gateway: Gateway, scene: Scene, invite: str, error: type, match: str) -> None:
@@ -101,7 +103,7 @@ async def test_an_invite_to_guardians_of_another_federation(scene: Scene) -> Non
 async def test_recovering_is_refused(scene: Scene) -> None:
     async with scene.serving() as gateway:
         with pytest.raises(InputError, match="recovering ecash"):
-            await gateway.connect_federation(scene.invite(), recover=True)
+            await gateway.federations.connect_federation(scene.invite(), recover=True)
 
 
 async def test_joining_at_once_is_joining_once_and_no_index_is_given_twice(scene: Scene) -> None:
@@ -110,7 +112,7 @@ async def test_joining_at_once_is_joining_once_and_no_index_is_given_twice(scene
 
     async def go(gateway: Gateway, invite: str) -> None:
         try:
-            outcomes.append(await gateway.connect_federation(invite, recover=False))
+            outcomes.append(await gateway.federations.connect_federation(invite, recover=False))
         except ConflictError as error:
             outcomes.append(error)
 
@@ -138,7 +140,7 @@ async def test_a_caller_that_leaves_leaves_the_federation_served_or_not_joined(
         async with anyio.create_task_group() as caller:
 
             async def ask_to_join() -> None:
-                await gateway.connect_federation(scene.invite(), recover=False)
+                await gateway.federations.connect_federation(scene.invite(), recover=False)
 
             caller.start_soon(ask_to_join)
             for _ in range(after):
@@ -192,12 +194,12 @@ async def test_a_restart_serves_the_same_federations_with_the_same_balance(scene
         await until(gateway, payment, send.Claimed)
         before = await wallet(gateway, scene.federation_id)
         info = await gateway.info()
-        balances = await gateway.balances()
+        balances = await gateway.treasury.balances()
     async with scene.serving() as gateway:
         after = await wallet(gateway, scene.federation_id)
         assert after.notes == before.notes
         assert await gateway.info() == info
-        assert await gateway.balances() == balances
+        assert await gateway.treasury.balances() == balances
         assert await ask(gateway, user.body(payment)) == answer
 
 

@@ -194,7 +194,9 @@ async def test_one_hash_in_contracts_of_two_users(scene: Scene) -> None:
 async def test_one_hash_in_contracts_of_two_federations(scene: Scene) -> None:
     other_federation = scene.add_federation("second")
     async with scene.joined() as (gateway, routing):
-        await gateway.connect_federation(other_federation.invite_code().to_text(), recover=False)
+        await gateway.federations.connect_federation(
+            other_federation.invite_code().to_text(), recover=False
+        )
         there = await embedded.routing_of(gateway, other_federation.federation_id.hex())
         invoice = scene.invoice()
         user, payment = await scene.funded(routing, invoice)

@@ -296,7 +296,7 @@ async def test_hostile_values_that_got_past_the_api(scene: Scene, spoil: dict[st
         request = msgspec.structs.replace(request, contract=contract, **rest)
         before = kinds(scene.directory)
         with pytest.raises(InputError):
-            await gateway.send_payment(request)
+            await gateway.payments.send_payment(request)
         assert kinds(scene.directory) == before
 
 

@@ -11,7 +11,7 @@ from devnet.faults import garbage, wrong_errors, wrong_shares
 from devnet.gateway_messages import Forfeited, Paid
 from errors import ConfigError, UnavailableError
 from fedimint.transport import GuardianTimeout
-from gateway import treasury
+from gateway import tweak_pool
 from gateway.node_watch import WATCH_PAUSE_S
 from statemachines import send
 from statemachines.wallet import TWEAK_POOL_SIZE
@@ -177,8 +177,8 @@ async def test_a_node_that_is_down_at_the_start_refuses_sends_and_writes_nothing
         assert len(info.federations) == 1
         for call in (
             lambda: ask(gateway, user.body(payment)),
-            lambda: gateway.routing_info(scene.federation_id),
-            gateway.balances,
+            lambda: gateway.payments.routing_info(scene.federation_id),
+            gateway.treasury.balances,
         ):
             with pytest.raises(UnavailableError, match="no connection to its Lightning node"):
                 await call()
@@ -353,7 +353,7 @@ async def test_the_pool_is_filled_and_refilled(scene: Scene) -> None:
         for _ in range(200):
             await anyio.lowlevel.checkpoint()
         refilled = await wallet(gateway, scene.federation_id)
-        assert len(refilled.tweaks) > TWEAK_POOL_SIZE - treasury.TWEAKS_PER_EVENT
+        assert len(refilled.tweaks) > TWEAK_POOL_SIZE - tweak_pool.TWEAKS_PER_EVENT
         assert len(refilled.tweaks) <= TWEAK_POOL_SIZE
         assert set(refilled.tweaks) - set(full.tweaks)
 
@@ -372,7 +372,7 @@ async def test_a_grinder_in_trouble_is_asked_again_later_and_disturbs_nothing(
 
     scene.grind = in_trouble
     async with scene.serving() as gateway:
-        await gateway.connect_federation(scene.invite(), recover=False)
+        await gateway.federations.connect_federation(scene.invite(), recover=False)
         await scene.drive(lambda: troubles == 0)
         await scene.while_time_passes(
             lambda: gateway.engine.wait(

@@ -68,7 +68,7 @@ class _Play:
             tasks.cancel_scope.cancel()
 
     async def join(self, gateway: Gateway) -> None:
-        joined = await gateway.connect_federation(
+        joined = await gateway.federations.connect_federation(
             self.world.federation.invite_code().to_text(), recover=False
         )
         self.routing = await embedded.routing_of(gateway, joined.federation_id)

@@ -85,7 +85,7 @@ class Run:
         async with anyio.create_task_group() as tasks:
             gateway = await self._start(tasks, CrashAt())
             invite = self.world.federation.invite_code().to_text()
-            joined = await gateway.connect_federation(invite, recover=False)
+            joined = await gateway.federations.connect_federation(invite, recover=False)
             routing = await embedded.routing_of(gateway, joined.federation_id)
             tasks.cancel_scope.cancel()
         return routing

@@ -1,0 +1,150 @@
+"""The effects of deposits and withdrawals: addresses, the federation's outputs, fees of the miners, txids.
+
+Machines: `statemachines/deposits.py`, `statemachines/deposit.py`, `statemachines/withdrawal.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from engine.effects import EffectContext, Handler
+from engine.machine import Effect
+from engine.ports import Clock
+from errors import InputError, UnavailableError
+from fedimint.bitcoin import display_hash
+from fedimint.walletv2 import OutputInfo
+from fedimint.walletv2_api import OUTPUT_SLICE_SIZE, PENDING_TRANSACTIONS_MAX
+from fedimint.wire_types import Network, OutPoint, TransactionId
+from gateway.federation import BitcoinWallet
+from gateway.federations import Federations
+from gateway.ports import GrindAddress as Grind
+from statemachines import reserving
+from statemachines.deposit import (
+    DepositOutput,
+    OutputGone,
+    QuoteReceiveFee,
+    ReceiveFeeQuoted,
+    claim_of,
+)
+from statemachines.deposits import (
+    AddressGround,
+    DepositAddress,
+    GrindAddress,
+    OutputsScanned,
+    ScanOutputs,
+    Watching,
+)
+from statemachines.withdrawal import AskBitcoinTxid, BitcoinTxidKnown
+
+#: How often guardians are asked for news of the chain: as upstream's client, which is quicker in tests.
+POLL_PAUSE_S = 60.0
+POLL_PAUSE_REGTEST_S = 1.0
+#: Outputs of others after which it is recorded how far the list was read.
+PROGRESS_OUTPUTS = 10_000
+
+
+class BitcoinEffects:
+    """Handlers over the open federations."""
+
+    def __init__(
+        self, federations: Federations, grind: Grind, network: Network, clock: Clock
+    ) -> None:
+        self._federations = federations
+        self._grind = grind
+        self._clock = clock
+        self._poll_pause_s = POLL_PAUSE_REGTEST_S if network == "regtest" else POLL_PAUSE_S
+
+    def handlers(self) -> Mapping[type[Effect], Handler]:
+        """One handler for each effect of the three machines."""
+        return {
+            GrindAddress: self.grind,
+            ScanOutputs: self.scan,
+            QuoteReceiveFee: self.quote,
+            AskBitcoinTxid: self.ask_txid,
+        }
+
+    async def grind(self, effect: GrindAddress, _context: EffectContext) -> AddressGround:
+        """In a process of its own; what a crash interrupts is found again."""
+        wallet = self._wallet(effect.federation_id)
+        ground = await self._grind(wallet.secret, wallet.config, effect.start)
+        return AddressGround(address=DepositAddress(ground.index, ground.script_pubkey.hex()))
+
+    async def scan(self, effect: ScanOutputs, _context: EffectContext) -> OutputsScanned:
+        """Read the guardians' list, which only grows, until there is something to tell."""
+        watching = effect.watching
+        wallet = self._wallet(watching.federation_id)
+        start = watching.next_output
+        while True:
+            outputs = await wallet.api.output_info_slice(start, start + OUTPUT_SLICE_SIZE)
+            scanned = look_through(watching, outputs, start)
+            if scanned.used > watching.used or scanned.found:
+                return scanned
+            start = scanned.next_output
+            if start >= watching.next_output + PROGRESS_OUTPUTS:
+                return scanned
+            if not outputs:
+                await self._pause()
+
+    async def quote(
+        self, effect: QuoteReceiveFee, _context: EffectContext
+    ) -> ReceiveFeeQuoted | OutputGone:
+        """Each pending transaction doubles the fee: wait until few are, and never claim at a loss that will pass."""
+        api, output = self._wallet(effect.federation_id).api, effect.output
+        fees = self._federations.needed(effect.federation_id).facts.module_fees
+        while True:
+            listed = await api.output_info_slice(output.output_index, output.output_index + 1)
+            if any(o.index == output.output_index and o.is_spent for o in listed):
+                return OutputGone()
+            pending = await api.pending_transaction_chain()
+            if len(pending) < PENDING_TRANSACTIONS_MAX:
+                fee_sat = await api.receive_fee_sat()
+                if fee_sat is not None:
+                    worth_msat = reserving.claim_worth_msat(fees, claim_of(output, fee_sat))
+                    if worth_msat or not pending:
+                        return ReceiveFeeQuoted(fee_sat=fee_sat, worth_msat=worth_msat)
+            await self._pause()
+
+    async def ask_txid(self, effect: AskBitcoinTxid, _context: EffectContext) -> BitcoinTxidKnown:
+        """The peg-out is output 0 of a transaction that is in consensus, so guardians know its bitcoin txid soon."""
+        api = self._wallet(effect.federation_id).api
+        out_point = OutPoint(TransactionId(bytes.fromhex(effect.txid)), 0)
+        while True:
+            txid = await api.transaction_id(out_point)
+            if txid is not None:
+                return BitcoinTxidKnown(bitcoin_txid=display_hash(txid))
+            await self._pause()
+
+    def _wallet(self, federation_id: str) -> BitcoinWallet:
+        try:
+            return self._federations.needed(federation_id).bitcoin_wallet()
+        except InputError as error:
+            raise UnavailableError(str(error)) from error
+
+    async def _pause(self) -> None:
+        await self._clock.sleep(self._poll_pause_s)
+
+
+def look_through(watching: Watching, outputs: Sequence[OutputInfo], start: int) -> OutputsScanned:
+    """What a slice of the list holds for us. It ends with the first payment to the last address known.
+
+    Whoever pays to a later address got it after that payment, so the list goes on once more addresses are ground.
+    """
+    positions = {address.script: at for at, address in enumerate(watching.addresses)}
+    found: list[DepositOutput] = []
+    used, next_output = watching.used, start
+    for output in outputs:
+        next_output = output.index + 1
+        position = positions.get(output.script_pubkey.hex())
+        if position is None:
+            continue
+        used = max(used, position + 1)
+        if not output.is_spent:
+            found.append(
+                DepositOutput(
+                    output_index=output.index,
+                    address_index=watching.addresses[position].index,
+                    value_sat=output.value_sat,
+                    out_point=str(output.out_point or ""),
+                )
+            )
+        if used == len(watching.addresses):
+            break
+    return OutputsScanned(next_output=next_output, used=used, found=tuple(found))

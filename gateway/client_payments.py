@@ -1,0 +1,203 @@
+"""What anyone may ask of the gateway: routing info, paying, invoices and their state, taking ecash."""
+
+import os
+
+import anyio
+
+from engine.machine import State
+from errors import ConflictError, InputError, NotFoundError, UnavailableError
+from fedimint import ecash, secp, secrets
+from fedimint.mintv2 import Ecash
+from gateway import receive_requests, send_requests
+from gateway.context import GatewayContext
+from gateway.federation import FederationClient
+from gateway.views import (
+    Forfeited,
+    InvoiceRequest,
+    Paid,
+    PaymentFee,
+    RoutingInfo,
+    SendPaymentRequest,
+    Verification,
+)
+from statemachines import receive, reissue, send
+from statemachines.federation import Fee, Joined
+from statemachines.items import ForeignNote
+
+#: The lifetime that clients give a contract by default, in blocks (fedimint-gateway-server/src/lib.rs).
+EXPIRATION_DELTA_DEFAULT_BLOCKS = 1440
+#: How long `verify` waits for a payment that has begun.
+VERIFY_LIMIT_S = 30.0
+#: Notes taken at once; each needs about 155 bytes of the 50,000 that a transaction may have.
+REISSUED_NOTES_MAX = 200
+
+#: States that hold an answer for the sender: the preimage once the claim is durable, or the forfeit.
+_ANSWERABLE = (send.Claiming, send.Claimed, send.ClaimRejected, send.Cancelled)
+#: States of an invoice that nobody has begun to pay.
+_UNPAID = (receive.Registered, receive.Invoiced)
+_FAILURES: dict[type[State], str] = {
+    receive.InvoiceRefused: "Payment has failed",
+    receive.Expired: "Payment has failed",
+    receive.Declined: "Payment has been rejected",
+    receive.FundingFailed: "Payment has been rejected",
+    receive.Refunding: "Payment has been refunded",
+    receive.Refunded: "Payment has been refunded",
+    receive.RefundLost: "Payment has failed",
+}
+
+
+class ClientPayments:
+    """The public face of a running gateway."""
+
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
+        self._engine = context.engine
+
+    async def gateway_id(self) -> str:
+        """The key (hex) under which this gateway is known over HTTP."""
+        return secp.public_key(secrets.gateway_identity_secret(self._context.root)).hex()
+
+    async def routing_info(self, federation_id: str) -> RoutingInfo | None:
+        """What a client must know to pay through us. Raises InputError for a federation that is not served."""
+        federation, terms = self._served(federation_id)
+        node = self._context.watch.connected()
+        transaction_fee = payment_fee(terms.facts.transaction_fee)
+        return RoutingInfo(
+            lightning_public_key=node.public_key,
+            lightning_alias=node.alias,
+            module_public_key=federation.module_public_key.hex(),
+            send_fee_minimum=transaction_fee,
+            send_fee_default=payment_fee(terms.facts.lightning_fee) + transaction_fee,
+            expiration_delta_minimum=send.EXPIRATION_DELTA_MINIMUM_BLOCKS,
+            expiration_delta_default=EXPIRATION_DELTA_DEFAULT_BLOCKS,
+            receive_fee=transaction_fee,
+            receive_enabled=terms.receive_enabled,
+        )
+
+    async def send_payment(self, request: SendPaymentRequest) -> Paid | Forfeited:
+        """Pay the invoice of a contract, or join the payment that is under way for it, and wait for its end.
+
+        The caller only subscribes: its going away ends nothing. Raises InputError, ConflictError, UnavailableError
+        or BusyError with nothing written.
+        """
+        federation, terms = self._served(request.federation_id)
+        authentic = send_requests.authenticate(request, federation)
+        stream = send.stream_of(authentic.contract_id)
+        if isinstance(self._engine.peek(stream), send.New):
+            node = self._context.watch.connected()
+            confirmed = await federation.lnv2.outgoing_contract_expiration(authentic.out_point)
+            verified = send_requests.verify(
+                authentic,
+                federation,
+                confirmed,
+                minimum_fee=payment_fee(terms.facts.transaction_fee),
+                network=self._context.settings.network,
+                own_node=bytes.fromhex(node.public_key),
+            )
+            await self._engine.submit(stream, verified)
+        ended = (
+            await self._engine.wait(stream, lambda state: isinstance(state, _ANSWERABLE))
+        ).state
+        if isinstance(ended, send.Cancelled):
+            return Forfeited(bytes.fromhex(ended.forfeit))
+        assert isinstance(ended, send.Claiming | send.Claimed | send.ClaimRejected)
+        return Paid(bytes.fromhex(ended.preimage))
+
+    async def create_invoice(self, request: InvoiceRequest) -> str:
+        """A BOLT 11 invoice whose payment funds the contract; its hash is taken before the node is asked.
+
+        Raises InputError for what fails a check, ConflictError for a second contract of the same hash,
+        UnavailableError when the node does not make the invoice.
+        """
+        federation, terms = self._served(request.federation_id)
+        self._context.watch.connected()
+        verified = await receive_requests.verify(
+            request,
+            federation,
+            receive_fee=payment_fee(terms.facts.transaction_fee),
+            receive_enabled=terms.receive_enabled,
+            now_unix_s=self._context.now_unix_s(),
+            cpu=self._context.outside.cpu,
+        )
+        stream = receive.stream_of(verified.facts.payment_hash)
+        await self._engine.submit(stream, verified)
+        made = await self._engine.wait(
+            stream, lambda state: not isinstance(state, receive.Registered)
+        )
+        if isinstance(made.state, receive.Invoiced):
+            return made.state.invoice
+        raise UnavailableError("the Lightning node made no invoice for this contract; make another")
+
+    async def verify(self, payment_hash: str, *, wait: bool) -> Verification:
+        """How a registered invoice stands; with `wait`, at most 30 seconds after it was asked.
+
+        Raises NotFoundError for a hash that no registered contract has.
+        """
+        stream = receive.stream_of(payment_hash)
+        state = (await self._engine.read(stream)).state
+        if isinstance(state, receive.New):
+            raise NotFoundError("Unknown payment hash")
+        if not isinstance(state, _UNPAID) or wait:
+            with anyio.move_on_after(VERIFY_LIMIT_S):
+                state = (await self._engine.wait(stream, _is_decided)).state
+        if isinstance(state, receive.Received):
+            return Verification(preimage=bytes.fromhex(state.preimage), failure=None)
+        return Verification(preimage=None, failure=_FAILURES.get(type(state)))
+
+    async def receive_ecash(self, notes: str) -> int:
+        """Reissue ecash; its face value in msat once that is final.
+
+        The same ecash again joins the reissue that is under way; afterwards it is spent, and a ConflictError.
+        """
+        given = Ecash.parse(notes)
+        federation = self._federation_of(given)
+        spendable = await self._context.outside.cpu.run(
+            ecash.notes_to_reissue, given, federation.ecash_rules, os.urandom
+        )
+        if len(spendable) > REISSUED_NOTES_MAX:
+            raise InputError(f"ecash of more than {REISSUED_NOTES_MAX} notes: give it in parts")
+        facts = reissue.ReissueFacts(
+            id=given.operation_id().hex(),
+            federation_id=federation.federation_id,
+            notes=tuple(
+                ForeignNote(note.denomination, note.note().nonce.hex()) for note in spendable
+            ),
+        )
+        stream = reissue.stream_of(facts.id)
+        if isinstance((await self._engine.read(stream)).state, reissue.Reissued):
+            raise ConflictError("this ecash was received before")
+        self._context.foreign_notes.keep(spendable)
+        try:
+            await self._engine.submit(stream, reissue.RequestReissue(facts=facts))
+            ended = await self._engine.wait(stream, _is_reissued)
+        finally:
+            if not isinstance(self._engine.peek(stream), reissue.Reissuing):
+                self._context.foreign_notes.forget(spendable)
+        if isinstance(ended.state, reissue.Reissued):
+            return facts.amount_msat
+        raise ConflictError("the federation refuses this ecash, most likely since it is spent")
+
+    def _served(self, federation_id: str) -> tuple[FederationClient, Joined]:
+        federation = self._context.federations.serving(federation_id)
+        terms = self._context.terms(federation_id)
+        assert terms is not None, "a federation is opened by the event that joins it"
+        return federation, terms
+
+    def _federation_of(self, given: Ecash) -> FederationClient:
+        federation_id = given.federation_id()
+        if federation_id is None:
+            raise InputError("the ecash does not say which federation it is of")
+        return self._context.federations.serving(federation_id.hex())
+
+
+def payment_fee(fee: Fee) -> PaymentFee:
+    """A fee of the log as the API has it."""
+    return PaymentFee(fee.base_msat, fee.parts_per_million)
+
+
+def _is_decided(state: State) -> bool:
+    return isinstance(state, receive.Received) or type(state) in _FAILURES
+
+
+def _is_reissued(state: State) -> bool:
+    return isinstance(state, reissue.Reissued | reissue.ReissueRejected | reissue.Abandoned)

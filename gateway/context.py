@@ -1,0 +1,70 @@
+"""What every part of the application works with: the log's engine, the federations, the node, and what is set."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from backends.operations import Node
+from engine.engine import Engine, Ports
+from engine.store import Store
+from fedimint.secrets import DerivableSecret
+from fedimint.wire_types import Network
+from gateway.federations import Federations
+from gateway.foreign_notes import ForeignNotes
+from gateway.node_watch import NodeWatch
+from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak
+from gateway.views import PaymentFee
+from statemachines.federation import Joined
+from statemachines.federation import stream_of as federation_stream
+
+
+@dataclass(frozen=True)
+class GatewaySettings:
+    """What the operator decides at start. Fees are for federations joined from now on."""
+
+    directory: Path
+    network: Network
+    public_url: str | None
+    lightning_fee: PaymentFee
+    transaction_fee: PaymentFee
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Everything that a simulation replaces."""
+
+    node: Node
+    connect: Connect
+    cpu: Cpu
+    grind: GrindTweak
+    grind_address: GrindAddress
+    ports: Ports
+
+
+@dataclass(frozen=True)
+class GatewayContext:
+    """One running gateway. Its repr shows nothing, since it holds the root of all keys."""
+
+    settings: GatewaySettings
+    outside: Outside
+    store: Store
+    engine: Engine
+    federations: Federations
+    watch: NodeWatch
+    foreign_notes: ForeignNotes
+    root: DerivableSecret
+
+    def __repr__(self) -> str:
+        return "GatewayContext(…)"
+
+    def terms(self, federation_id: str) -> Joined | None:
+        """The terms on which a federation is served now, None when it is not."""
+        state = self.engine.peek(federation_stream(federation_id))
+        return state if isinstance(state, Joined) else None
+
+    def now_unix_s(self) -> int:
+        """The wall clock."""
+        return self.outside.ports.clock.now_unix_us() // 1_000_000
+
+    def new_id(self) -> str:
+        """An id that is used once, 32 hex digits."""
+        return self.outside.ports.randomness.random_bytes(16).hex()

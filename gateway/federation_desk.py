@@ -1,0 +1,270 @@
+"""Joining and leaving federations, their terms, and what is told about them."""
+
+import anyio
+import structlog
+
+from errors import ConfigError, ConflictError, InputError
+from fedimint.config_json import json_client_config
+from fedimint.discovery import download_config
+from fedimint.invite import InviteCode
+from fedimint.mint_recovery import recover_notes
+from gateway import fees, joining, secret_files, status
+from gateway.build import held_note
+from gateway.client_payments import payment_fee
+from gateway.context import GatewayContext
+from gateway.federation import FederationClient, open_federation
+from gateway.served import ServedFederations
+from gateway.treasury import Treasury
+from gateway.views import (
+    FederationInvites,
+    FederationStatus,
+    FeeChange,
+    GuardianInvite,
+    ModuleVersion,
+    Serving,
+    StoredClientConfig,
+)
+from statemachines import identity
+from statemachines.federation import FederationFacts, Fee, Joined, Leave, SetTerms
+from statemachines.federation import stream_of as federation_stream
+from statemachines.items import HeldNote
+from statemachines.transaction import wallet_of
+from statemachines.wallet import Unopened
+
+#: How long guardians may take to show that they are there.
+STATUS_LIMIT_S = 3.0
+
+_log = structlog.get_logger("federations")
+
+
+class FederationDesk:
+    """The federations of a running gateway."""
+
+    def __init__(
+        self, context: GatewayContext, treasury: Treasury, served: ServedFederations
+    ) -> None:
+        self._context = context
+        self._engine = context.engine
+        self._treasury = treasury
+        self._served = served
+        self._changing = anyio.Lock()
+
+    # --- joining and leaving ---
+
+    async def connect_federation(self, invite_code: str, *, recover: bool) -> FederationStatus:
+        """Join by invite code, and first find the ecash that our mnemonic held there when `recover` is set.
+
+        Raises InputError for a code that cannot be joined, ConflictError when it is joined or needs no recovery.
+        """
+        invite = InviteCode.parse(invite_code)
+        federation_id = invite.federation_id().hex()
+        self._context.watch.connected()
+        self._refuse_second_join(federation_id)
+        if recover and not isinstance(self._engine.peek(wallet_of(federation_id)), Unopened):
+            raise ConflictError(
+                "this gateway's log knows its ecash in the federation: join without recovering"
+            )
+        settings, outside = self._context.settings, self._context.outside
+        config = await download_config(invite, outside.connect, sleep_s=outside.ports.clock.sleep)
+        facts = joining.federation_facts(
+            invite,
+            config,
+            network=settings.network,
+            lightning_fee=settings.lightning_fee,
+            transaction_fee=settings.transaction_fee,
+        )
+        recovered = await self._recover(facts, invite) if recover else ()
+        # A caller that leaves from here on must not leave a federation joined and not served.
+        with anyio.CancelScope(shield=True):
+            async with self._changing:
+                self._refuse_second_join(federation_id)
+                secret_files.store_api_secret(
+                    settings.directory, federation_id, invite.api_secret()
+                )
+                join = identity.JoinFederation(facts=facts, recovered=recovered)
+                await self._engine.submit(identity.STREAM, join)
+                joined = self._engine.peek(federation_stream(federation_id))
+                assert isinstance(joined, Joined)
+                federation = self._served.open(joined)
+        return await self.status(federation)
+
+    async def _recover(self, facts: FederationFacts, invite: InviteCode) -> tuple[HeldNote, ...]:
+        """Our unspent notes in the federation's history; nothing is joined yet, so none of ours is being issued."""
+        outside = self._context.outside
+        client = open_federation(
+            Joined(facts=facts, index=0),
+            self._context.root,
+            outside.connect,
+            invite.api_secret(),
+            outside.ports,
+        )
+        try:
+            count = await client.mint.recovery_count()
+            found = await recover_notes(
+                client.mint, client.mint_secret, client.mint_keys, count, outside.cpu.run
+            )
+        finally:
+            with anyio.CancelScope(shield=True):
+                await client.aclose()
+        if found.lost_msat:
+            _log.error(
+                "notes_not_recovered", federation=facts.federation_id, lost_msat=found.lost_msat
+            )
+        return tuple(map(held_note, found.notes))
+
+    def _refuse_second_join(self, federation_id: str) -> None:
+        if federation_id in self._context.federations:
+            raise ConflictError("the gateway serves this federation already")
+
+    async def leave_federation(self, federation_id: str) -> FederationStatus:
+        """Leave, and tell how the federation stood: what its wallet holds comes back when it is joined again.
+
+        Raises ConflictError while anything of it is under way.
+        """
+        federation = self._context.federations.serving(federation_id)
+        stood = await self.status(federation)
+        with anyio.CancelScope(shield=True):
+            async with self._changing:
+                under_way = status.open_streams_of(self._engine, federation_id)
+                if under_way:
+                    raise ConflictError(
+                        f"{len(under_way)} payments or transactions of the federation are under way, "
+                        f"such as {under_way[0]}: leave when they are over"
+                    )
+                await self._engine.submit(federation_stream(federation_id), Leave())
+                await self._served.close(federation_id)
+        return stood
+
+    # --- terms ---
+
+    async def set_fees(self, change: FeeChange) -> None:
+        """Change fees of one federation or of all; nothing changes when one of them would be refused by clients."""
+        terms = [
+            (served, _with_fees(terms, change))
+            for served, terms in self._terms(change.federation_id)
+        ]
+        try:
+            for _, asked in terms:
+                fees.check_limits(
+                    payment_fee(asked.lightning_fee), payment_fee(asked.transaction_fee)
+                )
+        except ConfigError as error:
+            raise InputError(f"Error configuring the gateway: {error}") from error
+        await self._set(terms)
+
+    async def set_payment_policy(
+        self, federation_id: str | None, *, receive_enabled: bool | None
+    ) -> None:
+        """Switch receiving on or off in one federation, or in all; None leaves it."""
+        if receive_enabled is None:
+            self._terms(federation_id)
+            return
+        await self._set(
+            [
+                (
+                    served,
+                    SetTerms(
+                        lightning_fee=terms.facts.lightning_fee,
+                        transaction_fee=terms.facts.transaction_fee,
+                        receive_enabled=receive_enabled,
+                    ),
+                )
+                for served, terms in self._terms(federation_id)
+            ]
+        )
+
+    async def _set(self, terms: list[tuple[FederationClient, SetTerms]]) -> None:
+        for federation, asked in terms:
+            await self._engine.submit(federation_stream(federation.federation_id), asked)
+
+    def _terms(self, federation_id: str | None) -> list[tuple[FederationClient, Joined]]:
+        federations = self._context.federations
+        asked = list(federations) if federation_id is None else [federations.serving(federation_id)]
+        found = [
+            (federation, self._context.terms(federation.federation_id)) for federation in asked
+        ]
+        return [(federation, terms) for federation, terms in found if terms is not None]
+
+    # --- telling ---
+
+    async def status(self, federation: FederationClient) -> FederationStatus:
+        """How a served federation stands."""
+        terms = self._context.terms(federation.federation_id)
+        assert terms is not None, "a federation is opened by the event that joins it"
+        wallet = await self._treasury.wallet(federation.federation_id)
+        return FederationStatus(
+            federation_id=federation.federation_id,
+            name=federation.config.federation_name(),
+            balance_msat=wallet.balance_msat,
+            invite_code=terms.facts.invite_code,
+            federation_index=terms.index,
+            lightning_fee=payment_fee(terms.facts.lightning_fee),
+            transaction_fee=payment_fee(terms.facts.transaction_fee),
+            receive_enabled=terms.receive_enabled,
+        )
+
+    async def federation_status(self, federation_id: str) -> Serving | None:
+        """How well a federation is served, asked of its guardians; None when it is not served."""
+        if federation_id not in self._context.federations:
+            return None
+        federation = self._context.federations.serving(federation_id)
+        guardians = await federation.core.guardian_status(STATUS_LIMIT_S)
+        alive = sum(guardian.problem is None for guardian in guardians)
+        version = federation.config.modules[federation.lnv2.module_id].version
+        enough = alive >= federation.core.guardians.threshold
+        return Serving(
+            connectivity="connected" if enough else "degraded" if alive else "disconnected",
+            lnv2=ModuleVersion(version.major, version.minor),
+        )
+
+    async def invite_codes(self) -> tuple[FederationInvites, ...]:
+        """An invite code for each guardian of each federation, with its API secret."""
+        return tuple(
+            FederationInvites(federation.federation_id, self._invites(federation))
+            for federation in self._context.federations
+        )
+
+    def _invites(self, federation: FederationClient) -> tuple[GuardianInvite, ...]:
+        federation_id = federation.config.federation_id()
+        secret = secret_files.load_api_secret(
+            self._context.settings.directory, federation.federation_id
+        )
+        return tuple(
+            GuardianInvite(
+                peer_id=peer,
+                name=endpoint.name,
+                invite_code=InviteCode.of({peer: endpoint.url}, federation_id, secret).to_text(),
+            )
+            for peer, endpoint in sorted(federation.config.api_endpoints.items())
+        )
+
+    async def client_config(self, federation_id: str | None) -> tuple[StoredClientConfig, ...]:
+        """The config of one federation, or of all with None, as it was joined."""
+        return tuple(
+            StoredClientConfig(federation.federation_id, json_client_config(federation.config))
+            for federation, _ in self._terms(federation_id)
+        )
+
+    async def backup(self, federation_id: str) -> None:
+        """Nothing to do: what the modules of version 2 hold comes back from the mnemonic alone."""
+        self._context.federations.serving(federation_id)
+
+
+def _with_fees(terms: Joined, change: FeeChange) -> SetTerms:
+    lightning, transaction = terms.facts.lightning_fee, terms.facts.transaction_fee
+    return SetTerms(
+        lightning_fee=_changed(
+            lightning, change.lightning_base_msat, change.lightning_parts_per_million
+        ),
+        transaction_fee=_changed(
+            transaction, change.transaction_base_msat, change.transaction_parts_per_million
+        ),
+        receive_enabled=terms.receive_enabled,
+    )
+
+
+def _changed(fee: Fee, base_msat: int | None, parts_per_million: int | None) -> Fee:
+    return Fee(
+        fee.base_msat if base_msat is None else base_msat,
+        fee.parts_per_million if parts_per_million is None else parts_per_million,
+    )

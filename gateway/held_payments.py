@@ -1,0 +1,131 @@
+"""Watches what our node holds for our invoices, and answers it: fund, or fail back, or answer once more.
+
+The watch is opened anew for ever, and what goes wrong with one payment stays with that payment. What is funded decides
+the machine (`statemachines/receive_rules.py`); here it is measured.
+"""
+
+import anyio
+import structlog
+
+from backends.lightning import CompletionRejectedError, HeldPayment
+from engine.effects import fatal_in
+from engine.machine import State
+from errors import GatewayError
+from gateway.context import GatewayContext
+from gateway.receivers import refusal_to_fund
+from statemachines import completion, receive
+
+#: How long guardians may take to show that the federation is alive (fedimint-gwv2-client/src/lib.rs).
+ALIVE_LIMIT_S = 10.0
+#: First and longest pause before the watch is opened anew, or a payment is looked at again.
+PAUSE_FIRST_S = 1.0
+PAUSE_LONGEST_S = 60.0
+
+_log = structlog.get_logger("receive")
+
+
+class HeldPayments:
+    """The watch of one gateway. `run` is the watching."""
+
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
+        #: Hashes that are looked at now: the node may tell of one many times.
+        self._busy: set[bytes] = set()
+
+    async def run(self) -> None:
+        """Watch for ever."""
+        pause_s = PAUSE_FIRST_S
+        while True:
+            try:
+                async with (
+                    self._context.outside.node.held_payments() as held,
+                    anyio.create_task_group() as tasks,
+                ):
+                    async for payment in held:
+                        pause_s = PAUSE_FIRST_S
+                        if payment.payment_hash not in self._busy:
+                            self._busy.add(payment.payment_hash)
+                            tasks.start_soon(self._answer, payment)
+            except Exception as error:  # noqa: BLE001 (nothing may end the watch but the end of the process)
+                _contain("held_payments_lost", error)
+            await self._context.outside.ports.clock.sleep(pause_s)
+            pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
+
+    async def _answer(self, payment: HeldPayment) -> None:
+        """Until it is answered, or the watch ends and tells of it again."""
+        pause_s = PAUSE_FIRST_S
+        try:
+            while not await self._is_answered(payment):
+                await self._context.outside.ports.clock.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
+        finally:
+            self._busy.discard(payment.payment_hash)
+
+    async def _is_answered(self, payment: HeldPayment) -> bool:
+        try:
+            await self._look_at(payment)
+        except Exception as error:  # noqa: BLE001 (one bad payment must not stop the others)
+            _contain("held_payment_waits", error, payment_hash=payment.payment_hash.hex())
+            return False
+        return True
+
+    async def _look_at(self, payment: HeldPayment) -> None:
+        engine, payment_hash = self._context.engine, payment.payment_hash.hex()
+        stream = receive.stream_of(payment_hash)
+        state = engine.peek(stream)
+        if isinstance(state, receive.New):
+            return  # somebody else's: the node may serve others too
+        if isinstance(state, receive.Registered | receive.Invoiced):
+            await engine.submit(stream, await self._measure(payment, state.facts))
+            return
+        await self._answer_again(payment, engine.peek(completion.stream_of(payment_hash)))
+
+    async def _measure(self, payment: HeldPayment, facts: receive.ReceiveFacts) -> receive.HtlcHeld:
+        """What counts when the contract is funded, as it is now; the height is the node's."""
+        refusal = refusal_to_fund(self._context, facts) or await self._death_of(facts)
+        node = await self._context.outside.node.info()
+        deadline_blocks = payment.deadline_height - node.block_height
+        return receive.HtlcHeld(
+            amount_msat=payment.amount_msat,
+            deadline_blocks=max(0, deadline_blocks) if payment.deadline_height else 0,
+            now_unix_s=self._context.now_unix_s(),
+            refusal=refusal,
+        )
+
+    async def _death_of(self, facts: receive.ReceiveFacts) -> str | None:
+        """Why the federation cannot be expected to decrypt in time, None when it is alive."""
+        federation = self._context.federations.needed(facts.federation_id)
+        try:
+            with anyio.fail_after(ALIVE_LIMIT_S):
+                await federation.lnv2.consensus_block_count()
+        except (GatewayError, TimeoutError):
+            return "the federation does not answer"
+        return None
+
+    async def _answer_again(self, payment: HeldPayment, answer: State) -> None:
+        """The recorded answer; payments of invoices that nothing is funded for any more are failed back."""
+        node = self._context.outside.node
+        try:
+            match answer:
+                case completion.Settled(preimage=preimage):
+                    await node.settle(payment.payment_hash, bytes.fromhex(preimage))
+                case completion.Cancelled() | completion.Unborn():
+                    await node.cancel(payment.payment_hash)
+                case _:
+                    pass  # its own effect answers, or the node contradicted for good
+        except CompletionRejectedError as rejected:
+            _log.warning(
+                "held_payment_contradicted",
+                payment_hash=payment.payment_hash.hex(),
+                error=str(rejected),
+            )
+
+
+def _contain(event: str, error: Exception, **facts: str) -> None:
+    """Log what went wrong; only a FatalError goes on."""
+    fatal = fatal_in(error)
+    if fatal is not None:
+        raise fatal from None
+    expected = isinstance(error, GatewayError)
+    text = str(error) if expected else type(error).__name__
+    _log.warning(event, error=text, exc_info=None if expected else error, **facts)

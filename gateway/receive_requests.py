@@ -1,0 +1,102 @@
+"""`/create_bolt11_invoice`: what a request must be before its payment hash is taken (gateway.md 4.2).
+
+The order is upstream's (fedimint-gateway-server/src/lib.rs). What fails here writes nothing.
+"""
+
+from errors import InputError
+from fedimint import lnv2, selection, tpe
+from fedimint.encoding import from_hex
+from fedimint.lnv2 import CipherText, Commitment, HashImage, IncomingContract
+from gateway import fees
+from gateway.federation import FederationClient
+from gateway.ports import Cpu
+from gateway.views import IncomingContractRequest, InvoiceRequest, PaymentFee
+from statemachines.receive import ReceiveFacts, RequestReceive
+
+EXPIRY_MAX_S = 86_400
+
+
+async def verify(
+    request: InvoiceRequest,
+    federation: FederationClient,
+    *,
+    receive_fee: PaymentFee,
+    receive_enabled: bool,
+    now_unix_s: int,
+    cpu: Cpu,
+) -> RequestReceive:
+    """The contract can be funded, decrypted and taken back by us, and holds what the invoice brings less our fee.
+
+    An invalid ciphertext is refused here, since under one no guardian's share could be judged. Raises InputError.
+    """
+    contract = _contract(request.contract)
+    commitment = contract.commitment
+    if not await cpu.run(tpe.verify_ciphertext, contract.ciphertext, contract.commitment_hash()):
+        raise InputError("the contract's ciphertext is not valid for its commitment")
+    if not receive_enabled:
+        prefix = federation.federation_id[:8]
+        raise InputError(f"Receiving payments is disabled for federation {prefix}")
+    if commitment.refund_pk != federation.module_public_key:
+        raise InputError("the contract does not name this gateway's key: it is another gateway's")
+    expected_msat = fees.subtract_from(receive_fee, request.amount_msat)
+    if not expected_msat:
+        raise InputError("the amount does not cover the gateway's fee")
+    if commitment.amount_msat != expected_msat:
+        raise InputError(
+            f"the contract holds {commitment.amount_msat} msat, "
+            f"{request.amount_msat} msat less the fee are {expected_msat}"
+        )
+    if commitment.expiration_unix_s <= now_unix_s:
+        raise InputError("the contract has expired")
+    if not 0 < request.expiry_s <= EXPIRY_MAX_S:
+        raise InputError(f"an invoice may be open for 1 to {EXPIRY_MAX_S} seconds")
+    if not isinstance(commitment.payment_image, HashImage):
+        raise InputError("the contract's payment image is no payment hash")
+    return RequestReceive(
+        facts=ReceiveFacts(
+            federation_id=federation.federation_id,
+            contract_id=contract.contract_id().hex(),
+            contract=lnv2.INCOMING_CONTRACT.encode(contract).hex(),
+            payment_hash=commitment.payment_image.digest.hex(),
+            invoice_msat=request.amount_msat,
+            contract_msat=commitment.amount_msat,
+            contract_expires_unix_s=commitment.expiration_unix_s,
+            invoice_expires_unix_s=now_unix_s + request.expiry_s,
+            expiry_s=request.expiry_s,
+            refund_worth_msat=_refund_worth_msat(federation, commitment.amount_msat),
+            description=request.description,
+            description_hash=request.description_hash,
+        )
+    )
+
+
+def _refund_worth_msat(federation: FederationClient, contract_msat: int) -> int:
+    """What taking the contract back would bring in notes; 0 when it is not worth the smallest one."""
+    module_fees = federation.facts.module_fees
+    left_msat = contract_msat - module_fees.lnv2.fee_msat(contract_msat)
+    smallest_msat = selection.cost_msat(selection.SMALLEST_DENOMINATION, module_fees.mint)
+    return left_msat if left_msat >= smallest_msat else 0
+
+
+def _contract(request: IncomingContractRequest) -> IncomingContract:
+    image: lnv2.PaymentImage
+    if request.payment_hash is not None:
+        image = HashImage(from_hex(request.payment_hash))
+    else:
+        image = lnv2.PointImage(from_hex(request.payment_point or ""))
+    commitment = Commitment(
+        payment_image=image,
+        amount_msat=request.amount_msat,
+        expiration_unix_s=request.expiration_unix_s,
+        claim_pk=from_hex(request.claim_pk),
+        refund_pk=from_hex(request.refund_pk),
+        ephemeral_pk=from_hex(request.ephemeral_pk),
+    )
+    ciphertext = CipherText(
+        request.encrypted_preimage,
+        from_hex(request.ciphertext_pk),
+        from_hex(request.ciphertext_signature),
+    )
+    contract = IncomingContract(commitment, ciphertext)
+    # Decoding checks what no field's length shows, such as points off the curve.
+    return lnv2.INCOMING_CONTRACT.decode(lnv2.INCOMING_CONTRACT.encode(contract))

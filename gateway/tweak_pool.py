@@ -1,0 +1,36 @@
+"""Keeps every federation's wallet ready: tweaks ground ahead of need."""
+
+from engine.engine import Engine
+from engine.machine import State
+from engine.ports import Clock
+from errors import BusyError, UnavailableError
+from gateway.federation import FederationClient
+from gateway.ports import GrindTweak
+from statemachines.transaction import wallet_of
+from statemachines.wallet import TWEAK_POOL_SIZE, AddTweaks, Wallet
+
+#: Tweaks per event: few enough to be of use soon, enough not to fill the log with them.
+TWEAKS_PER_EVENT = 8
+#: Before another try when the grinder died or the journal is full.
+TROUBLE_PAUSE_S = 5.0
+
+
+async def keep_tweaks(
+    engine: Engine, federation: FederationClient, grind: GrindTweak, clock: Clock
+) -> None:
+    """Refill the pool whenever it is not full, for ever. A tweak that a crash loses was never used.
+
+    Without the pool transactions only take longer, so no trouble here may disturb anything else.
+    """
+    stream, tweak_filter = wallet_of(federation.federation_id), federation.tweak_filter
+    while True:
+        try:
+            await engine.wait(stream, _wants_tweaks)
+            tweaks = [(await grind(tweak_filter)).hex() for _ in range(TWEAKS_PER_EVENT)]
+            await engine.submit(stream, AddTweaks(tweaks=tuple(tweaks)))
+        except (UnavailableError, BusyError):
+            await clock.sleep(TROUBLE_PAUSE_S)
+
+
+def _wants_tweaks(state: State) -> bool:
+    return isinstance(state, Wallet) and len(state.tweaks) <= TWEAK_POOL_SIZE - TWEAKS_PER_EVENT
