@@ -78,6 +78,15 @@ class SimulatedChannels(SimulatedWallet):
 
         return await self._call("close_channels", take)
 
+    async def close_channel(
+        self, funding_out_point: str, *, force: bool, sat_per_vbyte: int | None
+    ) -> None:
+        """Close one channel. NotFoundError without it, NodeRefusedError when it stays open."""
+        await self._answer()
+        channel = self._channel(funding_out_point)
+        if refusal := self._close(channel, force=force, sat_per_vbyte=sat_per_vbyte):
+            raise NodeRefusedError("UNKNOWN", refusal)
+
     async def channels(self) -> tuple[Channel, ...]:
         """All open channels, oldest first."""
         await self._answer()
@@ -90,17 +99,20 @@ class SimulatedChannels(SimulatedWallet):
         await self._answer()
         if base_fee_msat < 0:
             raise InputError(f"a base fee cannot be negative: {base_fee_msat} msat")
-        for channel in self.network.channels_of(self.name):
-            if channel.funding_out_point == funding_out_point:
-                channel.policies[self.name] = msgspec.structs.replace(
-                    channel.policies[self.name],
-                    base_fee_msat=base_fee_msat,
-                    proportional_millionths=parts_per_million,
-                )
-                return
-        raise NotFoundError(f"the node has no open channel {funding_out_point}")
+        policies = self._channel(funding_out_point).policies
+        policies[self.name] = msgspec.structs.replace(
+            policies[self.name],
+            base_fee_msat=base_fee_msat,
+            proportional_millionths=parts_per_million,
+        )
 
     # --- the node itself ---
+
+    def _channel(self, funding_out_point: str) -> SimulatedChannel:
+        for channel in self.network.channels_of(self.name):
+            if channel.funding_out_point == funding_out_point:
+                return channel
+        raise NotFoundError(f"the node has no open channel {funding_out_point}")
 
     def _peer(self, public_key: str) -> str | None:
         try:

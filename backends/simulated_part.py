@@ -100,6 +100,13 @@ class SimulatedPart:
             except GatewayError:
                 continue
 
+    async def changed(self) -> None:
+        """Wait until something at this node may be different. NodeUnansweredError when a connection would break."""
+        connection = self._connection
+        await self._changed.wait()
+        if connection != self._connection:
+            raise NodeUnansweredError("the connection to the node broke")
+
     # --- what the parts call ---
 
     async def _answer(self) -> None:

@@ -100,6 +100,7 @@ class SimulatedPayee(SimulatedPart):
         )
         terms = bolt11.sign(fields, self.secret)
         self.invoices[payment_hash] = NodeInvoice(terms, is_held or preimage is None, preimage)
+        self._wake()
         return terms
 
     def settle_held(self, payment_hash: bytes, preimage: bytes | None = None) -> None:
@@ -171,12 +172,14 @@ class SimulatedPayee(SimulatedPart):
         invoice.preimage = preimage
         invoice.settled_unix_s = int(self._now_s())
         self.network.claim(invoice.htlcs, preimage)
+        self._wake()
 
     def _give_up(self, invoice: NodeInvoice) -> None:
         self._held.pop(invoice.terms.payment_hash, None)
         invoice.state = InvoiceState.CANCELED
         if invoice.htlcs is not None and invoice.htlcs.is_open:
             self.network.fail(invoice.htlcs, "the payee refused it")
+        self._wake()
 
     def _catch_up(self) -> None:
         """Fail back what comes too near to its timelock; a node that is down does so once it is up."""
