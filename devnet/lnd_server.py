@@ -14,6 +14,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from backends.simulated import SimulatedNode
+from devnet.lnd_server_channels import ChannelCalls
+from devnet.lnd_server_invoices import InvoiceCalls
 from devnet.lnd_server_operations import OperatorCalls
 from devnet.lnd_server_payments import PaymentCalls
 from devnet.lnd_server_rpc import MacaroonCheck
@@ -32,8 +34,14 @@ class LndServer:
         self.macaroon_path = folder / "admin.macaroon"
         self._certificate, self._key = _self_signed()
         self._macaroon = secrets.token_bytes(32)
+        invoices = InvoiceCalls(node)
         self._services = {
-            "lnrpc.Lightning": OperatorCalls(node).calls(),
+            "invoicesrpc.Invoices": invoices.invoices_calls(),
+            "lnrpc.Lightning": {
+                **OperatorCalls(node).calls(),
+                **ChannelCalls(node).calls(),
+                **invoices.lightning_calls(),
+            },
             "routerrpc.Router": PaymentCalls(node).calls(),
         }
         self._server: grpc.aio.Server | None = None
