@@ -4,6 +4,8 @@ Sources: fedimint-mintv2-server and fedimint-lnv2-server src/lib.rs (process_inp
 The order of the checks is theirs, since clients count equal errors.
 """
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -43,6 +45,14 @@ class MintRules:
     config: MintV2ClientConfig
     _good_notes: set[mintv2.Note] = field(default_factory=set, repr=False)
 
+    def verify_together(self, notes: Sequence[mintv2.Note]) -> None:
+        """Remember these notes if all are good, which is found faster at once than one by one."""
+        unknown = [note for note in notes if note not in self._good_notes]
+        if all(note.denomination in self.config.tbs_agg_pks for note in unknown) and tbs.verify_all(
+            [self._signed(note) for note in unknown], os.urandom
+        ):
+            self._good_notes.update(unknown)
+
     def process_input(self, draft: Draft, note: mintv2.Note) -> InputMeta | ModuleError:
         if note.denomination not in self.config.tbs_agg_pks:
             return ModuleError("InvalidDenomination")
@@ -67,12 +77,14 @@ class MintRules:
         """Remembered, since every guardian judges every submission of the same note."""
         if note in self._good_notes:
             return True
-        key = bls.decode_g2(self.config.tbs_agg_pks[note.denomination])
-        signed = tbs.Signed(tbs.message_v2(note.nonce), bls.decode_g1(note.signature), key)
-        if not tbs.verify(signed):
+        if not tbs.verify(self._signed(note)):
             return False
         self._good_notes.add(note)
         return True
+
+    def _signed(self, note: mintv2.Note) -> tbs.Signed:
+        key = bls.decode_g2(self.config.tbs_agg_pks[note.denomination])
+        return tbs.Signed(tbs.message_v2(note.nonce), bls.decode_g1(note.signature), key)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ one, then the balance. The order matters, since clients count equal errors.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 from devnet.ledger import Draft
@@ -38,6 +39,7 @@ from fedimint.transaction import (
 from fedimint.wire_types import ModuleError, OutPoint
 
 _U64_MAX: Final = (1 << 64) - 1
+_REMEMBERED_TRANSACTIONS: Final = 64
 
 EmbeddedInput = lnv2.Input | mintv2.Input | walletv2.Input
 EmbeddedOutput = lnv2.Output | mintv2.Output | walletv2.Output
@@ -61,12 +63,12 @@ class TransactionRules:
         self._lightning = LightningRules(module_config(config, LnV2ClientConfig))
         self.wallet = WalletRules(module_config(config, WalletV2ClientConfig))
 
+        # Every guardian is given the same bytes.
+        self._remembered = lru_cache(_REMEMBERED_TRANSACTIONS)(self._decode)
+
     def decode(self, data: bytes) -> DecodedTransaction:
         """Read a transaction with all its items. Raises DecodeError."""
-        transaction = TRANSACTION.decode(data)
-        inputs = tuple(self._decode_input(item) for item in transaction.inputs)
-        outputs = tuple(self._decode_output(item) for item in transaction.outputs)
-        return DecodedTransaction(transaction, inputs, outputs)
+        return self._remembered(data)
 
     def process(
         self, decoded: DecodedTransaction, draft: Draft, moment: Moment
@@ -74,6 +76,9 @@ class TransactionRules:
         """Apply to the draft; return what the federation keeps (msat), or why it refuses."""
         transaction = decoded.transaction
         txid = transaction.txid()
+        self._mint.verify_together(
+            [item.note for item in decoded.inputs if isinstance(item, mintv2.MintInput)]
+        )
         inputs: list[InputMeta] = []
         for dyn_item, item in zip(transaction.inputs, decoded.inputs, strict=True):
             brought = self._process_input(draft, item, moment)
@@ -119,6 +124,12 @@ class TransactionRules:
                 return self.wallet.process_output(draft, item, out_point)
             case UnknownVariant(index):
                 return ModuleError("UnknownOutputVariant", (index,))
+
+    def _decode(self, data: bytes) -> DecodedTransaction:
+        transaction = TRANSACTION.decode(data)
+        inputs = tuple(self._decode_input(item) for item in transaction.inputs)
+        outputs = tuple(self._decode_output(item) for item in transaction.outputs)
+        return DecodedTransaction(transaction, inputs, outputs)
 
     def _decode_input(self, dyn_item: DynItem) -> EmbeddedInput:
         item: EmbeddedInput = MODULE_CODECS[self._kind(dyn_item)].input.decode(dyn_item.body)
