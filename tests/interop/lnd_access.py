@@ -32,7 +32,6 @@ OPERATING = (
     "uri:/lnrpc.Lightning/GetNodeInfo",
     "uri:/lnrpc.Lightning/GetTransactions",
     "uri:/lnrpc.Lightning/ListChannels",
-    "uri:/lnrpc.Lightning/ListInvoices",
     "uri:/lnrpc.Lightning/ListPayments",
     "uri:/lnrpc.Lightning/ListPeers",
     "uri:/lnrpc.Lightning/NewAddress",
@@ -40,7 +39,6 @@ OPERATING = (
     "uri:/lnrpc.Lightning/PendingChannels",
     "uri:/lnrpc.Lightning/SendCoins",
     "uri:/lnrpc.Lightning/UpdateChannelPolicy",
-    "uri:/invoicesrpc.Invoices/LookupInvoiceV2",
 )
 
 _DEADLINE_S = 30
