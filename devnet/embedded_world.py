@@ -21,8 +21,8 @@ ROUTING_POLICY = Policy(base_fee_msat=1_000, proportional_millionths=100)
 class EmbeddedWorld:
     """The gateway's node pays through a middle node to the payee. Everything follows from one seed.
 
-    `now_unix_s` is the wall clock of nodes and guardians. The first federation, `guardians` strong, is
-    there from the start; `urls` are where its guardians are said to be.
+    `now_unix_s` is the wall clock of nodes and guardians. The first federation, of this `name` and
+    `guardians` strong, is there from the start; `urls` are where its guardians are said to be.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class EmbeddedWorld:
         now_unix_s: Callable[[], float],
         *,
         guardians: int = 1,
+        name: str = "embedded",
         urls: Sequence[str] | None = None,
     ) -> None:
         self.random = random.Random(seed)  # noqa: S311 - reproducible on purpose
@@ -50,7 +51,7 @@ class EmbeddedWorld:
                 first_policy=ROUTING_POLICY,
                 second_policy=ROUTING_POLICY,
             )
-        self.add_federation("embedded", guardians=guardians, urls=urls)
+        self.add_federation(name, guardians=guardians, urls=urls)
 
     @property
     def federation(self) -> EmbeddedFederation:

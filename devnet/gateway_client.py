@@ -16,7 +16,7 @@ from devnet.gateway_messages import (
     parse_send_answer,
 )
 from errors import PeerError, UnavailableError
-from fedimint.lnv2_json import SendPaymentJson
+from fedimint.lnv2_json import CreateBolt11InvoiceJson, SendPaymentJson
 from fedimint.wire_types import FederationId
 
 # A payment may be held by its payee for as long as a test wants.
@@ -60,6 +60,11 @@ class GatewayClient:
         if routing is None:
             raise PeerError("the gateway has no terms for this federation")
         return routing
+
+    async def create_invoice(self, body: CreateBolt11InvoiceJson) -> str:
+        """Ask for an invoice over an incoming contract. Raises PeerError for a refusal."""
+        answer = await self.post("/create_bolt11_invoice", msgspec.json.encode(body))
+        return msgspec.json.decode(_success(answer), type=str)
 
     async def send(self, body: SendPaymentJson) -> Paid | Forfeited:
         """Ask for a payment and wait for its end. Raises PeerError for a refusal."""

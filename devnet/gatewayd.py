@@ -1,17 +1,18 @@
-"""Our own gatewayd on a real LND node, as a program that can be killed and started again, and its gateway-cli."""
+"""Our own gatewayd on an LND node, real or simulated, as a program to kill and start again, and its gateway-cli."""
 
 import http.client
+import os
 import sys
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import anyio
 import anyio.to_thread
 import bcrypt
 import msgspec
 
-from devnet.lnd_node import LndNode
 from devnet.processes import Program, free_port, run_once, until
 from errors import PeerError, UnavailableError
 
@@ -25,10 +26,24 @@ _BCRYPT_ROUNDS = 4
 _open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
+class LndAddress(Protocol):
+    """How a gateway reaches its node, be it `devnet.lnd_node` or `devnet.lnd_server`."""
+
+    @property
+    def rpc_address(self) -> str:
+        """Host and port."""
+        ...
+
+    @property
+    def tls_cert_path(self) -> Path: ...
+    @property
+    def macaroon_path(self) -> Path: ...
+
+
 class OurGatewayd:
     """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/crash_points.py`)."""
 
-    def __init__(self, folder: Path, node: LndNode) -> None:
+    def __init__(self, folder: Path, node: LndAddress) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = folder / "data"
@@ -63,11 +78,15 @@ class OurGatewayd:
 
     async def text(self, *arguments: str) -> str:
         """Run gateway-cli and return what it prints. Raises ProcessError when it fails."""
-        return await run_once(self._command(PASSWORD, *arguments), deadline_s=_CALL_DEADLINE_S)
+        return await run_once(
+            self._command(*arguments), deadline_s=_CALL_DEADLINE_S, environment=_password(PASSWORD)
+        )
 
     async def refusal(self, *arguments: str, password: str = PASSWORD) -> "Refusal":
         """Run gateway-cli where it has to fail. Raises PeerError when it succeeds."""
-        done = await anyio.run_process(self._command(password, *arguments), check=False)
+        done = await anyio.run_process(
+            self._command(*arguments), check=False, env=os.environ | _password(password)
+        )
         if done.returncode == 0:
             raise PeerError(f"gateway-cli {arguments[0]} succeeded")
         complaint = msgspec.json.decode(done.stdout, type=_Complaint)
@@ -86,9 +105,8 @@ class OurGatewayd:
             if b.federation_id == federation_id
         )
 
-    def _command(self, password: str, *arguments: str) -> list[str]:
-        address = f"--address=http://127.0.0.1:{self.port}"
-        return [str(_script("gateway-cli")), address, f"--rpcpassword={password}", *arguments]
+    def _command(self, *arguments: str) -> list[str]:
+        return [str(_script("gateway-cli")), f"--address={self.url}", *arguments]
 
     async def _is_running(self) -> bool:
         """Asked over HTTP, since a command takes longer to start than the gateway to answer."""
@@ -173,6 +191,11 @@ class _EcashBalance(msgspec.Struct, frozen=True):
 
 class _Balances(msgspec.Struct, frozen=True):
     ecash_balances: tuple[_EcashBalance, ...]
+
+
+def _password(password: str) -> dict[str, str]:
+    """As gateway-cli takes it without showing it in the list of processes."""
+    return {"FM_RPC_PASSWORD": password}
 
 
 def _script(name: str) -> Path:

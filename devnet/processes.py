@@ -63,7 +63,7 @@ class Program:
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [*_dies_with_parent(), *self._command],
-                env=os.environ | self._environment,
+                env=_inherited() | self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -152,7 +152,7 @@ async def run_once(
                 [*_dies_with_parent(), *parts],
                 stdin=subprocess.DEVNULL,
                 check=False,
-                env=os.environ | dict(environment or {}),
+                env=_inherited() | dict(environment or {}),
             )
     except TimeoutError:
         raise ProcessError(f"`{title}` took longer than {deadline_s} s") from None
@@ -171,6 +171,11 @@ def free_port() -> int:
         if port not in _ports_given:
             _ports_given.add(port)
             return port
+
+
+def _inherited() -> dict[str, str]:
+    """This process's environment without what steers programs of Fedimint: that may be of a real gateway."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FM_")}
 
 
 def _dies_with_parent() -> list[str]:
