@@ -69,6 +69,10 @@ def staying(*messages: Any) -> Answers:
     return stream
 
 
+def invoice_of(payment_hash: bytes) -> Any:
+    return invoice(payment_hash=payment_hash)
+
+
 def by_hash(**streams: Answers) -> Answers:
     """Streams of single invoices, chosen by the first byte of the hash in hex."""
 
@@ -101,16 +105,18 @@ async def test_held_payments_are_those_there_and_those_that_come(tmp_path: Path)
 
 
 async def test_all_pages_of_open_invoices_are_watched_once_each(tmp_path: Path) -> None:
-    hashes = [bytes([number]) * 32 for number in range(5)]
+    hashes = [bytes([number]) * 32 for number in range(6)]
+    *known, new = hashes
     async with running(tmp_path) as (lnd, node):
-        lnd.replies["ListInvoices"] = listing(*map(accepted, hashes), page=2)
-        lnd.streams["SubscribeInvoices"] = staying(*map(accepted, hashes))
+        lnd.replies["ListInvoices"] = listing(*map(accepted, known), page=2)
+        lnd.streams["SubscribeInvoices"] = staying(*map(invoice_of, hashes))
         lnd.streams["SubscribeSingleInvoice"] = by_hash(
             **{f"x{one[0]:02x}": staying(accepted(one)) for one in hashes}
         )
         async with node.held_payments() as payments:
             seen = [await anext(payments) for _ in hashes]
         assert sorted(payment.payment_hash for payment in seen) == hashes
+        assert watched(lnd)[-1] == new
         assert sorted(watched(lnd)) == hashes
 
 
