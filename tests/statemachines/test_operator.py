@@ -1,0 +1,127 @@
+"""What the operator does with the node: an invoice paid, an order given once."""
+
+import pytest
+
+from errors import ConflictError
+from statemachines import image, node_order, operator_payment, send
+from statemachines.node_order import (
+    NodeRefusedOrder,
+    OpenChannel,
+    Order,
+    Ordered,
+    OrderPlaced,
+    OrderRefused,
+    Placed,
+    PlaceOrder,
+    RequestOrder,
+    SendCoins,
+)
+from statemachines.operator_payment import (
+    Failed,
+    OperatorPaymentFacts,
+    OperatorPaymentFailed,
+    OperatorPaymentSucceeded,
+    Paid,
+    PayForOperator,
+    Paying,
+    RequestOperatorPayment,
+)
+from tests.statemachines.scene import PREIMAGE, Scene, facts, opened, request
+
+HASH = facts().payment_hash
+FACTS = OperatorPaymentFacts(
+    payment_hash=HASH,
+    invoice="lnbcrt1",
+    invoice_msat=1_000_000,
+    max_fee_msat=60_000,
+    max_delay_blocks=1_008,
+)
+STREAM, ORDER = operator_payment.stream_of(HASH), node_order.stream_of("o1")
+REQUEST = RequestOperatorPayment(facts=FACTS)
+SUCCEEDED = OperatorPaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=2_000)
+FAILED = OperatorPaymentFailed(reason="no route")
+COINS = SendCoins("bcrt1…", None, 5)
+CHANNEL = OpenChannel("02" * 33, "127.0.0.1:9735", 1_000_000, 0, None, None, None)
+
+
+def requested() -> Scene:
+    scene = opened()
+    scene.deliver(STREAM, REQUEST)
+    return scene
+
+
+def test_a_payment_of_the_operator_takes_its_image_in_one_append() -> None:
+    scene = requested()
+    assert scene.last_append() == ["operator_payment.requested", "image.claimed"]
+    assert scene.state(image.stream_of(HASH)) == image.Claimed(operation=STREAM)
+    assert scene.state(STREAM) == Paying(facts=FACTS, attempt=1)
+    assert scene.wants(STREAM) == {"pay": PayForOperator(facts=FACTS, attempt=1)}
+
+
+def test_one_image_is_paid_by_the_operator_or_by_a_client_and_never_by_both() -> None:
+    scene = requested()
+    with pytest.raises(ConflictError, match="never paid for twice"):
+        scene.deliver(send.stream_of(facts().contract_id), request())
+    scene = opened()
+    scene.deliver(send.stream_of(facts().contract_id), request())
+    with pytest.raises(ConflictError, match="never paid for twice"):
+        scene.deliver(STREAM, REQUEST)
+
+
+def test_what_the_operator_paid_is_on_the_books() -> None:
+    scene = requested()
+    scene.deliver(STREAM, SUCCEEDED)
+    assert scene.state(STREAM) == Paid(facts=FACTS, preimage=PREIMAGE, routing_fee_msat=2_000)
+    report = scene.audit()
+    assert report.is_sound
+    assert report.balances == {"node": -1_002_000, "operator": 1_000_000, "routing_fees": 2_000}
+
+
+def test_only_a_payment_that_failed_is_made_again() -> None:
+    scene = requested()
+    rows = list(scene.rows)
+    scene.deliver(STREAM, REQUEST)
+    assert scene.rows == rows
+    scene.deliver(STREAM, FAILED)
+    assert scene.state(STREAM) == Failed(facts=FACTS, attempt=1, reason="no route")
+    assert scene.wants(STREAM) == {}
+    scene.deliver(STREAM, REQUEST)
+    assert scene.wants(STREAM) == {"pay": PayForOperator(facts=FACTS, attempt=2)}
+    scene.deliver(STREAM, SUCCEEDED)
+    rows = list(scene.rows)
+    for late in (REQUEST, FAILED, SUCCEEDED):
+        scene.deliver(STREAM, late)
+    assert scene.rows == rows
+
+
+def test_a_payment_that_nobody_asked_for_hears_nothing() -> None:
+    with pytest.raises(ConflictError, match="no such payment of the operator"):
+        opened().deliver(STREAM, SUCCEEDED)
+
+
+@pytest.mark.parametrize("order", [COINS, CHANNEL], ids=["coins", "channel"])
+def test_an_order_is_given_to_the_node_once(order: Order) -> None:
+    scene = Scene()
+    scene.deliver(ORDER, RequestOrder(id="o1", order=order))
+    assert scene.state(ORDER) == Ordered(id="o1", order=order)
+    assert scene.wants(ORDER) == {"place": PlaceOrder(id="o1", order=order)}
+    with pytest.raises(ConflictError, match="ordered before"):
+        scene.deliver(ORDER, RequestOrder(id="o1", order=order))
+    scene.deliver(ORDER, OrderPlaced(txid="aa"))
+    placed = Placed(order=order, txid="aa")
+    for late in (OrderPlaced(txid="bb"), NodeRefusedOrder(reason="no")):
+        scene.deliver(ORDER, late)
+        assert scene.state(ORDER) == placed
+    with pytest.raises(ConflictError, match="ordered before"):
+        scene.deliver(ORDER, RequestOrder(id="o1", order=order))
+    assert scene.audit().balances == {}
+
+
+def test_an_order_that_the_node_refuses_is_over() -> None:
+    scene = Scene()
+    scene.deliver(ORDER, RequestOrder(id="o1", order=COINS))
+    scene.deliver(ORDER, NodeRefusedOrder(reason="no coins"))
+    assert scene.state(ORDER) == OrderRefused(order=COINS, reason="no coins")
+    assert scene.wants(ORDER) == {}
+    with pytest.raises(ConflictError, match="nobody ordered this"):
+        scene.deliver(node_order.stream_of("o2"), OrderPlaced(txid="aa"))
