@@ -106,7 +106,7 @@ async def test_held_payments_are_those_there_and_those_that_come(tmp_path: Path)
 
 async def test_all_pages_of_open_invoices_are_watched_once_each(tmp_path: Path) -> None:
     hashes = [bytes([number]) * 32 for number in range(6)]
-    *known, new = hashes
+    known = hashes[:-1]
     async with running(tmp_path) as (lnd, node):
         lnd.replies["ListInvoices"] = listing(*map(accepted, known), page=2)
         lnd.streams["SubscribeInvoices"] = staying(*map(invoice_of, hashes))
@@ -116,7 +116,6 @@ async def test_all_pages_of_open_invoices_are_watched_once_each(tmp_path: Path) 
         async with node.held_payments() as payments:
             seen = [await anext(payments) for _ in hashes]
         assert sorted(payment.payment_hash for payment in seen) == hashes
-        assert watched(lnd)[-1] == new
         assert sorted(watched(lnd)) == hashes
 
 
