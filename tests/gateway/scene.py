@@ -33,7 +33,7 @@ from migrations import SchemaSteps
 from statemachines import send
 from statemachines.transaction import wallet_of
 from statemachines.wallet import TWEAK_POOL_SIZE, Wallet
-from tests.gateway.known_addresses import grind_known
+from tests.gateway.known_addresses import no_addresses
 
 START_UNIX_S = 1_800_000_000
 WORDS = "abandon " * 11 + "about"
@@ -89,7 +89,7 @@ class Scene:
         self.world = EmbeddedWorld(7, lambda: self.clock.now_s, guardians=guardians)
         self.federations = [self.world.federation]
         self.grind: GrindTweak = Unground()
-        self.grind_address: GrindAddress = grind_known
+        self.grind_address: GrindAddress = no_addresses
         self.cpu: Cpu = Inline()
         self.connect: Connect = self._connect
         self.node: LightningNode = self.world.gateway_node

@@ -100,9 +100,11 @@ async def test_an_invite_to_guardians_of_another_federation(scene: Scene) -> Non
         await not_joined(gateway, scene, lying.to_text(), GatewayError, "another federation")
 
 
-async def test_recovering_is_refused(scene: Scene) -> None:
+async def test_recovering_is_refused_when_the_log_knows_the_wallet(scene: Scene) -> None:
     async with scene.serving() as gateway:
-        with pytest.raises(InputError, match="recovering ecash"):
+        joined = await join(gateway, scene, scene.invite())
+        await gateway.federations.leave_federation(joined.federation_id)
+        with pytest.raises(ConflictError, match="join without recovering"):
             await gateway.federations.connect_federation(scene.invite(), recover=True)
 
 
@@ -151,6 +153,7 @@ async def test_a_caller_that_leaves_leaves_the_federation_served_or_not_joined(
 
 
 async def test_no_secret_is_in_any_file_of_the_log(scene: Scene) -> None:
+    scene.federation.api_secret = API_SECRET
     secret = InviteCode.of(
         scene.federation.invite_code().peers(), scene.federation.federation_id, API_SECRET
     )

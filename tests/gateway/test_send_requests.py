@@ -365,7 +365,7 @@ async def test_a_contract_that_its_own_claim_would_eat_up_covers_nothing(scene: 
     """With fees of zero the federation's fee on the claim is still the least that a contract must hold."""
     async with scene.joined() as (gateway, routing):
         _, payment = await scene.funded(routing, scene.invoice(amount_msat=400))
-        federation = gateway._federations.serving(scene.federation_id)
+        federation = gateway._context.federations.serving(scene.federation_id)
         contract = msgspec.structs.replace(payment.contract, amount_msat=400)
         request = AuthenticRequest(payment.out_point, contract, payment.invoice.bolt11)
         verified = verify(
@@ -374,6 +374,7 @@ async def test_a_contract_that_its_own_claim_would_eat_up_covers_nothing(scene: 
             OutgoingContractExpiration(contract.contract_id(), 1_000),
             minimum_fee=PaymentFee(0, 0),
             network="regtest",
+            own_node=scene.world.gateway_node.public_key,
         )
     assert verified.facts.minimum_msat == federation.facts.module_fees.lnv2.fee_msat(400)
     assert verified.facts.max_fee_msat < 0

@@ -185,7 +185,7 @@ async def test_a_node_that_is_down_at_the_start_refuses_sends_and_writes_nothing
         assert kinds(scene.directory) == before
         scene.world.gateway_node.is_down = False
         scene.clock.advance(WATCH_PAUSE_S)
-        await scene.drive(lambda: gateway._watch.info is not None)
+        await scene.drive(lambda: gateway._context.watch.info is not None)
         assert isinstance(await ask(gateway, user.body(payment)), Paid)
 
 
