@@ -8,7 +8,9 @@ from engine.ports import Randomness
 from errors import GatewayError
 from fedimint.collecting import NoteCollector
 from fedimint.federation_api import FinallyRejected
+from fedimint.modules import MODULE_CODECS
 from fedimint.secrets import TWEAK_SIZE
+from fedimint.transaction import InputRefused, OutputRefused
 from fedimint.wire_types import TransactionId
 from gateway.build import NONCE_SIZE, Materials, ModuleKeys, build, held_note, note_requests
 from gateway.federation import FederationClient
@@ -79,7 +81,7 @@ class TransactionEffects:
         txid = TransactionId(bytes.fromhex(effect.txid))
         outcome = await federation.core.submit_until_final(effect.encoded, txid)
         if isinstance(outcome, FinallyRejected):
-            return SubmissionRejected(error=_describe(outcome))
+            return SubmissionRejected(error=_describe(outcome, federation))
         return SubmissionAccepted()
 
     async def collect(self, effect: CollectNotes, _context: EffectContext) -> NotesCollected:
@@ -113,8 +115,17 @@ def module_keys(federation: FederationClient) -> ModuleKeys:
     )
 
 
-def _describe(rejected: FinallyRejected) -> str:
+def _describe(rejected: FinallyRejected, federation: FederationClient) -> str:
+    """The guardians' error for people, a module's by its name, such as `walletv2: ChangeUnderDustLimit`."""
     try:
-        return repr(rejected.error())
+        error = rejected.error()
+        if not isinstance(error, InputRefused | OutputRefused):
+            return repr(error)
+        kind = federation.config.kind_of(error.error.module_instance_id) or ""
+        codecs = MODULE_CODECS.get(kind)
+        if codecs is None:
+            return repr(error)
+        codec = codecs.input_error if isinstance(error, InputRefused) else codecs.output_error
+        return f"{kind}: {codec.decode(error.error.body)}"
     except GatewayError:
         return f"an error this version cannot read: {rejected.error_bytes.hex()}"
