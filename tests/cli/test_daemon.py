@@ -17,7 +17,9 @@ import anyio
 import anyio.to_thread
 import bcrypt
 import pytest
+from lndgrpc.compiled import lightning_pb2
 
+from cli.daemon import Drain
 from tests.backends.fake_lnd import MACAROON, FakeLnd, write_credentials
 
 pytestmark = pytest.mark.anyio
@@ -41,9 +43,16 @@ async def lnd(
     write_credentials(folder)
     fake = FakeLnd(folder)
     fake.network = "regtest"
+    fake.replies["ListInvoices"] = lightning_pb2.ListInvoiceResponse()
+    fake.streams["SubscribeInvoices"] = silent
     await fake.start()
     yield fake
     await fake.stop()
+
+
+async def silent(_request: object, _context: object) -> AsyncIterator[object]:
+    await anyio.sleep_forever()
+    yield None
 
 
 def environment(lnd: FakeLnd, data: Path, **changes: str) -> dict[str, str]:
@@ -87,6 +96,15 @@ class Daemon:
         with urlopen(request, timeout=DEADLINE_S) as response:  # noqa: S310 - same
             return json.loads(response.read())
 
+    def post(self, path: str, body: object) -> Any:
+        request = Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            data=json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {PASSWORD}", "Content-Type": "application/json"},
+        )
+        with urlopen(request, timeout=DEADLINE_S) as response:  # noqa: S310 - same
+            return json.loads(response.read())
+
     def children(self) -> set[int]:
         task = Path(f"/proc/{self.process.pid}/task")
         return {
@@ -97,6 +115,10 @@ class Daemon:
 
     def stop(self, number: signal.Signals) -> int:
         self.process.send_signal(number)
+        return self.end()
+
+    def end(self) -> int:
+        """Wait for the end and return the exit code."""
         assert self.process.stderr is not None
         self.lines += self.process.stderr.readlines()
         return self.process.wait(DEADLINE_S)
@@ -172,6 +194,56 @@ async def test_it_answers_and_stops_and_leaves_nothing(
     assert {path.stat().st_mode & 0o077 for path in data.iterdir()} == {0}
 
 
+async def test_without_a_mnemonic_it_waits_for_one_and_stops_when_told(
+    lnd: FakeLnd, tmp_path: Path
+) -> None:
+    environ = environment(lnd, tmp_path / "data", FM_GATEWAY_SKIP_SETUP="0")
+    words = "abandon " * 11 + "about"
+
+    def live() -> str:
+        with started(environ) as daemon:
+            for path in ("/info", "/v1/info", "/id"):
+                with pytest.raises(HTTPError, match="404"):
+                    daemon.get(path)
+            with pytest.raises(HTTPError, match="400"):
+                daemon.post("/mnemonic", {"words": "abandon abandon"})
+            assert daemon.post("/v1/mnemonic", {"words": words}) is None
+            assert daemon.get("/info")["gateway_state"] == "Running"
+            assert daemon.get("/mnemonic")["mnemonic"] == words.split()
+            with pytest.raises(HTTPError, match="409"):
+                daemon.post("/mnemonic", {})
+            assert daemon.get("/v1/stop") is None
+            assert daemon.end() == 0
+            output = "".join(daemon.lines)
+        with started(environ) as daemon:
+            assert daemon.get("/mnemonic")["mnemonic"] == words.split()
+            assert daemon.stop(signal.SIGTERM) == 0
+        return output
+
+    output = await anyio.to_thread.run_sync(live)
+    assert (tmp_path / "data" / "mnemonic").read_text().split() == words.split()
+    assert "abandon" not in output
+    assert "Traceback" not in output
+
+
+async def test_a_drain_goes_on_when_nobody_waits_for_it_any_more() -> None:
+    began, may_end = anyio.Event(), anyio.Event()
+
+    async def stop() -> None:
+        began.set()
+        await may_end.wait()
+
+    drain = Drain(stop)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(drain.run)
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(drain.ask)
+            await began.wait()
+            callers.cancel_scope.cancel()
+        may_end.set()
+    await drain.ask()
+
+
 async def test_a_second_one_on_the_directory_is_refused(lnd: FakeLnd, tmp_path: Path) -> None:
     def live() -> str:
         environ = environment(lnd, tmp_path / "data")
@@ -191,7 +263,6 @@ async def test_a_second_one_on_the_directory_is_refused(lnd: FakeLnd, tmp_path: 
             {"FM_GATEWAY_NETWORK": "signet"},
             "the Lightning node is on regtest, this gateway on signet",
         ),
-        ({"FM_GATEWAY_SKIP_SETUP": "0"}, "this data directory has no mnemonic"),
         ({"FM_GATEWAY_MNEMONIC": "abandon abandon"}, "the mnemonic has 2 words"),
         (
             {"FM_GATEWAY_NETWORK": "signet", "FM_GATEWAY_CRASH_AT": "after send.paid"},
