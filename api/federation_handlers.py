@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 
 from api import structs
-from api.ports import Gateway
-from errors import ConflictError, InputError
+from api.ports import Gateway, Setup
+from errors import ConflictError, InputError, NotFoundError
 from gateway import views
 
 
@@ -119,6 +119,16 @@ async def set_payment_policy(gateway: Gateway, payload: structs.SetPaymentPolicy
 async def mnemonic(gateway: Gateway) -> structs.MnemonicResponse:
     """GET `/mnemonic`."""
     return structs.MnemonicResponse(mnemonic=(await gateway.mnemonic()).words)
+
+
+async def set_mnemonic(setup: Setup, payload: structs.SetMnemonicPayload) -> None:
+    """POST `/mnemonic` to a process without one: store the words, or new ones, and start the gateway."""
+    await setup.set_mnemonic(payload.words)
+
+
+async def hidden() -> None:
+    """What a process without a mnemonic does not have yet. Raises NotFoundError always."""
+    raise NotFoundError("There is no such route")
 
 
 async def set_mnemonic_again(_gateway: Gateway, _payload: structs.SetMnemonicPayload) -> None:

@@ -27,6 +27,8 @@ SEND_PAYMENTS = 256
 PUBLIC_REQUESTS = 128
 # They wait for half a minute each, and cost next to nothing.
 VERIFICATIONS = 256
+# Each makes a transaction of a federation.
+ECASH_RECEIPTS = 32
 ADMIN_REQUESTS = 32
 PUBLIC_SECONDS = 30.0
 # A wallet that verifies with `?wait` is answered after 30 seconds at the latest.

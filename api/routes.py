@@ -67,17 +67,20 @@ def routes(
 
 
 def setup_routes(setup: Setup) -> tuple[Route, ...]:
-    """The one route of a process without a mnemonic."""
+    """The one route of a process without a mnemonic; what has the same path is hidden like everything else."""
     gate = Gate("requests", limits.ADMIN_REQUESTS)
-    body = structs.SetMnemonicPayload
-    return (Route("POST", "/mnemonic", _setting(setup), gate, "admin", body=body, seconds=None),)
-
-
-def _setting(setup: Setup) -> Handle:
-    async def set_mnemonic(payload: structs.SetMnemonicPayload) -> None:
-        await setup.set_mnemonic(payload.words)
-
-    return set_mnemonic
+    return (
+        Route(
+            "POST",
+            "/mnemonic",
+            lambda payload: federations.set_mnemonic(setup, payload),
+            gate,
+            "admin",
+            body=structs.SetMnemonicPayload,
+            seconds=None,
+        ),
+        Route("GET", "/mnemonic", lambda _: federations.hidden(), gate, "public"),
+    )
 
 
 def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]:
@@ -134,6 +137,7 @@ def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]
             "POST",
             "/receive_ecash",
             lambda payload: payments.receive_ecash(gateway, payload),
+            gate=Gate("requests", limits.ECASH_RECEIPTS),
             body=payment_structs.ReceiveEcashPayload,
             seconds=limits.RECEIVE_ECASH_SECONDS,
             failure=ECASH_FAILED,
