@@ -3,23 +3,31 @@
 import pytest
 
 from errors import ConfigError, ConflictError
-from statemachines import federation, identity, image
-from statemachines.federation import FederationFacts, Fee, Join
+from statemachines import deposits, federation, identity, image
+from statemachines.federation import (
+    RECOVERED_NOTES_PER_EVENT,
+    FederationFacts,
+    Fee,
+    Join,
+    Leave,
+    SetTerms,
+)
 from statemachines.identity import Founded, JoinFederation, Start
+from statemachines.reserving import FederationFees
 from statemachines.transaction import wallet_of
-from statemachines.wallet import Wallet
-from tests.statemachines.scene import FEDERATION, FEES, Scene
+from statemachines.wallet import AddTweaks, Wallet
+from tests.statemachines.scene import BITCOIN_FEES, FEDERATION, FEES, OTHER, Scene, note
 
-OTHER = "0d" * 32
+STREAM, LIST = federation.stream_of(FEDERATION), deposits.stream_of(FEDERATION)
 START = Start(network="regtest", mnemonic_fingerprint="f1")
 
 
-def of(federation_id: str) -> FederationFacts:
+def of(federation_id: str, module_fees: FederationFees = FEES) -> FederationFacts:
     return FederationFacts(
         federation_id=federation_id,
         invite_code="fed1…",
         client_config=b"{}",
-        module_fees=FEES,
+        module_fees=module_fees,
         lightning_fee=Fee(0, 0),
         transaction_fee=Fee(2_000, 3_000),
     )
@@ -28,6 +36,12 @@ def of(federation_id: str) -> FederationFacts:
 def started() -> Scene:
     scene = Scene()
     scene.deliver(identity.STREAM, START)
+    return scene
+
+
+def joined(module_fees: FederationFees = BITCOIN_FEES) -> Scene:
+    scene = started()
+    scene.deliver(identity.STREAM, JoinFederation(facts=of(FEDERATION, module_fees)))
     return scene
 
 
@@ -84,6 +98,84 @@ def test_only_the_gateway_itself_joins_with_an_index() -> None:
     scene.deliver(stream, Join(facts=of(FEDERATION), index=7))
     with pytest.raises(ConflictError, match="already"):
         scene.deliver(stream, Join(facts=of(FEDERATION), index=8))
+
+
+# --- terms, leaving, coming back -----------------------------------------------------------------------------------
+
+
+def test_joining_watches_for_deposits_where_there_is_bitcoin() -> None:
+    scene = joined()
+    assert scene.last_append() == [
+        *("gateway.index_taken", "federation.joined"),
+        *("wallet.opened", "deposits.watched"),
+    ]
+    assert scene.state(LIST) == deposits.Watching(federation_id=FEDERATION)
+    assert joined(FEES).state(LIST) == deposits.Closed()
+
+
+def test_new_terms_are_those_of_later_payments_and_the_same_ones_are_no_news() -> None:
+    scene = joined()
+    terms = SetTerms(
+        lightning_fee=Fee(1, 2), transaction_fee=Fee(3_000, 4_000), receive_enabled=False
+    )
+    scene.deliver(STREAM, terms)
+    state = scene.state(STREAM)
+    assert isinstance(state, federation.Joined)
+    assert (state.facts.lightning_fee, state.facts.transaction_fee) == (
+        Fee(1, 2),
+        Fee(3_000, 4_000),
+    )
+    assert (state.index, state.receive_enabled) == (1, False)
+    rows = list(scene.rows)
+    scene.deliver(STREAM, terms)
+    assert scene.rows == rows
+
+
+def test_leaving_keeps_ecash_and_addresses_and_coming_back_finds_them() -> None:
+    scene = joined()
+    scene.hold(note("a"))
+    scene.deliver(wallet_of(FEDERATION), AddTweaks(tweaks=("t",)))
+    scene.deliver(LIST, deposits.AddressGround(address=deposits.DepositAddress(40, "script")))
+    wallet, watching = scene.wallet, scene.state(LIST)
+    scene.deliver(STREAM, Leave())
+    assert scene.last_append() == ["federation.left", "deposits.paused"]
+    assert scene.state(STREAM) == federation.Left(facts=of(FEDERATION, BITCOIN_FEES), index=1)
+    assert scene.wallet == wallet
+    scene.deliver(STREAM, Leave())
+    scene.deliver(identity.STREAM, JoinFederation(facts=of(FEDERATION, BITCOIN_FEES)))
+    state = scene.state(STREAM)
+    assert isinstance(state, federation.Joined)
+    assert state.index == 2, "an index is never given twice"
+    assert (scene.wallet, scene.state(LIST)) == (wallet, watching)
+    assert scene.audit().balances[f"ecash/{FEDERATION}"] == 1 << 20
+
+
+def test_what_is_not_served_has_no_terms() -> None:
+    scene = joined()
+    terms = SetTerms(lightning_fee=Fee(0, 0), transaction_fee=Fee(0, 0), receive_enabled=True)
+    for input_ in (terms, Leave()):
+        with pytest.raises(ConflictError, match="does not serve"):
+            scene.deliver(federation.stream_of(OTHER), input_)
+    scene.deliver(STREAM, Leave())
+    with pytest.raises(ConflictError, match="does not serve"):
+        scene.deliver(STREAM, terms)
+
+
+def test_a_federation_without_bitcoin_is_left_as_well() -> None:
+    scene = joined(FEES)
+    scene.deliver(STREAM, Leave())
+    assert scene.last_append() == ["federation.left"]
+
+
+def test_notes_of_the_federations_history_are_recovered_in_events_of_bounded_size() -> None:
+    scene = started()
+    notes = tuple(note(f"{number}", 10) for number in range(RECOVERED_NOTES_PER_EVENT + 1))
+    scene.deliver(identity.STREAM, JoinFederation(facts=of(FEDERATION), recovered=notes))
+    assert scene.last_append()[-2:] == ["wallet.recovered", "wallet.recovered"]
+    assert scene.wallet.notes == notes
+    report = scene.audit()
+    assert report.is_sound
+    assert report.balances["recovered"] == -len(notes) * 1_024
 
 
 def test_an_image_belongs_to_its_first_operation_for_ever() -> None:

@@ -5,15 +5,27 @@ import pytest
 from engine.machine import Input
 from errors import ConflictError
 from statemachines import transaction, wallet
-from statemachines.items import ContractClaim, HeldNote, Reservation
+from statemachines.items import ContractClaim, FundedContract, HeldNote, Reservation
 from statemachines.reserving import FederationFees
 from statemachines.transaction import (
+    TransactionAbandoned,
+    TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
     TransactionSigned,
     stream_of,
 )
-from statemachines.wallet import AddTweaks, ClaimInputs, OpenWallet, Wallet
+from statemachines.wallet import (
+    AddTweaks,
+    ClaimInputs,
+    FundingRefused,
+    FundOutput,
+    NotesSpent,
+    OpenWallet,
+    RecoverNotes,
+    SpendNotes,
+    Wallet,
+)
 from tests.statemachines.scene import (
     FEDERATION,
     FEES,
@@ -25,7 +37,7 @@ from tests.statemachines.scene import (
     opened,
 )
 
-SEND = "send/1"
+SEND, RECEIVE, GIFT = "send/1", "receive/1", "gift/1"
 
 
 def tx(number: int) -> str:
@@ -212,4 +224,73 @@ def test_the_rejection_of_a_claim_frees_nothing() -> None:
     scene.deliver(WALLET, claim())
     before = scene.wallet
     scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="no contract", is_reissue=False))
+    assert scene.wallet == before
+
+
+# --- funding, giving, recovering -------------------------------------------------------------------------------------
+
+
+def fund(amount_msat: int) -> FundOutput:
+    return FundOutput(parent=RECEIVE, output=FundedContract("c0", amount_msat))
+
+
+def told(scene: Scene, input_: Input) -> list[tuple[str, Input]]:
+    return [(tell.stream, tell.input) for tell in wallet.MACHINE.decide(scene.wallet, input_).tells]
+
+
+def test_an_output_is_paid_for_with_notes_that_nothing_else_can_have() -> None:
+    scene = holding(note("a"), note("b"))
+    ((stream, reserve), *_) = told(scene, fund(1_000_000))
+    assert stream == tx(1)
+    assert isinstance(reserve, transaction.Reserve)
+    made = reserve.reservation
+    assert (made.parent, made.outputs) == (RECEIVE, (FundedContract("c0", 1_000_000),))
+    assert made.spends == (note("a"),)
+    scene.deliver(WALLET, fund(1_000_000))
+    assert scene.wallet.spending == {tx(1): (note("a"),)}
+    assert scene.wallet.notes == (note("b"),)
+
+
+def test_who_asks_for_more_than_the_notes_bring_is_told_so_and_nothing_is_reserved() -> None:
+    scene = holding(note("a"))
+    refused = FundingRefused(available_msat=(1 << 20) - 100)
+    assert told(scene, fund(1 << 20)) == [(RECEIVE, refused)]
+    assert told(scene, SpendNotes(parent=GIFT, amount_msat=1 << 20 | 512)) == [(GIFT, refused)]
+    assert wallet.MACHINE.decide(scene.wallet, fund(1 << 20)).events == ()
+
+
+def test_notes_given_away_belong_to_who_asked_for_them() -> None:
+    scene = holding(note("a", 12), note("b", 10), note("c", 10))
+    asked = SpendNotes(parent=GIFT, amount_msat=1_024)
+    assert told(scene, asked) == [(GIFT, NotesSpent(notes=(note("b", 10),)))]
+    scene = holding(note("a", 12))
+    ((stream, _reserve),) = told(scene, asked)
+    assert stream == tx(1)
+
+
+def test_notes_of_a_rejected_funding_are_reissued_together() -> None:
+    """It was perhaps the contract that was refused, so no note is suspect yet."""
+    notes = (note("a"), note("b"), note("c"))
+    scene = holding(*notes)
+    scene.deliver(WALLET, fund(2_500_000))
+    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="no", is_reissue=False))
+    assert scene.wallet.spending == {tx(2): notes}
+    assert reservation(scene, 2).parent == WALLET
+
+
+def test_recovered_notes_are_taken_once_and_not_beside_those_in_transactions() -> None:
+    scene = spending(*(note(name) for name in "abcdefg"))
+    known = scene.wallet
+    rows = list(scene.rows)
+    scene.deliver(WALLET, RecoverNotes(notes=(*known.notes, *known.spending[tx(1)])))
+    assert scene.rows == rows
+    scene.deliver(WALLET, RecoverNotes(notes=(note("new"), known.notes[0], note("new"))))
+    assert scene.wallet.notes == (*known.notes, note("new"))
+
+
+def test_consensus_and_foreign_keys_are_no_news_to_the_wallet() -> None:
+    scene = holding(note("a"))
+    before = scene.wallet
+    scene.deliver(WALLET, TransactionAccepted(tx=tx(1), txid="77"))
+    scene.deliver(WALLET, TransactionAbandoned(tx=tx(1)))
     assert scene.wallet == before
