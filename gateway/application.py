@@ -70,7 +70,7 @@ class Gateway:
             **BitcoinEffects(
                 federations, outside.grind_address, settings.network, ports.clock
             ).handlers(),
-            **OperatorEffects(node, ports.clock).handlers(),
+            **OperatorEffects(node).handlers(),
         }
         self._context = GatewayContext(
             settings=settings,

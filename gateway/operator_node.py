@@ -1,19 +1,178 @@
-"""The Lightning node, for its operator."""
+"""The Lightning node, for its operator: what it tells, what it is told, what it pays."""
 
+from backends.operations import Node
+from engine.machine import State
+from errors import InputError, PeerError
+from fedimint import bolt11
+from gateway.bitcoin_addresses import script_of
 from gateway.context import GatewayContext
-from gateway.operator_views import OnchainRequest
+from gateway.operator_views import (
+    Channel,
+    ChannelOrder,
+    InvoiceRecord,
+    NodeTransaction,
+    OnchainRequest,
+    OperatorInvoiceRequest,
+)
+from gateway.views import Paid
+from statemachines import node_order, operator_payment
+from statemachines.node_order import OpenChannel, Order, SendCoins
+from statemachines.operator_payment import OperatorPaymentFacts, RequestOperatorPayment
+
+#: What routing may cost, on top of a hundredth of the amount (fedimint-gateway-server/src/lib.rs).
+FEE_BASE_MSAT = 50
+FEE_DIVISOR = 100
+#: How long the payment's HTLCs may be locked at most (fedimint-gateway-server/src/lib.rs).
+MAX_DELAY_BLOCKS = 1008
 
 
 class OperatorNode:
-    """The node of a running gateway."""
+    """The node of a running gateway. Every method raises UnavailableError while the node does not answer."""
 
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
+        self._engine = context.engine
+
+    # --- payments ---
+
+    async def create_operator_invoice(self, request: OperatorInvoiceRequest) -> str:
+        """A BOLT 11 invoice that pays the node itself."""
+        return await self._node().create_invoice(
+            payment_hash=None,
+            amount_msat=request.amount_msat,
+            expiry_s=request.expiry_s,
+            description=request.description,
+        )
+
+    async def pay_operator_invoice(self, invoice: str) -> Paid:
+        """Pay from the node's own funds and wait for the end, or join the payment of this invoice.
+
+        One that failed is made again. Raises InputError for an invoice that cannot be paid, ConflictError when a
+        client's payment has this hash, PeerError when the payment failed.
+        """
+        fields = bolt11.decode(invoice)
+        stream = operator_payment.stream_of(fields.payment_hash.hex())
+        if isinstance(self._engine.peek(stream), operator_payment.New | operator_payment.Failed):
+            self._node()
+            facts = self._payable(invoice, fields)
+            await self._engine.submit(stream, RequestOperatorPayment(facts=facts))
+        ended = (await self._engine.wait(stream, _has_ended)).state
+        if isinstance(ended, operator_payment.Failed):
+            raise PeerError(f"the Lightning node could not pay the invoice: {ended.reason}")
+        assert isinstance(ended, operator_payment.Paid)
+        return Paid(bytes.fromhex(ended.preimage))
+
+    def _payable(self, invoice: str, fields: bolt11.Bolt11Invoice) -> OperatorPaymentFacts:
+        network = self._context.settings.network
+        if not fields.amount_msat:
+            raise InputError("the invoice names no amount; only invoices with an amount are paid")
+        if not bolt11.is_for(fields, network):
+            raise InputError(
+                f"the invoice is for the network {fields.network}, this gateway is on {network}"
+            )
+        if fields.expires_unix_s <= self._context.now_unix_s():
+            raise InputError("the invoice has expired; ask its payee for another")
+        return OperatorPaymentFacts(
+            payment_hash=fields.payment_hash.hex(),
+            invoice=invoice,
+            invoice_msat=fields.amount_msat,
+            max_fee_msat=FEE_BASE_MSAT + fields.amount_msat // FEE_DIVISOR,
+            max_delay_blocks=MAX_DELAY_BLOCKS,
+        )
+
+    async def node_invoice(self, payment_hash: str) -> InvoiceRecord | None:
+        """An invoice of the node by its hash in hex, None when it has none such."""
+        return await self._node().invoice(bytes.fromhex(payment_hash))
+
+    async def node_transactions(
+        self, start_unix_s: int, end_unix_s: int
+    ) -> tuple[NodeTransaction, ...]:
+        """What the node paid or received in start <= time <= end, oldest first."""
+        return await self._node().transactions(start_unix_s, end_unix_s)
+
+    # --- coins ---
 
     async def onchain_address(self) -> str:
         """A fresh address of the node's wallet."""
-        return await self._context.outside.node.onchain_address()
+        return await self._node().onchain_address()
 
     async def send_onchain(self, request: OnchainRequest) -> str:
-        """Send coins from the node's wallet and return the txid."""
-        raise NotImplementedError
+        """Send coins from the node's wallet and return the txid.
+
+        Raises InputError for an address of another network, PeerError when the node refuses.
+        """
+        self._node()
+        script_of(request.address, self._context.settings.network)
+        return await self._order(
+            SendCoins(request.address, request.amount_sat, request.sat_per_vbyte)
+        )
+
+    # --- channels ---
+
+    async def open_channel(self, order: ChannelOrder) -> str:
+        """Open a channel and return its funding txid. Raises PeerError when the node refuses.
+
+        The connection comes first, since it can be tried any number of times and the order cannot.
+        """
+        await self._node().connect_peer(order.public_key, order.host)
+        return await self._order(
+            OpenChannel(
+                public_key=order.public_key,
+                host=order.host,
+                capacity_sat=order.capacity_sat,
+                push_sat=order.push_sat,
+                sat_per_vbyte=order.sat_per_vbyte,
+                base_fee_msat=order.base_fee_msat,
+                parts_per_million=order.parts_per_million,
+            )
+        )
+
+    async def close_channels(
+        self, public_key: str, *, force: bool, sat_per_vbyte: int | None
+    ) -> int:
+        """Begin to close every channel with a peer and return how many there were."""
+        return await self._node().close_channels(
+            public_key, force=force, sat_per_vbyte=sat_per_vbyte
+        )
+
+    async def channels(self) -> tuple[Channel, ...]:
+        """All open channels of the node."""
+        return await self._node().channels()
+
+    async def set_channel_fees(
+        self, funding_out_point: str, *, base_fee_msat: int, parts_per_million: int
+    ) -> None:
+        """Set our fees of the channel "txid:vout". Raises NotFoundError without such a channel."""
+        await self._node().set_channel_fees(
+            funding_out_point, base_fee_msat=base_fee_msat, parts_per_million=parts_per_million
+        )
+
+    async def connect_peer(self, public_key: str, host: str) -> None:
+        """Connect to a peer at "name:port"; being connected already is fine."""
+        await self._node().connect_peer(public_key, host)
+
+    # --- ---
+
+    def _node(self) -> Node:
+        """The node, when it answered a moment ago: none of this waits for one that is away."""
+        self._context.watch.connected()
+        return self._context.outside.node
+
+    async def _order(self, order: Order) -> str:
+        """Order it once, under an id of its own; the txid once the node has told it."""
+        order_id = self._context.new_id()
+        stream = node_order.stream_of(order_id)
+        await self._engine.submit(stream, node_order.RequestOrder(id=order_id, order=order))
+        ended = (await self._engine.wait(stream, _is_answered)).state
+        if isinstance(ended, node_order.OrderRefused):
+            raise PeerError(f"the Lightning node refused: {ended.reason}")
+        assert isinstance(ended, node_order.Placed)
+        return ended.txid
+
+
+def _has_ended(state: State) -> bool:
+    return isinstance(state, operator_payment.Paid | operator_payment.Failed)
+
+
+def _is_answered(state: State) -> bool:
+    return isinstance(state, node_order.Placed | node_order.OrderRefused)

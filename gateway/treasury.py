@@ -7,6 +7,7 @@ from fedimint.invite import InviteCode
 from fedimint.mintv2 import SpendableNote
 from fedimint.secrets import DerivableSecret
 from gateway import secret_files
+from gateway.bitcoin_addresses import script_of
 from gateway.build import note_of
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
@@ -95,7 +96,7 @@ class Treasury:
     async def recheck_address(self, federation_id: str, address: str) -> None:
         """Nothing to do: every output of the federation is looked at, in order. Raises InputError for no address."""
         self._context.federations.serving(federation_id).bitcoin_wallet()
-        self._script_of(address)
+        script_of(address, self._context.settings.network)
 
     async def pegin_from_onchain(self, request: PeginRequest) -> str:
         """Send coins of the Lightning node to our address in the federation; the txid."""
@@ -114,7 +115,7 @@ class Treasury:
         """
         federation = self._context.federations.serving(request.federation_id)
         bitcoin = federation.bitcoin_wallet()
-        script = self._script_of(request.address)
+        script = script_of(request.address, self._context.settings.network)
         fee_sat = await self._fee_sat(federation, request)
         value_sat = request.amount_sat
         if value_sat is None:
@@ -159,16 +160,6 @@ class Treasury:
                 f"the quoted fee of {quoted_sat} sat is below the federation's of now, {now_sat} sat"
             )
         return quoted_sat
-
-    def _script_of(self, address: str) -> bytes:
-        network = self._context.settings.network
-        parsed = addresses.parse_address(address)
-        if network not in parsed.networks:
-            raise InputError(
-                f"Gateway is running on network {network}, but provided withdraw address is for "
-                f"network {parsed.networks[0]}"
-            )
-        return parsed.script_pubkey
 
 
 def spendable_notes(
