@@ -8,7 +8,7 @@ from engine.engine import Engine, Observers
 from engine.store import Store
 from errors import UnavailableError
 from fedimint import secp, secrets
-from gateway import receivers, status
+from gateway import status
 from gateway.bitcoin_effects import BitcoinEffects
 from gateway.build import warm_up
 from gateway.client_payments import ClientPayments
@@ -23,6 +23,7 @@ from gateway.node_watch import NodeWatch
 from gateway.operator_effects import OperatorEffects
 from gateway.operator_node import OperatorNode
 from gateway.receive_effects import ReceiveEffects
+from gateway.receivers import SwapReceivers
 from gateway.send_effects import SendEffects
 from gateway.served import ServedFederations
 from gateway.transaction_effects import TransactionEffects
@@ -56,12 +57,7 @@ class Gateway:
         node, ports = outside.node, outside.ports
         handlers = {
             **SendEffects(
-                node,
-                federations,
-                ports.clock,
-                lambda payment_hash, amount_msat: receivers.refusal_to_swap(
-                    self._context, payment_hash, amount_msat
-                ),
+                node, federations, ports.clock, SwapReceivers(lambda: self._context)
             ).handlers(),
             **ReceiveEffects(node, federations, outside.cpu, ports.clock).handlers(),
             **TransactionEffects(

@@ -10,9 +10,9 @@ import structlog
 from backends.lightning import CompletionRejectedError, HeldPayment
 from engine.effects import fatal_in
 from engine.machine import State
-from errors import GatewayError
+from errors import GatewayError, UnavailableError
 from gateway.context import GatewayContext
-from gateway.receivers import refusal_to_fund
+from gateway.receivers import await_funds, refusal_to_fund
 from statemachines import completion, receive
 
 #: How long guardians may take to show that the federation is alive (fedimint-gwv2-client/src/lib.rs).
@@ -76,14 +76,20 @@ class HeldPayments:
         if isinstance(state, receive.New):
             return  # somebody else's: the node may serve others too
         if isinstance(state, receive.Registered | receive.Invoiced):
+            await await_funds(self._context, state.facts)
             await engine.submit(stream, await self._measure(payment, state.facts))
             return
         await self._answer_again(payment, engine.peek(completion.stream_of(payment_hash)))
 
     async def _measure(self, payment: HeldPayment, facts: receive.ReceiveFacts) -> receive.HtlcHeld:
-        """What counts when the contract is funded, as it is now; the height is the node's."""
+        """What counts when the contract is funded, as it is now; the height is the node's.
+
+        Raises UnavailableError while the node is behind the chain and cannot know how many blocks are left.
+        """
         refusal = refusal_to_fund(self._context, facts) or await self._death_of(facts)
         node = await self._context.outside.node.info()
+        if not node.synced_to_chain:
+            raise UnavailableError("the Lightning node is behind the chain")
         deadline_blocks = payment.deadline_height - node.block_height
         return receive.HtlcHeld(
             amount_msat=payment.amount_msat,

@@ -4,7 +4,8 @@ Whatever a call to the node ends with is one of three things, and they are never
 payment, its refusal of this call, or no answer. Only the machine decides what follows.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import Protocol
 
 from backends.lightning import (
     Failed,
@@ -47,6 +48,18 @@ from statemachines.send import (
 LOOK_UP_PAUSE_S = 15.0
 
 
+class Receivers(Protocol):
+    """The receivers that a direct swap can pay, by the payment hash of their invoice (hex)."""
+
+    async def await_funds(self, payment_hash: str) -> None:
+        """Wait for change that is on its way, when the receiver's side needs it."""
+        ...
+
+    def refusal(self, payment_hash: str, amount_msat: int) -> str | None:
+        """Why the receiver cannot be paid, by the log as it is decided at that moment; None when he can."""
+        ...
+
+
 class SendEffects:
     """Handlers over one Lightning node and the open federations."""
 
@@ -55,13 +68,12 @@ class SendEffects:
         node: LightningNode,
         federations: Federations,
         clock: Clock,
-        refusal_to_swap: Callable[[str, int], str | None],
+        receivers: Receivers,
     ) -> None:
-        """`refusal_to_swap` judges payment hash and amount by the log as it is decided at that moment."""
         self._node = node
         self._federations = federations
         self._clock = clock
-        self._refusal_to_swap = refusal_to_swap
+        self._receivers = receivers
 
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect of the machine."""
@@ -85,11 +97,12 @@ class SendEffects:
     async def measure_swap(self, effect: MeasureSwap, _context: EffectContext) -> SwapMeasured:
         """The receiver is judged last, so that nothing can happen between that and the decision."""
         facts = effect.facts
+        await self._receivers.await_funds(facts.payment_hash)
         remaining_blocks = await self._remaining_blocks(facts)
         return SwapMeasured(
             remaining_blocks=remaining_blocks,
             now_unix_s=self._now_unix_s(),
-            refusal=self._refusal_to_swap(facts.payment_hash, facts.invoice_msat),
+            refusal=self._receivers.refusal(facts.payment_hash, facts.invoice_msat),
         )
 
     async def pay(self, effect: PayInvoice, context: EffectContext) -> Input:
