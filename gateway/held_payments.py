@@ -33,26 +33,24 @@ class HeldPayments:
         self._busy: set[bytes] = set()
 
     async def run(self) -> None:
-        """Watch for ever."""
+        """Watch for ever. What is being answered goes on while the watch is opened anew."""
         pause_s = PAUSE_FIRST_S
-        while True:
-            try:
-                async with (
-                    self._context.outside.node.held_payments() as held,
-                    anyio.create_task_group() as tasks,
-                ):
-                    async for payment in held:
-                        pause_s = PAUSE_FIRST_S
-                        if payment.payment_hash not in self._busy:
-                            self._busy.add(payment.payment_hash)
-                            tasks.start_soon(self._answer, payment)
-            except Exception as error:  # noqa: BLE001 (nothing may end the watch but the end of the process)
-                _contain("held_payments_lost", error)
-            await self._context.outside.ports.clock.sleep(pause_s)
-            pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
+        async with anyio.create_task_group() as tasks:
+            while True:
+                try:
+                    async with self._context.outside.node.held_payments() as held:
+                        async for payment in held:
+                            pause_s = PAUSE_FIRST_S
+                            if payment.payment_hash not in self._busy:
+                                self._busy.add(payment.payment_hash)
+                                tasks.start_soon(self._answer, payment)
+                except Exception as error:  # noqa: BLE001 (nothing may end the watch but the end of the process)
+                    _contain("held_payments_lost", error)
+                await self._context.outside.ports.clock.sleep(pause_s)
+                pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
 
     async def _answer(self, payment: HeldPayment) -> None:
-        """Until it is answered, or the watch ends and tells of it again."""
+        """Until it is answered."""
         pause_s = PAUSE_FIRST_S
         try:
             while not await self._is_answered(payment):
