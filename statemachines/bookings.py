@@ -48,15 +48,12 @@ from statemachines.accounts import (
 )
 from statemachines.items import (
     Claim,
-    ContractClaim,
     DepositClaim,
     ForeignNote,
     FundedContract,
     HeldNote,
-    IncomingRefund,
     Issue,
     Output,
-    PegOut,
 )
 
 Payable = (
@@ -100,17 +97,14 @@ def _credited(before: wallet.Wallet, event: wallet.WalletCredited) -> Amounts:
 
 def _brought_in(claim: Claim, federation_id: str) -> Amounts:
     """A claim's way into a transaction, from the account that held it."""
-    match claim:
-        case ContractClaim() | IncomingRefund():
-            return move(claim.amount_msat, contracts(federation_id), transit(federation_id))
-        case ForeignNote():
-            return move(claim.amount_msat, ECASH_RECEIVED, transit(federation_id))
-        case DepositClaim():
-            return {
-                deposited(federation_id): -claim.value_sat * 1_000,
-                CHAIN_FEES: claim.fee_sat * 1_000,
-                transit(federation_id): claim.amount_msat,
-            }
+    if isinstance(claim, DepositClaim):
+        return {
+            deposited(federation_id): -claim.value_sat * 1_000,
+            CHAIN_FEES: claim.fee_sat * 1_000,
+            transit(federation_id): claim.amount_msat,
+        }
+    source = ECASH_RECEIVED if isinstance(claim, ForeignNote) else contracts(federation_id)
+    return move(claim.amount_msat, source, transit(federation_id))
 
 
 def _signed(before: transaction.Reserved, _event: transaction.TxSigned) -> Amounts:
@@ -126,11 +120,9 @@ def _rejected(before: transaction.Signed, _event: transaction.TxRejected) -> Amo
 
 
 def _taken_out(output: Output, federation_id: str) -> Amounts:
-    match output:
-        case FundedContract():
-            return {incoming(federation_id): output.amount_msat}
-        case PegOut():
-            return {WITHDRAWN: output.value_sat * 1_000, CHAIN_FEES: output.fee_sat * 1_000}
+    if isinstance(output, FundedContract):
+        return {incoming(federation_id): output.amount_msat}
+    return {WITHDRAWN: output.value_sat * 1_000, CHAIN_FEES: output.fee_sat * 1_000}
 
 
 def _accepted(before: transaction.Signed, _event: transaction.TxAccepted) -> Amounts:

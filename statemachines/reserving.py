@@ -15,12 +15,10 @@ from fedimint.selection import InsufficientNotesError
 from fedimint.wire_types import FeeConsensus
 from statemachines.items import (
     Claim,
-    ContractClaim,
     DepositClaim,
     ForeignNote,
     FundedContract,
     HeldNote,
-    IncomingRefund,
     Output,
     PegOut,
 )
@@ -116,13 +114,10 @@ def most_withdrawable_sat(
 
 def claim_fee_msat(fees: FederationFees, claim: Claim) -> int:
     """What the federation charges for an input."""
-    match claim:
-        case ContractClaim() | IncomingRefund():
-            return fees.lnv2.fee_msat(claim.amount_msat)
-        case DepositClaim():
-            return _wallet(fees).fee_msat(claim.amount_msat)
-        case ForeignNote():
-            return fees.mint.fee_msat(claim.amount_msat)
+    if isinstance(claim, DepositClaim):
+        return _wallet(fees).fee_msat(claim.amount_msat)
+    module = fees.mint if isinstance(claim, ForeignNote) else fees.lnv2
+    return module.fee_msat(claim.amount_msat)
 
 
 def claim_worth_msat(fees: FederationFees, claim: Claim) -> int:
@@ -134,11 +129,8 @@ def claim_worth_msat(fees: FederationFees, claim: Claim) -> int:
 
 def output_fee_msat(fees: FederationFees, output: Output) -> int:
     """What the federation charges for an output."""
-    match output:
-        case FundedContract():
-            return fees.lnv2.fee_msat(output.amount_msat)
-        case PegOut():
-            return _wallet(fees).fee_msat(output.amount_msat)
+    module = fees.lnv2 if isinstance(output, FundedContract) else _wallet(fees)
+    return module.fee_msat(output.amount_msat)
 
 
 def pick(notes: Sequence[HeldNote], counts: dict[int, int]) -> tuple[HeldNote, ...]:

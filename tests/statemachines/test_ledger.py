@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from engine.events import Event
+from engine.machine import Input, State
 from errors import FatalError
-from statemachines import ALL_MACHINES, accounts, ledger, send
+from statemachines import ALL_MACHINES, accounts, completion, ledger, send
 from statemachines.bookings import BOOKINGS, MOVES_NOTHING
+from statemachines.completion import Cancel, CompletionRejected, Settle
 from statemachines.items import SignedTransaction
 from statemachines.ledger import Ledger, Posting, audit, postings
 from statemachines.send import BudgetMeasured, PaymentSucceeded
@@ -31,6 +33,7 @@ from tests.statemachines.scene import (
     note,
     opened,
     request,
+    step,
 )
 
 ECASH, TRANSIT = accounts.ecash(FEDERATION), accounts.transit(FEDERATION)
@@ -118,6 +121,25 @@ def test_a_rejected_claim_is_a_loss_of_the_contract() -> None:
     assert report.is_sound
     assert report.balances["lost"] == 1_100_000
     assert CONTRACTS not in report.balances
+
+
+@pytest.mark.parametrize(
+    ("answered", "lost_msat"),
+    [(Settle(preimage=PREIMAGE), 1_000_000), (Cancel(), 0)],
+    ids=["settling", "cancelling"],
+)
+def test_only_a_settlement_that_the_node_contradicts_is_a_loss(
+    answered: Input, lost_msat: int
+) -> None:
+    held: State = completion.Waiting(
+        payment_hash="ab", federation_id=FEDERATION, amount_msat=1_000_000
+    )
+    answering, _, _ = step(completion.MACHINE, held, answered)
+    refused = CompletionRejected(error="it was cancelled by hand")
+    lines = postings(answering, refused)
+    htlcs = accounts.htlcs(FEDERATION)
+    expected = (Posting(htlcs, -lost_msat), Posting("lost", lost_msat))
+    assert lines == (expected if lost_msat else ())
 
 
 def test_an_audit_sees_notes_out_of_nowhere() -> None:
