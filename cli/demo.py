@@ -7,6 +7,8 @@ tell guardians, Lightning node and chain of this world from real ones but by the
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +23,7 @@ from cli.error_groups import one_error
 from cli.log_tail import LogTail
 from devnet.gatewayd import PASSWORD, OurGatewayd
 from devnet.served_world import served_world
+from errors import InputError
 from gateway.log import machines
 
 demo_app = App(name="demo", help_formatter="plain", result_action="return_value")
@@ -73,7 +76,7 @@ def print_demo(
     keep: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(name="--json", negative="")] = False,
 ) -> None:
-    """Watch a gateway pay, receive, swap, crash, deposit and withdraw in a world of its own, and audit its books.
+    """Watch a gateway pay, crash, receive, deposit, swap and withdraw in a world of its own, and audit its books.
 
     Parameters
     ----------
@@ -85,14 +88,26 @@ def print_demo(
         Print the audit as one JSON document, the last line.
     """
     screen = Screen(sys.stdout)
-    with tempfile.TemporaryDirectory(prefix="gatewayd-demo-") as temporary:
-        books = run(directory or Path(temporary), screen, keep=keep)
+    with _folder(directory) as folder:
+        books = run(folder, screen, keep=keep)
     if json:
         print(msgspec.json.encode(books).decode())
         return
     for line in books.lines:
-        screen.detail(f"{line.what:<32} {line.logged_msat:>16,} msat, to the msat")
-    screen.detail(f"{'earned':<32} {books.earned_msat:>16,} msat")
+        screen.detail(f"{line.what:<30} {line.logged_msat:>15,} = {line.counted_msat:,} msat")
+    screen.detail(f"{'fees earned':<30} {books.earned_msat:>15,} msat")
     screen.tell(
         f"{books.events} events in {screen.elapsed_s():.0f} s; chain verified up to {books.log_head}"
     )
+
+
+@contextmanager
+def _folder(given: Path | None) -> Iterator[Path]:
+    """The folder of this run. Raises InputError when the one given holds anything."""
+    if given is not None:
+        if given.exists() and any(given.iterdir()):
+            raise InputError(f"{given} is not empty, and the world of its data would be gone")
+        yield given
+        return
+    with tempfile.TemporaryDirectory(prefix="gatewayd-demo-") as temporary:
+        yield Path(temporary)
