@@ -2,6 +2,7 @@
 
 from engine.fold import Machines
 from engine.read_model import ReadModel, StreamIndex
+from gateway.payment_entries import PaymentEntries
 from migrations import UPCASTERS
 from statemachines import ALL_MACHINES
 
@@ -13,4 +14,4 @@ def machines() -> Machines:
 
 def read_models(of: Machines) -> tuple[ReadModel, ...]:
     """Every read model that is folded from this log."""
-    return (StreamIndex(of.encode_state),)
+    return (StreamIndex(of.encode_state), PaymentEntries())

@@ -16,7 +16,7 @@ from fedimint.wire_types import OUT_POINT, Network, OutPoint, TransactionId
 from gateway import fees
 from gateway.federation import FederationClient
 from gateway.views import ContractRequest, PaymentFee, SendPaymentRequest
-from statemachines.send import RequestSend, SendFacts
+from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS, RequestSend, SendFacts
 
 
 @dataclass(frozen=True)
@@ -88,6 +88,7 @@ def verify(
             federation.facts.module_fees.lnv2.fee_msat(contract.amount_msat),
         ),
         is_swap=invoice.payee == own_node,
+        max_delay_blocks=max(0, confirmed.remaining_blocks - EXPIRATION_DELTA_MINIMUM_BLOCKS),
     )
     return RequestSend(
         facts=facts,

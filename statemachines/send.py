@@ -31,7 +31,7 @@ class SendFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     """What was agreed when the payment was accepted; later changes of fees or config do not touch it.
 
     Ids are hex, `contract` is the hex of its consensus encoding, amounts are msat. `is_swap` when our own node made
-    the invoice.
+    the invoice. `max_delay_blocks` is what the contract had left when it was accepted; each call measures anew.
     """
 
     federation_id: str
@@ -46,6 +46,7 @@ class SendFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     contract_msat: int
     minimum_msat: int
     is_swap: bool = False
+    max_delay_blocks: int = 0
 
     @property
     def max_fee_msat(self) -> int:
