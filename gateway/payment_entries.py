@@ -1,219 +1,334 @@
-"""The payment log in upstream's form, folded from our events: kinds and payloads of fedimint-gwv2-client/src/events.rs.
+"""The payment log in upstream's form, folded from our events (`payment_events.py` has its words).
 
-An entry's id is the position of the event it is made of.
+An entry's id is the position of the event it is made of. A payment over Lightning, or between two federations, has
+besides its entries one row from its beginning to its end. What no entry was begun of has no end there either: a
+receive that could not be funded, an invoice that was closed for a swap.
 """
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any
 
 import apsw
 import msgspec
 
+from engine.chain import Row
+from engine.events import Event
 from engine.read_model import Step
-from fedimint import lnv2
-from fedimint.lnv2_json import CommitmentJson, OutgoingContractJson
-from statemachines import completion, receive, send
-
-OUTGOING_STARTED: Final = "outgoing-payment-started"
-OUTGOING_SUCCEEDED: Final = "outgoing-payment-succeeded"
-OUTGOING_FAILED: Final = "outgoing-payment-failed"
-INCOMING_STARTED: Final = "incoming-payment-started"
-INCOMING_SUCCEEDED: Final = "incoming-payment-succeeded"
-INCOMING_FAILED: Final = "incoming-payment-failed"
-COMPLETED: Final = "complete-lightning-payment-succeeded"
-
-#: Reasons that upstream's enum carries a text with (fedimint-gwv2-client/src/send_sm.rs); ours are told as the node's.
-_WITH_TEXT: Final = {
-    "RegistrationError": "RegistrationError",
-    "LightningRpcError": "LightningRpcError",
-    "WrongNetwork": "LightningRpcError",
-}
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """What one event adds: `fee_msat` is what we earn if the payment that begins here succeeds."""
-
-    kind: str
-    operation: str
-    federation_id: str
-    payload: Mapping[str, object]
-    fee_msat: int = 0
+from fedimint import lnv2, mintv2, walletv2
+from gateway import payment_events as upstream
+from statemachines import completion, deposit, deposits, gift, receive, reissue, send, withdrawal
 
 
 class PaymentEntries:
-    """The table behind `/payment_log` and `/payment_summary`."""
+    """The tables behind `/payment_log` and `/payment_summary`.
+
+    `subject` is the contract or the script that an entry is about, in bytes: it is read when somebody looks at it.
+    """
 
     name = "payment_entries"
-    version = 1
-    tables = ("payment_entry",)
+    version = 2
+    tables = ("payment_entry", "payment", "deposit_address")
     ddl = """
     CREATE TABLE payment_entry (
         position        INTEGER PRIMARY KEY,
         federation_id   TEXT    NOT NULL,
         kind            TEXT    NOT NULL,
-        operation       TEXT    NOT NULL,
+        module          TEXT    NOT NULL,
         unix_us         INTEGER NOT NULL,
-        fee_msat        INTEGER NOT NULL,
-        payload         BLOB    NOT NULL
+        payload         BLOB    NOT NULL,
+        subject         BLOB
     ) STRICT;
-    CREATE INDEX payment_entry_by_federation ON payment_entry (federation_id, position);
-    CREATE INDEX payment_entry_by_operation ON payment_entry (operation);
+    CREATE INDEX payment_entry_by_federation ON payment_entry (federation_id, position, kind);
+    CREATE TABLE payment (
+        stream          TEXT    PRIMARY KEY,
+        federation_id   TEXT    NOT NULL,
+        is_outgoing     INTEGER NOT NULL,
+        is_swap         INTEGER NOT NULL,
+        fee_msat        INTEGER NOT NULL,
+        began_unix_us   INTEGER NOT NULL,
+        ended_unix_us   INTEGER,
+        succeeded       INTEGER
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX payment_by_beginning ON payment (began_unix_us);
+    CREATE TABLE deposit_address (
+        federation_id   TEXT    NOT NULL,
+        address_index   INTEGER NOT NULL,
+        script          BLOB    NOT NULL,
+        PRIMARY KEY (federation_id, address_index)
+    ) STRICT, WITHOUT ROWID;
     """
 
     def fold(self, connection: apsw.Connection, steps: Sequence[Step]) -> None:
-        """One row for each event that upstream tells of; most have none."""
+        """Most events have no entry."""
         for step in steps:
-            make = _ENTRIES.get(type(step.event))
-            entry = make(connection, step) if make is not None else None
-            if entry is not None:
-                row = step.row
-                connection.execute(
-                    "INSERT INTO payment_entry VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        row.position,
-                        entry.federation_id,
-                        entry.kind,
-                        entry.operation,
-                        row.recorded_unix_us,
-                        entry.fee_msat,
-                        msgspec.json.encode(entry.payload),
-                    ),
-                )
+            write = _WRITERS.get(type(step.event))
+            if write is not None:
+                write(_Tables(connection, step.row), step.event, step.state)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tables:
+    """The tables, at the row of one event."""
+
+    connection: apsw.Connection
+    row: Row
+
+    @property
+    def operation_id(self) -> str:
+        """An id like upstream's random ones, of the stream."""
+        return hashlib.sha256(self.row.stream.encode()).hexdigest()
+
+    @property
+    def unix_ms(self) -> int:
+        return self.row.recorded_unix_us // 1_000
+
+    def enter(
+        self,
+        federation_id: str,
+        module: str,
+        kind: str,
+        payload: upstream.Payload,
+        subject: bytes | None = None,
+    ) -> None:
+        """Add the event's entry."""
+        row, encoded = self.row, msgspec.json.encode(payload)
+        self.connection.execute(
+            "INSERT INTO payment_entry VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (row.position, federation_id, kind, module, row.recorded_unix_us, encoded, subject),
+        )
+
+    def begin(self, federation_id: str, *, is_outgoing: bool, is_swap: bool, fee_msat: int) -> None:
+        """A payment begins; it brings us `fee_msat` if it succeeds."""
+        row = self.row
+        self.connection.execute(
+            "INSERT INTO payment VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
+            (row.stream, federation_id, is_outgoing, is_swap, fee_msat, row.recorded_unix_us),
+        )
+
+    def end(self, *, succeeded: bool) -> bool:
+        """The payment is over; False when it never began, or was over before."""
+        self.connection.execute(
+            "UPDATE payment SET ended_unix_us = ?, succeeded = ? "
+            "WHERE stream = ? AND ended_unix_us IS NULL",
+            (self.row.recorded_unix_us, succeeded, self.row.stream),
+        )
+        return bool(self.connection.changes())
+
+    def receiving_federation(self, payment_hash: str, *, is_swap: bool) -> str | None:
+        """Where this hash was received, by a swap or by HTLCs."""
+        found = self.connection.execute(
+            "SELECT federation_id FROM payment WHERE stream = ? AND is_swap = ?",
+            (receive.stream_of(payment_hash), is_swap),
+        ).fetchone()
+        return None if found is None else str(found[0])
+
+    def script(self, federation_id: str, address_index: int) -> bytes | None:
+        """The script of a deposit address."""
+        found = self.connection.execute(
+            "SELECT script FROM deposit_address WHERE federation_id = ? AND address_index = ?",
+            (federation_id, address_index),
+        ).fetchone()
+        return found[0] if found is not None and isinstance(found[0], bytes) else None
 
 
 # --- outgoing ------------------------------------------------------------------------------------------------------
 
 
-def _send_accepted(_connection: apsw.Connection, step: Step) -> Entry:
-    facts = _facts(step)
-    contract = lnv2.OUTGOING_CONTRACT.decode(bytes.fromhex(facts.contract))
-    payload = {
-        "operation_start": step.row.recorded_unix_us // 1_000,
-        "outgoing_contract": OutgoingContractJson.of(contract),
-        "min_contract_amount": facts.minimum_msat,
-        "invoice_amount": facts.invoice_msat,
-        "max_delay": facts.max_delay_blocks,
-    }
-    fee_msat = facts.minimum_msat - facts.invoice_msat
-    return Entry(OUTGOING_STARTED, step.row.stream, facts.federation_id, payload, fee_msat)
+def _send_accepted(tables: _Tables, event: send.SendAccepted, _state: object) -> None:
+    facts = event.facts
+    tables.begin(
+        facts.federation_id,
+        is_outgoing=True,
+        is_swap=facts.is_swap,
+        fee_msat=facts.minimum_msat - facts.invoice_msat,
+    )
+    started = upstream.OutgoingStarted(
+        operation_start=tables.unix_ms,
+        min_contract_amount=facts.minimum_msat,
+        invoice_amount=facts.invoice_msat,
+        max_delay=facts.max_delay_blocks,
+    )
+    contract = bytes.fromhex(facts.contract)
+    tables.enter(facts.federation_id, lnv2.KIND, upstream.OUTGOING_STARTED, started, contract)
 
 
-def _send_paid(connection: apsw.Connection, step: Step) -> Entry:
+def _send_paid(tables: _Tables, _event: object, state: send.Paid) -> None:
     """A direct swap names the receiver's federation, whose receive was recorded before."""
-    facts = _facts(step)
-    target = None
+    facts, target = state.facts, None
+    tables.end(succeeded=True)
     if facts.is_swap:
-        target = _started(connection, receive.stream_of(facts.payment_hash))
-    payload = {"payment_image": _image(facts.payment_hash), "target_federation": target}
-    return Entry(OUTGOING_SUCCEEDED, step.row.stream, facts.federation_id, payload)
+        target = tables.receiving_federation(facts.payment_hash, is_swap=True)
+    succeeded = upstream.OutgoingSucceeded(upstream.image_of(facts.payment_hash), target)
+    tables.enter(facts.federation_id, lnv2.KIND, upstream.OUTGOING_SUCCEEDED, succeeded)
 
 
-def _send_cancelling(_connection: apsw.Connection, step: Step) -> Entry:
-    facts, event = _facts(step), step.event
-    assert isinstance(event, send.SendCancelling)
-    with_text = _WITH_TEXT.get(event.reason)
-    error: object = event.reason if with_text is None else {with_text: event.detail}
-    payload = {"payment_image": _image(facts.payment_hash), "error": error}
-    return Entry(OUTGOING_FAILED, step.row.stream, facts.federation_id, payload)
-
-
-def _facts(step: Step) -> send.SendFacts:
-    state: Any = step.state
-    facts: send.SendFacts = state.facts
-    return facts
+def _send_cancelling(tables: _Tables, event: send.SendCancelling, state: send.Cancelling) -> None:
+    facts = state.facts
+    tables.end(succeeded=False)
+    error = upstream.cancellation(event.reason, event.detail)
+    failed = upstream.OutgoingFailed(upstream.image_of(facts.payment_hash), error)
+    tables.enter(facts.federation_id, lnv2.KIND, upstream.OUTGOING_FAILED, failed)
 
 
 # --- incoming ------------------------------------------------------------------------------------------------------
 
 
-def _receive_funding(_connection: apsw.Connection, step: Step) -> Entry:
-    facts = _receive_facts(step)
-    contract = lnv2.INCOMING_CONTRACT.decode(bytes.fromhex(facts.contract))
-    payload = {
-        "operation_start": step.row.recorded_unix_us // 1_000,
-        "incoming_contract_commitment": CommitmentJson.of(contract.commitment),
-        "invoice_amount": facts.invoice_msat,
-    }
-    fee_msat = facts.invoice_msat - facts.contract_msat
-    return Entry(INCOMING_STARTED, step.row.stream, facts.federation_id, payload, fee_msat)
+def _receive_funding_signed(tables: _Tables, _event: object, state: receive.Funding) -> None:
+    """As upstream, once the funding transaction is decided and not before: ecash may be too little for it."""
+    facts = state.facts
+    tables.begin(
+        facts.federation_id,
+        is_outgoing=False,
+        is_swap=bool(state.payer),
+        fee_msat=facts.invoice_msat - facts.contract_msat,
+    )
+    started = upstream.IncomingStarted(tables.unix_ms, facts.invoice_msat)
+    contract = bytes.fromhex(facts.contract)
+    tables.enter(facts.federation_id, lnv2.KIND, upstream.INCOMING_STARTED, started, contract)
 
 
-def _receive_succeeded(_connection: apsw.Connection, step: Step) -> Entry:
-    facts = _receive_facts(step)
-    payload = {"payment_image": _image(facts.payment_hash)}
-    return Entry(INCOMING_SUCCEEDED, step.row.stream, facts.federation_id, payload)
+def _receive_succeeded(tables: _Tables, _event: object, state: receive.Received) -> None:
+    facts = state.facts
+    tables.end(succeeded=True)
+    image = upstream.Imaged(upstream.image_of(facts.payment_hash))
+    tables.enter(facts.federation_id, lnv2.KIND, upstream.INCOMING_SUCCEEDED, image)
 
 
-def _receive_failed(connection: apsw.Connection, step: Step) -> Entry | None:
-    """Once: a contract that was found empty may be lost later on."""
-    if _exists(connection, step.row.stream, INCOMING_FAILED):
-        return None
-    facts, event = _receive_facts(step), step.event
-    match event:
-        case receive.ReceiveFundingFailed(error=error):
-            text = error
-        case receive.ReceiveRefundLost(reason=reason):
-            text = reason
-        case _:
-            text = "the contract holds no preimage"
-    payload = {"payment_image": _image(facts.payment_hash), "error": text}
-    return Entry(INCOMING_FAILED, step.row.stream, facts.federation_id, payload)
+def _funding_failed(
+    tables: _Tables, event: receive.ReceiveFundingFailed, state: receive.FundingFailed
+) -> None:
+    _receive_failed(tables, state.facts, event.error)
 
 
-def _completed(connection: apsw.Connection, step: Step) -> Entry | None:
-    """HTLCs of a payment that was begun; an invoice closed for a swap held none."""
-    state = step.state
-    assert isinstance(state, completion.Settled | completion.Cancelled)
-    operation = receive.stream_of(state.payment_hash)
-    federation_id = _started(connection, operation)
-    if federation_id is None:
-        return None
-    if isinstance(state, completion.Cancelled) and not _exists(
-        connection, operation, INCOMING_FAILED
-    ):
-        return None
-    payload = {"payment_image": _image(state.payment_hash)}
-    return Entry(COMPLETED, step.row.stream, federation_id, payload)
+def _refunding(tables: _Tables, _event: object, state: receive.Refunding) -> None:
+    _receive_failed(tables, state.facts, "the contract holds no preimage")
 
 
-def _receive_facts(step: Step) -> receive.ReceiveFacts:
-    state: Any = step.state
-    facts: receive.ReceiveFacts = state.facts
-    return facts
+def _refund_lost(
+    tables: _Tables, event: receive.ReceiveRefundLost, state: receive.RefundLost
+) -> None:
+    _receive_failed(tables, state.facts, event.reason)
 
 
-# --- tools ---------------------------------------------------------------------------------------------------------
+def _receive_failed(tables: _Tables, facts: receive.ReceiveFacts, error: str) -> None:
+    """Told once: a contract without preimage may also be lost later on."""
+    if tables.end(succeeded=False):
+        failed = upstream.IncomingFailed(upstream.image_of(facts.payment_hash), error)
+        tables.enter(facts.federation_id, lnv2.KIND, upstream.INCOMING_FAILED, failed)
 
 
-def _image(payment_hash: str) -> Mapping[str, str]:
-    return {"Hash": payment_hash}
+def _completed(
+    tables: _Tables, _event: object, state: completion.Settled | completion.Cancelled
+) -> None:
+    """HTLCs of a payment that was begun are answered, settled or not."""
+    federation_id = tables.receiving_federation(state.payment_hash, is_swap=False)
+    if federation_id is not None:
+        image = upstream.Imaged(upstream.image_of(state.payment_hash))
+        tables.enter(federation_id, lnv2.KIND, upstream.COMPLETED, image)
 
 
-def _started(connection: apsw.Connection, operation: str) -> str | None:
-    """The federation in which this receive was begun."""
-    found = connection.execute(
-        "SELECT federation_id FROM payment_entry WHERE operation = ? AND kind = ?",
-        (operation, INCOMING_STARTED),
-    ).fetchone()
-    return None if found is None else str(found[0])
+# --- ecash ---------------------------------------------------------------------------------------------------------
 
 
-def _exists(connection: apsw.Connection, operation: str, kind: str) -> bool:
-    found = connection.execute(
-        "SELECT 1 FROM payment_entry WHERE operation = ? AND kind = ?", (operation, kind)
-    ).fetchone()
-    return found is not None
+def _gift_given(tables: _Tables, event: gift.GiftGiven, state: gift.Given) -> None:
+    amount_msat = sum(note.amount_msat for note in event.notes)
+    sent = upstream.EcashSent(tables.operation_id, amount_msat)
+    tables.enter(state.facts.federation_id, mintv2.KIND, upstream.SEND, sent)
 
 
-_ENTRIES: Mapping[type, Callable[[apsw.Connection, Step], Entry | None]] = {
+def _reissue_requested(tables: _Tables, event: reissue.ReissueRequested, _state: object) -> None:
+    facts = event.facts
+    received = upstream.EcashReceived(facts.id, facts.amount_msat)
+    tables.enter(facts.federation_id, mintv2.KIND, upstream.RECEIVE, received)
+
+
+def _reissue_ended(
+    tables: _Tables, _event: object, state: reissue.Reissued | reissue.ReissueRejected
+) -> None:
+    status = "Success" if isinstance(state, reissue.Reissued) else "Rejected"
+    updated = upstream.Updated(state.facts.id, status)
+    tables.enter(state.facts.federation_id, mintv2.KIND, upstream.RECEIVE_UPDATE, updated)
+
+
+# --- coins ---------------------------------------------------------------------------------------------------------
+
+
+def _withdrawal_signed(tables: _Tables, _event: object, state: withdrawal.Submitted) -> None:
+    facts = state.facts
+    sent = upstream.CoinsSent(tables.operation_id, facts.address, facts.value_sat, facts.fee_sat)
+    tables.enter(facts.federation_id, walletv2.KIND, upstream.SEND, sent)
+
+
+def _withdrawal_done(
+    tables: _Tables, event: withdrawal.WithdrawalDone, state: withdrawal.Withdrawn
+) -> None:
+    _withdrawal_ended(tables, state.facts, {"Success": event.bitcoin_txid})
+
+
+def _withdrawal_failed(
+    tables: _Tables, _event: object, state: withdrawal.WithdrawalRejected
+) -> None:
+    _withdrawal_ended(tables, state.facts, "Aborted")
+
+
+def _withdrawal_ended(
+    tables: _Tables, facts: withdrawal.WithdrawalFacts, status: str | dict[str, str]
+) -> None:
+    updated = upstream.Updated(tables.operation_id, status)
+    tables.enter(facts.federation_id, walletv2.KIND, upstream.SEND_UPDATE, updated)
+
+
+def _address_ground(
+    tables: _Tables, event: deposits.DepositsAddressGround, state: deposits.Watching
+) -> None:
+    script = bytes.fromhex(event.address.script)
+    tables.connection.execute(
+        "INSERT INTO deposit_address VALUES (?, ?, ?)",
+        (state.federation_id, event.address.index, script),
+    )
+
+
+def _deposit_claiming(
+    tables: _Tables, event: deposit.DepositClaiming, state: deposit.Claiming
+) -> None:
+    output = state.output
+    received = upstream.CoinsReceived(
+        tables.operation_id, output.value_sat, event.fee_sat, output.out_point
+    )
+    script = tables.script(state.federation_id, output.address_index)
+    tables.enter(state.federation_id, walletv2.KIND, upstream.RECEIVE, received, script)
+
+
+def _deposit_ended(tables: _Tables, _event: object, state: deposit.Claimed | deposit.Found) -> None:
+    """A claim that is rejected is made again, with an entry of its own."""
+    status = "Success" if isinstance(state, deposit.Claimed) else "Aborted"
+    updated = upstream.Updated(tables.operation_id, status)
+    tables.enter(state.federation_id, walletv2.KIND, upstream.RECEIVE_UPDATE, updated)
+
+
+#: The state is the one that the event leads to.
+_WRITERS: Mapping[type[Event], Callable[[_Tables, Any, Any], None]] = {
     send.SendAccepted: _send_accepted,
     send.SendPaid: _send_paid,
     send.SendCancelling: _send_cancelling,
-    receive.ReceiveFunding: _receive_funding,
+    receive.ReceiveFundingSigned: _receive_funding_signed,
     receive.ReceiveSucceeded: _receive_succeeded,
-    receive.ReceiveFundingFailed: _receive_failed,
-    receive.ReceiveRefunding: _receive_failed,
-    receive.ReceiveRefundLost: _receive_failed,
+    receive.ReceiveFundingFailed: _funding_failed,
+    receive.ReceiveRefunding: _refunding,
+    receive.ReceiveRefundLost: _refund_lost,
     completion.CompletionSettled: _completed,
     completion.CompletionCancelled: _completed,
+    gift.GiftGiven: _gift_given,
+    reissue.ReissueRequested: _reissue_requested,
+    reissue.ReissueDone: _reissue_ended,
+    reissue.ReissueFailed: _reissue_ended,
+    withdrawal.WithdrawalSigned: _withdrawal_signed,
+    withdrawal.WithdrawalDone: _withdrawal_done,
+    withdrawal.WithdrawalFailed: _withdrawal_failed,
+    deposits.DepositsAddressGround: _address_ground,
+    deposit.DepositClaiming: _deposit_claiming,
+    deposit.DepositClaimed: _deposit_ended,
+    deposit.DepositClaimRejected: _deposit_ended,
 }
