@@ -30,6 +30,8 @@ from fedimint.wire_types import FeeConsensus
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
 from statemachines import send
+from statemachines.items import HeldNote, Issue, SignedTransaction
+from statemachines.reserving import FederationFees
 from statemachines.send import (
     BudgetMeasured,
     FollowPayment,
@@ -40,7 +42,6 @@ from statemachines.send import (
     SeenInFlight,
     SendFacts,
 )
-from statemachines.items import HeldNote, Issue, SignedTransaction
 from statemachines.transaction import (
     BuildTransaction,
     Built,
@@ -50,7 +51,7 @@ from statemachines.transaction import (
     SubmitTransaction,
     wallet_of,
 )
-from statemachines.wallet import AddTweaks, FederationFees, OpenWallet, Wallet
+from statemachines.wallet import AddTweaks, OpenWallet, Wallet
 
 LARGEST_RATIO = 5.0
 WARM_UP, SENDS = 50, 200

@@ -10,7 +10,7 @@ import anyio.abc
 import anyio.lowlevel
 import msgspec
 
-from backends.lightning import LightningNode
+from backends.operations import Node
 from cli import embedded
 from cli.embedded import FEE
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
@@ -92,7 +92,7 @@ class Scene:
         self.grind_address: GrindAddress = no_addresses
         self.cpu: Cpu = Inline()
         self.connect: Connect = self._connect
-        self.node: LightningNode = self.world.gateway_node
+        self.node: Node = self.world.gateway_node
         self.network: Network = "regtest"
         self.words = WORDS
         self.probe: Probe = no_probe

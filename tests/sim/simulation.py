@@ -7,15 +7,26 @@ from pathlib import Path
 from typing import TypeVar
 
 import anyio
+import anyio.abc
 import trio
 import trio.testing
 from trio._core import _run as trio_run
 
+from devnet.embedded_world import EmbeddedWorld
 from engine.engine import Ports
-from engine.ports import VirtualClock, inline
+from engine.ports import Probe, VirtualClock, inline, no_probe
+from engine.store import Store
 from fedimint.secrets import TWEAK_SIZE
+from gateway.application import Gateway, GatewaySettings, Outside
+from gateway.log import machines, read_models
+from gateway.ports import GrindAddress, GrindTweak, Inline
+from gateway.views import PaymentFee
+from migrations import SchemaSteps
+from tests.gateway.known_addresses import no_addresses
 
 START_UNIX_S = 1_800_000_000
+WORDS = "abandon " * 11 + "about"
+FEE = PaymentFee(2_000, 3_000)
 T = TypeVar("T")
 
 
@@ -54,7 +65,7 @@ def run_seeded(main: Callable[[], Awaitable[T]], seed: int) -> T:
     return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
-def ports(seed: int, probe: CrashAt) -> Ports:
+def ports(seed: int, probe: Probe = no_probe) -> Ports:
     """The world as the engine sees it: virtual time, seeded randomness, no threads."""
     randomness = SeededRandomness(random.Random(seed))
     return Ports(VirtualClock(START_UNIX_S * 1_000_000), randomness, inline, probe)
@@ -76,8 +87,26 @@ async def unground(tweak_filter: bytes) -> bytes:
 _tweaks = 0
 
 
-def fresh_directory(base: Path, name: str) -> Path:
-    """A data directory of its own."""
-    directory = base / name
-    directory.mkdir()
-    return directory
+async def run_gateway(
+    world: EmbeddedWorld,
+    directory: Path,
+    outside: Ports,
+    grind: GrindTweak = unground,
+    grind_address: GrindAddress = no_addresses,
+    *,
+    task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """One life of a gateway: open the directory and serve until cancelled. What a probe raises leaves here."""
+    store = Store(directory, SchemaSteps(), read_models(machines()))
+    try:
+        gateway = Gateway(
+            GatewaySettings(directory, "regtest", None, FEE, FEE),
+            Outside(world.gateway_node, world.connect, Inline(), grind, grind_address, outside),
+            store=store,
+            words=WORDS,
+        )
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(gateway.run)
+            task_status.started(gateway)
+    finally:
+        store.close()

@@ -1,0 +1,66 @@
+"""The gateway's own books against everybody else's, to the millisatoshi, when nothing is under way."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from engine.chain import Row
+from gateway.log import machines
+from statemachines import accounts, gift, ledger
+from tests.scenarios.calls import Calls, patiently
+from tests.scenarios.stage import Stage, StagedFederation
+
+
+async def check(stage: Stage) -> ledger.Report:
+    """Settle, audit the log, and compare it with node, federations, users and chain."""
+    await patiently(Calls(stage.gateway).settled)
+    rows = stage.gateway.rows()
+    report = ledger.audit(machines(), rows)
+    assert report.problems == ()
+    _nothing_is_under_way(report)
+    booked, witness = Counter(report.balances), stage.witness
+    assert booked[accounts.NODE] == await stage.node_gain_msat()
+    assert booked[accounts.DEPOSITED] == -1_000 * witness.paid_in_sat
+    assert booked[accounts.ECASH_RECEIVED] == -witness.handed_in_msat
+    received_sat = [await stage.chain.received_sat(one) for one in witness.payout_addresses]
+    assert booked[accounts.WITHDRAWN] == 1_000 * sum(received_sat)
+    given_msat = _given_msat(rows)
+    for federation in stage.federations:
+        name = federation.federation_id
+        unclaimed_msat = given_msat[name] - witness.given_back_msat.get(name, 0)
+        await _agrees(federation, booked[accounts.ecash(name)] + unclaimed_msat)
+    return report
+
+
+def _nothing_is_under_way(report: ledger.Report) -> None:
+    """Money is ours, or out of our hands, and nowhere between."""
+    between = {
+        name: amount_msat
+        for name, amount_msat in report.balances.items()
+        if "/" in name and not name.startswith(accounts.ecash(""))
+    }
+    assert between == {}
+    assert report.balances.get(accounts.LOST, 0) == 0
+
+
+async def _agrees(federation: StagedFederation, of_gateway_msat: int) -> None:
+    """The guardians' books: every note is the gateway's or a user's, and no contract is left."""
+    assert await federation.contracts_msat() == 0
+    users_msat = await federation.held_by_users_msat()
+    assert await federation.notes_msat() == of_gateway_msat + users_msat
+
+
+def _given_msat(rows: Sequence[Row]) -> Counter[str]:
+    """What was given away as text, by federation."""
+    given_msat: Counter[str] = Counter()
+    federations: dict[str, str] = {}
+    codec = machines().codec
+    for row in rows:
+        if row.kind == gift.GiftRequested.kind:
+            requested = codec.decode(row.event)
+            assert isinstance(requested, gift.GiftRequested)
+            federations[row.stream] = requested.facts.federation_id
+        elif row.kind == gift.GiftGiven.kind:
+            given = codec.decode(row.event)
+            assert isinstance(given, gift.GiftGiven)
+            given_msat[federations[row.stream]] += sum(note.amount_msat for note in given.notes)
+    return given_msat

@@ -1,0 +1,18 @@
+"""Every scenario in memory, where time jumps."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.interruptions import INTERRUPTIONS
+from tests.scenarios.scenarios import SCENARIOS, Scenario
+from tests.scenarios.simulated import SimulatedStage, play
+
+
+@pytest.mark.parametrize("scenario", [*SCENARIOS, *INTERRUPTIONS], ids=lambda one: one.__name__)
+def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
+    async def from_the_start(stage: SimulatedStage) -> None:
+        await stage.gateway.start()
+        await scenario(stage)
+
+    play(tmp_path, from_the_start)
