@@ -1,0 +1,204 @@
+"""Pages of the payment log of a running gateway, and sums whose arithmetic is upstream's."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import apsw
+import msgspec
+import pytest
+
+from api import history_handlers, history_structs
+from devnet.gateway_messages import Forfeited
+from engine.store import Store
+from errors import InputError
+from gateway.application import Gateway
+from gateway.context import GatewayContext
+from gateway.history import History
+from gateway.history_views import DirectionSummary, LogQuery
+from gateway.payment_entries import PaymentEntries
+from statemachines import send
+from tests.api.recorded import exchanges, shape_of, written
+from tests.gateway.scene import START_UNIX_S, Scene, ask, asking, stream_of, until
+
+pytestmark = pytest.mark.anyio
+NOTHING = DirectionSummary(None, None, 0, 0, 0)
+#: What a query may ask for at most: every number of the API is of 64 bits.
+U64_MAX = (1 << 64) - 1
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+async def _ids(gateway: Gateway, scene: Scene, **changes: object) -> list[int]:
+    query = LogQuery(federation_id=scene.federation_id, end_id=None, limit=100, kinds=())
+    entries = await gateway.history.payment_log(msgspec.structs.replace(query, **changes))
+    return [entry.id for entry in entries]
+
+
+async def test_what_was_paid_and_what_failed_is_told_newest_first_in_pages(scene: Scene) -> None:
+    async with scene.joined() as (gateway, routing):
+        for _ in range(2):
+            user, payment = await scene.funded(routing)
+            await ask(gateway, user.body(payment))
+            await until(gateway, payment, send.Claimed)
+        scene.world.middle.is_down = True
+        user, payment = await scene.funded(routing)
+        assert isinstance(await ask(gateway, user.body(payment)), Forfeited)
+        request = history_structs.PaymentLogPayload(
+            pagination_size=100, federation_id=scene.federation_id.upper(), event_kinds=()
+        )
+        told = written(await history_handlers.payment_log(gateway, request))
+        assert [entry["kind"] for entry in told] == [
+            "outgoing-payment-failed",
+            "outgoing-payment-started",
+            *("outgoing-payment-succeeded", "outgoing-payment-started") * 2,
+        ]
+        theirs = exchanges("/payment_log")[0]["response"]
+        for entry in told:
+            like = next(other for other in theirs if other["kind"] == entry["kind"])
+            assert _shape(entry) == _shape(like)
+        ids = [entry["id"] for entry in told]
+        assert ids == sorted(ids, reverse=True)
+        assert await _ids(gateway, scene, limit=2) == ids[:2]
+        assert await _ids(gateway, scene, limit=3, end_id=ids[2]) == ids[2:5]
+        assert await _ids(gateway, scene, limit=100, end_id=ids[2] - 1) == ids[3:]
+        assert await _ids(gateway, scene, limit=U64_MAX, end_id=U64_MAX) == ids
+        assert await _ids(gateway, scene, limit=0) == []
+        assert await _ids(gateway, scene, end_id=0) == []
+        kinds = ("outgoing-payment-failed", "payment-send", "no such kind")
+        assert await _ids(gateway, scene, kinds=kinds) == ids[:1]
+    async with scene.serving() as gateway:
+        assert await _ids(gateway, scene) == ids
+
+
+def _shape(entry: dict[str, Any]) -> object:
+    """Without what is null or a text by turns."""
+    payload = {key: value for key, value in entry["payload"].items() if key != "target_federation"}
+    return shape_of({**entry, "payload": payload})
+
+
+async def test_the_log_of_a_federation_that_is_not_served_is_refused(scene: Scene) -> None:
+    async with scene.serving() as gateway:
+        with pytest.raises(InputError, match="No federation available for prefix fefefefe"):
+            await gateway.history.payment_log(LogQuery("fe" * 32, None, 10, ()))
+
+
+async def test_the_sums_are_of_what_began_and_ended_within_the_time(scene: Scene) -> None:
+    start_ms = START_UNIX_S * 1_000
+    async with scene.joined() as (gateway, routing):
+        held = scene.world.payee.make_invoice(5_000_000, is_held=True)
+        user, payment = await scene.funded(routing, held.text)
+        async with asking(gateway, user.body(payment)):
+            await until(gateway, payment, send.InFlight)
+            began_ms = scene.clock.now_unix_us() // 1_000
+            open_now = await gateway.history.payment_summary(start_ms, began_ms + 1)
+            assert open_now.outgoing == open_now.incoming == NOTHING
+            scene.clock.advance(7)
+            scene.world.payee.settle_held(held.payment_hash)
+        facts = gateway.engine.peek(stream_of(payment))
+        assert isinstance(facts, send.Claiming | send.Claimed)
+        whole = await gateway.history.payment_summary(began_ms, began_ms + 7_001)
+        fee_msat = facts.facts.minimum_msat - facts.facts.invoice_msat
+        assert whole.outgoing == DirectionSummary(7_000_000, 7_000_000, fee_msat, 1, 0)
+        assert whole.incoming == NOTHING
+        for times in ((began_ms + 1, began_ms + 7_001), (began_ms, began_ms + 7_000)):
+            assert (await gateway.history.payment_summary(*times)).outgoing == NOTHING
+        assert (await gateway.history.payment_summary(0, U64_MAX)).outgoing == whole.outgoing
+        request = history_structs.PaymentSummaryPayload(start_millis=0, end_millis=U64_MAX)
+        answer = written(await history_handlers.payment_summary(gateway, request))
+        assert answer["outgoing"]["average_latency"] == {"secs": 7, "nanos": 0}
+        theirs = exchanges("/payment_summary")[0]["response"]["outgoing"]
+        assert shape_of(answer["outgoing"]) == shape_of(theirs)
+
+
+# --- the arithmetic ----------------------------------------------------------------------------------------------
+
+
+class Table:
+    """A history over payments that are given, all of them begun at second 1."""
+
+    def __init__(self) -> None:
+        self.connection = apsw.Connection(":memory:")
+        self.connection.execute(PaymentEntries.ddl)
+        self.count = 0
+        self.plans: list[str] = []
+
+    def add(
+        self, latency_us: int | None, *, succeeded: bool = True, is_outgoing: bool = True
+    ) -> None:
+        self.count += 1
+        end = (None, None) if latency_us is None else (1_000_000 + latency_us, succeeded)
+        self.connection.execute(
+            "INSERT INTO payment VALUES (?, 'fe', ?, 0, 10, 1000000, ?, ?)",
+            (str(self.count), is_outgoing, *end),
+        )
+
+    def query(self, sql: str, bindings: tuple[int | str, ...]) -> list[tuple[object, ...]]:
+        plan = self.connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)
+        self.plans.append(str(list(plan)))
+        return list(self.connection.execute(sql, bindings))
+
+    def history(self) -> History:
+        federation = SimpleNamespace(config=SimpleNamespace(modules={}))
+        federations = SimpleNamespace(serving=lambda _id: federation)
+        context = SimpleNamespace(store=cast("Store", self), federations=federations)
+        return History(cast("GatewayContext", context))
+
+    async def outgoing(self) -> DirectionSummary:
+        return (await self.history().payment_summary(1_000, 10_000)).outgoing
+
+
+@pytest.mark.parametrize(
+    ("latencies_us", "average_us", "median_us"),
+    [
+        ((5,), 5, 5),
+        ((5, 8), 6, 6),
+        ((9, 1, 3), 4, 3),
+        ((1, 100, 2, 4), 26, 3),
+        ((0, 0), 0, 0),
+    ],
+)
+async def test_averages_and_medians_are_rounded_down(
+    latencies_us: tuple[int, ...], average_us: int, median_us: int
+) -> None:
+    table = Table()
+    for latency_us in latencies_us:
+        table.add(latency_us)
+    count = len(latencies_us)
+    summary = await table.outgoing()
+    assert summary == DirectionSummary(average_us, median_us, 10 * count, count, 0)
+
+
+async def test_only_what_succeeded_has_a_latency_and_a_fee() -> None:
+    table = Table()
+    table.add(50)
+    for _ in range(2):
+        table.add(9_000, succeeded=False)
+    table.add(None)
+    table.add(70, is_outgoing=False)
+    assert await table.outgoing() == DirectionSummary(50, 50, 10, 1, 2)
+
+
+async def test_failures_alone_have_no_latency() -> None:
+    table = Table()
+    table.add(9_000, succeeded=False)
+    assert await table.outgoing() == DirectionSummary(None, None, 0, 0, 1)
+
+
+async def test_a_clock_that_went_back_counts_for_nothing() -> None:
+    table = Table()
+    table.add(-1)
+    assert await table.outgoing() == NOTHING
+
+
+async def test_no_question_reads_a_whole_table() -> None:
+    table = Table()
+    table.add(1)
+    await table.history().payment_log(LogQuery("fe", None, 10, ()))
+    await table.outgoing()
+    assert len(table.plans) == 4
+    assert not [plan for plan in table.plans if "SCAN payment" in plan]
+    assert "payment_entry_by_federation (federation_id=? AND position<?)" in table.plans[0]

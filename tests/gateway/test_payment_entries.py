@@ -1,0 +1,423 @@
+"""Events become entries of upstream's log, field for field what a Rust gateway recorded."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import apsw
+import msgspec
+import pytest
+
+from engine.chain import Row
+from engine.events import Event
+from engine.fold import Position
+from fedimint import lnv2
+from fedimint.lnv2_json import CommitmentJson, IncomingContractJson, OutgoingContractJson
+from gateway.log import machines
+from gateway.payment_entries import PaymentEntries
+from gateway.payment_events import with_subject
+from statemachines import (
+    completion,
+    deposit,
+    deposits,
+    gift,
+    receive,
+    reissue,
+    send,
+    withdrawal,
+)
+from statemachines.items import ForeignNote, HeldNote
+from tests.api.recorded import exchanges
+
+FEDERATION = "fe" * 32
+HASH = "6b" * 32
+RECEIVE, COMPLETION = receive.stream_of(HASH), completion.stream_of(HASH)
+START_UNIX_US = 1_800_000_000_000_000
+SCRIPT = bytes.fromhex("0020" + "5a" * 32)
+
+
+class Log:
+    """Rows folded one by one, an append each, a second apart."""
+
+    def __init__(self) -> None:
+        self.connection = apsw.Connection(":memory:")
+        self.model = PaymentEntries()
+        self.connection.execute(self.model.ddl)
+        self.machines = machines()
+        self.known: dict[str, Position] = {}
+        self.rows = 0
+
+    def happen(self, stream: str, *events: Event, unix_us: int | None = None) -> None:
+        for event in events:
+            self.rows += 1
+            before = self.known.get(stream)
+            row = Row(
+                position=self.rows,
+                append=self.rows,
+                stream=stream,
+                version=1 if before is None else before.version + 1,
+                event=self.machines.codec.encode(event),
+                epoch=1,
+                recorded_unix_us=unix_us or START_UNIX_US + self.rows * 1_000_000,
+            )
+            step = self.machines.step(self.known, row)
+            self.known[stream] = Position(step.state, row.version, row.position)
+            self.model.fold(self.connection, [step])
+
+    def entries(self) -> list[tuple[str, str, str, Any]]:
+        """Federation, module, kind and payload as shown, in order."""
+        rows = self.connection.execute(
+            "SELECT federation_id, module, kind, payload, subject FROM payment_entry ORDER BY position"
+        )
+        return [
+            (
+                str(federation_id),
+                str(module),
+                str(kind),
+                msgspec.json.decode(
+                    with_subject(str(module), str(kind), payload, subject, "regtest")
+                ),
+            )
+            for federation_id, module, kind, payload, subject in rows
+            if isinstance(payload, bytes)
+            if subject is None or isinstance(subject, bytes)
+        ]
+
+    def kinds(self) -> list[str]:
+        return [kind for _, _, kind, _ in self.entries()]
+
+    def payments(self) -> list[tuple[object, ...]]:
+        """Stream, fee and success of every payment."""
+        return list(self.connection.execute("SELECT stream, fee_msat, succeeded FROM payment"))
+
+
+# --- what a Rust gateway recorded --------------------------------------------------------------------------------
+
+
+def recorded() -> list[dict[str, Any]]:
+    """The lnv2 entries of a federation, oldest first."""
+    entries: list[dict[str, Any]] = exchanges("/payment_log")[0]["response"]
+    assert {entry["module"]["kind"] for entry in entries} == {"lnv2"}
+    return entries[::-1]
+
+
+def _image(entry: dict[str, Any]) -> str:
+    payload = entry["payload"]
+    subject = (
+        payload.get("outgoing_contract") or payload.get("incoming_contract_commitment") or payload
+    )
+    image: str = subject["payment_image"]["Hash"]
+    return image
+
+
+def _replay(log: Log, entry: dict[str, Any]) -> None:
+    """Let happen here what made the recorded entry there."""
+    payload, image = entry["payload"], _image(entry)
+    outgoing, incoming = f"send/{image}", receive.stream_of(image)
+    match entry["kind"]:
+        case "outgoing-payment-started":
+            started = send.SendAccepted(facts=_send_facts(payload, image))
+            log.happen(outgoing, started, unix_us=payload["operation_start"] * 1_000)
+        case "outgoing-payment-succeeded":
+            if payload["target_federation"] is not None:
+                _receive_swap(log, incoming, payload["target_federation"], image)
+            log.happen(outgoing, send.SendPaid(preimage="aa" * 32, routing_fee_msat=0))
+        case "outgoing-payment-failed":
+            ((reason, detail),) = payload["error"].items()
+            log.happen(outgoing, send.SendCancelling(reason=reason, detail=detail))
+        case "incoming-payment-started":
+            facts = _receive_facts(payload, image)
+            log.happen(incoming, *_registered(facts), receive.ReceiveFunding(payer=""))
+            signed = receive.ReceiveFundingSigned(tx="tx/1", txid="11" * 32)
+            log.happen(incoming, signed, unix_us=payload["operation_start"] * 1_000)
+        case "incoming-payment-succeeded":
+            log.happen(incoming, receive.ReceiveFunded(), _SUCCEEDED)
+        case "complete-lightning-payment-succeeded":
+            log.happen(completion.stream_of(image), _begun(image), _SETTLING, _SETTLED)
+        case kind:
+            pytest.fail(f"nothing here makes {kind}")
+
+
+def _send_facts(payload: dict[str, Any], image: str) -> send.SendFacts:
+    contract = msgspec.convert(payload["outgoing_contract"], OutgoingContractJson).decode()
+    return send.SendFacts(
+        federation_id=FEDERATION,
+        contract_id=image,
+        txid="11" * 32,
+        out_idx=0,
+        contract=lnv2.OUTGOING_CONTRACT.encode(contract).hex(),
+        payment_hash=image,
+        invoice="lnbcrt1",
+        invoice_msat=payload["invoice_amount"],
+        invoice_expires_unix_s=2_000_000_000,
+        contract_msat=contract.amount_msat,
+        minimum_msat=payload["min_contract_amount"],
+        is_swap=payload["max_delay"] == 12,  # which is how the recorded one shows
+        max_delay_blocks=payload["max_delay"],
+    )
+
+
+def _receive_facts(payload: dict[str, Any], image: str) -> receive.ReceiveFacts:
+    (asked, *_) = exchanges("/create_bolt11_invoice")
+    contract = msgspec.convert(asked["request"]["contract"], IncomingContractJson).decode()
+    commitment = msgspec.convert(payload["incoming_contract_commitment"], CommitmentJson).decode()
+    contract = msgspec.structs.replace(contract, commitment=commitment)
+    return receive.ReceiveFacts(
+        federation_id=FEDERATION,
+        contract_id="cc" * 32,
+        contract=lnv2.INCOMING_CONTRACT.encode(contract).hex(),
+        payment_hash=image,
+        invoice_msat=payload["invoice_amount"],
+        contract_msat=commitment.amount_msat,
+        contract_expires_unix_s=2_000_000_000,
+        invoice_expires_unix_s=2_000_000_000,
+        expiry_s=3_600,
+        refund_worth_msat=1,
+        description="",
+    )
+
+
+def _registered(facts: receive.ReceiveFacts) -> Iterable[Event]:
+    registered = receive.ReceiveRegistered(facts=facts)
+    return registered, receive.ReceiveInvoiced(invoice="lnbcrt1")
+
+
+def _receive_swap(log: Log, stream: str, federation_id: str, image: str) -> None:
+    facts = msgspec.structs.replace(FACTS, federation_id=federation_id, payment_hash=image)
+    log.happen(
+        stream,
+        *_registered(facts),
+        receive.ReceiveFunding(payer=f"send/{image}"),
+        _SIGNED,
+        receive.ReceiveFunded(),
+        _SUCCEEDED,
+    )
+
+
+def _begun(image: str) -> completion.CompletionBegun:
+    return completion.CompletionBegun(
+        payment_hash=image, federation_id=FEDERATION, amount_msat=1_000_000
+    )
+
+
+_SIGNED = receive.ReceiveFundingSigned(tx="tx/1", txid="11" * 32)
+_SUCCEEDED = receive.ReceiveSucceeded(preimage="aa" * 32)
+_SETTLING = completion.CompletionSettling(preimage="aa" * 32)
+_SETTLED = completion.CompletionSettled()
+_CANCELLED = (completion.CompletionCancelling(), completion.CompletionCancelled())
+_STARTED = next(one for one in recorded() if one["kind"] == "incoming-payment-started")
+FACTS = msgspec.structs.replace(
+    _receive_facts(_STARTED["payload"], HASH), invoice_msat=1_000_000, contract_msat=990_000
+)
+
+
+def test_payments_are_told_field_for_field_as_a_rust_gateway_told_them() -> None:
+    log = Log()
+    for entry in recorded():
+        _replay(log, entry)
+    ours = [entry for entry in log.entries() if entry[0] == FEDERATION]
+    assert ours == [(FEDERATION, "lnv2", e["kind"], e["payload"]) for e in recorded()]
+
+
+def test_a_payment_brings_what_it_is_paid_above_what_it_gives() -> None:
+    log = Log()
+    for entry in recorded():
+        _replay(log, entry)
+    fees = {str(stream): (fee_msat, succeeded) for stream, fee_msat, succeeded in log.payments()}
+    started = {
+        f"send/{_image(e)}": e["payload"]
+        for e in recorded()
+        if e["kind"] == "outgoing-payment-started"
+    }
+    assert len(started) == 4
+    for stream, payload in started.items():
+        fee_msat = payload["min_contract_amount"] - payload["invoice_amount"]
+        assert fees[stream] == (fee_msat, payload["invoice_amount"] < 10**10)
+
+
+# --- how a send is cancelled -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "error"),
+    [
+        ("InvoiceExpired", "InvoiceExpired"),
+        ("Refunded", "Refunded"),
+        ("RegistrationError", {"RegistrationError": "why"}),
+        ("LightningRpcError", {"LightningRpcError": "why"}),
+        ("WrongNetwork", {"LightningRpcError": "why"}),
+    ],
+)
+def test_a_reason_reads_as_one_of_the_enum_that_clients_know(reason: str, error: object) -> None:
+    log = Log()
+    (started, *_) = [one for one in recorded() if one["kind"] == "outgoing-payment-started"]
+    _replay(log, started)
+    log.happen(f"send/{_image(started)}", send.SendCancelling(reason=reason, detail="why"))
+    _, _, kind, payload = log.entries()[-1]
+    assert (kind, payload["error"]) == ("outgoing-payment-failed", error)
+
+
+# --- how a receive ends ------------------------------------------------------------------------------------------
+
+
+def funding(log: Log, *, payer: str = "") -> None:
+    log.happen(RECEIVE, *_registered(FACTS), receive.ReceiveFunding(payer=payer))
+    log.happen(COMPLETION, _begun(HASH))
+
+
+def funded(log: Log) -> None:
+    funding(log)
+    log.happen(RECEIVE, _SIGNED, receive.ReceiveFunded())
+
+
+def test_what_was_declined_or_could_not_be_funded_was_never_begun() -> None:
+    log = Log()
+    log.happen(RECEIVE, *_registered(FACTS), receive.ReceiveDeclined(reason="too late"))
+    log.happen(COMPLETION, _begun(HASH), *_CANCELLED)
+    assert log.entries() == log.payments() == []
+    log = Log()
+    funding(log)
+    log.happen(RECEIVE, receive.ReceiveFundingFailed(error="too little ecash"))
+    log.happen(COMPLETION, *_CANCELLED)
+    assert log.entries() == log.payments() == []
+
+
+def test_a_funding_that_a_threshold_rejects_fails_the_payment() -> None:
+    log = Log()
+    funding(log)
+    log.happen(RECEIVE, _SIGNED, receive.ReceiveFundingFailed(error="spent"))
+    log.happen(COMPLETION, *_CANCELLED)
+    assert log.kinds() == [
+        "incoming-payment-started",
+        "incoming-payment-failed",
+        "complete-lightning-payment-succeeded",
+    ]
+    assert log.entries()[1][3] == {"payment_image": {"Hash": HASH}, "error": "spent"}
+    assert log.payments() == [(RECEIVE, 10_000, 0)]
+
+
+@pytest.mark.parametrize(
+    ("events", "error"),
+    [
+        ((receive.ReceiveRefunding(), receive.ReceiveRefunded(received_msat=1)), "no preimage"),
+        ((receive.ReceiveRefunding(), receive.ReceiveRefundLost(reason="rejected")), "no preimage"),
+        ((receive.ReceiveRefundLost(reason="not worth it"),), "not worth it"),
+    ],
+)
+def test_a_contract_without_preimage_fails_once(events: tuple[Event, ...], error: str) -> None:
+    log = Log()
+    funded(log)
+    log.happen(RECEIVE, *events)
+    assert log.kinds() == ["incoming-payment-started", "incoming-payment-failed"]
+    assert error in log.entries()[1][3]["error"]
+
+
+def test_a_swap_answers_no_htlcs_and_names_its_federation() -> None:
+    log = Log()
+    funding(log, payer="send/x")
+    log.happen(COMPLETION, *_CANCELLED)
+    log.happen(RECEIVE, _SIGNED, receive.ReceiveFunded(), _SUCCEEDED)
+    assert log.kinds() == ["incoming-payment-started", "incoming-payment-succeeded"]
+
+
+# --- ecash and coins ---------------------------------------------------------------------------------------------
+
+
+def test_ecash_given_has_its_amount_and_not_its_text() -> None:
+    log = Log()
+    notes = (HeldNote(10, "aa", "bb", "cc"), HeldNote(11, "dd", "ee", "ff"))
+    log.happen(
+        "gift/1",
+        gift.GiftRequested(facts=gift.GiftFacts("1", FEDERATION, 3_072)),
+        gift.GiftGiven(notes=notes),
+    )
+    ((federation_id, module, kind, payload),) = log.entries()
+    assert (federation_id, module, kind) == (FEDERATION, "mintv2", "payment-send")
+    assert len(bytes.fromhex(payload.pop("operation_id"))) == 32
+    assert payload == {"amount": 3_072, "ecash": ""}
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (reissue.ReissueDone(received_msat=1), "Success"),
+        (reissue.ReissueFailed(error=""), "Rejected"),
+    ],
+)
+def test_ecash_taken_is_told_with_its_end(end: Event, status: str) -> None:
+    log = Log()
+    facts = reissue.ReissueFacts("ab" * 32, FEDERATION, (ForeignNote(12, "nonce"),))
+    log.happen("reissue/1", reissue.ReissueRequested(facts=facts), end)
+    operation = {"operation_id": "ab" * 32}
+    assert log.entries() == [
+        (FEDERATION, "mintv2", "payment-receive", {**operation, "amount": 4_096}),
+        (FEDERATION, "mintv2", "payment-receive-update", {**operation, "status": status}),
+    ]
+
+
+def test_ecash_that_was_never_sent_in_has_no_end() -> None:
+    log = Log()
+    facts = reissue.ReissueFacts("ab" * 32, FEDERATION, (ForeignNote(12, "nonce"),))
+    log.happen("reissue/1", reissue.ReissueRequested(facts=facts), reissue.ReissueAbandoned())
+    assert log.kinds() == ["payment-receive"]
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (
+            (withdrawal.WithdrawalAccepted(), withdrawal.WithdrawalDone(bitcoin_txid="b7")),
+            {"Success": "b7"},
+        ),
+        ((withdrawal.WithdrawalFailed(error="fee"),), "Aborted"),
+    ],
+)
+def test_a_withdrawal_is_told_once_it_is_signed(end: tuple[Event, ...], status: object) -> None:
+    log = Log()
+    facts = withdrawal.WithdrawalFacts(FEDERATION, "bcrt1q", "0014", 50_000, 300)
+    log.happen("withdrawal/1", withdrawal.WithdrawalRequested(facts=facts))
+    assert log.entries() == []
+    log.happen("withdrawal/1", withdrawal.WithdrawalSigned(txid="11" * 32), *end)
+    (_, module, kind, sent), (_, _, update, ended) = log.entries()
+    assert (module, kind, update) == ("walletv2", "payment-send", "payment-send-update")
+    operation_id = sent.pop("operation_id")
+    assert sent == {"address": "bcrt1q", "value": 50_000, "fee": 300}
+    assert ended == {"operation_id": operation_id, "status": status}
+
+
+def test_a_deposit_is_told_at_each_claim_with_the_address_that_was_paid() -> None:
+    log = Log()
+    log.happen(
+        f"deposits/{FEDERATION}",
+        deposits.DepositsWatched(federation_id=FEDERATION),
+        deposits.DepositsAddressGround(address=deposits.DepositAddress(7, SCRIPT.hex())),
+    )
+    output = deposit.DepositOutput(3, 7, 100_000, f"{'d1' * 32}:1")
+    log.happen(
+        f"deposit/{FEDERATION}-3",
+        deposit.DepositFound(federation_id=FEDERATION, output=output),
+        deposit.DepositClaiming(fee_sat=400),
+        deposit.DepositClaimRejected(error="fee"),
+        deposit.DepositClaiming(fee_sat=500),
+        deposit.DepositClaimed(received_msat=99_000_000),
+    )
+    assert log.kinds() == ["payment-receive", "payment-receive-update"] * 2
+    first, aborted, second, succeeded = (payload for _, _, _, payload in log.entries())
+    operation_id = first.pop("operation_id")
+    address = first.pop("address")
+    assert address.startswith("bcrt1q")
+    assert first == {"value": 100_000, "fee": 400, "outpoint": f"{'d1' * 32}:1"}
+    assert second == {**first, "fee": 500, "address": address, "operation_id": operation_id}
+    assert aborted == {"operation_id": operation_id, "status": "Aborted"}
+    assert succeeded == {"operation_id": operation_id, "status": "Success"}
+
+
+def test_an_address_that_was_never_told_leaves_the_entry_without_one() -> None:
+    log = Log()
+    output = deposit.DepositOutput(3, 7, 100_000, f"{'d1' * 32}:1")
+    log.happen(
+        f"deposit/{FEDERATION}-3",
+        deposit.DepositFound(federation_id=FEDERATION, output=output),
+        deposit.DepositClaiming(fee_sat=400),
+    )
+    ((_, _, _, payload),) = log.entries()
+    assert "address" not in payload
