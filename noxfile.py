@@ -80,15 +80,17 @@ def typing(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Every test that needs no real peer; engine and statemachines must be covered in full.
 
-    Coverage is counted on the oldest Python alone: it says the same on each, and takes as long as the tests.
+    Coverage is counted, and simulations are played, on the oldest Python alone: they say the same on each, and take
+    as long as the tests.
     """
     _install(session)
-    coverage = ("--cov", "--cov-report=term-missing:skip-covered")
+    whole = ("--cov", "--cov-report=term-missing:skip-covered")
+    shorter = ("--ignore=tests/sim", "--ignore=tests/scenarios")
     session.run(
         "pytest",
         "-m",
         "not interop",
-        *(coverage if session.python == PYTHONS[0] else ()),
+        *(whole if session.python == PYTHONS[0] else shorter),
         *session.posargs,
         env={"COVERAGE_FILE": f"{session.create_tmp()}/coverage", "PYTHONHASHSEED": "0"},
     )
