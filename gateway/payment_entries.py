@@ -25,6 +25,7 @@ class PaymentEntries:
     """The tables behind `/payment_log` and `/payment_summary`.
 
     `subject` is the contract or the script that an entry is about, in bytes: it is read when somebody looks at it.
+    The indices hold all that a filter or a sum reads, since a year's payments are summed while others are paid.
     """
 
     name = "payment_entries"
@@ -51,7 +52,8 @@ class PaymentEntries:
         ended_unix_us   INTEGER,
         succeeded       INTEGER
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX payment_by_beginning ON payment (began_unix_us);
+    CREATE INDEX payment_by_beginning
+        ON payment (began_unix_us, is_outgoing, ended_unix_us, succeeded, fee_msat);
     CREATE TABLE deposit_address (
         federation_id   TEXT    NOT NULL,
         address_index   INTEGER NOT NULL,

@@ -201,4 +201,5 @@ async def test_no_question_reads_a_whole_table() -> None:
     await table.outgoing()
     assert len(table.plans) == 4
     assert not [plan for plan in table.plans if "SCAN payment" in plan]
+    assert all("COVERING INDEX payment_by_beginning" in plan for plan in table.plans[1:])
     assert "payment_entry_by_federation (federation_id=? AND position<?)" in table.plans[0]
