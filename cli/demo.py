@@ -4,11 +4,7 @@ The gateway is the one that `gatewayd lnd` starts, in a process of its own with 
 tell guardians, Lightning node and chain of this world from real ones but by their addresses.
 """
 
-import signal
 import sys
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -17,13 +13,14 @@ import msgspec
 from cyclopts import App, Parameter
 
 from cli.demo_books import Books, audit
-from cli.demo_screen import Screen
 from cli.demo_story import NAMES, Story
 from cli.error_groups import one_error
+from cli.interrupts import until_interrupted
 from cli.log_tail import LogTail
+from cli.screen import Screen
+from cli.world_folder import world_folder
 from devnet.gatewayd import PASSWORD, OurGatewayd
 from devnet.served_world import served_world
-from errors import InputError
 from gateway.log import machines
 
 demo_app = App(name="demo", help_formatter="plain", result_action="return_value")
@@ -64,9 +61,7 @@ async def _keep(gateway: OurGatewayd, screen: Screen) -> None:
     screen.detail(f"export FM_RPC_PASSWORD={PASSWORD}")
     screen.detail(f"gateway-cli --address {gateway.url} info")
     screen.detail(f"gatewayd log verify {gateway.data_dir}")
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            return
+    await until_interrupted()
 
 
 @demo_app.default
@@ -88,7 +83,7 @@ def print_demo(
         Print the audit as one JSON document, the last line.
     """
     screen = Screen(sys.stdout)
-    with _folder(directory) as folder:
+    with world_folder(directory, "gatewayd-demo-") as folder:
         books = run(folder, screen, keep=keep)
     if json:
         print(msgspec.json.encode(books).decode())
@@ -99,15 +94,3 @@ def print_demo(
     screen.tell(
         f"{books.events} events in {screen.elapsed_s():.0f} s; chain verified up to {books.log_head}"
     )
-
-
-@contextmanager
-def _folder(given: Path | None) -> Iterator[Path]:
-    """The folder of this run. Raises InputError when the one given holds anything."""
-    if given is not None:
-        if given.exists() and any(given.iterdir()):
-            raise InputError(f"{given} is not empty, and the world of its data would be gone")
-        yield given
-        return
-    with tempfile.TemporaryDirectory(prefix="gatewayd-demo-") as temporary:
-        yield Path(temporary)

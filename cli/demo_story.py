@@ -14,8 +14,8 @@ import msgspec
 
 from backends.lightning import Succeeded
 from backends.simulated_chain import ChainOutput
-from cli.demo_screen import Screen
 from cli.log_tail import LogTail
+from cli.screen import Screen
 from devnet.chain_wallet import BLOCK_COUNT_DELAY
 from devnet.federation import EmbeddedFederation
 from devnet.gateway_client import GatewayClient

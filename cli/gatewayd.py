@@ -48,9 +48,8 @@ def lnd(
     run(settings)
 
 
-app.command(
-    "cli.demo:demo_app", name="demo", help="Make one payment on embedded pieces, and watch it."
-)
+app.command("cli.demo:demo_app", name="demo", help="Watch a gateway at work in an embedded world.")
+app.command("cli.dev:dev_app", name="dev", help="Run a development environment until Ctrl-C.")
 app.command(
     "cli.log_tools:log_app", name="log", help="Read the log of a gateway, also of a running one."
 )
@@ -87,6 +86,8 @@ def _app_for(given: list[str]) -> App:
             from cli.log_tools import log_app as tool  # noqa: PLC0415 - only here
         case ["demo"]:
             from cli.demo import demo_app as tool  # noqa: PLC0415 - loads the whole gateway
+        case ["dev"]:
+            from cli.dev import dev_app as tool  # noqa: PLC0415 - same
         case _:
             return app.meta
     given.pop(0)

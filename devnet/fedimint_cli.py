@@ -12,6 +12,7 @@ from errors import PeerError
 
 # The federation counts a block that many blocks late; one more for the vote.
 BLOCKS_TO_CLAIM = 10
+ENVIRONMENT = {"FM_IN_DEVIMINT": "1"}
 _CALL_DEADLINE_S = 60
 _PEG_IN_DEADLINE_S = 180
 _LIGHTNING_DEADLINE_S = 180
@@ -58,6 +59,11 @@ class FedimintCli:
         self.folder = folder
         self._program_path = program_path
         self._bitcoind = bitcoind
+
+    @property
+    def command(self) -> list[str]:
+        """What begins a command line of this client, which needs `ENVIRONMENT`."""
+        return [str(self._program_path), f"--data-dir={self.folder}"]
 
     async def join(self, invite_code: str) -> None:
         await self.run("join", invite_code)
@@ -174,9 +180,9 @@ class FedimintCli:
     ) -> str:
         """Runs any command and returns its JSON."""
         return await run_once(
-            [self._program_path, f"--data-dir={self.folder}", *arguments],
+            [*self.command, *arguments],
             deadline_s=deadline_s,
-            environment={"FM_IN_DEVIMINT": "1", **(environment or {})},
+            environment={**ENVIRONMENT, **(environment or {})},
         )
 
 

@@ -66,6 +66,10 @@ class GatewayClient:
         answer = await self.post("/create_bolt11_invoice", msgspec.json.encode(body))
         return msgspec.json.decode(_success(answer), type=str)
 
+    async def give_ecash(self, notes: str) -> None:
+        """Give the gateway ecash of a federation that it has joined. Raises PeerError for a refusal."""
+        _success(await self.post("/receive_ecash", msgspec.json.encode({"notes": notes})))
+
     async def send(self, body: SendPaymentJson) -> Paid | Forfeited:
         """Ask for a payment and wait for its end. Raises PeerError for a refusal."""
         return parse_send_answer(_success(await self.try_send(body)))

@@ -103,6 +103,16 @@ class LndNode:
         """The admin macaroon."""
         return self.folder / "data/chain/bitcoin/regtest/admin.macaroon"
 
+    @property
+    def command(self) -> list[str]:
+        """What begins a command line of lncli that asks this node."""
+        return [
+            str(self._lncli_path),
+            f"--lnddir={self.folder}",
+            f"--rpcserver={self.rpc_address}",
+            "--network=regtest",
+        ]
+
     async def start(self) -> None:
         """Starts the node and waits until it follows the chain."""
         self.program.start()
@@ -277,17 +287,7 @@ class LndNode:
         ]
 
     async def _call(self, command: str, *arguments: str, deadline_s: int = _CALL_DEADLINE_S) -> str:
-        return await run_once(
-            [
-                self._lncli_path,
-                f"--lnddir={self.folder}",
-                f"--rpcserver={self.rpc_address}",
-                "--network=regtest",
-                command,
-                *arguments,
-            ],
-            deadline_s=deadline_s,
-        )
+        return await run_once([*self.command, command, *arguments], deadline_s=deadline_s)
 
     def _options(self, bitcoind: Bitcoind) -> list[str]:
         return [

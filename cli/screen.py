@@ -1,4 +1,4 @@
-"""What `gatewayd demo` prints: sentences, events as they become durable, and a sign of life on terminals."""
+"""What `gatewayd demo` and `dev` print: sentences, events as they become durable, a sign of life on terminals."""
 
 import time
 from typing import TextIO

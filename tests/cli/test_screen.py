@@ -1,11 +1,11 @@
-"""What the demonstration prints, on a terminal and elsewhere."""
+"""What is printed on the way of a demonstration, on a terminal and elsewhere."""
 
 import io
 
 import anyio
 import pytest
 
-from cli.demo_screen import Screen
+from cli.screen import Screen
 from engine.chain import Row
 from engine.events import EncodedEvent
 from engine.store import StoredStep

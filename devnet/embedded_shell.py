@@ -1,0 +1,138 @@
+"""What one can do by hand in an embedded world: find blocks, send coins, pay and be paid as its users and as Carol."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+from anyio.abc import TaskGroup
+
+from backends.lightning import Succeeded
+from backends.simulated_chain import ChainOutput
+from devnet.embedded_world import EmbeddedWorld
+from devnet.gateway_client import GatewayClient
+from devnet.receiving import IncomingOrder, IncomingPayment
+from devnet.shell_server import Command
+from devnet.user import EmbeddedUser
+from errors import InputError, PeerError
+from fedimint import bolt11
+from fedimint.addresses import parse_address
+from fedimint.wire_types import FederationId
+
+_FEE_MAX_MSAT = 1_000_000
+_DELAY_MAX_BLOCKS = 1_000
+
+USER_HELP = "balance | pay INVOICE | receive SATS"
+CAROL_HELP = "balance | pay INVOICE | invoice SATS | address"
+
+
+class UserShell:
+    """The hands of one user, who reaches the gateway over HTTP. What is received is claimed once it is funded."""
+
+    def __init__(
+        self,
+        user: EmbeddedUser,
+        federation_id: FederationId,
+        gateway: GatewayClient,
+        tasks: TaskGroup,
+    ) -> None:
+        self._user = user
+        self._federation_id = federation_id
+        self._gateway = gateway
+        self._tasks = tasks
+
+    async def __call__(self, words: Sequence[str]) -> str:
+        """Run one command. Raises InputError for another one."""
+        match words:
+            case ["balance"]:
+                return f"{self._user.balance_msat()} msat"
+            case ["pay", invoice]:
+                return await self._pay(invoice)
+            case ["receive", sats]:
+                return await self._receive(_number(sats) * 1000)
+            case _:
+                raise InputError(f"a user can: {USER_HELP}")
+
+    async def _pay(self, invoice: str) -> str:
+        routing = await self._gateway.routing_info(self._federation_id)
+        payment = await self._user.fund(invoice, routing)
+        answer = await self._gateway.send(self._user.body(payment))
+        preimage = await self._user.settle(payment, answer)
+        return f"paid, preimage {preimage.hex()}" if preimage else "not paid, and the money is back"
+
+    async def _receive(self, amount_msat: int) -> str:
+        routing = await self._gateway.routing_info(self._federation_id)
+        order = IncomingOrder(amount_msat, int(time.time()))
+        payment = self._user.receive(order, routing)
+        invoice = await self._gateway.create_invoice(self._user.receive_body(payment))
+        self._user.check_invoice(payment, invoice)
+        self._tasks.start_soon(self._claim, payment)
+        return invoice
+
+    async def _claim(self, payment: IncomingPayment) -> None:
+        out_point = await self._user.await_funded(payment)
+        if out_point is not None:
+            await self._user.claim(payment, out_point)
+
+
+class EmbeddedShell:
+    """The hands of everybody else."""
+
+    def __init__(self, world: EmbeddedWorld) -> None:
+        self._world = world
+        self._carol = world.payee
+
+    def commands(self) -> Mapping[str, Command]:
+        """By name."""
+        return {"mine": self.mine, "coins": self.coins, "carol": self.carol}
+
+    async def mine(self, words: Sequence[str]) -> str:
+        """Find blocks, one unless told otherwise."""
+        match words:
+            case []:
+                self._world.chain.mine()
+            case [blocks]:
+                self._world.chain.mine(_number(blocks))
+            case _:
+                raise InputError("mine takes a number of blocks")
+        return f"height {self._world.chain.height}"
+
+    async def coins(self, words: Sequence[str]) -> str:
+        """Send coins from nowhere; they are confirmed by the next block."""
+        match words:
+            case [sats, address]:
+                script = parse_address(address).script_pubkey
+                return self._world.chain.send(ChainOutput(script, _number(sats)))
+            case _:
+                raise InputError("coins takes a number of sats and an address")
+
+    async def carol(self, words: Sequence[str]) -> str:
+        """The node at the other end of the Lightning network."""
+        match words:
+            case ["balance"]:
+                return f"{self._world.network.holdings_msat(self._carol.name)} msat"
+            case ["invoice", sats]:
+                return self._carol.make_invoice(_number(sats) * 1000).text
+            case ["pay", invoice]:
+                return await self._pay(invoice)
+            case ["address"]:
+                return await self._carol.onchain_address()
+            case _:
+                raise InputError(f"Carol can: {CAROL_HELP}")
+
+    async def _pay(self, invoice: str) -> str:
+        paying = self._carol.pay(
+            invoice,
+            payment_hash=bolt11.decode(invoice).payment_hash,
+            max_fee_msat=_FEE_MAX_MSAT,
+            max_delay_blocks=_DELAY_MAX_BLOCKS,
+        )
+        async with paying as statuses:
+            last = [status async for status in statuses][-1]
+        if not isinstance(last, Succeeded):
+            raise PeerError(f"not paid: {last}")
+        return f"paid, preimage {last.preimage.hex()}"
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise InputError(f"{text!r} is no number above 0")
+    return int(text)
