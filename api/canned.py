@@ -47,6 +47,7 @@ def status() -> views.GatewayStatus:
                 state="in_flight",
                 since_unix_s=1_795_372_376,
                 age_s=7,
+                overdue=False,
                 last_error=None,
             ),
         ),

@@ -177,5 +177,6 @@ def _open_payment(payment: views.OpenPayment) -> structs.OpenPaymentInfo:
         federation_id=payment.federation_id,
         state=payment.state,
         age_secs=payment.age_s,
+        overdue=payment.overdue,
         last_error=payment.last_error,
     )

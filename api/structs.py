@@ -90,13 +90,18 @@ class LndMode(msgspec.Struct, frozen=True):
 
 
 class OpenPaymentInfo(msgspec.Struct, frozen=True):
-    """A payment that is not over. Ours alone; `last_error` is null while nothing went wrong."""
+    """A payment that is not over. Ours alone; `last_error` is null while nothing went wrong.
+
+    `age_secs` is the age of its state, `overdue` whether that is more than it should be; `federation_id` is null for
+    what the operator asked of the node.
+    """
 
     id: str
     kind: str
-    federation_id: str
+    federation_id: str | None
     state: str
     age_secs: int
+    overdue: bool
     last_error: str | None
 
 

@@ -115,6 +115,9 @@ class Gateway:
                 self._served.start(tasks)
                 tasks.start_soon(context.watch.run)
                 tasks.start_soon(HeldPayments(context).run)
+                tasks.start_soon(
+                    status.watch_overdue, self.engine, context.store, context.outside.ports.clock
+                )
                 tasks.start_soon(self._warm_up)
                 task_status.started()
         finally:

@@ -123,7 +123,7 @@ class OperatorEffects:
         if txid is None:
             raise UnavailableError(
                 f"the Lightning node's answer to order {effect.id} was lost and it shows no trace of it: "
-                f"{_what_to_check(effect.id, order)} before you order that again"
+                f"before you order that again, {_what_to_check(effect.id, order)}"
             )
         return OrderPlaced(txid=txid)
 

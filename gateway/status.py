@@ -1,11 +1,66 @@
-"""How the gateway's own state reads to an operator: names of states, open payments and their age."""
+"""How the gateway's own state reads to an operator: names of states, what is open, and what is overdue."""
+
+from collections.abc import Mapping
+from typing import Protocol, cast
+
+import msgspec
+import structlog
 
 from backends.lightning import NodeInfo
 from engine.engine import Engine
+from engine.machine import State, kind_of
+from engine.ports import Clock
 from engine.store import Store
+from gateway.overdue import due_unix_s
 from gateway.views import LightningStatus, OpenPayment
-from statemachines import send
+from statemachines import (
+    completion,
+    deposit,
+    gift,
+    node_order,
+    operator_payment,
+    receive,
+    reissue,
+    send,
+    withdrawal,
+)
 from statemachines import transaction as tx
+
+#: States of which some money, or an operator, waits for the next.
+OPEN_STATES: tuple[type[State], ...] = (
+    *send.OPEN_STATES,
+    *receive.OPEN_STATES,
+    *completion.OPEN_STATES,
+    *deposit.OPEN_STATES,
+    *withdrawal.OPEN_STATES,
+    *gift.OPEN_STATES,
+    *reissue.OPEN_STATES,
+    *operator_payment.OPEN_STATES,
+    *node_order.OPEN_STATES,
+    tx.Reserved,
+    tx.Signed,
+    tx.Accepted,
+)
+#: How often what is overdue is looked for.
+LOOK_PAUSE_S = 60.0
+
+_SINCE = (
+    "SELECT stream, state_name, since_unix_us FROM stream "
+    "WHERE stream IN (SELECT value FROM json_each(?))"
+)
+_log = structlog.get_logger("payments")
+
+
+class _Facts(Protocol):
+    @property
+    def federation_id(self) -> str: ...
+
+
+class _WithFacts(Protocol):
+    """Every other open state."""
+
+    @property
+    def facts(self) -> _Facts: ...
 
 
 def state_name(node: NodeInfo | None, *, stopping: bool) -> str:
@@ -31,47 +86,96 @@ def lightning(node: NodeInfo | None) -> LightningStatus | None:
 
 
 def open_payments(engine: Engine, store: Store, now_unix_us: int) -> tuple[OpenPayment, ...]:
-    """Every payment and transaction that is not over, oldest first."""
+    """Every payment, transaction and order that is not over, by the age of its state, oldest first."""
     errors = {job.stream: job.last_error for job in engine.jobs() if job.last_error is not None}
-    began = {
-        str(stream): int(str(began_unix_us))
-        for stream, began_unix_us in store.query(
-            "SELECT stream, began_unix_us FROM stream WHERE kind IN ('send', 'tx') AND final = 0"
-        )
-    }
-    open_now = []
-    for stream, state in engine.open_streams().items():
-        federation_id = _federation_of(state)
-        if federation_id is None:
-            continue
-        began_unix_us = began.get(stream, now_unix_us)
-        open_now.append(
-            OpenPayment(
-                stream=stream,
-                kind=stream.partition("/")[0],
-                federation_id=federation_id,
-                state=type(state).__name__,
-                since_unix_s=began_unix_us // 1_000_000,
-                age_s=max(0, now_unix_us - began_unix_us) // 1_000_000,
-                last_error=errors.get(stream),
-            )
-        )
+    states = _open_states(engine)
+    since = _since_unix_us(store, states)
+    open_now = [
+        _open_payment(stream, state, since.get(stream, now_unix_us), now_unix_us, errors)
+        for stream, state in states.items()
+    ]
     return tuple(sorted(open_now, key=lambda payment: (payment.since_unix_s, payment.stream)))
 
 
-def _federation_of(state: object) -> str | None:
-    """The federation of an open payment's state, None for streams that are no payments."""
-    if isinstance(state, send.OPEN_STATES):
-        return state.facts.federation_id
-    if isinstance(state, tx.Reserved | tx.Signed | tx.Accepted):
-        return state.reservation.federation_id
-    return None
+def _open_payment(
+    stream: str,
+    state: State,
+    since_unix_us: int,
+    now_unix_us: int,
+    errors: Mapping[str, str],
+) -> OpenPayment:
+    since_unix_s = since_unix_us // 1_000_000
+    return OpenPayment(
+        stream=stream,
+        kind=kind_of(stream),
+        federation_id=_federation_of(state),
+        state=type(state).__name__,
+        since_unix_s=since_unix_s,
+        age_s=max(0, now_unix_us - since_unix_us) // 1_000_000,
+        overdue=now_unix_us // 1_000_000 >= due_unix_s(state, since_unix_s),
+        last_error=errors.get(stream),
+    )
+
+
+def _open_states(engine: Engine) -> dict[str, State]:
+    return {
+        stream: state
+        for stream, state in engine.open_streams().items()
+        if isinstance(state, OPEN_STATES)
+    }
+
+
+def _since_unix_us(store: Store, states: Mapping[str, State]) -> dict[str, int]:
+    """When each of these states began; a state that is decided and not durable yet begins now, and is left out."""
+    streams = msgspec.json.encode(list(states)).decode()
+    rows = msgspec.convert(store.query(_SINCE, (streams,)), list[tuple[str, str, int]])
+    return {
+        stream: since_unix_us
+        for stream, name, since_unix_us in rows
+        if name == type(states[stream]).__name__
+    }
+
+
+def _federation_of(state: State) -> str | None:
+    """The federation of an open state, None for what is between the operator and his node."""
+    match state:
+        case operator_payment.Paying() | node_order.Ordered():
+            return None
+        case tx.Reserved() | tx.Signed() | tx.Accepted():
+            return state.reservation.federation_id
+        case completion.Waiting() | completion.Settling() | completion.Cancelling():
+            return state.federation_id
+        case deposit.Found() | deposit.Claiming():
+            return state.federation_id
+        case _:
+            return cast("_WithFacts", state).facts.federation_id
 
 
 def open_streams_of(engine: Engine, federation_id: str) -> list[str]:
     """The streams of a federation in which money is under way."""
     return sorted(
         stream
-        for stream, state in engine.open_streams().items()
+        for stream, state in _open_states(engine).items()
         if _federation_of(state) == federation_id
     )
+
+
+async def watch_overdue(engine: Engine, store: Store, clock: Clock) -> None:
+    """Warn, once for each state that becomes overdue, for ever."""
+    told: set[tuple[str, str, int]] = set()
+    while True:
+        overdue = {
+            (payment.stream, payment.state, payment.since_unix_s): payment
+            for payment in open_payments(engine, store, clock.now_unix_us())
+            if payment.overdue
+        }
+        for payment in [overdue[key] for key in sorted(overdue.keys() - told)]:
+            _log.warning(
+                "payment_overdue",
+                stream=payment.stream,
+                state=payment.state,
+                age_s=payment.age_s,
+                error=payment.last_error,
+            )
+        told = set(overdue)
+        await clock.sleep(LOOK_PAUSE_S)

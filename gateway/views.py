@@ -42,14 +42,19 @@ class FederationStatus(msgspec.Struct, frozen=True):
 
 
 class OpenPayment(msgspec.Struct, frozen=True):
-    """A payment that is not over: where it stands, since when, and what last went wrong."""
+    """A payment that is not over: its state, how long it has been in it, and what last went wrong.
+
+    `federation_id` is None for what is between the operator and his node. `overdue` when the state lasts longer than
+    it should (`gateway/overdue.py`).
+    """
 
     stream: str
     kind: str
-    federation_id: str
+    federation_id: str | None
     state: str
     since_unix_s: int
     age_s: int
+    overdue: bool
     last_error: str | None
 
 

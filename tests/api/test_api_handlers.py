@@ -46,6 +46,7 @@ async def test_info_has_the_fields_of_rust() -> None:
             "federation_id": "01" * 32,
             "state": "in_flight",
             "age_secs": 7,
+            "overdue": False,
             "last_error": None,
         }
     ]
