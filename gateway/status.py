@@ -1,6 +1,7 @@
 """How the gateway's own state reads to an operator: names of states, what is open, and what is overdue."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Protocol, cast
 
 import msgspec
@@ -48,6 +49,9 @@ _SINCE = (
     "SELECT stream, state_name, since_unix_us FROM stream "
     "WHERE stream IN (SELECT value FROM json_each(?))"
 )
+#: Stream, state, and since when.
+Told = AbstractSet[tuple[str, str, int]]
+
 _log = structlog.get_logger("payments")
 
 
@@ -162,20 +166,29 @@ def open_streams_of(engine: Engine, federation_id: str) -> list[str]:
 
 async def watch_overdue(engine: Engine, store: Store, clock: Clock) -> None:
     """Warn, once for each state that becomes overdue, for ever."""
-    told: set[tuple[str, str, int]] = set()
+    told: Told = frozenset()
     while True:
-        overdue = {
-            (payment.stream, payment.state, payment.since_unix_s): payment
-            for payment in open_payments(engine, store, clock.now_unix_us())
-            if payment.overdue
-        }
-        for payment in [overdue[key] for key in sorted(overdue.keys() - told)]:
-            _log.warning(
-                "payment_overdue",
-                stream=payment.stream,
-                state=payment.state,
-                age_s=payment.age_s,
-                error=payment.last_error,
-            )
-        told = set(overdue)
+        try:
+            told = _tell_overdue(open_payments(engine, store, clock.now_unix_us()), told)
+        except Exception as error:  # noqa: BLE001 (nobody's payment may end for want of a warning)
+            _log.error("overdue_unknown", exc_info=error)
         await clock.sleep(LOOK_PAUSE_S)
+
+
+def _tell_overdue(open_now: Iterable[OpenPayment], told: Told) -> Told:
+    """Warn of what is overdue and not in `told`; all that is overdue."""
+    overdue = {
+        (payment.stream, payment.state, payment.since_unix_s): payment
+        for payment in open_now
+        if payment.overdue
+    }
+    for key in sorted(overdue.keys() - told):
+        payment = overdue[key]
+        _log.warning(
+            "payment_overdue",
+            stream=payment.stream,
+            state=payment.state,
+            age_s=payment.age_s,
+            error=payment.last_error,
+        )
+    return overdue.keys()

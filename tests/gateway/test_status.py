@@ -276,3 +276,18 @@ async def _overdue(scene: Scene, gateway: Gateway, logs: Logs) -> None:
     assert shown.last_error is not None
     assert "look in the node" in shown.last_error
     assert _warnings(logs) == [(shown.stream, "Ordered")]
+
+
+async def test_a_look_that_fails_ends_nothing(scene: Scene) -> None:
+    class Unreadable(Books):
+        def query(self, sql: str, bindings: tuple[str, ...]) -> list[tuple[object, ...]]:
+            raise apsw.IOError(sql, bindings)
+
+    books = Unreadable()
+    with capture_logs() as logs:
+        async with anyio.create_task_group() as tasks:
+            watch = (cast("Engine", books), cast("Store", books), scene.clock)
+            tasks.start_soon(status.watch_overdue, *watch)
+            await scene.drive(lambda: len(logs) > 1, step_s=30)
+            tasks.cancel_scope.cancel()
+    assert {log["event"] for log in logs} == {"overdue_unknown"}
