@@ -79,7 +79,9 @@ class FedimintCli:
     async def peg_in(self, amount_sat: int) -> int:
         """Deposits mined coins through walletv2 and returns the new balance in msat."""
         position = _decode(await self.run("dev", "next-event-log-id"), int)
-        address = _decode(await self.module("walletv2", "receive"), str)
+        # The client grinds the address first, which takes seconds, or minutes on a busy machine.
+        made = await self.module("walletv2", "receive", deadline_s=_PEG_IN_DEADLINE_S)
+        address = _decode(made, str)
         await self._bitcoind.send(address, amount_sat)
         await self._bitcoind.mine(BLOCKS_TO_CLAIM)
         await self.module("walletv2", "await-receive", str(position), deadline_s=_PEG_IN_DEADLINE_S)

@@ -19,6 +19,7 @@ from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS
 from statemachines.send_rules import (
     INVOICE_EXPIRED,
     LIGHTNING_ERROR,
+    REGISTRATION_ERROR,
     TIMEOUT_TOO_CLOSE,
     UNDERFUNDED,
     WRONG_NETWORK,
@@ -219,7 +220,7 @@ async def _own(sender: Sender, world: RealWorld) -> OutgoingPayment:
         (_elsewhere, WRONG_NETWORK),
         (_out_of_reach, LIGHTNING_ERROR),
         (_too_slow, LIGHTNING_ERROR),
-        (_own, LIGHTNING_ERROR),
+        (_own, REGISTRATION_ERROR),
     ],
     ids=["expired", "underpaid", "late", "elsewhere", "out of reach", "too slow", "own"],
 )
