@@ -59,6 +59,10 @@ class DevWorld(Protocol):
         """Command lines of programs to be used by hand, by name."""
         ...
 
+    def logs(self) -> Sequence[Path]:
+        """The log file of each program besides the gateway."""
+        ...
+
 
 class GatewayShell:
     """Kills the gateway and starts it again."""
@@ -101,7 +105,7 @@ async def serve(
             await tasks.start(serve_shell, socket, commands)
             script = folder / "shell"
             script.write_text(shell_script(gateway.url, socket, commands, world.programs()))
-            _tell(screen, folder, script, world)
+            _tell(screen, script, world, gateway)
             await until_interrupted()
         finally:
             screen.close()
@@ -128,14 +132,14 @@ def shell_script(
     return "\n".join(lines) + "\n"
 
 
-def _tell(screen: Screen, folder: Path, script: Path, world: DevWorld) -> None:
+def _tell(screen: Screen, script: Path, world: DevWorld, gateway: OurGatewayd) -> None:
+    screen.tell("Logs:")
+    for log in (gateway.program.log_path, *world.logs()):
+        screen.detail(str(log))
     screen.tell("Ready until Ctrl-C. In another shell:")
     screen.detail(f". {shlex.quote(str(script))}")
     for example in ("gw info", *world.examples, "gateway kill; gateway start"):
         screen.detail(example)
-    screen.tell("Logs:")
-    for log in sorted(folder.rglob("*.log")):
-        screen.detail(str(log))
 
 
 @dev_app.default

@@ -63,6 +63,10 @@ class EmbeddedDev:
         """There are none."""
         return {}
 
+    def logs(self) -> Sequence[Path]:
+        """There is no program but the gateway."""
+        return ()
+
 
 @asynccontextmanager
 async def embedded_dev(

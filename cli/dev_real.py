@@ -69,6 +69,14 @@ class RealDev:
             **{name: ["env", *variables, *user.command] for name, (user, _) in self._users.items()},
         }
 
+    def logs(self) -> Sequence[Path]:
+        """Of chain, nodes and guardians."""
+        world = self._world
+        programs = [world.bitcoind.program, world.alice.program, world.bob.program]
+        for federation in world.federations:
+            programs += [guardian.program for guardian in federation.guardians]
+        return [program.log_path for program in programs]
+
     async def _mine(self, words: Sequence[str]) -> str:
         match words:
             case []:

@@ -1,0 +1,44 @@
+"""`gatewayd dev` as a program, and commands of the shell that it offers."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from devnet.processes import Program, run_once, until
+
+READY_S = 300
+COMMANDS_S = 120
+ENDS_S = 60
+
+
+class DevEnvironment:
+    """One environment, ready for commands."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    async def run(self, script: str) -> str:
+        """What the commands print, without the last newline; the first that fails ends them."""
+        whole = f". {self.folder / 'shell'}\nset -e\n{script}\n"
+        return (await run_once(["sh", "-c", whole], deadline_s=COMMANDS_S)).rstrip("\n")
+
+
+@asynccontextmanager
+async def dev_environment(folder: Path, *flags: str) -> AsyncIterator[DevEnvironment]:
+    """Start it, and end it as Ctrl-C does."""
+    program = Program(
+        "gatewayd dev",
+        [sys.executable, "-m", "cli.gatewayd", "dev", f"--directory={folder}", *flags],
+        log_path=folder.with_suffix(".log"),
+    )
+    program.start()
+    try:
+
+        async def is_ready() -> bool:
+            return "Ready until Ctrl-C" in program.log_path.read_text()
+
+        await until("it is ready", is_ready, deadline_s=READY_S, programs=[program])
+        yield DevEnvironment(folder)
+    finally:
+        await program.stop(patience_s=ENDS_S)
