@@ -1,12 +1,15 @@
 """A simulated network for tests: alice — bob — carol, and dave whom nobody knows."""
 
+from collections.abc import Awaitable, Callable
+
 from anyio.lowlevel import checkpoint
 
 from backends.conformance import AMOUNT_MSAT, FAR_DELAY_BLOCKS, FAR_FEE_MSAT
 from backends.simulated import InvoiceState, SimulatedNode
-from backends.simulated_chain import SimulatedChain
+from backends.simulated_chain import ChainOutput, SimulatedChain
 from backends.simulated_network import SimulatedNetwork
 from backends.simulated_routes import Policy
+from fedimint.addresses import parse_address
 from fedimint.bolt11 import Bolt11Invoice
 
 NOW_S = 1_700_000_000
@@ -33,6 +36,18 @@ class SimulatedWorld:
                 second_msat=CHANNEL_MSAT,
                 first_policy=policy,
             )
+
+    @property
+    def payer(self) -> SimulatedNode:
+        return self.bob
+
+    @property
+    def stranger(self) -> SimulatedNode:
+        return self.dave
+
+    @property
+    def stranger_host(self) -> str:
+        return "dave.example:9735"
 
     async def invoice(self, *, is_held: bool = False) -> Bolt11Invoice:
         return self.bob.make_invoice(AMOUNT_MSAT, is_held=is_held)
@@ -64,3 +79,12 @@ class SimulatedWorld:
         self.node.is_down = True
         await checkpoint()
         self.node.is_down = False
+
+    async def give_coins(self, address: str, amount_sat: int) -> None:
+        self.chain.send(ChainOutput(parse_address(address).script_pubkey, amount_sat))
+
+    async def mine(self, blocks: int) -> None:
+        self.chain.mine(blocks)
+
+    async def until(self, what: str, question: Callable[[], Awaitable[bool]]) -> None:
+        assert await question(), what

@@ -20,6 +20,10 @@ from statemachines.send import (
     RecordLookedUp,
     RequestSend,
     SeenInFlight,
+    SwapFailed,
+    SwapMeasured,
+    Swapping,
+    SwapSucceeded,
 )
 from statemachines.transaction import TransactionFinished, TransactionRejected, TransactionSigned
 from tests.statemachines.scene import (
@@ -41,6 +45,14 @@ _INPUTS: st.SearchStrategy[Input] = st.one_of(
         other_network=st.booleans(),
     ),
     st.builds(BudgetMeasured, remaining_blocks=_BLOCKS, now_unix_s=_TIMES),
+    st.builds(
+        SwapMeasured,
+        remaining_blocks=_BLOCKS,
+        now_unix_s=_TIMES,
+        refusal=st.none() | st.just("nobody waits"),
+    ),
+    st.just(SwapSucceeded(preimage=PREIMAGE)),
+    st.just(SwapFailed(reason="Refunded", detail="no preimage")),
     st.builds(
         RecordLookedUp,
         failed_reason=st.none() | st.just("no route"),
@@ -67,6 +79,7 @@ _INTENTS = st.builds(
 _STATES: st.SearchStrategy[State] = st.one_of(
     st.just(send.New()),
     st.just(send.Accepted(facts=facts())),
+    st.just(Swapping(facts=facts())),
     st.builds(send.Dispatching, facts=st.just(facts()), intent=_INTENTS),
     st.builds(
         send.Unanswered,
@@ -78,7 +91,7 @@ _STATES: st.SearchStrategy[State] = st.one_of(
     st.builds(send.Vanished, facts=st.just(facts()), intent=_INTENTS),
 )
 
-_ENDS_BEFORE_A_CALL = (RequestSend, BudgetMeasured, PaymentFailed)
+_ENDS_BEFORE_A_CALL = (RequestSend, BudgetMeasured, SwapMeasured, PaymentFailed)
 _UNANSWERABLE = (send.Claimed, send.ClaimRejected, send.Paid, send.Claiming)
 
 
@@ -87,6 +100,8 @@ def _may_give_up(before: State, input_: Input) -> bool:
     match before, input_:
         case send.New() | send.Accepted(), _:
             return isinstance(input_, _ENDS_BEFORE_A_CALL)
+        case Swapping(), _:
+            return isinstance(input_, SwapFailed)
         case send.Dispatching(intent=intent), PaymentFailed() | CallRefused():
             return not intent.stray_call
         case send.InFlight(intent=intent) | send.Vanished(intent=intent), PaymentFailed():
@@ -130,6 +145,8 @@ def test_any_inputs_in_any_order_keep_the_promises(state: State, inputs: list[In
                 assert _may_give_up(before, input_)
             if isinstance(event, send.SendDispatching):
                 _check_intent(before, input_, event.intent)
+        if isinstance(before, Swapping):
+            assert isinstance(state, Swapping | send.Paid | send.Cancelling)
         if isinstance(before, _UNANSWERABLE):
             assert isinstance(state, _UNANSWERABLE)
         if isinstance(before, send.Cancelling | send.Cancelled):
