@@ -13,16 +13,15 @@ import statistics
 import sys
 import tempfile
 import time
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench import shares
+from bench.processor_time import cpu_by_part, difference
 from devnet import peers
 from devnet.fedimint_cli import FedimintCli, SendOutcome
 from devnet.gatewayd import OurGatewayd
@@ -40,32 +39,6 @@ RESTING_S = 0.01
 IDLE_S = 5.0
 #: The Rust gatewayd 0.13.0, measured on a machine of this kind: milliseconds and seconds, by guardians.
 RUST = {1: {"rust_cpu_ms": 240, "rust_wall_s": 0.93}, 4: {"rust_cpu_ms": 296, "rust_wall_s": 1.69}}
-
-K = TypeVar("K")
-
-
-def cpu_by_part(gateway: OurGatewayd) -> dict[str, float]:
-    """Processor seconds so far of gatewayd and its children. Threads that ended are not counted any more."""
-    parent = gateway.program.process_id
-    assert parent is not None
-    spent: defaultdict[str, float] = defaultdict(float)
-    for thread in Path(f"/proc/{parent}/task").iterdir():
-        part = "main_thread" if int(thread.name) == parent else "other_threads"
-        spent[part] += _cpu_s(thread)
-        for child in (thread / "children").read_text().split():
-            command = Path(f"/proc/{child}/cmdline").read_text()
-            of_child = "grinder" if "fedimint.tweaks" in command else "workers"
-            spent[of_child] += sum(map(_cpu_s, Path(f"/proc/{child}/task").iterdir()))
-    return dict(spent)
-
-
-def _cpu_s(thread: Path) -> float:
-    return int((thread / "schedstat").read_text().split()[0]) / 1e9
-
-
-def difference(after: Mapping[K, float], before: Mapping[K, float]) -> dict[K, float]:
-    """What was added since, by key."""
-    return {key: value - before.get(key, 0.0) for key, value in after.items()}
 
 
 class Sender:
@@ -102,26 +75,31 @@ class Sender:
             connection.close()
 
     async def _grinder_rests(self) -> bool:
-        before_s = cpu_by_part(self._gateway).get("grinder", 0.0)
+        before_s = self._cpu_by_part().get("grinder", 0.0)
         await anyio.sleep(QUIET_S)
-        return cpu_by_part(self._gateway).get("grinder", 0.0) - before_s < RESTING_S
+        return self._cpu_by_part().get("grinder", 0.0) - before_s < RESTING_S
 
     async def cost(self) -> dict[str, object]:
         """Milliseconds for one send by part, and the seconds that the user waited."""
         for _ in range(WARM_UP):
             await self.send()
-        before = cpu_by_part(self._gateway)
+        before = self._cpu_by_part()
         await anyio.sleep(IDLE_S)
-        idle_s = sum(difference(cpu_by_part(self._gateway), before).values())
-        before = cpu_by_part(self._gateway)
+        idle_s = sum(difference(self._cpu_by_part(), before).values())
+        before = self._cpu_by_part()
         walls = [await self.send() for _ in range(SENDS)]
-        spent = difference(cpu_by_part(self._gateway), before)
+        spent = difference(self._cpu_by_part(), before)
         return {
             "shares": await self._shares(),
             "cpu_ms": {part: round(seconds / SENDS * 1000) for part, seconds in spent.items()},
             "wall_s": round(statistics.median(walls), 2),
             "idle_cpu_ms_per_s": round(idle_s / IDLE_S * 1000, 1),
         }
+
+    def _cpu_by_part(self) -> dict[str, float]:
+        process_id = self._gateway.program.process_id
+        assert process_id is not None
+        return cpu_by_part(process_id)
 
     async def _shares(self) -> dict[str, float]:
         """What the processor time of as many further sends was spent on. Sampling slows them, so they are others."""
