@@ -19,6 +19,7 @@ from api.structs import LndMode, LndModeSettings
 from backends.lnd import LndNode
 from backends.lnd_connection import LndSettings as NodeSettings
 from cli.crash_points import crash_probe
+from cli.error_groups import one_error
 from cli.first_setup import FirstSetup
 from cli.settings import Settings
 from cli.version import version_hash
@@ -43,10 +44,8 @@ _log = structlog.get_logger("gatewayd")
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises ConfigError for a start to refuse, FatalError when it must end."""
-    try:
+    with one_error():
         anyio.run(_serve, settings, backend="asyncio")
-    except* GatewayError as group:
-        raise _first(group) from None
 
 
 async def _serve(settings: Settings) -> None:
@@ -234,12 +233,3 @@ def _lightning_mode(settings: Settings) -> LndMode:
             lnd_payment_timeout_secs=settings.lnd.payment_timeout_s,
         )
     )
-
-
-def _first(group: BaseExceptionGroup[GatewayError]) -> GatewayError:
-    """One of the errors that ended the process; they have one cause in practice."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, GatewayError)
-    return error

@@ -8,11 +8,21 @@ from errors import GatewayError
 
 @contextmanager
 def one_error() -> Iterator[None]:
-    """Raise the first GatewayError of a group by itself; errors of one moment have one cause in practice."""
+    """Raise the first GatewayError of a group by itself; errors of one moment have one cause in practice.
+
+    A group that holds anything else leaves as it is. Not written with `except*`, which wraps what is raised
+    in it into a group before Python 3.11.4, as Debian 12 has it.
+    """
     try:
         yield
-    except* GatewayError as group:
-        error: BaseException = group
-        while isinstance(error, BaseExceptionGroup):
-            error = error.exceptions[0]
-        raise error from None
+    except BaseExceptionGroup as group:
+        _, others = group.split(GatewayError)
+        if others is not None:
+            raise
+        raise _first(group) from None
+
+
+def _first(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

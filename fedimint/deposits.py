@@ -29,7 +29,8 @@ from fedimint.module_configs import WALLET_V2, WalletV2ClientConfig
 from fedimint.secrets import DerivableSecret, walletv2_deposit_secret
 from fedimint.wire_types import PEER_ID, PUBLIC_KEY, Network, PeerId, threshold
 
-_LOWEST_PRIORITY: Final = 19
+#: Below all that payments need and above the grinding of tweaks: an operator may be waiting for the address.
+_LOW_PRIORITY: Final = 10
 _ZEROS: Final = b"\0\0"
 _OP_CHECKMULTISIG: Final = b"\xae"
 _PUSH_KEY: Final = b"\x21"
@@ -182,7 +183,7 @@ def decode_answer(line: str) -> GroundAddress:
 
 def main() -> int:
     """Run as a program; the exit status."""
-    os.nice(_LOWEST_PRIORITY)
+    os.nice(_LOW_PRIORITY)
     try:
         serve(sys.stdin, sys.stdout)
     except GatewayError as error:

@@ -1,4 +1,4 @@
-"""Grinds walletv2 addresses in a process of their own at the lowest priority: each takes seconds."""
+"""Grinds walletv2 addresses in a process of their own at a low priority: each takes seconds."""
 
 import contextlib
 import sys

@@ -1,0 +1,26 @@
+"""What leaves a group of errors."""
+
+import pytest
+
+from cli.error_groups import one_error
+from errors import ConfigError, InputError
+
+
+def test_one_error_of_ours_leaves_a_group_by_itself() -> None:
+    first, second = ConfigError("first"), InputError("second")
+    with pytest.raises(ConfigError) as raised, one_error():
+        raise ExceptionGroup("outer", [ExceptionGroup("inner", [first]), second])
+    assert raised.value is first
+    assert raised.value.__suppress_context__
+
+
+def test_an_error_alone_leaves_as_it_came() -> None:
+    with pytest.raises(ConfigError, match="alone"), one_error():
+        raise ConfigError("alone")
+
+
+def test_a_group_with_an_error_that_is_not_ours_stays_whole() -> None:
+    group = ExceptionGroup("outer", [ConfigError("ours"), ValueError("a bug")])
+    with pytest.raises(ExceptionGroup) as raised, one_error():
+        raise group
+    assert raised.value is group
