@@ -38,7 +38,7 @@ class Faults:
 
 def wrong_shares(method: str, result: object) -> object:
     """A lie: points of the curve that are nobody's shares."""
-    share = bls.encode_g1(bls.G1Point()).hex()
+    share = bls.encode_g1(bls.g1_generator()).hex()
     if method.endswith("_signature_shares") and isinstance(result, list):
         return [share for _ in result]
     return share if method.endswith("_decryption_key_share") else result

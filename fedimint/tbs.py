@@ -62,7 +62,7 @@ def sign_share(blinded: G1Point, secret_share: Scalar) -> G1Point:
 def aggregate(shares: Mapping[PeerId, G1Point]) -> G1Point:
     """The blind signature from exactly threshold shares by peer; a single share is used as is."""
     peers = tuple(shares)
-    return bls.interpolate(peers, [shares[peer] for peer in peers], G1Point.identity())
+    return bls.interpolate(peers, [shares[peer] for peer in peers], bls.g1_identity())
 
 
 def unblind(blind_signature: G1Point, blinding: Scalar) -> G1Point:
@@ -75,7 +75,7 @@ def aggregate_and_unblind(shares: Mapping[PeerId, G1Point], blinding: Scalar) ->
     peers = tuple(shares)
     weights = bls.interpolation(peers)
     points = [shares[peer] for peer in peers]
-    total = bls.weighted_sum(weights.numerators, points, G1Point.identity())
+    total = bls.weighted_sum(weights.numerators, points, bls.g1_identity())
     return total * (weights.inverse_denominator * blinding.inverse())
 
 
@@ -85,7 +85,7 @@ def verify(signed: Signed) -> bool:
     Serves the three checks of the scheme: a guardian's share over the blinded message, a blind
     signature, and a note over its message under the aggregate key.
     """
-    return bls.pairings_equal((signed.message, signed.key), (signed.signature, G2Point()))
+    return bls.pairings_equal((signed.message, signed.key), (signed.signature, bls.g2_generator()))
 
 
 def verify_all(batch: Sequence[Signed], random_bytes: Callable[[int], bytes]) -> bool:
@@ -104,13 +104,13 @@ def verify_all(batch: Sequence[Signed], random_bytes: Callable[[int], bytes]) ->
         message_weights.append(weight)
     left = [bls.multiply_sum_g1(*group) for group in by_key.values()]
     right = bls.multiply_sum_g1([signed.signature for signed in batch], weights)
-    return bls.pairings_product_is_one([*left, -right], [*by_key, G2Point()])
+    return bls.pairings_product_is_one([*left, -right], [*by_key, bls.g2_generator()])
 
 
 def deal(threshold: int, guardians: int, random_bytes: Callable[[int], bytes]) -> DealtKeys:
     """Keys for guardians that live in one process: any `threshold` of them can sign."""
     secret, shares = bls.deal(threshold, guardians, random_bytes)
-    generator = G2Point()
+    generator = bls.g2_generator()
     return DealtKeys(generator * secret, tuple(generator * share for share in shares), shares)
 
 
@@ -118,4 +118,4 @@ def _weight(random_bytes: Callable[[int], bytes]) -> Scalar:
     drawn = random_bytes(_WEIGHT_SIZE)
     if len(drawn) != _WEIGHT_SIZE:
         raise FatalError(f"the source of randomness gave {len(drawn)} of {_WEIGHT_SIZE} bytes")
-    return Scalar(int.from_bytes(drawn, "little"))
+    return bls.scalar(int.from_bytes(drawn, "little"))

@@ -9,12 +9,11 @@ any other, an honest guardian's share looks wrong.
 
 import hashlib
 from collections.abc import Callable, Mapping
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from errors import InputError
 from fedimint import bls
-from fedimint.bls import G1Point, G2Point, Scalar
+from fedimint.bls import G2Point, Scalar
 from fedimint.errors import DecodeError
 from fedimint.lnv2 import CipherText
 from fedimint.wire_types import PeerId
@@ -44,7 +43,7 @@ def encrypt(
     ephemeral_secret = bls.random_scalar(encryption_seed)
     key = bls.encode_g1(bls.decode_g1(aggregate_key) * ephemeral_secret)
     encrypted = _mask(preimage, key)
-    ephemeral_key = bls.encode_g1(G1Point() * ephemeral_secret)
+    ephemeral_key = bls.encode_g1(bls.g1_generator() * ephemeral_secret)
     message = _message(encrypted, ephemeral_key, commitment_hash)
     return CipherText(encrypted, ephemeral_key, bls.encode_g2(message * ephemeral_secret))
 
@@ -57,7 +56,7 @@ def verify_ciphertext(ciphertext: CipherText, commitment_hash: bytes) -> bool:
     except DecodeError:
         return False
     message = _message_of(ciphertext, commitment_hash)
-    return bls.pairings_equal((G1Point(), signature), (ephemeral_key, message))
+    return bls.pairings_equal((bls.g1_generator(), signature), (ephemeral_key, message))
 
 
 def create_share(secret_share: Scalar, ciphertext: CipherText) -> bytes:
@@ -86,7 +85,7 @@ def aggregate(shares: Mapping[PeerId, bytes]) -> bytes:
     """The aggregate decryption key from exactly threshold shares by peer. Raises DecodeError."""
     peers = tuple(shares)
     points = [bls.decode_g1(shares[peer]) for peer in peers]
-    return bls.encode_g1(bls.interpolate(peers, points, G1Point.identity()))
+    return bls.encode_g1(bls.interpolate(peers, points, bls.g1_identity()))
 
 
 def verify_aggregate(
@@ -104,7 +103,7 @@ def decrypt(ciphertext: CipherText, decryption_key: bytes) -> bytes:
 def deal(threshold: int, guardians: int, random_bytes: Callable[[int], bytes]) -> DealtKeys:
     """Keys for guardians that live in one process: any `threshold` of them can decrypt."""
     secret, shares = bls.deal(threshold, guardians, random_bytes)
-    generator = G1Point()
+    generator = bls.g1_generator()
     return DealtKeys(
         bls.encode_g1(generator * secret),
         tuple(bls.encode_g1(generator * share) for share in shares),
@@ -124,8 +123,6 @@ def _message_of(ciphertext: CipherText, commitment_hash: bytes) -> G2Point:
     return _message(ciphertext.encrypted_preimage, ciphertext.pk, commitment_hash)
 
 
-@lru_cache(maxsize=64)
 def _message(encrypted_preimage: bytes, ephemeral_key: bytes, commitment_hash: bytes) -> G2Point:
-    """Remembered, since the shares of all guardians are checked under the same message."""
     preimage_of_seed = _MESSAGE_TAG + encrypted_preimage + ephemeral_key + commitment_hash
     return bls.random_g2(hashlib.sha256(preimage_of_seed).digest())

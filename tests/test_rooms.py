@@ -36,6 +36,7 @@ _ROOMS = {
     "fedimint": _room(
         "", "aiohttp anyio coincurve cryptography mnemonic msgspec py_arkworks_bls12381"
     ),
+    "fuzz": _room("*", "*"),
     "gateway": _room(
         "backends engine fedimint migrations statemachines", "anyio apsw msgspec structlog"
     ),

@@ -26,6 +26,7 @@ from fedimint.lnv2_json import SendPaymentJson
 from fedimint.secrets import TWEAK_SIZE
 from fedimint.transport import GuardianConnection, GuardianUnreachable
 from fedimint.wire_types import Network
+from fuzz.known_addresses import no_addresses
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import machines, read_models
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak, Inline
@@ -33,7 +34,6 @@ from migrations import SchemaSteps
 from statemachines import send
 from statemachines.transaction import wallet_of
 from statemachines.wallet import TWEAK_POOL_SIZE, Wallet
-from tests.gateway.known_addresses import no_addresses
 
 START_UNIX_S = 1_800_000_000
 WORDS = "abandon " * 11 + "about"

@@ -16,10 +16,7 @@ from engine.machine import State
 from engine.ports import Probe, no_probe
 from errors import UnavailableError
 from fedimint import bolt11
-from gateway.application import Gateway
-from gateway.ports import Inline
-from statemachines import send
-from tests.sim.simulation import (
+from fuzz.simulation import (
     CrashAt,
     SimulatedCrash,
     now_unix_s,
@@ -27,6 +24,9 @@ from tests.sim.simulation import (
     run_seeded,
     unground,
 )
+from gateway.application import Gateway
+from gateway.ports import Inline
+from statemachines import send
 
 SEED = 13
 WORDS = "abandon " * 11 + "about"

@@ -18,10 +18,10 @@ from devnet.user import EmbeddedUser
 from fedimint import bolt11
 from fedimint.addresses import parse_address, segwit_address
 from fedimint.selection import round_up_msat
+from fuzz.simulated_gateway import SimulatedGateway
+from fuzz.simulation import now_unix_s, run_seeded
 from tests.scenarios.calls import DEADLINE_S
-from tests.scenarios.simulated_gateway import SimulatedGateway
 from tests.scenarios.stage import Witness
-from tests.sim.simulation import now_unix_s, run_seeded
 
 #: One seed for every stage, so that keys and hence deposit addresses are always the same.
 SEED = 7

@@ -2,17 +2,22 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from devnet.user import EmbeddedUser
 from engine.chain import Row
+from fuzz.simulated_gateway import Answer
 
-
-class Answer(NamedTuple):
-    """What the gateway answered over HTTP, refusals included."""
-
-    status: int
-    body: bytes
+__all__ = [
+    "Answer",
+    "Chain",
+    "HeldInvoice",
+    "Host",
+    "OtherNode",
+    "Stage",
+    "StagedFederation",
+    "Witness",
+]
 
 
 class Host(Protocol):

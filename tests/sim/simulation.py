@@ -1,112 +1,29 @@
-"""One simulated run as a function of a seed: trio, a virtual clock, a seeded scheduler, a crash where asked."""
+"""What moved to `fuzz/simulation.py`, under its old name."""
 
-import random
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TypeVar
+from fuzz.simulation import (
+    FEE,
+    START_UNIX_S,
+    WORDS,
+    CrashAt,
+    SeededRandomness,
+    SimulatedCrash,
+    now_unix_s,
+    ports,
+    run_gateway,
+    run_seeded,
+    unground,
+)
 
-import anyio
-import anyio.abc
-import trio
-import trio.testing
-from trio._core import _run as trio_run
-
-from devnet.embedded_world import EmbeddedWorld
-from engine.engine import Ports
-from engine.ports import Probe, VirtualClock, inline, no_probe
-from engine.store import Store
-from fedimint.secrets import TWEAK_SIZE
-from gateway.application import Gateway, GatewaySettings, Outside
-from gateway.log import machines, read_models
-from gateway.ports import GrindAddress, GrindTweak, Inline
-from gateway.views import PaymentFee
-from migrations import SchemaSteps
-from tests.gateway.known_addresses import no_addresses
-
-START_UNIX_S = 1_800_000_000
-WORDS = "abandon " * 11 + "about"
-FEE = PaymentFee(2_000, 3_000)
-T = TypeVar("T")
-
-
-class SimulatedCrash(BaseException):
-    """The process is gone: nothing catches it on the way, nothing is tidied up in memory."""
-
-
-@dataclass
-class SeededRandomness:
-    """The engine's randomness as a function of a seed."""
-
-    generator: random.Random
-
-    def random_bytes(self, count: int) -> bytes:
-        return self.generator.randbytes(count)
-
-
-@dataclass
-class CrashAt:
-    """Raises at the `hit`-th point that is reached (0 for never), and records every point on the way."""
-
-    hit: int = 0
-    points: list[str] = field(default_factory=list)
-
-    def __call__(self, point: str) -> None:
-        self.points.append(point)
-        if len(self.points) == self.hit:
-            raise SimulatedCrash(point)
-
-
-def run_seeded(main: Callable[[], Awaitable[T]], seed: int) -> T:
-    """Run under trio with a clock that jumps and a scheduler that shuffles, both a function of the seed."""
-    # What trio's own Hypothesis plugin does; there is no public switch.
-    vars(trio_run)["_ALLOW_DETERMINISTIC_SCHEDULING"] = True
-    trio_run._r.seed(seed)
-    return trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
-
-
-def ports(seed: int, probe: Probe = no_probe) -> Ports:
-    """The world as the engine sees it: virtual time, seeded randomness, no threads."""
-    randomness = SeededRandomness(random.Random(seed))
-    return Ports(VirtualClock(START_UNIX_S * 1_000_000), randomness, inline, probe)
-
-
-def now_unix_s() -> float:
-    """The wall clock of nodes and guardians."""
-    return START_UNIX_S + anyio.current_time()
-
-
-async def unground(tweak_filter: bytes) -> bytes:
-    """A tweak that recovery would not find, without the 65,536 hashes. Unique, which is what counts here."""
-    del tweak_filter
-    global _tweaks  # noqa: PLW0603
-    _tweaks += 1
-    return _tweaks.to_bytes(TWEAK_SIZE)
-
-
-_tweaks = 0
-
-
-async def run_gateway(
-    world: EmbeddedWorld,
-    directory: Path,
-    outside: Ports,
-    grind: GrindTweak = unground,
-    grind_address: GrindAddress = no_addresses,
-    *,
-    task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
-) -> None:
-    """One life of a gateway: open the directory and serve until cancelled. What a probe raises leaves here."""
-    store = Store(directory, SchemaSteps(), read_models(machines()))
-    try:
-        gateway = Gateway(
-            GatewaySettings(directory, "regtest", None, FEE, FEE),
-            Outside(world.gateway_node, world.connect, Inline(), grind, grind_address, outside),
-            store=store,
-            words=WORDS,
-        )
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(gateway.run)
-            task_status.started(gateway)
-    finally:
-        store.close()
+__all__ = [
+    "FEE",
+    "START_UNIX_S",
+    "WORDS",
+    "CrashAt",
+    "SeededRandomness",
+    "SimulatedCrash",
+    "now_unix_s",
+    "ports",
+    "run_gateway",
+    "run_seeded",
+    "unground",
+]

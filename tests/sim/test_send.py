@@ -23,12 +23,7 @@ from engine.machine import State
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import UnavailableError
 from fedimint.lnv2 import HashImage
-from gateway.application import Gateway
-from gateway.log import machines
-from statemachines import accounts, ledger, send
-from statemachines.transaction import wallet_of
-from statemachines.wallet import Wallet
-from tests.sim.simulation import (
+from fuzz.simulation import (
     CrashAt,
     SimulatedCrash,
     now_unix_s,
@@ -36,6 +31,11 @@ from tests.sim.simulation import (
     run_gateway,
     run_seeded,
 )
+from gateway.application import Gateway
+from gateway.log import machines
+from statemachines import accounts, ledger, send
+from statemachines.transaction import wallet_of
+from statemachines.wallet import Wallet
 
 SEEDS = 200
 #: A little more than the points that a send without trouble passes, so every point is some seed's crash.

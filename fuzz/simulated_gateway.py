@@ -1,0 +1,184 @@
+"""A gateway inside the test as if it were a process: started, asked through the table of routes, dead at a point."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import anyio
+import anyio.abc
+import msgspec
+
+from api import body as bodies
+from api import canned
+from api.limits import RateLimit, TokenBucket
+from api.routes import Route, routes
+from devnet.embedded_world import EmbeddedWorld
+from engine.chain import Row, verified
+from engine.ports import Probe, no_probe
+from engine.store import LOG_NAME, open_reader, read_rows
+from errors import GatewayError, UnavailableError
+from fuzz.known_addresses import grind_known
+from fuzz.simulation import SimulatedCrash, ports, run_gateway, unground
+from gateway.application import Gateway
+from gateway.ports import GrindAddress, GrindTweak
+
+
+class Answer(NamedTuple):
+    """What the gateway answered over HTTP, refusals included."""
+
+    status: int
+    body: bytes
+
+
+#: Scenarios ask for more invoices than strangers may.
+_NO_LIMIT = RateLimit(burst=1_000_000, per_second=1_000_000)
+
+
+@dataclass
+class DieAt:
+    """Raises at the point of this name."""
+
+    name: str
+
+    def __call__(self, point: str) -> None:
+        if point == self.name:
+            raise SimulatedCrash(point)
+
+
+@dataclass
+class Life:
+    """One life of the gateway."""
+
+    probe: Probe
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    up: anyio.Event = field(default_factory=anyio.Event)
+    over: anyio.Event = field(default_factory=anyio.Event)
+    gateway: Gateway | None = None
+    table: tuple[Route, ...] = ()
+    callers: set[anyio.CancelScope] = field(default_factory=set)
+
+
+class SimulatedGateway:
+    """A `Host`. Its lives run in the task group, one at a time, and end without tidying up."""
+
+    def __init__(
+        self, world: EmbeddedWorld, directory: Path, tasks: anyio.abc.TaskGroup, seed: int
+    ) -> None:
+        self.grind: GrindTweak = unground
+        self.grind_address: GrindAddress = grind_known
+        self._world = world
+        self._base = directory
+        self._tasks = tasks
+        self._seed = seed
+        self._lives = 0
+        self._directories = 0
+        self._life: Life | None = None
+
+    @property
+    def directory(self) -> Path:
+        return self._base / f"data-{self._directories}"
+
+    @property
+    def gateway(self) -> Gateway:
+        """The application that runs now, for tests that look inside."""
+        assert self._life is not None
+        assert self._life.gateway is not None
+        return self._life.gateway
+
+    async def start(self, *, crash_at: str | None = None, node_is_down: bool = False) -> None:
+        """Start. A node that is down is no reason to wait here."""
+        del node_is_down
+        await self.live(no_probe if crash_at is None else DieAt(crash_at))
+
+    async def live(self, probe: Probe) -> None:
+        """Start with any probe. Raises UnavailableError when it dies while starting."""
+        assert self._life is None or self._life.over.is_set(), "the gateway runs already"
+        life = self._life = Life(probe)
+        self._lives += 1
+        self._tasks.start_soon(self._live, life)
+        async with anyio.create_task_group() as waiting:
+            waiting.start_soon(_wait_and_cancel, life.over, waiting.cancel_scope)
+            await life.up.wait()
+            waiting.cancel_scope.cancel()
+        if life.over.is_set():
+            raise UnavailableError("the gateway died while it started")
+
+    async def kill(self) -> None:
+        if self._life is not None:
+            self._life.scope.cancel()
+            await self._life.over.wait()
+
+    async def died(self) -> None:
+        assert self._life is not None
+        await self._life.over.wait()
+
+    async def start_over(self) -> None:
+        self._directories += 1
+
+    async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        life = self._life
+        if life is None or not life.table or life.over.is_set():
+            raise UnavailableError("nobody listens")
+        with anyio.CancelScope() as scope:
+            life.callers.add(scope)
+            try:
+                answer = await _answer(life.table, method, path, body)
+            finally:
+                life.callers.discard(scope)
+            if not life.over.is_set():
+                return answer
+        raise UnavailableError("the gateway died before it answered")
+
+    def rows(self) -> Sequence[Row]:
+        connection = open_reader(self.directory / LOG_NAME)
+        try:
+            return list(verified(read_rows(connection)))
+        finally:
+            connection.close()
+
+    async def _live(self, life: Life) -> None:
+        try:
+            with life.scope:
+                await self._serve(life)
+        except* SimulatedCrash:
+            pass
+        finally:
+            life.over.set()
+            for caller in life.callers:
+                caller.cancel()
+
+    async def _serve(self, life: Life) -> None:
+        start = partial(
+            run_gateway,
+            self._world,
+            self.directory,
+            replace(ports(self._seed + self._lives), probe=life.probe),
+            self.grind,
+            self.grind_address,
+        )
+        async with anyio.create_task_group() as tasks:
+            life.gateway = await tasks.start(start)
+            life.table = routes(
+                life.gateway, canned.facts(), TokenBucket(_NO_LIMIT), life.gateway.stop
+            )
+            life.up.set()
+
+
+async def _answer(table: Sequence[Route], method: str, path: str, body: bytes | None) -> Answer:
+    """As the HTTP adapter answers, without HTTP."""
+    (route,) = (one for one in table if (one.method, one.path) == (method, path))
+    try:
+        read = None if route.body is None else bodies.decode(body or b"", route.body)
+        with route.gate.hold():
+            with anyio.move_on_after(route.seconds):
+                return Answer(200, msgspec.json.encode(await route.handle(read)))
+            raise UnavailableError("not finished in time")
+    except GatewayError as error:
+        return Answer(error.http_status, str(error).encode())
+
+
+async def _wait_and_cancel(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
