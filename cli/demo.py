@@ -19,7 +19,7 @@ from cli.interrupts import until_interrupted
 from cli.log_tail import LogTail
 from cli.screen import Screen
 from cli.world_folder import world_folder
-from devnet.gatewayd import PASSWORD, OurGatewayd
+from devnet.gatewayd import PASSWORD, OurGatewayd, script
 from devnet.served_world import served_world
 from gateway.log import machines
 
@@ -47,6 +47,7 @@ async def _play(directory: Path, screen: Screen, keep: bool) -> Books:
             await story.play()
             screen.tell("The log, verified and replayed, is compared with everybody else's books.")
             books = audit(story, gateway.data_dir, of)
+            _show(books, screen)
             if keep:
                 await _keep(gateway, screen)
         finally:
@@ -56,11 +57,20 @@ async def _play(directory: Path, screen: Screen, keep: bool) -> Books:
     return books
 
 
+def _show(books: Books, screen: Screen) -> None:
+    for line in books.lines:
+        screen.detail(f"{line.what:<30} {line.logged_msat:>15,} = {line.counted_msat:,} msat")
+    screen.detail(f"{'fees earned':<30} {books.earned_msat:>15,} msat")
+    screen.tell(
+        f"{books.events} events in {screen.elapsed_s():.0f} s; chain verified up to {books.log_head}"
+    )
+
+
 async def _keep(gateway: OurGatewayd, screen: Screen) -> None:
     screen.tell("The gateway stays until Ctrl-C. To ask it, in another shell:")
     screen.detail(f"export FM_RPC_PASSWORD={PASSWORD}")
-    screen.detail(f"gateway-cli --address {gateway.url} info")
-    screen.detail(f"gatewayd log verify {gateway.data_dir}")
+    screen.detail(f"{script('gateway-cli')} --address {gateway.url} info")
+    screen.detail(f"{script('gatewayd')} log verify {gateway.data_dir}")
     await until_interrupted()
 
 
@@ -87,10 +97,3 @@ def print_demo(
         books = run(folder, screen, keep=keep)
     if json:
         print(msgspec.json.encode(books).decode())
-        return
-    for line in books.lines:
-        screen.detail(f"{line.what:<30} {line.logged_msat:>15,} = {line.counted_msat:,} msat")
-    screen.detail(f"{'fees earned':<30} {books.earned_msat:>15,} msat")
-    screen.tell(
-        f"{books.events} events in {screen.elapsed_s():.0f} s; chain verified up to {books.log_head}"
-    )

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from anyio.abc import TaskGroup
 
+from devnet.chain_wallet import BLOCK_COUNT_DELAY
 from devnet.embedded_shell import EmbeddedShell, UserShell
+from devnet.federation import EmbeddedFederation
 from devnet.gateway_client import GatewayClient
 from devnet.gatewayd import OurGatewayd
 from devnet.lnd_server import LndServer
@@ -16,13 +18,6 @@ from devnet.shell_server import Command
 _USER_SAT = 512_000
 _GATEWAY_SAT = 1_024_000
 
-EXAMPLES = (
-    "ann pay $(carol invoice 1000)",
-    "carol pay $(ann receive 1000)",
-    "ann pay $(ben receive 1000)        # a direct swap, given two federations",
-    "coins 50000 $(gw address --federation-id ID) && mine 8",
-)
-
 
 class EmbeddedDev:
     """A user for each federation, with ecash that the federation has bitcoin for."""
@@ -30,7 +25,7 @@ class EmbeddedDev:
     def __init__(self, served: ServedWorld, user_names: Sequence[str]) -> None:
         self._world = served.world
         self.lnd: LndServer = served.lnd
-        self.examples: tuple[str, ...] = EXAMPLES
+        self.examples = _examples(self._world.federations)
         self._users = {
             name: (self._world.new_user(_USER_SAT * 1000, federation), federation)
             for name, federation in zip(user_names, self._world.federations, strict=False)
@@ -66,6 +61,17 @@ class EmbeddedDev:
     def logs(self) -> Sequence[Path]:
         """There is no program but the gateway."""
         return ()
+
+
+def _examples(federations: Sequence[EmbeddedFederation]) -> tuple[str, ...]:
+    """Ready to paste."""
+    first = federations[0].federation_id.hex()
+    return (
+        "ann pay $(carol invoice 1000)",
+        "carol pay $(ann receive 1000)",
+        *(["ann pay $(ben receive 1000)    # a direct swap"] if len(federations) > 1 else []),
+        f"coins 50000 $(gw address --federation-id {first}) && mine {BLOCK_COUNT_DELAY + 1}",
+    )
 
 
 @asynccontextmanager

@@ -15,16 +15,10 @@ from devnet.lnd_node import LndNode
 from devnet.real_world import NEEDED_PEERS, RealWorld, real_world
 from devnet.shell_server import Command
 from errors import InputError, UnavailableError
+from fedimint.invite import InviteCode
 
 _DEPOSIT_SAT = 5_000_000
 _GATEWAY_MSAT = 1_024_000_000
-
-EXAMPLES = (
-    "ann info",
-    "ann module lnv2 send $(carol addinvoice 1000 | jq -r .payment_request)",
-    "carol payinvoice --force $(ann module lnv2 receive 1000000 | jq -r '.[0]')",
-    "coins 50000 $(gw address --federation-id ID) && mine 10",
-)
 
 
 class RealDev:
@@ -36,7 +30,13 @@ class RealDev:
         self._world = world
         self._users = users
         self.lnd: LndNode = world.alice
-        self.examples: tuple[str, ...] = EXAMPLES
+        first = InviteCode.parse(world.federations[0].invite_code).federation_id().hex()
+        self.examples: tuple[str, ...] = (
+            "ann info",
+            "ann module lnv2 send $(carol addinvoice 1000 | jq -r .payment_request)",
+            "carol payinvoice --force $(ann module lnv2 receive 1000000 | jq -r '.[0]')",
+            f"coins 50000 $(gw address --federation-id {first}) && mine 10",
+        )
 
     @property
     def invite_codes(self) -> tuple[str, ...]:
@@ -90,7 +90,7 @@ class RealDev:
     async def _coins(self, words: Sequence[str]) -> str:
         match words:
             case [sats, address] if sats.isdecimal():
-                return await self._world.bitcoind.send(address, int(sats))
+                return await self._world.bitcoind.send(address.strip('"'), int(sats))
             case _:
                 raise InputError("coins takes a number of sats and an address")
 

@@ -1,5 +1,6 @@
 """What `gatewayd demo` and `dev` print: sentences, events as they become durable, a sign of life on terminals."""
 
+import shutil
 import time
 from typing import TextIO
 
@@ -47,17 +48,20 @@ class Screen:
         self._print(f"{line} → {type(step.state).__name__}", _DIM)
 
     async def run(self) -> None:
-        """Turn the wheel of a terminal for ever; elsewhere there is none."""
+        """Turn the wheel of a terminal until it is closed; elsewhere there is none."""
         while self._is_terminal:
             self._frame += 1
             wheel = _FRAMES[self._frame % len(_FRAMES)]
-            self._out.write(f"{_CLEAR}{wheel} {self.elapsed_s():.0f} s  {self._doing[:60]}")
+            line = f"{wheel} {self.elapsed_s():.0f} s  {self._doing}"
+            # A line that is broken into two could not be cleared.
+            self._out.write(f"{_CLEAR}{line[: shutil.get_terminal_size().columns - 1]}")
             self._out.flush()
             await anyio.sleep(_FRAME_PAUSE_S)
 
     def close(self) -> None:
-        """Leave the last line of a terminal empty."""
+        """Leave the last line of a terminal empty, for good; what is told later is told in plain lines."""
         if self._is_terminal:
+            self._is_terminal = False
             self._out.write(_CLEAR)
             self._out.flush()
 

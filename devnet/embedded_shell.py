@@ -1,5 +1,6 @@
 """What one can do by hand in an embedded world: find blocks, send coins, pay and be paid as its users and as Carol."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 
@@ -12,16 +13,21 @@ from devnet.gateway_client import GatewayClient
 from devnet.receiving import IncomingOrder, IncomingPayment
 from devnet.shell_server import Command
 from devnet.user import EmbeddedUser
-from errors import InputError, PeerError
+from errors import GatewayError, InputError, PeerError
 from fedimint import bolt11
 from fedimint.addresses import parse_address
 from fedimint.wire_types import FederationId
 
 _FEE_MAX_MSAT = 1_000_000
 _DELAY_MAX_BLOCKS = 1_000
+#: No more satoshi than there will ever be, and blocks found while one waits.
+_MOST_SAT = 21_000_000 * 100_000_000
+_MOST_BLOCKS = 10_000
 
 USER_HELP = "balance | pay INVOICE | receive SATS"
 CAROL_HELP = "balance | pay INVOICE | invoice SATS | address"
+
+_log = logging.getLogger("shell")
 
 
 class UserShell:
@@ -47,7 +53,7 @@ class UserShell:
             case ["pay", invoice]:
                 return await self._pay(invoice)
             case ["receive", sats]:
-                return await self._receive(_number(sats) * 1000)
+                return await self._receive(_number(sats, _MOST_SAT) * 1000)
             case _:
                 raise InputError(f"a user can: {USER_HELP}")
 
@@ -64,13 +70,18 @@ class UserShell:
         payment = self._user.receive(order, routing)
         invoice = await self._gateway.create_invoice(self._user.receive_body(payment))
         self._user.check_invoice(payment, invoice)
-        self._tasks.start_soon(self._claim, payment)
+        self._tasks.start_soon(claim_once_funded, self._user, payment)
         return invoice
 
-    async def _claim(self, payment: IncomingPayment) -> None:
-        out_point = await self._user.await_funded(payment)
+
+async def claim_once_funded(user: EmbeddedUser, payment: IncomingPayment) -> None:
+    """Take what the gateway funds. What goes wrong is told, and ends nothing but this payment."""
+    try:
+        out_point = await user.await_funded(payment)
         if out_point is not None:
-            await self._user.claim(payment, out_point)
+            await user.claim(payment, out_point)
+    except GatewayError as error:
+        _log.warning("a payment was not received: %s", error)
 
 
 class EmbeddedShell:
@@ -90,7 +101,7 @@ class EmbeddedShell:
             case []:
                 self._world.chain.mine()
             case [blocks]:
-                self._world.chain.mine(_number(blocks))
+                self._world.chain.mine(_number(blocks, _MOST_BLOCKS))
             case _:
                 raise InputError("mine takes a number of blocks")
         return f"height {self._world.chain.height}"
@@ -99,8 +110,9 @@ class EmbeddedShell:
         """Send coins from nowhere; they are confirmed by the next block."""
         match words:
             case [sats, address]:
-                script = parse_address(address).script_pubkey
-                return self._world.chain.send(ChainOutput(script, _number(sats)))
+                # As gateway-cli prints it: a string of JSON.
+                script = parse_address(address.strip('"')).script_pubkey
+                return self._world.chain.send(ChainOutput(script, _number(sats, _MOST_SAT)))
             case _:
                 raise InputError("coins takes a number of sats and an address")
 
@@ -110,7 +122,7 @@ class EmbeddedShell:
             case ["balance"]:
                 return f"{self._world.network.holdings_msat(self._carol.name)} msat"
             case ["invoice", sats]:
-                return self._carol.make_invoice(_number(sats) * 1000).text
+                return self._carol.make_invoice(_number(sats, _MOST_SAT) * 1000).text
             case ["pay", invoice]:
                 return await self._pay(invoice)
             case ["address"]:
@@ -132,7 +144,7 @@ class EmbeddedShell:
         return f"paid, preimage {last.preimage.hex()}"
 
 
-def _number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise InputError(f"{text!r} is no number above 0")
+def _number(text: str, most: int) -> int:
+    if not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
+        raise InputError(f"{text!r} is no number from 1 to {most}")
     return int(text)

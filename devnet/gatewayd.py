@@ -13,7 +13,7 @@ import anyio.to_thread
 import bcrypt
 import msgspec
 
-from devnet.processes import Program, free_port, run_once, until
+from devnet.processes import ProcessError, Program, free_port, run_once, until
 from errors import PeerError, UnavailableError
 
 PASSWORD = "theresnosecondbest"  # noqa: S105 - of worlds that live for minutes
@@ -60,7 +60,9 @@ class OurGatewayd:
         return f"http://127.0.0.1:{self.port}/"
 
     async def start(self, *, crash_at: str | None = None) -> None:
-        """Start and wait until the API answers and the node is connected."""
+        """Start and wait until the API answers and the node is connected. Raises ProcessError when it runs already."""
+        if self.program.is_running:
+            raise ProcessError("the gateway runs already")
         self.program = self._program({"FM_GATEWAY_CRASH_AT": crash_at} if crash_at else {})
         self.program.start()
         await until(
@@ -110,7 +112,7 @@ class OurGatewayd:
         )
 
     def _command(self, *arguments: str) -> list[str]:
-        return [str(_script("gateway-cli")), f"--address={self.url}", *arguments]
+        return [str(script("gateway-cli")), f"--address={self.url}", *arguments]
 
     async def _is_running(self) -> bool:
         """Asked over HTTP, since a command takes longer to start than the gateway to answer."""
@@ -144,7 +146,7 @@ class OurGatewayd:
         }
         return Program(
             "gatewayd",
-            [_script("gatewayd"), "lnd"],
+            [script("gatewayd"), "lnd"],
             log_path=self.folder / "gatewayd.log",
             environment=environment,
         )
@@ -202,8 +204,8 @@ def _password(password: str) -> dict[str, str]:
     return {"FM_RPC_PASSWORD": password}
 
 
-def _script(name: str) -> Path:
-    """A command of this distribution, installed beside the interpreter."""
+def script(name: str) -> Path:
+    """A command of this distribution, installed beside the interpreter. Raises UnavailableError when it is not."""
     path = Path(sys.executable).with_name(name)
     if not path.exists():
         raise UnavailableError(f"{name} is not installed beside {sys.executable}")

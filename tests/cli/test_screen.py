@@ -59,3 +59,6 @@ async def test_a_terminal_shows_what_is_being_done_and_is_left_clean() -> None:
     # The last line is a sign of life, cleared in the end.
     assert "A sentence." in lines[-1]
     assert lines[-1].endswith("\r\x1b[K")
+    await screen.run()
+    screen.tell("After the end.")
+    assert out.getvalue().endswith("\r\x1b[KAfter the end.\n")

@@ -9,14 +9,17 @@ import anyio.to_thread
 import pytest
 
 from devnet import shell
-from devnet.embedded_shell import EmbeddedShell
+from devnet.embedded_shell import EmbeddedShell, claim_once_funded
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
+from devnet.receiving import IncomingOrder, IncomingPayment
 from devnet.shell_server import Command, serve_shell
-from errors import ConfigError, GatewayError, InputError, PeerError
+from errors import ConfigError, GatewayError, InputError, PeerError, UnavailableError
+from tests.devnet.test_embedded_receiving import ROUTING
 
 pytestmark = pytest.mark.anyio
 
 NOW_S = 1_800_000_000
+ADDRESS = "bcrt1qdtu5n5f7zh7l4gdymxqcenf6knr4mhurtlexa874hurq80qn02js08vvdq"
 
 
 async def echo(words: Sequence[str]) -> str:
@@ -86,7 +89,8 @@ async def test_blocks_and_coins_come_when_asked_for(world: EmbeddedWorld) -> Non
     commands = EmbeddedShell(world).commands()
     height = world.chain.height
     address = await commands["carol"](["address"])
-    txid = await commands["coins"](["5000", address])
+    # As `gateway-cli address` prints it.
+    txid = await commands["coins"](["5000", f'"{address}"'])
     assert await commands["mine"]([]) == f"height {height + 1}"
     assert await commands["mine"](["3"]) == f"height {height + 4}"
     assert world.chain.transaction(txid) is not None
@@ -110,6 +114,8 @@ async def test_carol_is_paid_and_pays(world: EmbeddedWorld) -> None:
         ("mine", "1", "2"),
         ("mine", "0"),
         ("mine", "-1"),
+        ("mine", "1000000000"),
+        ("coins", "9" * 30, ADDRESS),
         ("coins", "1000"),
         ("coins", "1000", "nowhere"),
         ("carol", "invoice"),
@@ -120,3 +126,17 @@ async def test_wrong_words_are_refused(world: EmbeddedWorld, words: tuple[str, .
     name, *rest = words
     with pytest.raises(GatewayError):
         await EmbeddedShell(world).commands()[name](rest)
+
+
+async def test_a_payment_that_cannot_be_claimed_ends_nothing_else(
+    world: EmbeddedWorld, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    user = world.new_user(0, world.federation)
+
+    async def unreachable(_payment: IncomingPayment) -> None:
+        raise UnavailableError("no guardian answers")
+
+    monkeypatch.setattr(user, "await_funded", unreachable)
+    payment = user.receive(IncomingOrder(1_000_000, NOW_S), ROUTING)
+    await claim_once_funded(user, payment)
+    assert "no guardian answers" in caplog.text
