@@ -128,6 +128,14 @@ def withdrawal() -> treasury_views.Withdrawal:
     return treasury_views.Withdrawal(txid=TXID, fee_sat=166)
 
 
+def sent_ecash() -> tuple[treasury_views.SentEcash, ...]:
+    """One that was given, one that could not be."""
+    return (
+        treasury_views.SentEcash("ab" * 16, "01" * 32, 512, "Given", 1_800_000_000, None),
+        treasury_views.SentEcash("cd" * 16, "01" * 32, 1_024, "GiftRefused", 1_700_000_000, "poor"),
+    )
+
+
 def node_invoice() -> operator_views.InvoiceRecord:
     """A paid invoice of the node."""
     return operator_views.InvoiceRecord(

@@ -99,6 +99,16 @@ class Treasury(Protocol):
         """Ecash as text, worth at least the amount."""
         ...
 
+    async def sent_ecash(
+        self, federation_id: str | None, limit: int
+    ) -> tuple[treasury_views.SentEcash, ...]:
+        """The newest ecash that was asked for as text, of one federation or of all."""
+        ...
+
+    async def show_sent_ecash(self, gift_id: str) -> str:
+        """The text of ecash that was asked for before. Raises NotFoundError for an id that names none."""
+        ...
+
     async def deposit_address(self, federation_id: str) -> str:
         """The bitcoin address whose coins become our ecash."""
         ...

@@ -181,6 +181,8 @@ def _operator_routes(gateway: Gateway, facts: NodeFacts, stop: Stop) -> tuple[Ro
         post("/withdraw_to_onchain", coins.WithdrawToOnchainPayload, treasury.withdraw_to_onchain),
         post("/pegin_from_onchain", coins.PeginFromOnchainPayload, treasury.pegin_from_onchain),
         post("/spend_ecash", coins.SpendEcashPayload, treasury.spend_ecash, "admin"),
+        post("/list_sent_ecash", coins.ListSentEcashPayload, treasury.list_sent_ecash),
+        post("/show_sent_ecash", coins.ShowSentEcashPayload, treasury.show_sent_ecash, "admin"),
         post(
             "/create_bolt11_invoice_for_operator",
             node.CreateInvoiceForOperatorPayload,

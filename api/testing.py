@@ -132,6 +132,14 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
         self._served(federation_id)
         return self._answer(canned.ECASH, "spend_ecash", federation_id, amount_msat)
 
+    async def sent_ecash(
+        self, federation_id: str | None, limit: int
+    ) -> tuple[treasury_views.SentEcash, ...]:
+        return self._answer(canned.sent_ecash(), "sent_ecash", federation_id, limit)
+
+    async def show_sent_ecash(self, gift_id: str) -> str:
+        return self._answer(canned.ECASH, "show_sent_ecash", gift_id)
+
     async def deposit_address(self, federation_id: str) -> str:
         self._served(federation_id)
         return self._answer(canned.ADDRESS, "deposit_address", federation_id)

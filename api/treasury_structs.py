@@ -89,3 +89,27 @@ class SpendEcashResponse(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "SpendEcashResponse(…)"
+
+
+class ListSentEcashPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/list_sent_ecash`, which Rust does not have; None means every federation."""
+
+    federation_id: Hash256Hex | None = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 25
+
+
+class SentEcashEntry(msgspec.Struct, frozen=True):
+    """Ecash that was asked for as text: `Preparing`, `Given`, or `GiftRefused` with its reason."""
+
+    id: str
+    federation_id: str
+    amount_msats: int
+    state: str
+    asked_unix_s: int
+    reason: str | None
+
+
+class ShowSentEcashPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/show_sent_ecash`, which Rust does not have. Its answer is that of `/spend_ecash`."""
+
+    id: Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{32}\\Z")]

@@ -139,6 +139,33 @@ def send(amount: str, /, *, federation_id: str, target: GivenTarget) -> None:
 
 
 @ecash_app.command
+def list_sent(*, federation_id: str | None = None, limit: int = 25, target: GivenTarget) -> None:
+    """List the ecash that was taken out as text, newest first, without the texts.
+
+    Parameters
+    ----------
+    federation_id
+        Show only this federation's.
+    limit
+        How many at most.
+    """
+    body = {"federation_id": federation_id, "limit": limit}
+    print_answer(target.call("/list_sent_ecash", body))
+
+
+@ecash_app.command
+def show_sent(sent_id: str, /, *, target: GivenTarget) -> None:
+    """Show the text of ecash that was taken out before, if its answer was lost.
+
+    Parameters
+    ----------
+    sent_id
+        Its id, which list-sent shows.
+    """
+    print_answer(target.call("/show_sent_ecash", {"id": sent_id}, timeout_s=PATIENT_SECONDS))
+
+
+@ecash_app.command
 def receive(*, notes: SecretWord, target: GivenTarget) -> None:
     """Take ecash of one of the gateway's federations in.
 

@@ -102,6 +102,12 @@ class ServedModules:
         )
 
 
+def mint_secret(root: DerivableSecret, facts: FederationFacts) -> DerivableSecret:
+    """What the keys of our notes follow from, also of a federation that is not served any more."""
+    client = secrets.client_secret(root, bytes.fromhex(facts.federation_id))
+    return secrets.module_secret(client, served_modules(stored_config(facts)).mint_id)
+
+
 def served_modules(config: ClientConfig) -> ServedModules:
     """The modules of `config` that we use. Raises InputError when it lacks one."""
     lnv2, mint = config.find(LnV2ClientConfig), config.find(MintV2ClientConfig)

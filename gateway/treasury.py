@@ -1,7 +1,10 @@
 """The gateway's own money: balances, deposits, withdrawals, ecash given away."""
 
+import msgspec
+
+from engine.engine import Answer
 from engine.machine import State
-from errors import ConflictError, InputError, PeerError
+from errors import ConflictError, InputError, NotFoundError, PeerError
 from fedimint import addresses, deposits, ecash, notes, selection
 from fedimint.invite import InviteCode
 from fedimint.mintv2 import SpendableNote
@@ -10,16 +13,20 @@ from gateway import secret_files
 from gateway.bitcoin_addresses import script_of
 from gateway.build import note_of
 from gateway.context import GatewayContext
-from gateway.federation import FederationClient
+from gateway.federation import FederationClient, mint_secret
 from gateway.operator_node import OperatorNode
 from gateway.operator_views import OnchainRequest
-from gateway.treasury_views import PeginRequest, Withdrawal, WithdrawalRequest
+from gateway.treasury_views import PeginRequest, SentEcash, Withdrawal, WithdrawalRequest
 from gateway.views import EcashBalance, GatewayBalances
 from statemachines import deposits as deposits_machine
 from statemachines import gift, reserving, withdrawal
+from statemachines.federation import FederationFacts, Joined, Left
+from statemachines.federation import stream_of as federation_stream
 from statemachines.items import HeldNote
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
+
+_GIFTS = "SELECT stream, began_unix_us FROM stream WHERE kind = ? ORDER BY began_unix_us DESC"
 
 
 class Treasury:
@@ -66,19 +73,57 @@ class Treasury:
         )
         stream = gift.stream_of(facts.id)
         await self._engine.submit(stream, gift.RequestGift(facts=facts))
-        ended = (await self._engine.wait(stream, _is_over)).state
-        if isinstance(ended, gift.GiftRefused):
-            raise ConflictError(ended.reason)
-        assert isinstance(ended, gift.Given)
-        given = await self._context.outside.cpu.run(
-            spendable_notes, federation.mint_secret, ended.notes
-        )
+        return await self._text(await self._engine.wait(stream, _is_over), federation.facts)
+
+    async def sent_ecash(self, federation_id: str | None, limit: int) -> tuple[SentEcash, ...]:
+        """The newest ecash that was asked for as text, of one federation or of all."""
+        sent: list[SentEcash] = []
+        for stream, asked_unix_us in self._context.store.query(_GIFTS, (gift.MACHINE.kind,)):
+            state = self._engine.peek(str(stream))
+            assert isinstance(state, gift.Preparing | gift.Given | gift.GiftRefused)
+            facts = state.facts
+            if federation_id in {None, facts.federation_id} and len(sent) < limit:
+                sent.append(
+                    SentEcash(
+                        facts.id,
+                        facts.federation_id,
+                        facts.amount_msat,
+                        type(state).__name__,
+                        msgspec.convert(asked_unix_us, int) // 1_000_000,
+                        state.reason if isinstance(state, gift.GiftRefused) else None,
+                    )
+                )
+        return tuple(sent)
+
+    async def show_sent_ecash(self, gift_id: str) -> str:
+        """The same text once more, also of a federation that was left since; waits while it is being prepared.
+
+        Whether anybody has taken the ecash meanwhile is not known here. Raises NotFoundError for an id that names
+        none, ConflictError when there never was any.
+        """
+        answer = await self._engine.read(gift.stream_of(gift_id))
+        if isinstance(answer.state, gift.New):
+            raise NotFoundError(f"no ecash was sent under the id {gift_id}")
+        ended = await self._engine.wait(gift.stream_of(gift_id), _is_over)
+        assert isinstance(ended.state, gift.Given | gift.GiftRefused)
+        state = self._engine.peek(federation_stream(ended.state.facts.federation_id))
+        assert isinstance(state, Joined | Left)
+        return await self._text(ended, state.facts)
+
+    async def _text(self, ended: Answer, federation: FederationFacts) -> str:
+        """Of a gift that is over. Raises ConflictError when nothing was given."""
+        state = ended.state
+        if isinstance(state, gift.GiftRefused):
+            raise ConflictError(state.reason)
+        assert isinstance(state, gift.Given)
+        secret = mint_secret(self._context.root, federation)
+        given = await self._context.outside.cpu.run(spendable_notes, secret, state.notes)
         return ecash.with_invite(given, self._invite(federation)).to_text()
 
-    def _invite(self, federation: FederationClient) -> InviteCode:
+    def _invite(self, federation: FederationFacts) -> InviteCode:
         """With the API secret, since its receiver cannot reissue without it."""
         federation_id = federation.federation_id
-        public = InviteCode.parse(federation.facts.invite_code)
+        public = InviteCode.parse(federation.invite_code)
         secret = secret_files.load_api_secret(self._context.settings.directory, federation_id)
         return InviteCode.of(public.peers(), public.federation_id(), secret)
 

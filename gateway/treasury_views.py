@@ -22,6 +22,17 @@ class Withdrawal(msgspec.Struct, frozen=True):
     fee_sat: int
 
 
+class SentEcash(msgspec.Struct, frozen=True):
+    """Ecash that the operator asked for as text; `reason` says why there is none."""
+
+    id: str
+    federation_id: str
+    amount_msat: int
+    state: str
+    asked_unix_s: int
+    reason: str | None
+
+
 class PeginRequest(msgspec.Struct, frozen=True):
     """Send coins of the Lightning node to a federation; `amount_sat` None sends all."""
 

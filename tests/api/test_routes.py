@@ -41,10 +41,13 @@ MANAGERS = """
     payment_summary pegin_from_onchain set_channel_fees set_fees set_payment_policy
     withdraw_to_onchain
 """
+# Routes of our own, beside those of Rust.
+MANAGERS += " list_sent_ecash"
 ADMINS = """
     withdraw connect_fed leave_fed backup pay_invoice_for_operator pay_offer_for_operator
     open_channel_with_push send_onchain spend_ecash mnemonic stop
 """
+ADMINS += " show_sent_ecash"
 
 BODIES: dict[str, object] = {
     "/address": {"federation_id": FED},
@@ -77,6 +80,7 @@ BODIES: dict[str, object] = {
     "/payment_summary": {"start_millis": 0, "end_millis": 1},
     "/pegin_from_onchain": {"federation_id": FED, "amount": 1, "fee_rate_sats_per_vbyte": 1},
     "/receive_ecash": {"notes": "fedimint1x"},
+    "/list_sent_ecash": {},
     "/routing_info": FED,
     "/send_onchain": {"address": "bc1qa", "amount": "all", "fee_rate_sats_per_vbyte": 1},
     "/send_payment": exchanges("/send_payment")[0]["request"],
@@ -87,6 +91,7 @@ BODIES: dict[str, object] = {
     },
     "/set_fees": {},
     "/set_payment_policy": {},
+    "/show_sent_ecash": {"id": "ab" * 16},
     "/spend_ecash": {"federation_id": FED, "amount": 1},
     "/withdraw": {"federation_id": FED, "amount": 1, "address": "bc1qa"},
     "/withdraw_to_onchain": {"federation_id": FED, "amount": 1},

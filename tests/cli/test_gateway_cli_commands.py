@@ -109,6 +109,33 @@ async def run(
             ("spend_ecash", FED, 1001),
             {"notes": canned.ECASH},
         ),
+        (
+            f"ecash list-sent --federation-id {FED} --limit 2",
+            ("sent_ecash", FED, 2),
+            [
+                {
+                    "id": "ab" * 16,
+                    "federation_id": FED,
+                    "amount_msats": 512,
+                    "state": "Given",
+                    "asked_unix_s": 1_800_000_000,
+                    "reason": None,
+                },
+                {
+                    "id": "cd" * 16,
+                    "federation_id": FED,
+                    "amount_msats": 1_024,
+                    "state": "GiftRefused",
+                    "asked_unix_s": 1_700_000_000,
+                    "reason": "poor",
+                },
+            ],
+        ),
+        (
+            f"ecash show-sent {'AB' * 16}",
+            ("show_sent_ecash", "ab" * 16),
+            {"notes": canned.ECASH},
+        ),
         ("ecash receive --notes fedimint1x", ("receive_ecash", "fedimint1x"), {"amount": 300_032}),
         ("onchain address", ("onchain_address",), {"address": canned.ADDRESS}),
         (
