@@ -1,21 +1,33 @@
-"""Verification of a stored log: the chain holds, it folds, and the read models equal what the fold gives."""
+"""Verification of a stored log: the chain holds, it folds, and the read models equal what the fold gives.
 
-from collections.abc import Iterator, Sequence
+Memory holds what is open and no more: finished streams and rebuilt tables lie in a temporary file meanwhile.
+"""
+
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 
 import apsw
 import msgspec
 
-from engine.chain import Head, verified
-from engine.fold import Machines, state_hash, steps
-from engine.fold import Position as StreamPosition
+from engine.chain import Head, Row, checked
+from engine.fold import Machines, Position, hash_of_states
+from engine.machine import State
 from engine.read_model import ReadModel
 from engine.store import REBUILD_ROWS, StoredStep, newest_head, read_rows
 from errors import FatalError
 
+#: Looks at a step and the state before it, and tells what is wrong with it.
+Inspect = Callable[[State, StoredStep], Iterable[str]]
+
+_FINISHED = "CREATE TABLE finished_stream (stream TEXT PRIMARY KEY, version INTEGER, state BLOB)"
+
 
 class ComparedReadModel(msgspec.Struct, frozen=True):
-    """A read model and how many rows were equal. `compared` is false when the next start rebuilds it anyway."""
+    """A read model and how many rows were equal.
+
+    `compared` is false when the next start rebuilds it anyway, or when the log does not fold.
+    """
 
     name: str
     version: int
@@ -24,65 +36,160 @@ class ComparedReadModel(msgspec.Struct, frozen=True):
 
 
 class Verified(msgspec.Struct, frozen=True):
-    """What a log holds. Two logs with one `head` are the same; with one `states` they fold to the same."""
+    """What a log holds. Two logs with one `head` are the same; with one `states` they fold to the same.
+
+    `states` is None for a log that does not fold; `problems` has a sentence for everything that is wrong.
+    """
 
     head: Head
-    states: str
+    states: str | None
     streams: int
     unfinished_streams: int
     read_models: tuple[ComparedReadModel, ...]
+    problems: tuple[str, ...]
 
 
 def verify(
-    connection: apsw.Connection, machines: Machines, read_models: Sequence[ReadModel]
+    connection: apsw.Connection,
+    machines: Machines,
+    read_models: Sequence[ReadModel],
+    inspect: Inspect = lambda _before, _step: (),
 ) -> Verified:
     """Check one snapshot of the log that `connection` reads, which may be live.
 
-    Raises FatalError at the first thing that is not as this program would have written it.
+    Raises FatalError when SQLite cannot read it.
     """
+    scratch = apsw.Connection("")
     connection.execute("BEGIN")
     try:
-        known: dict[str, StreamPosition] = {}
-        with apsw.Connection(":memory:") as rebuilt:
-            _fold(rebuilt, read_models, steps(machines, verified(read_rows(connection)), known))
-            compared = tuple(_compare(connection, rebuilt, model) for model in read_models)
-        head = newest_head(connection)
+        return _Verification(connection, scratch, machines, read_models).run(inspect)
     finally:
         connection.execute("ROLLBACK")
-    unfinished = sum(not machines.of(s).is_final(p.state) for s, p in known.items())
-    return Verified(head, state_hash(machines, known), len(known), unfinished, compared)
+        scratch.close(force=True)
 
 
-def _fold(
-    rebuilt: apsw.Connection, read_models: Sequence[ReadModel], stored: Iterator[StoredStep]
-) -> None:
-    for model in read_models:
-        rebuilt.execute(model.ddl)
-    while chunk := list(islice(stored, REBUILD_ROWS)):
-        for model in read_models:
-            model.fold(rebuilt, chunk)
+class _Verification:
+    """One reading of a log; `scratch` is a temporary database."""
+
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        scratch: apsw.Connection,
+        machines: Machines,
+        read_models: Sequence[ReadModel],
+    ) -> None:
+        self._connection = connection
+        self._scratch = scratch
+        self._machines = machines
+        self._read_models = read_models
+        self._open: dict[str, Position] = {}
+        self._finished = 0
+        self._problems: list[str] = []
+
+    def run(self, inspect: Inspect) -> Verified:
+        rows = self._rows()
+        folds = self._fold(rows, inspect)
+        for _ in rows:  # what lies behind a row that does not fold can still be changed or not
+            pass
+        compared = tuple(
+            self._compare(model) if folds else _not_compared(model) for model in self._read_models
+        )
+        return Verified(
+            head=newest_head(self._connection),
+            states=hash_of_states(self._states()) if folds else None,
+            streams=len(self._open) + self._finished,
+            unfinished_streams=len(self._open),
+            read_models=compared,
+            problems=tuple(self._problems),
+        )
+
+    def _rows(self) -> Iterator[Row]:
+        for row, problem in checked(read_rows(self._connection)):
+            if problem is not None:
+                self._problems.append(problem)
+            yield row
+
+    def _fold(self, rows: Iterator[Row], inspect: Inspect) -> bool:
+        """Fold all rows into open states and scratch tables; False when one of them does not fold."""
+        for sql in (
+            "PRAGMA journal_mode = OFF",
+            _FINISHED,
+            *(model.ddl for model in self._read_models),
+        ):
+            self._scratch.execute(sql)
+        while chunk := list(islice(rows, REBUILD_ROWS)):
+            try:
+                steps = [self._step(row, inspect) for row in chunk]
+                with self._scratch:
+                    for model in self._read_models:
+                        model.fold(self._scratch, steps)
+                    self._keep_finished(steps)
+            except Exception as error:  # noqa: BLE001 (what a changed row breaks in a fold may be anything)
+                if isinstance(error, FatalError):
+                    why = str(error)
+                else:
+                    why = f"{type(error).__name__} between {chunk[0].position} and {chunk[-1].position}"
+                self._problems.append(f"the log does not fold: {why}")
+                return False
+        return True
+
+    def _step(self, row: Row, inspect: Inspect) -> StoredStep:
+        known = self._open.get(row.stream)
+        before = known.state if known is not None else self._machines.of(row.stream).initial
+        step = self._machines.step(self._open, row)
+        self._problems.extend(inspect(before, step))
+        if step.final:
+            self._open.pop(row.stream, None)
+        else:
+            self._open[row.stream] = Position(step.state, row.version, row.position)
+        return step
+
+    def _keep_finished(self, steps: Iterable[StoredStep]) -> None:
+        finished = [
+            (step.row.stream, step.row.version, self._machines.encode_state(step.state))
+            for step in steps
+            if step.final
+        ]
+        self._scratch.executemany("INSERT INTO finished_stream VALUES (?, ?, ?)", finished)
+        self._finished += len(finished)
+
+    def _states(self) -> Iterator[tuple[str, int, bytes]]:
+        """Every stream in the order of names, as `hash_of_states` wants them."""
+        finished = self._scratch.execute("SELECT * FROM finished_stream ORDER BY stream")
+        unfinished = (
+            (stream, position.version, self._machines.encode_state(position.state))
+            for stream, position in sorted(self._open.items())
+        )
+        return heapq.merge(finished, unfinished)
+
+    def _compare(self, model: ReadModel) -> ComparedReadModel:
+        stored = self._connection.execute(
+            "SELECT version FROM read_model WHERE name = ?", (model.name,)
+        )
+        if stored.fetchone() != (model.version,):
+            return _not_compared(model)
+        rows = sum(self._compare_table(table) for table in model.tables)
+        return ComparedReadModel(model.name, model.version, rows, compared=True)
+
+    def _compare_table(self, table: str) -> int:
+        """How many rows are equal before the first that is not."""
+        columns = [name for _, name, *_ in self._scratch.execute(f'PRAGMA table_info("{table}")')]
+        query = f'SELECT * FROM "{table}" ORDER BY {", ".join(columns)}'  # noqa: S608 (names of ours)
+        count = 0
+        try:
+            pairs = zip_longest(self._connection.execute(query), self._scratch.execute(query))
+            for found, expected in pairs:
+                if found != expected:
+                    row = found or expected
+                    self._problems.append(
+                        f"the read model table {table} differs from the log at {row[:2]}"
+                    )
+                    break
+                count += 1
+        except apsw.SQLError as error:
+            self._problems.append(f"the read model table {table} cannot be read: {error}")
+        return count
 
 
-def _compare(
-    connection: apsw.Connection, rebuilt: apsw.Connection, model: ReadModel
-) -> ComparedReadModel:
-    stored = connection.execute("SELECT version FROM read_model WHERE name = ?", (model.name,))
-    if stored.fetchone() != (model.version,):
-        return ComparedReadModel(model.name, model.version, 0, compared=False)
-    rows = sum(_compare_table(connection, rebuilt, table) for table in model.tables)
-    return ComparedReadModel(model.name, model.version, rows, compared=True)
-
-
-def _compare_table(connection: apsw.Connection, rebuilt: apsw.Connection, table: str) -> int:
-    columns = [name for _, name, *_ in rebuilt.execute(f'PRAGMA table_info("{table}")')]
-    query = f'SELECT * FROM "{table}" ORDER BY {", ".join(columns)}'  # noqa: S608 (names of ours)
-    count = 0
-    try:
-        for found, expected in zip_longest(connection.execute(query), rebuilt.execute(query)):
-            if found != expected:
-                row = found or expected
-                raise FatalError(f"the read model table {table} differs from the log at {row[:2]}")
-            count += 1
-    except apsw.SQLError as error:
-        raise FatalError(f"the read model table {table} cannot be read: {error}") from error
-    return count
+def _not_compared(model: ReadModel) -> ComparedReadModel:
+    return ComparedReadModel(model.name, model.version, 0, compared=False)

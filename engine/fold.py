@@ -98,15 +98,22 @@ def steps(
 
 
 def state_hash(machines: Machines, states: Mapping[str, Position]) -> str:
-    """sha256 (hex) over every stream's name, version and state, in the order of names.
+    """`hash_of_states` of states in memory."""
+    return hash_of_states(
+        (stream, states[stream].version, machines.encode_state(states[stream].state))
+        for stream in sorted(states)
+    )
+
+
+def hash_of_states(states: Iterable[tuple[str, int, bytes]]) -> str:
+    """sha256 (hex) over every stream's name, version and encoded state, which come in the order of names.
 
     Stored histories are compared by this: a later version must fold an old log to the same states.
     """
     digest = hashlib.sha256()
-    for stream in sorted(states):
-        position = states[stream]
-        digest.update(f"{stream}\n{position.version}\n".encode())
-        digest.update(machines.encode_state(position.state) + b"\n")
+    for stream, version, state in states:
+        digest.update(f"{stream}\n{version}\n".encode())
+        digest.update(state + b"\n")
     return digest.hexdigest()
 
 

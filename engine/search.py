@@ -17,9 +17,10 @@ _IDENTIFIER = re.compile(r"[0-9A-Za-z_/.:-]+")
 
 
 class RowFilter(msgspec.Struct, frozen=True, kw_only=True):
-    """Rows that meet all that is given. Times are inclusive, in microseconds."""
+    """Rows that meet all that is given: after one position, until another. Times are inclusive, in microseconds."""
 
     after: int = 0
+    until: int | None = None
     stream: str | None = None
     kind: str | None = None
     since_unix_us: int | None = None
@@ -31,7 +32,8 @@ def find_rows(connection: apsw.Connection, wanted: RowFilter) -> Iterator[Chaine
     where = (
         "position > ?1 AND (?2 IS NULL OR stream = ?2) AND (?3 IS NULL OR kind = ?3) "
         "AND recorded_unix_us >= coalesce(?4, recorded_unix_us) "
-        "AND recorded_unix_us <= coalesce(?5, recorded_unix_us) ORDER BY position LIMIT ?6"
+        "AND recorded_unix_us <= coalesce(?5, recorded_unix_us) "
+        "AND position <= coalesce(?6, position) ORDER BY position LIMIT ?7"
     )
     after = wanted.after
     while True:
@@ -45,6 +47,7 @@ def find_rows(connection: apsw.Connection, wanted: RowFilter) -> Iterator[Chaine
                     wanted.kind,
                     wanted.since_unix_us,
                     wanted.until_unix_us,
+                    wanted.until,
                     PAGE_ROWS,
                 ),
             )

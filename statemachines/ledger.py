@@ -5,8 +5,7 @@ What each event moves and what each state holds is in `bookings.py` and `holding
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import groupby
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
@@ -14,6 +13,7 @@ from engine.chain import Row
 from engine.events import Event
 from engine.fold import Machines, Position
 from engine.machine import State
+from engine.store import StoredStep
 from errors import FatalError
 from statemachines.accounts import DUST, SWAPS
 from statemachines.bookings import BOOKINGS, MOVES_NOTHING
@@ -75,35 +75,58 @@ class Report(msgspec.Struct, frozen=True):
         return not self.problems
 
 
+class Auditor:
+    """Holds the books of a log against the states of its machines, append by append, while it is folded."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._ledger, self._held = Ledger(), Ledger()
+        self._append = 0
+        self._touched: set[str] = set()
+
+    @property
+    def balances(self) -> dict[str, int]:
+        """Every account that is not zero, in msat by name."""
+        return self._ledger.balances()
+
+    def inspect(self, before: State, step: StoredStep) -> Iterator[str]:
+        """What is wrong with the appends that end before this step, and with its own booking."""
+        if step.row.append != self._append:
+            yield from self.finish()
+            self._append = step.row.append
+        self.rows += 1
+        lines = postings(before, step.event)
+        yield from _wrong_in(step.row, lines)
+        self._ledger.post(lines)
+        self._held.post(_change(before, step.state))
+        self._touched.update(line.account for line in lines)
+        self._touched.update(holdings(before), holdings(step.state))
+
+    def finish(self) -> Iterator[str]:
+        """What is wrong after the newest append."""
+        yield from _differences(self._append, self._ledger, self._held, self._touched)
+        self._touched.clear()
+
+
 def audit(machines: Machines, rows: Iterable[Row]) -> Report:
     """Replay a whole log of verified rows and hold its ledger against the states, after every append.
 
     Raises FatalError when the rows cannot be folded.
     """
-    ledger, held = Ledger(), Ledger()
-    known: dict[str, Position] = {}
+    auditor = Auditor()
+    open_now: dict[str, Position] = {}
     problems: list[str] = []
-    count = 0
-    for append, group in groupby(rows, key=lambda row: row.append):
-        touched: set[str] = set()
-        for row in group:
-            count += 1
-            before = _state_of(machines, known, row.stream)
-            step = machines.step(known, row)
-            known[row.stream] = Position(step.state, row.version, row.position)
-            lines = postings(before, step.event)
-            problems += _wrong_in(row, lines)
-            ledger.post(lines)
-            held.post(_change(before, step.state))
-            touched.update(line.account for line in lines)
-            touched.update(holdings(before), holdings(step.state))
-        problems += _differences(append, ledger, held, touched)
-    return Report(rows=count, balances=ledger.balances(), problems=tuple(problems))
-
-
-def _state_of(machines: Machines, known: Mapping[str, Position], stream: str) -> State:
-    position = known.get(stream)
-    return position.state if position is not None else machines.of(stream).initial
+    for row in rows:
+        known = open_now.get(row.stream)
+        before = known.state if known is not None else machines.of(row.stream).initial
+        step = machines.step(open_now, row)
+        problems += auditor.inspect(before, step)
+        if step.final:
+            open_now.pop(row.stream, None)
+        else:
+            open_now[row.stream] = Position(step.state, row.version, row.position)
+    problems += auditor.finish()
+    return Report(rows=auditor.rows, balances=auditor.balances, problems=tuple(problems))
 
 
 def _change(before: State, after: State) -> Iterator[Posting]:

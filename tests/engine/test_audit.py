@@ -1,18 +1,21 @@
 """A log verifies until somebody touches it or its tables."""
 
+import re
 from pathlib import Path
 
 import anyio
 import apsw
 import pytest
 
-from engine.audit import ComparedReadModel, verify
+from engine.audit import ComparedReadModel, Verified, verify
 from engine.fold import fold, state_hash
-from engine.store import LOG_NAME, open_reader
-from errors import FatalError
+from engine.machine import State
+from engine.store import LOG_NAME, StoredStep, open_reader
 from tests.engine.toy import (
     Arrived,
     Begin,
+    Sending,
+    Unborn,
     machines,
     open_engine,
     open_store,
@@ -72,15 +75,70 @@ def test_an_untouched_log_verifies(path: Path) -> None:
 )  # fmt: skip
 def test_what_was_changed_is_found(path: Path, sql: str, words: str) -> None:
     _write(path, sql)
+    (problem,) = _verified(path).problems
+    assert re.search(words, problem)
+
+
+def test_everything_that_is_wrong_is_told(path: Path) -> None:
+    _write(
+        path,
+        "DROP TRIGGER log_is_never_updated;"
+        "UPDATE log SET recorded_unix_us = 0 WHERE position IN (2, 9);"
+        "UPDATE stream SET version = 9 WHERE stream = 'account/a'",
+    )
+    problems = _verified(path).problems
+    assert len(problems) == 3
+    for problem, words in zip(problems, ("position 2 ", "position 9 ", "account/a"), strict=True):
+        assert words in problem
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("DELETE FROM log WHERE position = 1", "nothing to rest on"),
+        ("UPDATE log SET body = x'7b7d' WHERE position = 3", "cannot be decoded"),
+        ("UPDATE log SET kind = 'transfer.delivered' WHERE position = 1", "AttributeError between 1 and 4"),
+    ],
+)  # fmt: skip
+def test_a_log_that_does_not_fold_is_read_to_its_end(
+    path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, words: str
+) -> None:
+    monkeypatch.setattr("engine.audit.REBUILD_ROWS", 4)
+    _write(path, "DROP TRIGGER log_is_never_updated; DROP TRIGGER log_is_never_deleted")
+    _write(path, sql)
+    _write(path, "UPDATE log SET epoch = 7 WHERE position = 10")
+    found = _verified(path)
+    assert found.states is None
+    assert found.read_models == (ComparedReadModel("streams", 1, 0, compared=False),)
+    assert any(re.search(f"the log does not fold: .*{words}", one) for one in found.problems)
+    assert any(" 10" in one for one in found.problems)
+
+
+def test_whoever_inspects_sees_every_step(path: Path) -> None:
+    seen: list[tuple[int, State]] = []
+
+    def inspect(before: State, step: StoredStep) -> list[str]:
+        seen.append((step.row.position, before))
+        return ["ten"] if step.row.position == 10 else []
+
     connection = open_reader(path)
-    with pytest.raises(FatalError, match=words):
-        verify(connection, machines(), read_models())
+    assert verify(connection, machines(), read_models(), inspect).problems == ("ten",)
     connection.close()
+    assert [position for position, _ in seen] == list(range(1, 11))
+    assert isinstance(seen[0][1], Unborn)
+    assert isinstance(seen[3][1], Sending)
 
 
 def test_an_outdated_read_model_is_no_damage(path: Path) -> None:
     _write(path, "UPDATE read_model SET version = 0; DELETE FROM stream")
-    connection = open_reader(path)
-    found = verify(connection, machines(), read_models())
+    found = _verified(path)
     assert found.read_models == (ComparedReadModel("streams", 1, 0, compared=False),)
-    connection.close()
+    assert found.problems == ()
+
+
+def _verified(path: Path) -> Verified:
+    connection = open_reader(path)
+    try:
+        return verify(connection, machines(), read_models())
+    finally:
+        connection.close()

@@ -51,6 +51,7 @@ def _ends(stream: str) -> bool:
     [
         (RowFilter(), list(range(1, 10))),
         (RowFilter(after=7), [8, 9]),
+        (RowFilter(after=2, until=4), [3, 4]),
         (RowFilter(stream="tx/fed-1"), [5, 8]),
         (RowFilter(kind="transfer.seen", after=8), [9]),
         (RowFilter(kind="transfer"), []),

@@ -3,36 +3,18 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-import msgspec
-
-from engine.chain import ChainedRow, Row, verified
-from engine.events import EncodedEvent
+from engine.chain import ChainedRow, verified
 from engine.fold import fold, state_hash
+from engine.portable import from_line, to_line
 from gateway.log import machines
 
 SUFFIX = ".jsonl"
 _HASH_SUFFIX = ".states"
 
 
-class _Line(msgspec.Struct, frozen=True):
-    """All columns of a row; `body` is the event's JSON as it stands in the log, `hash` is hex."""
-
-    position: int
-    append: int
-    stream: str
-    version: int
-    kind: str
-    schema_version: int
-    epoch: int
-    recorded_unix_us: int
-    body: str
-    hash: str
-
-
 def load(path: Path) -> list[ChainedRow]:
     """The rows of a stored history."""
-    lines = (msgspec.json.decode(line, type=_Line) for line in path.read_text("utf-8").splitlines())
-    return [_chained(line) for line in lines]
+    return [from_line(line) for line in path.read_text("utf-8").splitlines()]
 
 
 def expected_state_hash(path: Path) -> str:
@@ -47,36 +29,6 @@ def store(path: Path, rows: Iterable[ChainedRow]) -> None:
     states = fold(program, verified(chained), keep_final=True)
     with path.open("x", encoding="utf-8") as file:
         for one in chained:
-            file.write(msgspec.json.encode(_line(one)).decode() + "\n")
+            file.write(to_line(one) + "\n")
     with path.with_suffix(_HASH_SUFFIX).open("x", encoding="ascii") as file:
         file.write(state_hash(program, states) + "\n")
-
-
-def _line(chained: ChainedRow) -> _Line:
-    row = chained.row
-    return _Line(
-        position=row.position,
-        append=row.append,
-        stream=row.stream,
-        version=row.version,
-        kind=row.event.kind,
-        schema_version=row.event.schema_version,
-        epoch=row.epoch,
-        recorded_unix_us=row.recorded_unix_us,
-        body=row.event.body.decode(),
-        hash=chained.hash.hex(),
-    )
-
-
-def _chained(line: _Line) -> ChainedRow:
-    event = EncodedEvent(line.kind, line.schema_version, line.body.encode())
-    row = Row(
-        line.position,
-        line.append,
-        line.stream,
-        line.version,
-        event,
-        line.epoch,
-        line.recorded_unix_us,
-    )
-    return ChainedRow(row, bytes.fromhex(line.hash))
