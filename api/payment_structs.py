@@ -21,6 +21,9 @@ from api.structs import (
 G1Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{96}\\Z")]
 G2Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{192}\\Z")]
 Byte = Annotated[int, msgspec.Meta(ge=0, le=255)]
+# A u64 to its last bit: contracts of LNURL receives write 2^64-1 less the gateway's fee here. msgspec knows no bound
+# that high; what is above is refused when the contract is encoded.
+Expiration = Annotated[int, msgspec.Meta(ge=0)]
 # As serde writes `[u8; 32]`.
 ThirtyTwoIntegers = Annotated[tuple[Byte, ...], msgspec.Meta(min_length=32, max_length=32)]
 
@@ -65,7 +68,7 @@ class OutgoingContract(msgspec.Struct, frozen=True):
 
     payment_image: PaymentImage
     amount: Unsigned
-    expiration: Unsigned
+    expiration: Expiration
     claim_pk: PublicKeyHex
     refund_pk: PublicKeyHex
     ephemeral_pk: PublicKeyHex
@@ -107,7 +110,7 @@ class Commitment(msgspec.Struct, frozen=True):
 
     payment_image: PaymentImage
     amount: Unsigned
-    expiration: Unsigned
+    expiration: Expiration
     claim_pk: PublicKeyHex
     refund_pk: PublicKeyHex
     ephemeral_pk: PublicKeyHex

@@ -114,6 +114,7 @@ async def test_an_invoice_with_a_point_and_a_hash_for_description_in_upper_case(
         (("expiry_secs",), 2**32),
         (("amount",), -1),
         (("contract", "commitment", "expiration"), None),
+        (("contract", "commitment", "expiration"), -1),
         (("contract", "ciphertext", "encrypted_preimage"), [0] * 31),
         (("contract", "ciphertext", "encrypted_preimage"), [256] * 32),
         (("contract", "ciphertext", "pk"), "ab" * 47),
