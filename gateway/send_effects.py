@@ -21,6 +21,7 @@ from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from engine.ports import Clock
 from errors import InputError, UnavailableError
+from fedimint import lnv2
 from fedimint.wire_types import OutPoint, TransactionId
 from gateway.build import sign_forfeit
 from gateway.federations import Federations
@@ -173,13 +174,19 @@ class SendEffects:
         return ForfeitSigned(forfeit=signature.hex())
 
     async def _remaining_blocks(self, facts: SendFacts) -> int:
-        """Blocks until the sender may take the contract back; 0 when it is gone or another one."""
+        """Blocks until the sender may take the contract back; 0 when it is gone or another one.
+
+        HTLCs end by the chain, the contract by the count of blocks that the guardians agree on. Where that count is
+        behind it will jump, so the chain as our node sees it counts as well, and the shorter time is what is left.
+        """
         federation = self._federations.needed(facts.federation_id)
         out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
         found = await federation.lnv2.outgoing_contract_expiration(out_point)
         if found is None or found.contract_id.hex() != facts.contract_id:
             return 0
-        return found.remaining_blocks
+        contract = lnv2.OUTGOING_CONTRACT.decode(bytes.fromhex(facts.contract))
+        block_count = (await self._node.info()).block_height + 1
+        return min(found.remaining_blocks, max(0, contract.expiration_block_height - block_count))
 
     def _now_unix_s(self) -> int:
         return self._clock.now_unix_us() // 1_000_000

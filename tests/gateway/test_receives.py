@@ -1,10 +1,10 @@
-"""Invoices of receivers, from the request to the ecash: what HTLCs get for an answer, and when nothing may be funded."""
+"""Invoices of receivers, from the request to the ecash: what HTLCs are answered, and when nothing is funded."""
 
 from pathlib import Path
 
 import pytest
 
-from backends.lightning import Failed, Succeeded
+from backends.lightning import Succeeded
 from devnet.receiving import IncomingOrder
 from statemachines import receive
 from tests.gateway.receiving import RECEIVED_MSAT, give_ecash, ordered, paying, until
