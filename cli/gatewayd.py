@@ -51,6 +51,11 @@ def lnd(
 app.command("cli.demo:demo_app", name="demo", help="Watch a gateway at work in an embedded world.")
 app.command("cli.dev:dev_app", name="dev", help="Run a development environment until Ctrl-C.")
 app.command(
+    "cli.fuzz:fuzz_app",
+    name="fuzz",
+    help="Look for inputs that break a promise, and play them again.",
+)
+app.command(
     "cli.log_tools:log_app", name="log", help="Read the log of a gateway, also of a running one."
 )
 

@@ -1,1 +1,4 @@
-"""Simulations of the whole gateway as functions of a seed: workloads, faults, auditors, shrinking."""
+"""Fuzzing: properties of what others send, simulations of the whole gateway, and campaigns over seeds.
+
+For this gateway, and for whoever imports it; needs Hypothesis, which the extra `fuzz` installs.
+"""
