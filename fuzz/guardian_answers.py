@@ -27,31 +27,11 @@ _OUT_POINT = OutPoint(_TXID, 0)
 _INTEGERS = st.lists(st.integers(-1, 256), min_size=30, max_size=33)
 _SIZES = st.sampled_from([16, 20, 32, 33, 48, 64, 96])
 _HEX = _SIZES.flatmap(lambda size: st.binary(min_size=size, max_size=size)).map(bytes.hex)
-_FIELDS = st.sampled_from(
-    [
-        "txid",
-        "out_idx",
-        "index",
-        "script",
-        "value",
-        "spent",
-        "output",
-        "input",
-        "nonce_hash",
-        "tweak",
-        "denomination",
-        "outpoint",
-        "tx",
-        "fee",
-        "vbytes",
-        "created",
-        "feerate",
-        "global",
-        "modules",
-        "core",
-        "api",
-    ]
-)
+_FIELDS = st.sampled_from([
+    "txid", "out_idx", "index", "script", "value", "spent", "output", "input", "nonce_hash",
+    "tweak", "denomination", "outpoint", "tx", "fee", "vbytes", "created", "feerate",
+    "global", "modules", "core", "api",
+])  # fmt: skip
 
 
 class Endpoint(NamedTuple):
