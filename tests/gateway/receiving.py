@@ -57,7 +57,7 @@ async def ordered(
     payment = user.receive(order, routing)
     written = msgspec.json.encode(user.receive_body(payment))
     payload = msgspec.json.decode(written, type=CreateBolt11InvoicePayload)
-    bucket = TokenBucket(RateLimit(per_second=1.0, burst=1), lambda: scene.clock.now_s)
+    bucket = TokenBucket(RateLimit(per_second=1, burst=1), lambda: scene.clock.now_s)
     return user, payment, await handlers.create_bolt11_invoice(gateway, bucket, payload)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from devnet.gateway_messages import Forfeited
 from statemachines import send
-from tests.gateway.scene import INVOICE_MSAT, Scene, ask, asking, stream_of, until
+from tests.gateway.scene import INVOICE_MSAT, Scene, ask, asking, until
 
 pytestmark = pytest.mark.anyio
 
