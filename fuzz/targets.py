@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from fuzz import decoders, guardian_answers, http_bodies
+from fuzz import decoders, gateway_machines, guardian_answers, http_bodies
 from fuzz.strategies import JSON_VALUES
 
 
@@ -14,7 +14,7 @@ class Target(NamedTuple):
     """`check` raises for a value that breaks the property."""
 
     values: st.SearchStrategy[Any]
-    check: Callable[[Any], None]
+    check: Callable[[Any], object]
 
 
 TARGETS: Mapping[str, Target] = {
@@ -28,6 +28,7 @@ TARGETS: Mapping[str, Target] = {
         )
         for name, endpoint in guardian_answers.ENDPOINTS.items()
     },
+    "machines/all": Target(st.integers(0, 2**64 - 1), gateway_machines.walk),
     **{
         f"http{path}": Target(http_bodies.bodies_for(route), partial(http_bodies.check, route))
         for path, route in http_bodies.ROUTES.items()

@@ -15,6 +15,7 @@ from engine.engine import Engine
 from engine.machine import State
 from engine.read_model import StreamIndex
 from engine.store import Store
+from fuzz.machine_scene import FEDERATION, facts
 from gateway import status
 from gateway.application import Gateway
 from gateway.operator_views import OnchainRequest
@@ -35,7 +36,6 @@ from statemachines import (
 )
 from statemachines.items import Reservation
 from tests.gateway.scene import START_UNIX_S, Scene, ask, stream_of, until
-from tests.statemachines.scene import FEDERATION, facts
 
 pytestmark = pytest.mark.anyio
 SINCE_UNIX_S = 1_000

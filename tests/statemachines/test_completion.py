@@ -3,6 +3,7 @@
 import pytest
 
 from engine.machine import Input, State
+from fuzz.machine_scene import FEDERATION, MACHINES, OTHER, PREIMAGE, Scene
 from statemachines import completion
 from statemachines.completion import (
     Begin,
@@ -15,7 +16,6 @@ from statemachines.completion import (
     Settled,
     SettleRejected,
 )
-from tests.statemachines.scene import FEDERATION, MACHINES, OTHER, PREIMAGE, Scene
 
 STREAM = completion.stream_of("ab")
 BEGIN = Begin(payment_hash="ab", federation_id=FEDERATION, amount_msat=1_000)

@@ -4,6 +4,7 @@ import pytest
 
 from engine.machine import Input
 from errors import ConflictError, FatalError
+from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, FEES, Scene, opened
 from statemachines import deposit, deposits
 from statemachines.deposit import DepositOutput, OutputGone, ReceiveFeeQuoted
 from statemachines.deposits import (
@@ -18,7 +19,6 @@ from statemachines.deposits import (
 )
 from statemachines.items import DepositClaim
 from statemachines.transaction import stream_of
-from tests.statemachines.scene import BITCOIN_FEES, FEDERATION, FEES, Scene, opened
 
 LIST = deposits.stream_of(FEDERATION)
 OUTPUT = DepositOutput(output_index=5, address_index=40, value_sat=50_000, out_point="aa:0")

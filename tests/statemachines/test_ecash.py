@@ -3,6 +3,7 @@
 import pytest
 
 from errors import ConflictError
+from fuzz.machine_scene import FEDERATION, MACHINES, WALLET, Scene, note, opened
 from statemachines import gift, reissue
 from statemachines.gift import GiftFacts, GiftRefused, Given, Preparing, RequestGift
 from statemachines.items import ForeignNote, Reservation
@@ -16,7 +17,6 @@ from statemachines.reissue import (
 )
 from statemachines.transaction import BuildAbandoned, NotesCollected, stream_of
 from statemachines.wallet import AddTweaks
-from tests.statemachines.scene import FEDERATION, MACHINES, WALLET, Scene, note, opened
 
 GIFT, REISSUE = gift.stream_of("g1"), reissue.stream_of("e1")
 TX = stream_of(FEDERATION, 1)

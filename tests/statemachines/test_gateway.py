@@ -3,6 +3,7 @@
 import pytest
 
 from errors import ConfigError, ConflictError
+from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, FEES, OTHER, Scene, note
 from statemachines import deposits, federation, identity, image
 from statemachines.federation import (
     RECOVERED_NOTES_PER_EVENT,
@@ -16,7 +17,6 @@ from statemachines.identity import Founded, JoinFederation, Start
 from statemachines.reserving import FederationFees
 from statemachines.transaction import wallet_of
 from statemachines.wallet import AddTweaks, Wallet
-from tests.statemachines.scene import BITCOIN_FEES, FEDERATION, FEES, OTHER, Scene, note
 
 STREAM, LIST = federation.stream_of(FEDERATION), deposits.stream_of(FEDERATION)
 START = Start(network="regtest", mnemonic_fingerprint="f1")

@@ -8,6 +8,18 @@ import pytest
 from engine.events import Event
 from engine.machine import Input, State
 from errors import FatalError
+from fuzz.machine_scene import (
+    FEDERATION,
+    MACHINES,
+    PREIMAGE,
+    WALLET,
+    Scene,
+    facts,
+    note,
+    opened,
+    request,
+    step,
+)
 from statemachines import ALL_MACHINES, accounts, completion, ledger, send
 from statemachines.bookings import BOOKINGS, MOVES_NOTHING
 from statemachines.completion import Cancel, CompletionRejected, Settle
@@ -23,18 +35,6 @@ from statemachines.transaction import (
     stream_of,
 )
 from statemachines.wallet import WalletCredited
-from tests.statemachines.scene import (
-    FEDERATION,
-    MACHINES,
-    PREIMAGE,
-    WALLET,
-    Scene,
-    facts,
-    note,
-    opened,
-    request,
-    step,
-)
 
 ECASH, TRANSIT = accounts.ecash(FEDERATION), accounts.transit(FEDERATION)
 CONTRACTS = accounts.contracts(FEDERATION)

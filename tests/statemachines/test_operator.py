@@ -3,6 +3,7 @@
 import pytest
 
 from errors import ConflictError
+from fuzz.machine_scene import PREIMAGE, Scene, facts, opened, request
 from statemachines import image, node_order, operator_payment, send
 from statemachines.node_order import (
     NodeRefusedOrder,
@@ -26,7 +27,6 @@ from statemachines.operator_payment import (
     Paying,
     RequestOperatorPayment,
 )
-from tests.statemachines.scene import PREIMAGE, Scene, facts, opened, request
 
 HASH = facts().payment_hash
 FACTS = OperatorPaymentFacts(

@@ -5,6 +5,18 @@ import pytest
 from engine.events import Event
 from engine.machine import Input, State
 from errors import ConflictError
+from fuzz.machine_scene import (
+    CONTRACT_EXPIRES_UNIX_S,
+    EXPIRES_UNIX_S,
+    FEDERATION,
+    PREIMAGE,
+    Scene,
+    note,
+    opened,
+    opened_both,
+    receive_facts,
+    txid_of,
+)
 from statemachines import completion, receive, receive_rules
 from statemachines.items import FundedContract, IncomingRefund
 from statemachines.receive import (
@@ -19,18 +31,6 @@ from statemachines.receive import (
     Undecryptable,
 )
 from statemachines.transaction import stream_of
-from tests.statemachines.scene import (
-    CONTRACT_EXPIRES_UNIX_S,
-    EXPIRES_UNIX_S,
-    FEDERATION,
-    PREIMAGE,
-    Scene,
-    note,
-    opened,
-    opened_both,
-    receive_facts,
-    txid_of,
-)
 
 FACTS = receive_facts()
 STREAM = receive.stream_of(FACTS.payment_hash)

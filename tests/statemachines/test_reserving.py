@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from errors import FatalError
 from fedimint.selection import InsufficientNotesError
 from fedimint.wire_types import FeeConsensus
+from fuzz.machine_scene import BITCOIN_FEES, FEES, FREE, PREIMAGE, note
 from statemachines import reserving
 from statemachines.items import (
     Claim,
@@ -30,7 +31,6 @@ from statemachines.reserving import (
     plan,
     spendable_msat,
 )
-from tests.statemachines.scene import BITCOIN_FEES, FEES, FREE, PREIMAGE, note
 
 _FEE = st.builds(FeeConsensus, st.integers(0, 5_000), st.integers(0, 5_000))
 _FEES = st.builds(FederationFees, lnv2=_FEE, mint=_FEE, wallet=_FEE)

@@ -5,6 +5,16 @@ import pytest
 from engine.events import Event
 from engine.machine import Input
 from errors import ConflictError
+from fuzz.machine_scene import (
+    EXPIRES_UNIX_S,
+    FEDERATION,
+    PREIMAGE,
+    Scene,
+    facts,
+    note,
+    opened,
+    request,
+)
 from statemachines import image, send, send_rules
 from statemachines.items import ContractClaim, SignedTransaction
 from statemachines.send import (
@@ -29,16 +39,6 @@ from statemachines.transaction import (
     Reserved,
     SubmissionAccepted,
     SubmissionRejected,
-)
-from tests.statemachines.scene import (
-    EXPIRES_UNIX_S,
-    FEDERATION,
-    PREIMAGE,
-    Scene,
-    facts,
-    note,
-    opened,
-    request,
 )
 
 STREAM = send.stream_of(facts().contract_id)

@@ -6,6 +6,7 @@ from random import Random
 import pytest
 
 from engine.machine import Effect, Input
+from fuzz.machine_scene import EXPIRES_UNIX_S, PREIMAGE, Scene, facts, opened, request
 from statemachines import send, send_rules
 from statemachines.send import (
     EXPIRY_MARGIN_S,
@@ -18,7 +19,6 @@ from statemachines.send import (
     RecordLookedUp,
     SeenInFlight,
 )
-from tests.statemachines.scene import EXPIRES_UNIX_S, PREIMAGE, Scene, facts, opened, request
 
 STREAM = send.stream_of(facts().contract_id)
 OVER_UNIX_S = EXPIRES_UNIX_S + EXPIRY_MARGIN_S

@@ -5,6 +5,12 @@ from hypothesis import strategies as st
 
 from engine.machine import Input, State
 from errors import ConflictError
+from fuzz.machine_scene import (
+    EXPIRES_UNIX_S,
+    PREIMAGE,
+    facts,
+    step,
+)
 from statemachines import send, send_rules
 from statemachines.send import (
     ATTEMPTS_MAX,
@@ -26,12 +32,6 @@ from statemachines.send import (
     SwapSucceeded,
 )
 from statemachines.transaction import TransactionFinished, TransactionRejected, TransactionSigned
-from tests.statemachines.scene import (
-    EXPIRES_UNIX_S,
-    PREIMAGE,
-    facts,
-    step,
-)
 
 MACHINE = send_rules.MACHINE
 OVER_UNIX_S = EXPIRES_UNIX_S + EXPIRY_MARGIN_S

@@ -5,6 +5,20 @@ import pytest
 
 from engine.machine import Input
 from errors import ConflictError
+from fuzz.machine_scene import (
+    CONTRACT_EXPIRES_UNIX_S,
+    EXPIRES_UNIX_S,
+    FEDERATION,
+    FEES,
+    OTHER,
+    PREIMAGE,
+    WALLET,
+    Scene,
+    facts,
+    opened_both,
+    receive_facts,
+    txid_of,
+)
 from statemachines import completion, image, receive, send, send_rules, transaction
 from statemachines.items import ContractClaim, FundedContract
 from statemachines.receive import (
@@ -25,20 +39,6 @@ from statemachines.send import (
 )
 from statemachines.transaction import stream_of
 from statemachines.wallet import OpenWallet
-from tests.statemachines.scene import (
-    CONTRACT_EXPIRES_UNIX_S,
-    EXPIRES_UNIX_S,
-    FEDERATION,
-    FEES,
-    OTHER,
-    PREIMAGE,
-    WALLET,
-    Scene,
-    facts,
-    opened_both,
-    receive_facts,
-    txid_of,
-)
 
 #: The sender is in FEDERATION, the receiver in OTHER.
 SENT, RECEIVED = facts(is_swap=True), receive_facts(federation_id=OTHER)

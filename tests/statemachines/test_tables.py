@@ -3,6 +3,7 @@
 import pytest
 
 from engine.machine import Handle, Ignore, Input, Machine, Refuse, State
+from fuzz.machine_scene import step
 from statemachines import (
     ALL_MACHINES,
     completion,
@@ -12,7 +13,6 @@ from statemachines import (
     send,
     send_rules,
 )
-from tests.statemachines.scene import step
 
 
 def _blank(kind: type[State] | type[Input]) -> State | Input:

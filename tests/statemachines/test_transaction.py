@@ -4,6 +4,7 @@ import pytest
 
 from engine.machine import Input, State
 from errors import ConflictError, FatalError
+from fuzz.machine_scene import FEDERATION, WALLET, note, step
 from statemachines import send, transaction
 from statemachines.items import (
     Claim,
@@ -36,7 +37,6 @@ from statemachines.transaction import (
     TransactionSigned,
     Unborn,
 )
-from tests.statemachines.scene import FEDERATION, WALLET, note, step
 
 MACHINE = transaction.MACHINE
 PARENT = send.stream_of("c0")

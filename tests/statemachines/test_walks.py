@@ -18,6 +18,17 @@ from engine.ports import inline, no_probe
 from engine.read_model import StreamIndex
 from engine.store import Store
 from errors import UnavailableError
+from fuzz.machine_scene import (
+    EXPIRES_UNIX_S,
+    FEDERATION,
+    FEES,
+    MACHINES,
+    PREIMAGE,
+    WALLET,
+    facts,
+    note,
+    request,
+)
 from migrations import SchemaSteps
 from statemachines import send, send_rules
 from statemachines.items import Issue, SignedTransaction
@@ -41,17 +52,6 @@ from statemachines.transaction import (
     SubmitTransaction,
 )
 from statemachines.wallet import AddTweaks, OpenWallet, Wallet
-from tests.statemachines.scene import (
-    EXPIRES_UNIX_S,
-    FEDERATION,
-    FEES,
-    MACHINES,
-    PREIMAGE,
-    WALLET,
-    facts,
-    note,
-    request,
-)
 
 #: Only processes crash here, not machines: what the kernel has is safe, so memory is a disk.
 _DISK = "/dev/shm" if Path("/dev/shm").is_dir() else None  # noqa: S108 (a private folder in it)

@@ -5,6 +5,16 @@ import pytest
 
 from engine.machine import Input
 from errors import ConflictError
+from fuzz.machine_scene import (
+    FEDERATION,
+    FEES,
+    FREE,
+    PREIMAGE,
+    WALLET,
+    Scene,
+    note,
+    opened,
+)
 from statemachines import transaction, wallet
 from statemachines.items import ContractClaim, FundedContract, HeldNote, Reservation
 from statemachines.reserving import FederationFees
@@ -26,16 +36,6 @@ from statemachines.wallet import (
     RecoverNotes,
     SpendNotes,
     Wallet,
-)
-from tests.statemachines.scene import (
-    FEDERATION,
-    FEES,
-    FREE,
-    PREIMAGE,
-    WALLET,
-    Scene,
-    note,
-    opened,
 )
 
 SEND, RECEIVE, GIFT = "send/1", "receive/1", "gift/1"

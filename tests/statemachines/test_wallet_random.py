@@ -5,6 +5,17 @@ from random import Random
 
 import pytest
 
+from fuzz.machine_scene import (
+    FEES,
+    FREE,
+    PREIMAGE,
+    WALLET,
+    Scene,
+    facts,
+    note,
+    opened,
+    request,
+)
 from statemachines import send
 from statemachines.items import HeldNote, Issue, SignedTransaction
 from statemachines.reserving import FederationFees
@@ -21,17 +32,6 @@ from statemachines.transaction import (
     TxSigned,
 )
 from statemachines.wallet import AddTweaks, NotesLost, WalletCredited
-from tests.statemachines.scene import (
-    FEES,
-    FREE,
-    PREIMAGE,
-    WALLET,
-    Scene,
-    facts,
-    note,
-    opened,
-    request,
-)
 
 RUNS, STEPS = 8, 60
 

@@ -4,6 +4,7 @@ import pytest
 
 from engine.events import Event
 from errors import ConflictError
+from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, Scene, note, opened, txid_of
 from statemachines import withdrawal
 from statemachines.items import PegOut
 from statemachines.transaction import stream_of
@@ -19,7 +20,6 @@ from statemachines.withdrawal import (
     WithdrawalRejected,
     Withdrawn,
 )
-from tests.statemachines.scene import BITCOIN_FEES, FEDERATION, Scene, note, opened, txid_of
 
 STREAM = withdrawal.stream_of("w1")
 TX = stream_of(FEDERATION, 1)

@@ -8,6 +8,17 @@ from random import Random
 
 from engine.machine import Effect, Input, State
 from errors import ConflictError
+from fuzz.effect_results import results_of
+from fuzz.machine_scene import (
+    BITCOIN_FEES,
+    CONTRACT_EXPIRES_UNIX_S,
+    FEDERATION,
+    OTHER,
+    Scene,
+    facts,
+    note,
+    receive_facts,
+)
 from statemachines import (
     completion,
     deposit,
@@ -26,17 +37,6 @@ from statemachines import (
 from statemachines.federation import FederationFacts, Fee
 from statemachines.items import ForeignNote
 from statemachines.reserving import FederationFees
-from tests.statemachines.results import results_of
-from tests.statemachines.scene import (
-    BITCOIN_FEES,
-    CONTRACT_EXPIRES_UNIX_S,
-    FEDERATION,
-    OTHER,
-    Scene,
-    facts,
-    note,
-    receive_facts,
-)
 
 FEDERATIONS = (FEDERATION, OTHER)
 #: How many results are taken as they should be; of the others each kind is as likely.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from engine.machine import Effect, Input
+from fuzz.machine_scene import EXPIRES_UNIX_S, PREIMAGE, Scene, note, txid_of
 from statemachines import (
     completion,
     deposit,
@@ -18,7 +19,6 @@ from statemachines import (
 )
 from statemachines.items import ForeignNote, Issue, SignedTransaction
 from statemachines.wallet import Wallet
-from tests.statemachines.scene import EXPIRES_UNIX_S, PREIMAGE, Scene, note, txid_of
 
 OVER_UNIX_S = EXPIRES_UNIX_S + send.EXPIRY_MARGIN_S
 
