@@ -16,6 +16,7 @@ from gateway.context import GatewayContext, GatewaySettings, Outside
 from gateway.federation_desk import FederationDesk
 from gateway.federations import Federations
 from gateway.foreign_notes import ForeignNotes
+from gateway.funding_turns import FundingTurns
 from gateway.held_payments import HeldPayments
 from gateway.history import History
 from gateway.log import machines
@@ -76,6 +77,7 @@ class Gateway:
             federations=federations,
             watch=NodeWatch(node, settings.network, ports.clock),
             foreign_notes=foreign_notes,
+            funding_turns=FundingTurns(),
             root=secrets.root_secret(words),
         )
         self._served = ServedFederations(self._context)

@@ -10,6 +10,7 @@ from fedimint.secrets import DerivableSecret
 from fedimint.wire_types import Network
 from gateway.federations import Federations
 from gateway.foreign_notes import ForeignNotes
+from gateway.funding_turns import FundingTurns
 from gateway.node_watch import NodeWatch
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak
 from gateway.views import PaymentFee
@@ -51,6 +52,7 @@ class GatewayContext:
     federations: Federations
     watch: NodeWatch
     foreign_notes: ForeignNotes
+    funding_turns: FundingTurns
     root: DerivableSecret
 
     def __repr__(self) -> str:

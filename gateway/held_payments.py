@@ -12,7 +12,7 @@ from engine.effects import fatal_in
 from engine.machine import State
 from errors import GatewayError, UnavailableError
 from gateway.context import GatewayContext
-from gateway.receivers import await_funds, refusal_to_fund
+from gateway.receivers import refusal_to_fund
 from statemachines import completion, receive
 
 #: How long guardians may take to show that the federation is alive (fedimint-gwv2-client/src/lib.rs).
@@ -74,10 +74,16 @@ class HeldPayments:
         if isinstance(state, receive.New):
             return  # somebody else's: the node may serve others too
         if isinstance(state, receive.Registered | receive.Invoiced):
-            await await_funds(self._context, state.facts)
-            await engine.submit(stream, await self._measure(payment, state.facts))
+            await engine.submit(stream, await self._measure_in_turn(payment, state.facts))
             return
         await self._answer_again(payment, engine.peek(completion.stream_of(payment_hash)))
+
+    async def _measure_in_turn(
+        self, payment: HeldPayment, facts: receive.ReceiveFacts
+    ) -> receive.HtlcHeld:
+        return await self._context.funding_turns.measured(
+            self._context.engine, facts, lambda: self._measure(payment, facts)
+        )
 
     async def _measure(self, payment: HeldPayment, facts: receive.ReceiveFacts) -> receive.HtlcHeld:
         """What counts when the contract is funded, as it is now; the height is the node's.

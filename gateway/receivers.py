@@ -1,33 +1,10 @@
 """Whether a receiver's contract may be funded now, for whoever pays: HTLCs at our node, or a send of ours."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
-from engine.machine import State
-from fedimint.selection import InsufficientNotesError
 from gateway.context import GatewayContext
-from statemachines import receive, reserving
-from statemachines.items import FundedContract
-from statemachines.transaction import wallet_of
-from statemachines.wallet import Wallet
-
-
-async def await_funds(context: GatewayContext, facts: receive.ReceiveFacts) -> None:
-    """Return once the wallet brings what the contract needs, or nothing of it is under way that could come back.
-
-    Payments at the same time each hold notes worth more than they pay, until their change is there a moment later.
-    """
-    contract = FundedContract(facts.contract, facts.contract_msat)
-
-    def brings_or_never_will(state: State) -> bool:
-        if not isinstance(state, Wallet) or not state.spending:
-            return True
-        try:
-            reserving.plan(state.fees, state.notes, outputs=(contract,))
-        except InsufficientNotesError:
-            return False
-        return True
-
-    await context.engine.wait(wallet_of(facts.federation_id), brings_or_never_will)
+from gateway.funding_turns import M
+from statemachines import receive
 
 
 def refusal_to_fund(context: GatewayContext, facts: receive.ReceiveFacts) -> str | None:
@@ -47,12 +24,13 @@ class SwapReceivers:
         """The context is asked for when it is needed: effects are made before there is one."""
         self._context = context
 
-    async def await_funds(self, payment_hash: str) -> None:
-        """`await_funds` for the receiver whose invoice has this hash, if there is one."""
+    async def measured(self, payment_hash: str, measure: Callable[[], Awaitable[M]]) -> M:
+        """`FundingTurns.measured` for the receiver whose invoice has this hash, if there is one."""
         context = self._context()
         state = context.engine.peek(receive.stream_of(payment_hash))
         if isinstance(state, receive.Invoiced):
-            await await_funds(context, state.facts)
+            return await context.funding_turns.measured(context.engine, state.facts, measure)
+        return await measure()
 
     def refusal(self, payment_hash: str, amount_msat: int) -> str | None:
         """Why a send of ours cannot pay this invoice of our node directly, None when it can."""

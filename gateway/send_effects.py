@@ -4,7 +4,7 @@ Whatever a call to the node ends with is one of three things, and they are never
 payment, its refusal of this call, or no answer. Only the machine decides what follows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from backends.lightning import (
@@ -25,6 +25,7 @@ from fedimint import lnv2
 from fedimint.wire_types import OutPoint, TransactionId
 from gateway.build import sign_forfeit
 from gateway.federations import Federations
+from gateway.funding_turns import M
 from statemachines import send_rules
 from statemachines.send import (
     BudgetMeasured,
@@ -52,8 +53,8 @@ LOOK_UP_PAUSE_S = 15.0
 class Receivers(Protocol):
     """The receivers that a direct swap can pay, by the payment hash of their invoice (hex)."""
 
-    async def await_funds(self, payment_hash: str) -> None:
-        """Wait for change that is on its way, when the receiver's side needs it."""
+    async def measured(self, payment_hash: str, measure: Callable[[], Awaitable[M]]) -> M:
+        """What `measure` finds out, again after waiting when the receiver's side needs change that is on its way."""
         ...
 
     def refusal(self, payment_hash: str, amount_msat: int) -> str | None:
@@ -98,13 +99,16 @@ class SendEffects:
     async def measure_swap(self, effect: MeasureSwap, _context: EffectContext) -> SwapMeasured:
         """The receiver is judged last, so that nothing can happen between that and the decision."""
         facts = effect.facts
-        await self._receivers.await_funds(facts.payment_hash)
-        remaining_blocks = await self._remaining_blocks(facts)
-        return SwapMeasured(
-            remaining_blocks=remaining_blocks,
-            now_unix_s=self._now_unix_s(),
-            refusal=self._receivers.refusal(facts.payment_hash, facts.invoice_msat),
-        )
+
+        async def measure() -> SwapMeasured:
+            remaining_blocks = await self._remaining_blocks(facts)
+            return SwapMeasured(
+                remaining_blocks=remaining_blocks,
+                now_unix_s=self._now_unix_s(),
+                refusal=self._receivers.refusal(facts.payment_hash, facts.invoice_msat),
+            )
+
+        return await self._receivers.measured(facts.payment_hash, measure)
 
     async def pay(self, effect: PayInvoice, context: EffectContext) -> Input:
         """Call once. A resumed call may have left before, so then the node's record alone counts."""
