@@ -70,7 +70,7 @@ def chain_hash(previous_hash: bytes, row: Row) -> bytes:
 
 
 def verified(rows: Iterable[ChainedRow], head: Head = EMPTY_HEAD) -> Iterator[Row]:
-    """The rows after `head`, each checked for position, stream version and hash.
+    """The rows after `head`, each checked for position and hash; versions within streams are for the fold to check.
 
     Raises FatalError at the first row that does not follow from the one before it.
     """
@@ -84,20 +84,14 @@ def checked(
     rows: Iterable[ChainedRow], head: Head = EMPTY_HEAD
 ) -> Iterator[tuple[Row, str | None]]:
     """The rows after `head`, each with what is wrong with it; behind a wrong row its own position and hash count."""
-    versions: dict[str, int] = {}
     position, previous_hash = head.position, head.hash
     for chained in rows:
         row = chained.row
         problem = None
         if row.position != position + 1:
             problem = f"the log jumps from position {position} to {row.position}"
-        elif row.stream in versions and row.version != versions[row.stream] + 1:
-            problem = f"stream {row.stream} jumps to version {row.version} at {row.position}"
-        elif row.stream not in versions and head.position == 0 and row.version != 1:
-            problem = f"stream {row.stream} begins with version {row.version}"
         elif _hash_or_nothing(previous_hash, row) != chained.hash:
             problem = f"the log was changed: position {row.position} breaks the hash chain"
-        versions[row.stream] = row.version
         position, previous_hash = row.position, chained.hash
         yield row, problem
 

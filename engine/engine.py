@@ -15,7 +15,7 @@ import msgspec
 from engine.chain import Row, verified
 from engine.effects import Effects, Handler, JobStatus, fatal_in
 from engine.events import EncodedEvent, Event
-from engine.fold import Machines, Position, fold, steps
+from engine.fold import Machines, Position, steps
 from engine.journal import Append, Journal
 from engine.machine import Effect, Input, State
 from engine.ports import Clock, Probe, Randomness, RunBlocking, in_thread, no_probe
@@ -78,10 +78,14 @@ class Engine:
         self._machines = machines
         self._clock = ports.clock
         self._observers = observers or Observers()
+        self._live: dict[str, Position] = {}
+        replayed = steps(machines, verified(store.rows()), self._live, keep_final=False)
         outdated = store.outdated_read_models()
         if outdated:
-            store.rebuild(outdated, steps(machines, verified(store.rows())))
-        self._live: dict[str, Position] = fold(machines, verified(store.rows()), keep_final=False)
+            store.rebuild(outdated, replayed)
+        # The log is read once: after a rebuild no row is left.
+        for _ in replayed:
+            pass
         #: What is wanted after replay; what is decided before `run` must first become durable.
         self._resumable = {s: machines.of(s).wants(p.state) for s, p in self._live.items()}
         self._journal = Journal(store, ports.run_blocking, ports.probe)

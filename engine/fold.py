@@ -76,24 +76,34 @@ def fold(
 ) -> dict[str, Position]:
     """The position of every stream after `rows` (those up to position `until`).
 
-    With `keep_final` false, finished streams are dropped as they end, so memory holds only what is open.
+    `keep_final` as in `steps`.
     """
     known: dict[str, Position] = {}
     wanted = rows if until is None else takewhile(lambda row: row.position <= until, rows)
-    for step in steps(machines, wanted, known):
-        if step.final and not keep_final:
-            del known[step.row.stream]
+    for _ in steps(machines, wanted, known, keep_final=keep_final):
+        pass
     return known
 
 
 def steps(
-    machines: Machines, rows: Iterable[Row], known: dict[str, Position] | None = None
+    machines: Machines,
+    rows: Iterable[Row],
+    known: dict[str, Position] | None = None,
+    *,
+    keep_final: bool = True,
 ) -> Iterator[StoredStep]:
-    """Every row with its event and the state it leads to; `known` is kept current on the way."""
+    """Every row with its event and the state it leads to; `known` is kept current on the way.
+
+    With `keep_final` false, finished streams are dropped as they end, so memory holds only what is open. That such a
+    stream begins anew is then not noticed here; the log's unique index on stream and version does not let it happen.
+    """
     known = {} if known is None else known
     for row in rows:
         step = machines.step(known, row)
-        known[row.stream] = Position(step.state, row.version, row.position)
+        if step.final and not keep_final:
+            known.pop(row.stream, None)
+        else:
+            known[row.stream] = Position(step.state, row.version, row.position)
         yield step
 
 

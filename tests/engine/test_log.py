@@ -9,9 +9,19 @@ import pytest
 
 from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash, verified
 from engine.events import EncodedEvent
+from engine.fold import fold
 from engine.store import LOG_NAME, newest_head, open_reader, read_rows
 from errors import FatalError
-from tests.engine.toy import Arrived, Begin, open_engine, open_store, order, running
+from tests.engine.toy import (
+    Arrived,
+    Begin,
+    Credited,
+    machines,
+    open_engine,
+    open_store,
+    order,
+    running,
+)
 
 
 @pytest.fixture(scope="module")
@@ -157,12 +167,19 @@ def _chain(*rows: Row) -> list[ChainedRow]:
 
 
 def test_stream_versions_are_checked_besides_hashes() -> None:
-    event = EncodedEvent("k", 1, b"{}")
-    first = Row(1, 1, "a/1", 1, event, 1, 0)
-    with pytest.raises(FatalError, match="begins with version 2"):
-        list(verified(_chain(Row(1, 1, "a/1", 2, event, 1, 0))))
-    with pytest.raises(FatalError, match="jumps to version 3 at 2"):
-        list(verified(_chain(first, Row(2, 2, "a/1", 3, event, 1, 0))))
+    event = machines().codec.encode(Credited(amount=1))
+    first = Row(1, 1, "account/1", 1, event, 1, 0)
+    second, third = (Row(2, 2, "account/1", version, event, 1, 0) for version in (2, 3))
+    for keep_final in (True, False):
+        assert fold(machines(), verified(_chain(first, second)), keep_final=keep_final)
+        with pytest.raises(FatalError, match="version 3 of account/1 has nothing to rest on"):
+            fold(machines(), verified(_chain(first, third)), keep_final=keep_final)
+        with pytest.raises(FatalError, match="version 2 of account/1 has nothing to rest on"):
+            fold(
+                machines(),
+                verified(_chain(Row(1, 1, "account/1", 2, event, 1, 0))),
+                keep_final=keep_final,
+            )
 
 
 def test_the_hash_separates_neighbouring_fields() -> None:

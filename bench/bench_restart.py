@@ -1,0 +1,256 @@
+"""Restarting with 100,000 finished payments against restarting with 1,000, both beside 1,000 open ones.
+
+The logs are filled by the machines themselves (`built_log.py`). A fresh process opens the real application over each:
+seconds from opening the data directory until `/info` could be answered, and the kernel's count of its memory, at its
+peak and afterwards. Another fresh process reads every row of the log once, checks its chain and folds it, which is
+what a restart cannot do without. By turns. Prints a line of JSON for each log and one for the ratios; the exit status
+is 1 when finished payments cost a restart more than reading them once, or stay in memory. Usage: `bench_restart.py [FOLDER]`.
+"""
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import anyio
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from backends.lightning import InFlight, PaymentStatus
+from backends.simulated import SimulatedNode
+from backends.simulated_chain import SimulatedChain
+from backends.simulated_network import SimulatedNetwork
+from bench.built_log import BuiltLog, fill
+from cli import embedded
+from devnet.embedded_world import EmbeddedWorld
+from engine.chain import verified
+from engine.engine import Ports
+from engine.fold import fold
+from engine.ports import SystemClock, SystemRandomness
+from engine.store import LOG_NAME, Store, open_reader, read_rows
+from fedimint.deposits import GroundAddress
+from fedimint.module_configs import WalletV2ClientConfig
+from fedimint.secrets import DerivableSecret
+from fedimint.transport import GuardianUnreachable
+from gateway.application import Gateway, GatewaySettings, Outside
+from gateway.log import machines, read_models
+from gateway.ports import Inline
+from migrations import SchemaSteps
+
+FEW, MANY, OPEN_NOW = 1_000, 10_000, 1_000
+TURNS = 1
+#: Time: what more payments cost a restart, in readings of their rows.
+LARGEST_TIME_RATIO = 1.25
+#: Memory: what each more finished payment may leave behind, and may take on the way.
+LARGEST_BYTES_EACH = 50
+WORDS = "abandon " * 11 + "about"
+
+
+class PatientNode(SimulatedNode):
+    """A node at which every payment stays in flight."""
+
+    @asynccontextmanager
+    async def track(self, payment_hash: bytes) -> AsyncIterator[AsyncIterator[PaymentStatus]]:
+        del payment_hash
+        yield _in_flight_for_ever()
+
+
+async def _in_flight_for_ever() -> AsyncIterator[PaymentStatus]:
+    yield InFlight()
+    await anyio.sleep_forever()
+
+
+class SilentGuardian:
+    """Answers nothing: nothing of a restart waits for guardians."""
+
+    async def request(self, method: str, params: object, *, auth: str | None = None) -> object:
+        raise GuardianUnreachable(f"nobody is there for {method} ({auth}, {params})")
+
+    async def aclose(self) -> None:
+        """There is nothing to close."""
+
+
+def silent(_url: str, _api_secret: str | None) -> SilentGuardian:
+    return SilentGuardian()
+
+
+async def no_tweak(_filter: bytes) -> bytes:
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
+async def no_address(
+    _secret: DerivableSecret, _config: WalletV2ClientConfig, _start: int
+) -> GroundAddress:
+    await anyio.sleep_forever()
+    raise AssertionError
+
+
+# --- in fresh processes ------------------------------------------------------------------------------------------
+
+
+def memory_kib(name: str) -> int:
+    """`VmHWM` is the largest resident size so far, `VmRSS` the one of now."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(name))
+
+
+async def start(data_dir: Path) -> dict[str, float]:
+    """Open the application as gatewayd does."""
+    node = PatientNode(SimulatedNetwork(SimulatedChain()), "gateway", time.time)
+    before_kib, began = memory_kib("VmRSS"), time.perf_counter()
+    store = Store(data_dir, SchemaSteps(), read_models(machines()))
+    fee = embedded.FEE
+    gateway = Gateway(
+        GatewaySettings(data_dir, "regtest", None, fee, fee),
+        Outside(
+            node, silent, Inline(), no_tweak, no_address, Ports(SystemClock(), SystemRandomness())
+        ),
+        store=store,
+        words=WORDS,
+    )
+    async with anyio.create_task_group() as tasks:
+        await tasks.start(gateway.run)
+        info = await gateway.info()
+        seconds = time.perf_counter() - began
+        await anyio.sleep(1)
+        answer = {
+            "s": seconds,
+            "open": len(info.open_payments),
+            "peak_kib": memory_kib("VmHWM") - before_kib,
+            "steady_kib": memory_kib("VmRSS") - before_kib,
+        }
+        tasks.cancel_scope.cancel()
+    store.close()
+    return answer
+
+
+def read(data_dir: Path) -> dict[str, float]:
+    """Every row once."""
+    before_kib, began = memory_kib("VmRSS"), time.perf_counter()
+    reader = open_reader(data_dir / LOG_NAME)
+    fold(machines(), verified(read_rows(reader)), keep_final=False)
+    seconds = time.perf_counter() - began
+    reader.close()
+    return {"s": seconds, "peak_kib": memory_kib("VmHWM") - before_kib}
+
+
+def in_fresh_process(what: str, data_dir: Path) -> dict[str, float]:
+    command = [sys.executable, __file__, what, str(data_dir)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    answer: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return answer
+
+
+# --- the logs ----------------------------------------------------------------------------------------------------
+
+
+async def join(data_dir: Path) -> str:
+    """A gateway that has joined one federation of an embedded world; the federation's id."""
+    world = EmbeddedWorld(1, time.time)
+    ports = Ports(SystemClock(), SystemRandomness())
+    async with anyio.create_task_group() as tasks:
+        gateway: Gateway = await tasks.start(
+            embedded.run_gateway, world, data_dir, WORDS, ports, Inline(), no_tweak
+        )
+        invite = world.federation.invite_code().to_text()
+        await gateway.federations.connect_federation(invite, recover=False)
+        tasks.cancel_scope.cancel()
+    return world.federation.federation_id.hex()
+
+
+def build(data_dir: Path, federation_id: str, *, finished: int, open_now: int) -> dict[str, float]:
+    """More payments in a log."""
+    began = time.perf_counter()
+    log = BuiltLog(data_dir)
+    fill(log, federation_id, finished=finished, open_now=open_now)
+    log.close()
+    reader = open_reader(data_dir / LOG_NAME)
+    ((rows,),) = reader.execute("SELECT count(*) FROM log")
+    ((streams,),) = reader.execute("SELECT count(*) FROM stream")
+    reader.close()
+    assert isinstance(rows, int)
+    assert isinstance(streams, int)
+    return {
+        "rows": rows,
+        "streams": streams,
+        "mib": round((data_dir / LOG_NAME).stat().st_size / 2**20),
+        "building_s": round(time.perf_counter() - began, 1),
+    }
+
+
+def medians(turns: list[dict[str, float]]) -> dict[str, float]:
+    return {
+        name: statistics.median(turn[name] for turn in turns) for turn in turns for name in turn
+    }
+
+
+def show(**result: object) -> None:
+    print(json.dumps({"bench": "restart", **result}), flush=True)
+
+
+def measure(folder: Path) -> bool:
+    """Two logs, the larger one a continuation of a copy of the smaller one."""
+    few, many = folder / "few", folder / "many"
+    federation_id = anyio.run(join, few)
+    built = {FEW: build(few, federation_id, finished=FEW, open_now=OPEN_NOW)}
+    shutil.copytree(few, many)
+    built[MANY] = build(many, federation_id, finished=MANY - FEW, open_now=0)
+    started: dict[int, list[dict[str, float]]] = {FEW: [], MANY: []}
+    readings: dict[int, list[dict[str, float]]] = {FEW: [], MANY: []}
+    for _ in range(TURNS):
+        for finished, data_dir in ((FEW, few), (MANY, many)):
+            started[finished].append(in_fresh_process("start", data_dir))
+            readings[finished].append(in_fresh_process("read", data_dir))
+    start_of = {finished: medians(turns) for finished, turns in started.items()}
+    read_of = {finished: medians(turns) for finished, turns in readings.items()}
+    for finished in (FEW, MANY):
+        show(finished=finished, **built[finished], start=start_of[finished], read=read_of[finished])
+    return judge(start_of, read_of)
+
+
+def judge(
+    start_of: Mapping[int, Mapping[str, float]], read_of: Mapping[int, Mapping[str, float]]
+) -> bool:
+    """Whether finished payments cost a restart no more than the reading of their rows."""
+
+    def more(of: Mapping[int, Mapping[str, float]], name: str) -> float:
+        return of[MANY][name] - of[FEW][name]
+
+    time_ratio = more(start_of, "s") / more(read_of, "s")
+    bytes_each = {
+        name: 1024 * more(start_of, f"{name}_kib") / (MANY - FEW) for name in ("peak", "steady")
+    }
+    ok = time_ratio <= LARGEST_TIME_RATIO and max(bytes_each.values()) <= LARGEST_BYTES_EACH
+    show(
+        largest_time_ratio=LARGEST_TIME_RATIO,
+        largest_bytes_each=LARGEST_BYTES_EACH,
+        ok=ok,
+        time_ratio=round(time_ratio, 2),
+        bytes_each={name: round(each, 1) for name, each in bytes_each.items()},
+        open=OPEN_NOW,
+    )
+    return ok
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure with the logs on the disk of a folder; or be one of the fresh processes."""
+    match arguments:
+        case ["start", data_dir]:
+            print(json.dumps(anyio.run(start, Path(data_dir))))
+            return 0
+        case ["read", data_dir]:
+            print(json.dumps(read(Path(data_dir))))
+            return 0
+    with tempfile.TemporaryDirectory(dir=arguments[0] if arguments else None) as folder:
+        return 0 if measure(Path(folder)) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
