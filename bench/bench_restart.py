@@ -4,7 +4,8 @@ The logs are filled by the machines themselves (`built_log.py`). A fresh process
 seconds from opening the data directory until `/info` could be answered, and the kernel's count of its memory, at its
 peak and afterwards. Another fresh process reads every row of the log once, checks its chain and folds it, which is
 what a restart cannot do without. By turns. Prints a line of JSON for each log and one for the ratios; the exit status
-is 1 when finished payments cost a restart more than reading them once, or stay in memory. Usage: `bench_restart.py [FOLDER]`.
+is 1 when finished payments cost a restart more than reading them once, or stay in memory.
+Usage: `bench_restart.py [FOLDER]`, a folder with room for 4 GB.
 """
 
 import json
@@ -43,8 +44,8 @@ from gateway.log import machines, read_models
 from gateway.ports import Inline
 from migrations import SchemaSteps
 
-FEW, MANY, OPEN_NOW = 1_000, 10_000, 1_000
-TURNS = 1
+FEW, MANY, OPEN_NOW = 1_000, 100_000, 1_000
+TURNS = 3
 #: Time: what more payments cost a restart, in readings of their rows.
 LARGEST_TIME_RATIO = 1.25
 #: Memory: what each more finished payment may leave behind, and may take on the way.

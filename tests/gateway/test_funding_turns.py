@@ -122,7 +122,7 @@ async def test_change_that_never_comes_is_not_waited_for_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(funding_turns, "CHANGE_LIMIT_S", 0.0)
-    measured = []
+    measured: list[int] = []
 
     async def measure() -> receive.HtlcHeld:
         measured.append(len(measured))
