@@ -31,7 +31,8 @@ from fedimint.wire_types import PEER_ID, PUBLIC_KEY, Network, PeerId, threshold
 
 #: Below all that payments need and above the grinding of tweaks: an operator may be waiting for the address.
 _LOW_PRIORITY: Final = 10
-_ZEROS: Final = b"\0\0"
+#: How the hash of a script that guardians watch begins; simulations make do with less.
+ZEROS: Final = b"\0\0"
 _OP_CHECKMULTISIG: Final = b"\xae"
 _PUSH_KEY: Final = b"\x21"
 
@@ -91,7 +92,7 @@ class DepositScripts:
     def is_watched(self, script_pubkey: bytes) -> bool:
         """Whether the guardians list outputs with this script, of whomever it is."""
         filtered = SCRIPT.encode(script_pubkey) + self._keys_hash
-        return hashlib.sha256(filtered).digest().startswith(_ZEROS)
+        return hashlib.sha256(filtered).digest().startswith(ZEROS)
 
 
 def address_at(

@@ -20,13 +20,14 @@ from errors import GatewayError, InputError
 from fedimint.secrets import FILTER_SIZE, TWEAK_SIZE
 
 _LOWEST_PRIORITY: Final = 19
-_ZEROS: Final = b"\0\0"
+#: How the hash of a tweak that meets the filter begins; simulations make do with less.
+ZEROS: Final = b"\0\0"
 _TWEAK_COUNT: Final = 1 << 8 * TWEAK_SIZE
 
 
 def meets_filter(tweak: bytes, tweak_filter: bytes) -> bool:
     """Whether recovery will take a note with this tweak for one of this client."""
-    return hashlib.sha256(tweak + tweak_filter).digest().startswith(_ZEROS)
+    return hashlib.sha256(tweak + tweak_filter).digest().startswith(ZEROS)
 
 
 def grind(tweak_filter: bytes, start: bytes) -> bytes:

@@ -19,10 +19,14 @@ from engine.chain import Row, verified
 from engine.ports import Probe, no_probe
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import GatewayError, UnavailableError
-from fuzz.known_addresses import grind_known
-from fuzz.simulation import SimulatedCrash, ports, run_gateway, unground
+from fuzz.simulation import (
+    SimulatedCrash,
+    grind_address,
+    grind_tweak,
+    ports,
+    run_gateway,
+)
 from gateway.application import Gateway
-from gateway.ports import GrindAddress, GrindTweak
 
 
 class Answer(NamedTuple):
@@ -66,8 +70,6 @@ class SimulatedGateway:
     def __init__(
         self, world: EmbeddedWorld, directory: Path, tasks: anyio.abc.TaskGroup, seed: int
     ) -> None:
-        self.grind: GrindTweak = unground
-        self.grind_address: GrindAddress = grind_known
         self._world = world
         self._base = directory
         self._tasks = tasks
@@ -155,8 +157,8 @@ class SimulatedGateway:
             self._world,
             self.directory,
             replace(ports(self._seed + self._lives), probe=life.probe),
-            self.grind,
-            self.grind_address,
+            grind_tweak,
+            grind_address,
         )
         async with anyio.create_task_group() as tasks:
             life.gateway = await tasks.start(start)

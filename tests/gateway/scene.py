@@ -26,7 +26,7 @@ from fedimint.lnv2_json import SendPaymentJson
 from fedimint.secrets import TWEAK_SIZE
 from fedimint.transport import GuardianConnection, GuardianUnreachable
 from fedimint.wire_types import Network
-from fuzz.known_addresses import no_addresses
+from fuzz.simulation import no_addresses
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import machines, read_models
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak, Inline

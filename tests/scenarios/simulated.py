@@ -11,7 +11,7 @@ import anyio.abc
 from backends.lightning import Failed, Succeeded
 from backends.simulated import InvoiceState, SimulatedNode
 from backends.simulated_chain import ChainOutput, SimulatedChain
-from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
+from devnet.embedded_world import EmbeddedWorld
 from devnet.federation import EmbeddedFederation
 from devnet.processes import until
 from devnet.user import EmbeddedUser
@@ -179,7 +179,7 @@ class SimulatedStage:
         """The whole network's books are looked at, too."""
         self.world.network.audit()
         assert self.world.network.locked_msat() == 0
-        return self.world.network.holdings_msat("gateway") - CHANNEL_SIDE_MSAT
+        return self.world.network.holdings_msat("gateway") - self.gateway.node_msat_at_first
 
 
 def play(
