@@ -70,6 +70,12 @@ class SimulatedGateway:
     def __init__(
         self, world: EmbeddedWorld, directory: Path, tasks: anyio.abc.TaskGroup, seed: int
     ) -> None:
+        #: Of every life that is not told another.
+        self.probe: Probe = no_probe
+        #: Whether a life that a probe ends is followed by the next one at once, as a supervisor sees to.
+        self.comes_back = False
+        #: What its node held when the log began.
+        self.node_msat_at_first = world.network.holdings_msat("gateway")
         self._world = world
         self._base = directory
         self._tasks = tasks
@@ -92,20 +98,24 @@ class SimulatedGateway:
     async def start(self, *, crash_at: str | None = None, node_is_down: bool = False) -> None:
         """Start. A node that is down is no reason to wait here."""
         del node_is_down
-        await self.live(no_probe if crash_at is None else DieAt(crash_at))
+        await self.live(self.probe if crash_at is None else DieAt(crash_at))
 
     async def live(self, probe: Probe) -> None:
-        """Start with any probe. Raises UnavailableError when it dies while starting."""
-        assert self._life is None or self._life.over.is_set(), "the gateway runs already"
-        life = self._life = Life(probe)
-        self._lives += 1
-        self._tasks.start_soon(self._live, life)
+        """Start with any probe. Raises UnavailableError when it dies while starting and does not come back."""
+        life = self._begin(probe)
         async with anyio.create_task_group() as waiting:
             waiting.start_soon(_wait_and_cancel, life.over, waiting.cancel_scope)
             await life.up.wait()
             waiting.cancel_scope.cancel()
-        if life.over.is_set():
+        if life.over.is_set() and not self.comes_back:
             raise UnavailableError("the gateway died while it started")
+
+    def _begin(self, probe: Probe) -> Life:
+        assert self._life is None or self._life.over.is_set(), "the gateway runs already"
+        life = self._life = Life(probe)
+        self._lives += 1
+        self._tasks.start_soon(self._live, life)
+        return life
 
     async def kill(self) -> None:
         if self._life is not None:
@@ -118,6 +128,7 @@ class SimulatedGateway:
 
     async def start_over(self) -> None:
         self._directories += 1
+        self.node_msat_at_first = self._world.network.holdings_msat("gateway")
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         life = self._life
@@ -141,15 +152,21 @@ class SimulatedGateway:
             connection.close()
 
     async def _live(self, life: Life) -> None:
+        crashed = False
         try:
             with life.scope:
                 await self._serve(life)
-        except* SimulatedCrash:
-            pass
+        except BaseExceptionGroup as ends:
+            _, rest = ends.split((SimulatedCrash, UnavailableError))
+            if rest is not None or ends.subgroup(SimulatedCrash) is None:
+                raise
+            crashed = True  # and what waited inside a gateway that was starting was told so
         finally:
             life.over.set()
             for caller in life.callers:
                 caller.cancel()
+        if crashed and self.comes_back:
+            self._begin(life.probe)
 
     async def _serve(self, life: Life) -> None:
         start = partial(

@@ -23,12 +23,17 @@ async def check(stage: Stage) -> ledger.Report:
     assert booked[accounts.ECASH_RECEIVED] == -witness.handed_in_msat
     received_sat = [await stage.chain.received_sat(one) for one in witness.payout_addresses]
     assert booked[accounts.WITHDRAWN] == 1_000 * sum(received_sat)
-    given_msat = _given_msat(rows)
     for federation in stage.federations:
-        name = federation.federation_id
-        unclaimed_msat = given_msat[name] - witness.given_back_msat.get(name, 0)
-        await _agrees(federation, booked[accounts.ecash(name)] + unclaimed_msat)
+        ours_msat = booked[accounts.ecash(federation.federation_id)]
+        await _agrees(federation, ours_msat + unclaimed_msat(stage, federation))
     return report
+
+
+def unclaimed_msat(stage: Stage, federation: StagedFederation) -> int:
+    """What the gateway gave away and nobody made his: the gateway died before it could tell."""
+    name = federation.federation_id
+    given_msat = _given_msat(stage.gateway.rows())[name]
+    return given_msat - stage.witness.given_back_msat.get(name, 0)
 
 
 def _nothing_is_under_way(report: ledger.Report) -> None:

@@ -48,14 +48,23 @@ class Calls:
     # --- the operator's ---
 
     async def join(self, federation: StagedFederation, *, recover: bool = False) -> None:
-        """Serve a federation, unless it is served already."""
-        if federation.federation_id not in await self._ecash():
-            await self._post(
-                "/connect_fed", {"invite_code": federation.invite_code, "recover": recover}
-            )
+        """Serve a federation, unless it is served already. Asks until there is an answer."""
+
+        async def join() -> None:
+            if not await self._serves(federation):
+                await self._post(
+                    "/connect_fed", {"invite_code": federation.invite_code, "recover": recover}
+                )
+
+        await patiently(join)
 
     async def leave(self, federation: StagedFederation) -> None:
-        await self._post("/leave_fed", {"federation_id": federation.federation_id})
+        """Serve a federation no more. Asks until there is an answer, or it is so."""
+        try:
+            await self._post("/leave_fed", {"federation_id": federation.federation_id})
+        except UnavailableError:
+            if await patiently(lambda: self._serves(federation)):
+                await self.leave(federation)
 
     async def balance_msat(self, federation: StagedFederation) -> int:
         """The ecash free to spend."""
@@ -118,6 +127,9 @@ class Calls:
     async def receive_ecash(self, text: str) -> None:
         """Wait until it is the gateway's."""
         await self._post("/receive_ecash", {"notes": text})
+
+    async def _serves(self, federation: StagedFederation) -> bool:
+        return federation.federation_id in await self._ecash()
 
     async def _ecash(self) -> dict[str, int]:
         balances = msgspec.json.decode(await self._call("GET", "/balances"), type=_Balances)

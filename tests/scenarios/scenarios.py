@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from tests.scenarios import books, flows
-from tests.scenarios.calls import Calls, RefusedError
+from tests.scenarios.calls import Calls, RefusedError, patiently
 from tests.scenarios.stage import Stage, StagedFederation
 
 Scenario = Callable[[Stage], Awaitable[None]]
@@ -25,9 +25,13 @@ async def served(stage: Stage, *federations: StagedFederation) -> Calls:
     calls = Calls(stage.gateway)
     for federation in federations:
         await calls.join(federation)
-        if await calls.balance_msat(federation) < FLOAT_MSAT // 2:
+        if await _held_msat(calls, federation) < FLOAT_MSAT // 2:
             await flows.hand_in(stage, federation, FLOAT_MSAT)
     return calls
+
+
+async def _held_msat(calls: Calls, federation: StagedFederation) -> int:
+    return await patiently(lambda: calls.balance_msat(federation))
 
 
 # --- payments ----------------------------------------------------------------------------------------------------
@@ -80,20 +84,20 @@ async def coins_become_ecash_and_coins_again(stage: Stage) -> None:
     """Some of it first, then all there is, which leaves less than a withdrawal costs."""
     federation = stage.federations[0]
     calls = await served(stage, federation)
-    before_msat = await calls.balance_msat(federation)
-    address = await calls.deposit_address(federation)
+    before_msat = await _held_msat(calls, federation)
+    address = await patiently(lambda: calls.deposit_address(federation))
     await flows.deposit(stage, federation, address, DEPOSIT_SAT)
-    assert await calls.deposit_address(federation) != address
-    gained_msat = await calls.balance_msat(federation) - before_msat
+    assert await patiently(lambda: calls.deposit_address(federation)) != address
+    gained_msat = await _held_msat(calls, federation) - before_msat
     assert DEPOSIT_SAT * 1_000 * 99 // 100 < gained_msat < DEPOSIT_SAT * 1_000
     paid_to = await flows.withdraw(stage, federation, WITHDRAWAL_SAT)
     assert await stage.chain.received_sat(paid_to) == WITHDRAWAL_SAT
-    left_msat = await calls.balance_msat(federation)
+    left_msat = await _held_msat(calls, federation)
     paid_to = await flows.withdraw(stage, federation, None)
     received_msat = await stage.chain.received_sat(paid_to) * 1_000
     assert left_msat * 95 // 100 < received_msat < left_msat
     with pytest.raises(RefusedError):
-        await calls.withdraw(federation, paid_to, WITHDRAWAL_SAT)
+        await patiently(lambda: calls.withdraw(federation, paid_to, WITHDRAWAL_SAT))
     await books.check(stage)
 
 
@@ -116,13 +120,13 @@ async def nothing_is_left_behind_by_leaving(stage: Stage) -> None:
             await calls.leave(federation)
         assert refusal.value.status == _CONFLICT
         await held.settle()
-    await calls.settled()
-    balance_msat = await calls.balance_msat(federation)
+    await patiently(calls.settled)
+    balance_msat = await _held_msat(calls, federation)
     await calls.leave(federation)
     with pytest.raises(RefusedError):
-        await calls.routing_info(federation)
+        await patiently(lambda: calls.routing_info(federation))
     await calls.join(federation)
-    assert await calls.balance_msat(federation) == balance_msat
+    assert await _held_msat(calls, federation) == balance_msat
     await flows.send(stage, federation, user, await stage.other_node.invoice(AMOUNT_MSAT))
     await books.check(stage)
 
@@ -133,13 +137,13 @@ async def the_words_bring_the_ecash_back(stage: Stage) -> None:
     calls = await served(stage, federation)
     await flows.give(stage, federation, AMOUNT_MSAT)
     await books.check(stage)
-    balance_msat = await calls.balance_msat(federation)
+    balance_msat = await _held_msat(calls, federation) + books.unclaimed_msat(stage, federation)
     await stage.gateway.kill()
     await stage.gateway.start_over()
     stage.witness.begin_anew()
     await stage.gateway.start()
     await calls.join(federation, recover=True)
-    assert await calls.balance_msat(federation) == balance_msat
+    assert await _held_msat(calls, federation) == balance_msat
     user = await federation.new_user(USER_MSAT)
     await flows.send(stage, federation, user, await stage.other_node.invoice(AMOUNT_MSAT))
     await flows.receive(stage, federation, user, AMOUNT_MSAT)

@@ -1,0 +1,66 @@
+"""Every scenario with the gateway killed in every state that it passes: right after the commit that entered it.
+
+Nothing here names a state that is killed in. A scenario is played on one stage again and again, with one kill a play,
+until it passes nothing that the gateway has not died at; each play ends with the books.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.scenarios.reaper import Reaper
+from tests.scenarios.scenarios import SCENARIOS, Scenario, a_user_is_paid, a_user_pays
+from tests.scenarios.simulated import SimulatedStage, play
+
+#: What most scenarios contain: nobody needs to die in it again elsewhere.
+PAYMENTS: tuple[Scenario, ...] = (a_user_pays, a_user_is_paid)
+#: More plays than any scenario needs.
+PLAYS_MAX = 100
+
+
+class Deaths:
+    """The reapers of the scenarios that were asked for; each scenario is played once."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._reapers: dict[Scenario, Reaper] = {}
+
+    def of(self, scenario: Scenario) -> Reaper:
+        if scenario not in self._reapers:
+            others = [] if scenario in PAYMENTS else [self.of(one) for one in PAYMENTS]
+            directory = self._directory / scenario.__name__
+            self._reapers[scenario] = _reap(scenario, others, directory)
+        return self._reapers[scenario]
+
+
+def _reap(scenario: Scenario, others: Sequence[Reaper], directory: Path) -> Reaper:
+    reapers: list[Reaper] = []
+
+    async def again_and_again(stage: SimulatedStage) -> None:
+        reaper = stage.gateway.probe = Reaper(stage.gateway, others)
+        reapers.append(reaper)
+        stage.gateway.comes_back = True
+        await stage.gateway.start()
+        await scenario(stage)
+        for _ in range(PLAYS_MAX):
+            reaper.arm()
+            await scenario(stage)
+            if not reaper.has_died:
+                return
+        raise AssertionError("there is always something new to die at")
+
+    play(directory, again_and_again)
+    return reapers[0]
+
+
+@pytest.fixture(scope="module")
+def deaths(tmp_path_factory: pytest.TempPathFactory) -> Deaths:
+    return Deaths(tmp_path_factory.mktemp("deaths"))
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.__name__)
+def test_it_ends_well_wherever_the_gateway_dies(scenario: Scenario, deaths: Deaths) -> None:
+    reaper = deaths.of(scenario)
+    assert reaper.entered <= reaper.died_in
