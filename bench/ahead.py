@@ -19,7 +19,7 @@ _TWEAKS_PER_EVENT = 1_000
 def add_tweaks(data_dir: Path, federation_id: str, count: int) -> None:
     """Random ones: guardians take them like ground ones, only recovery would not find their notes."""
     of, stream = machines(), wallet_of(federation_id)
-    store = Store(data_dir, SchemaSteps(), read_models(of))
+    store = Store(data_dir, SchemaSteps(), read_models())
     try:
         known = fold(of, verified(store.rows()), keep_final=False)
         for _ in range(0, count, _TWEAKS_PER_EVENT):

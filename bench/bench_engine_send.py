@@ -72,7 +72,7 @@ class RecordingStore(Store):
     """The production store, remembering what it wrote and in which transactions."""
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(directory, SchemaSteps(), read_models(machines()))
+        super().__init__(directory, SchemaSteps(), read_models())
         self.batches: list[list[tuple[object, ...]]] = []
 
     def append(self, steps: Sequence[StoredStep]) -> None:

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import ClassVar
 
 import apsw
-import msgspec
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -58,10 +57,6 @@ class Done(State, frozen=True):
 
 
 CODEC = EventCodec([Moved])
-
-
-def encode_state(state: State) -> bytes:
-    return msgspec.json.encode(state, order="deterministic")
 
 
 def event(number: int) -> Moved:
@@ -143,7 +138,7 @@ class LogWriter:
     """The gateway's own store, with its read model."""
 
     def __init__(self, directory: Path) -> None:
-        self._store = Store(directory, SchemaSteps(), [StreamIndex(encode_state)])
+        self._store = Store(directory, SchemaSteps(), [StreamIndex()])
         self._store.rebuild(self._store.outdated_read_models(), iter(()))
         self._next = 1
 

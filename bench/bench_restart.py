@@ -106,7 +106,7 @@ async def start(data_dir: Path) -> dict[str, float]:
     """Open the application as gatewayd does."""
     node = PatientNode(SimulatedNetwork(SimulatedChain()), "gateway", time.time)
     before_kib, began = memory_kib("VmRSS"), time.perf_counter()
-    store = Store(data_dir, SchemaSteps(), read_models(machines()))
+    store = Store(data_dir, SchemaSteps(), read_models())
     fee = embedded.FEE
     gateway = Gateway(
         GatewaySettings(data_dir, "regtest", None, fee, fee),

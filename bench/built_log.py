@@ -28,7 +28,7 @@ class BuiltLog:
 
     def __init__(self, data_dir: Path) -> None:
         self._machines = machines()
-        self._store = Store(data_dir, SchemaSteps(), read_models(self._machines))
+        self._store = Store(data_dir, SchemaSteps(), read_models())
         self._known = fold(self._machines, verified(self._store.rows()), keep_final=False)
         self._position = self._store.head.position
         self._steps: list[StoredStep] = []

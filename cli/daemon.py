@@ -35,7 +35,7 @@ from gateway import secret_files
 from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.grinder import GrinderProcess
-from gateway.log import machines, read_models
+from gateway.log import read_models
 from gateway.workers import WorkerProcesses
 from migrations import SchemaSteps
 
@@ -49,7 +49,7 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    store = Store(settings.data_dir, SchemaSteps(), read_models(machines()))
+    store = Store(settings.data_dir, SchemaSteps(), read_models())
     try:
         async with (
             listening(settings.listen.host, settings.listen.port) as listener,

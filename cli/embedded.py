@@ -15,7 +15,7 @@ from engine.store import Store
 from fedimint.lnv2_json import SendPaymentJson
 from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
-from gateway.log import machines, read_models
+from gateway.log import read_models
 from gateway.ports import Cpu, GrindTweak
 from gateway.views import PaymentFee
 from migrations import SchemaSteps
@@ -37,7 +37,7 @@ async def run_gateway(  # noqa: PLR0917 - started by a task group, which passes 
     task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Open the data directory and serve until cancelled; whatever the probe raises leaves here."""
-    store = Store(directory, SchemaSteps(), read_models(machines()))
+    store = Store(directory, SchemaSteps(), read_models())
     try:
         gateway = Gateway(
             GatewaySettings(directory, "regtest", None, FEE, FEE),

@@ -44,7 +44,7 @@ def program() -> tuple[Machines, Sequence[ReadModel]]:
     from gateway.log import machines, read_models  # noqa: PLC0415 - loads every machine
 
     of = machines()
-    return of, read_models(of)
+    return of, read_models()
 
 
 @contextmanager

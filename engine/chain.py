@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from engine.events import EncodedEvent
-from errors import FatalError
+from engine.storage_errors import DamagedError
 
 GENESIS_HASH = bytes(32)
 
@@ -72,11 +72,11 @@ def chain_hash(previous_hash: bytes, row: Row) -> bytes:
 def verified(rows: Iterable[ChainedRow], head: Head = EMPTY_HEAD) -> Iterator[Row]:
     """The rows after `head`, each checked for position and hash; versions within streams are for the fold to check.
 
-    Raises FatalError at the first row that does not follow from the one before it.
+    Raises DamagedError at the first row that does not follow from the one before it.
     """
     for row, problem in checked(rows, head):
         if problem is not None:
-            raise FatalError(problem)
+            raise DamagedError(problem)
         yield row
 
 

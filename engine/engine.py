@@ -15,7 +15,7 @@ import msgspec
 from engine.chain import Row, verified
 from engine.effects import Effects, Handler, JobStatus, fatal_in
 from engine.events import EncodedEvent, Event
-from engine.fold import Machines, Position, steps
+from engine.fold import Machines, Position, fold, steps
 from engine.journal import Append, Journal
 from engine.machine import Effect, Input, State
 from engine.ports import Clock, Probe, Randomness, RunBlocking, in_thread, no_probe
@@ -195,9 +195,11 @@ class Engine:
         live = self._live.get(stream)
         if live is not None:
             return live.state, live.version
-        finished = self._store.finished(stream)
+        # Out of memory is finished, or new. The log says which: it is chained, the stream index only follows from it.
+        rows = (chained.row for chained in self._store.rows_of(stream))
+        finished = fold(self._machines, rows, keep_final=True).get(stream)
         if finished is not None:
-            return self._machines.decode_state(stream, finished.state), finished.version
+            return finished.state, finished.version
         return self._machines.of(stream).initial, 0
 
     def _decide(self, plan: _Plan, stream: str, input_: Input, depth: int) -> None:

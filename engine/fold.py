@@ -9,6 +9,7 @@ import msgspec
 from engine.chain import Row
 from engine.events import Event, EventCodec, Upcaster
 from engine.machine import Machine, State, kind_of
+from engine.storage_errors import DamagedError
 from engine.store import StoredStep
 from errors import FatalError
 
@@ -34,9 +35,6 @@ class Machines:
             raise FatalError("two machines have the same kind")
         self.codec = EventCodec([e for machine in machines for e in machine.events], upcasters)
         self._state_encoder = msgspec.json.Encoder(order="deterministic")
-        self._state_decoders = {
-            machine.kind: msgspec.json.Decoder(_union(machine.states)) for machine in machines
-        }
 
     def __iter__(self) -> Iterator[Machine]:
         return iter(self._by_kind.values())
@@ -52,21 +50,13 @@ class Machines:
         """JSON of a state with its tag, the same bytes for the same state."""
         return self._state_encoder.encode(state)
 
-    def decode_state(self, stream: str, encoded: bytes) -> State:
-        """The state that `encode_state` wrote for `stream`."""
-        try:
-            state: State = self._state_decoders[self.of(stream).kind].decode(encoded)
-        except msgspec.MsgspecError as error:
-            raise FatalError(f"the stored state of {stream} cannot be decoded: {error}") from error
-        return state
-
     def step(self, known: Mapping[str, Position], row: Row) -> StoredStep:
         """Fold one row onto the states known so far."""
         machine = self.of(row.stream)
         event: Event = self.codec.decode(row.event)
         before = known.get(row.stream)
         if row.version != (before.version if before else 0) + 1:
-            raise FatalError(f"version {row.version} of {row.stream} has nothing to rest on")
+            raise DamagedError(f"version {row.version} of {row.stream} has nothing to rest on")
         state = machine.evolve(before.state if before else machine.initial, event)
         return StoredStep(row, event, state, machine.is_final(state))
 
@@ -125,10 +115,3 @@ def hash_of_states(states: Iterable[tuple[str, int, bytes]]) -> str:
         digest.update(f"{stream}\n{version}\n".encode())
         digest.update(state + b"\n")
     return digest.hexdigest()
-
-
-def _union(states: Sequence[type[State]]) -> object:
-    union: object = states[0]
-    for state in states[1:]:
-        union = union | state
-    return union

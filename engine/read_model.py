@@ -41,20 +41,16 @@ class ReadModel(Protocol):
 
 
 class StreamIndex:
-    """Every stream's kind, version, state and age; where finished machines are looked up.
-
-    `state` is NULL while a stream is open: memory has it then, and a wallet's is too big to write at each event.
-    """
+    """Every stream's kind, version, age and the name of its state. For looking only: decisions rest on the log."""
 
     name = "streams"
-    version = 1
+    version = 2
     tables = ("stream",)
     ddl = """
     CREATE TABLE stream (
         stream          TEXT PRIMARY KEY,
         kind            TEXT    NOT NULL,
         state_name      TEXT    NOT NULL,
-        state           BLOB,
         final           INTEGER NOT NULL,
         version         INTEGER NOT NULL,
         position        INTEGER NOT NULL,
@@ -63,9 +59,6 @@ class StreamIndex:
     ) STRICT;
     CREATE INDEX stream_by_kind ON stream (kind, final, began_unix_us);
     """
-
-    def __init__(self, encode_state: "EncodeState") -> None:
-        self._encode_state = encode_state
 
     def fold(self, connection: apsw.Connection, steps: Sequence[Step]) -> None:
         """Keep each stream's newest state; `since` moves only when the state's name changes."""
@@ -76,7 +69,7 @@ class StreamIndex:
         unfinished, finished = [], []
         for run in runs.values():
             if run.newest.final:
-                finished.append((*run.values(), self._encode_state(run.newest.state)))
+                finished.append(run.values())
             else:
                 unfinished.append(run.values())
         connection.executemany(_KEEP_UNFINISHED, unfinished)
@@ -121,12 +114,6 @@ _KEEP_UNFINISHED = (
     f"ON CONFLICT (stream) DO UPDATE SET {_NEWEST}"
 )
 _KEEP_FINISHED = (
-    f"INSERT INTO stream ({_COLUMNS}, final, state) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1, ?9) "  # noqa: S608 (same)
-    f"ON CONFLICT (stream) DO UPDATE SET {_NEWEST}, final = 1, state = ?9"
+    f"INSERT INTO stream ({_COLUMNS}, final) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1) "  # noqa: S608 (same)
+    f"ON CONFLICT (stream) DO UPDATE SET {_NEWEST}, final = 1"
 )
-
-
-class EncodeState(Protocol):
-    """Encodes a state with its tag, deterministically."""
-
-    def __call__(self, state: State) -> bytes: ...

@@ -1,42 +1,41 @@
 """The SQLite file: one transaction per batch, asserted against epoch and head; readers never write."""
 
-import os
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
 
 import apsw
 import msgspec
 
 from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash
 from engine.events import EncodedEvent, Event
+from engine.head_file import HeadFile
 from engine.lock import DirectoryLock
 from engine.machine import State
+from engine.opening import (
+    BUSY_MS,
+    Migrations,
+    close,
+    make_private,
+    migrate,
+    only_int,
+    open_writer,
+    transaction,
+)
 from engine.read_model import ReadModel
-from errors import ConfigError, FatalError, NotFoundError, UnavailableError
+from engine.storage_errors import DamagedError, storage_error
+from errors import FatalError, NotFoundError
 
 LOG_NAME = "gateway.sqlite3"
-#: Pages of the WAL before SQLite checkpoints it by itself: 4 MiB, a few thousand events.
+#: Pages of the WAL before it is checkpointed: 4 MiB, a few thousand events.
 WAL_PAGES = 1000
 #: Rows folded at a time when a read model is rebuilt: bounds memory.
 REBUILD_ROWS = 1_000
-#: How long another program may hold the file for a moment, such as a backup that checkpoints it.
-BUSY_MS = 5_000
 
 _ROW_COLUMNS = (
     "position, append, stream, version, kind, schema_version, body, epoch, recorded_unix_us, hash"
 )
-
-
-class Migrations(Protocol):
-    """The forward-only steps of the database; `latest` is the schema version of this program."""
-
-    @property
-    def latest(self) -> int: ...
-    def apply(self, connection: apsw.Connection, found: int) -> None:
-        """Bring the schema from version `found` to `latest`; the caller holds the transaction."""
-        ...
 
 
 class StoredStep(msgspec.Struct, frozen=True):
@@ -48,15 +47,6 @@ class StoredStep(msgspec.Struct, frozen=True):
     final: bool
 
 
-class FinishedStream(msgspec.Struct, frozen=True):
-    """What the stream index holds of a finished stream."""
-
-    stream: str
-    state: bytes
-    version: int
-    position: int
-
-
 class Store:
     """The writing side of one data directory. Everything it raises from a write is fatal."""
 
@@ -65,36 +55,45 @@ class Store:
     ) -> None:
         """Take the lock, create or migrate the file, checkpoint it, and raise the writer epoch.
 
-        Raises ConfigError when the directory is in use or the file is newer than this program, UnavailableError
-        when somebody keeps reading it, FatalError when it is not a database of ours.
+        Raises ConfigError when the directory is in use, cannot be written, or the file is newer than this program,
+        UnavailableError when somebody keeps reading it, DamagedError when it is not what was written,
+        FatalError when it cannot be used.
         """
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-        self._lock = DirectoryLock(directory)
+        make_private(directory)
         self.path = directory / LOG_NAME
         self.read_models = tuple(read_models)
-        try:
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
-            self._write = _open_writer(self.path)
-            _migrate(self._write, migrations)
-            self._forget_other_read_models()
-            self._raise_epoch()
-            self._read = open_reader(self.path)
-            self.head = newest_head(self._write)
-        except apsw.Error as error:
-            self._lock.release()
-            raise FatalError(f"{self.path} cannot be opened as a log: {error}") from error
-        except BaseException:
-            self._lock.release()
-            raise
+        self._wal_pages = 0
+        with ExitStack() as opened:
+            self._lock = DirectoryLock(directory)
+            opened.callback(self._lock.release)
+            try:
+                self._open(opened, migrations)
+            except (apsw.Error, OSError) as error:
+                raise storage_error(self.path, error) from error
+            self._opened = opened.pop_all()
+
+    def _open(self, opened: ExitStack, migrations: Migrations) -> None:
+        self._noted = HeadFile(self.path.parent)
+        opened.callback(self._noted.close)
+        self._write = open_writer(self.path)
+        opened.callback(close, self._write)
+        self._write.set_wal_hook(self._grown)
+        migrate(self._write, migrations)
+        self.head = newest_head(self._write)
+        self._check_end()
+        self._forget_other_read_models()
+        self._raise_epoch()
+        self._noted.write(self.head)
+        self._read = open_reader(self.path)
+        opened.callback(close, self._read)
 
     def rows(self, after: int = 0) -> Iterator[ChainedRow]:
         """Stored rows after a position, in order."""
         return read_rows(self._read, after)
 
-    def finished(self, stream: str) -> FinishedStream | None:
-        """The last state of a finished stream, encoded; None for streams that are open or unknown."""
-        return read_stream(self._read, stream)
+    def rows_of(self, stream: str) -> Iterator[ChainedRow]:
+        """Stored rows of one stream, in order."""
+        return select_rows(self._read, "stream = ? ORDER BY version", (stream,))
 
     def query(
         self, sql: str, bindings: Sequence[str | int | bytes] = ()
@@ -109,22 +108,20 @@ class Store:
         SQLite: what is on disk is then unknown until the file is opened again.
         """
         try:
-            self._write.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(self._write):
                 self._assert_unchanged()
                 head = self._insert(steps)
                 for model in self.read_models:
                     model.fold(self._write, steps)
-                self._write.execute("COMMIT")
-            except BaseException:
-                if self._write.in_transaction:
-                    self._write.execute("ROLLBACK")
-                raise
+            self._noted.write(head)
+            self._checkpoint()
         except FatalError:
             raise
+        except (apsw.Error, OSError) as error:
+            raise storage_error(self.path, error) from error
         except Exception as error:
             raise FatalError(
-                f"the log could not be written ({error}): stopping; nothing is retried"
+                f"the log could not be written ({error!r}): stopping; nothing is tried again"
             ) from error
         self.head = head
 
@@ -139,31 +136,62 @@ class Store:
         ]
 
     def rebuild(self, models: Sequence[ReadModel], steps: Iterator[StoredStep]) -> None:
-        """Drop the tables of `models` and fold them anew from all steps, in one transaction."""
-        with self._write:
-            for model in models:
-                for table in model.tables:
-                    self._write.execute(f'DROP TABLE IF EXISTS "{table}"')
-                self._write.execute(model.ddl)
-            while chunk := list(islice(steps, REBUILD_ROWS)):
+        """Drop the tables of `models` and fold them anew from all steps, in one transaction.
+
+        Raises FatalError as `append` does.
+        """
+        try:
+            with transaction(self._write):
                 for model in models:
-                    model.fold(self._write, chunk)
-            for model in models:
-                self._write.execute(
-                    "INSERT INTO read_model VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET version = excluded.version",
-                    (model.name, model.version),
-                )
+                    for table in model.tables:
+                        self._write.execute(f'DROP TABLE IF EXISTS "{table}"')
+                    self._write.execute(model.ddl)
+                while chunk := list(islice(steps, REBUILD_ROWS)):
+                    for model in models:
+                        model.fold(self._write, chunk)
+                for model in models:
+                    self._write.execute(
+                        "INSERT INTO read_model VALUES (?, ?) "
+                        "ON CONFLICT (name) DO UPDATE SET version = excluded.version",
+                        (model.name, model.version),
+                    )
+        except apsw.Error as error:
+            raise storage_error(self.path, error) from error
 
     def close(self) -> None:
         """Close the file and give the lock up."""
-        self._read.close()
-        self._write.close()
-        self._lock.release()
+        self._opened.close()
+
+    def _check_end(self) -> None:
+        """Nothing that was once written may be missing."""
+        noted = self._noted.read()
+        if noted is None:
+            return
+        if noted.position > self.head.position:
+            raise DamagedError(
+                f"{self.path} ends at position {self.head.position}, but this gateway had written up to "
+                f"{noted.position}: its end is missing. Put back what was taken away, such as "
+                f"{self.path.name}-wal, or"
+            )
+        stored = self._write.execute("SELECT hash FROM log WHERE position = ?", (noted.position,))
+        if noted.position and stored.fetchone() != (noted.hash,):
+            raise DamagedError(
+                f"{self.path} is not the log that this directory had: position {noted.position} is another one"
+            )
+
+    def _grown(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
+        self._wal_pages = pages
+        return apsw.SQLITE_OK
+
+    def _checkpoint(self) -> None:
+        """Take the WAL into the file when it has grown long, as far as readers let it."""
+        if self._wal_pages >= WAL_PAGES:
+            self._write.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
     def _raise_epoch(self) -> None:
-        with self._write:
+        with transaction(self._write):
             self._write.execute("UPDATE writer SET epoch = epoch + 1")
-            self.epoch = _only_int(self._write, "SELECT epoch FROM writer")
+            self.epoch = only_int(self._write, "SELECT epoch FROM writer")
 
     def _forget_other_read_models(self) -> None:
         """What this program does not fold falls behind, so a later one must rebuild it."""
@@ -172,7 +200,7 @@ class Store:
         self._write.execute(f"DELETE FROM read_model WHERE name NOT IN ({marks})", names)  # noqa: S608
 
     def _assert_unchanged(self) -> None:
-        epoch = _only_int(self._write, "SELECT epoch FROM writer")
+        epoch = only_int(self._write, "SELECT epoch FROM writer")
         if epoch != self.epoch:
             raise FatalError(
                 f"another process opened this log (epoch {epoch}, ours {self.epoch}): stopping"
@@ -211,32 +239,6 @@ class Store:
         return Head(steps[-1].row.position, previous)
 
 
-def _open_writer(path: Path) -> apsw.Connection:
-    """A connection that makes each commit durable. The WAL left by a crash is folded in before anything reads."""
-    connection = apsw.Connection(str(path))
-    connection.set_busy_timeout(BUSY_MS)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
-    if _only_int(connection, "PRAGMA wal_checkpoint(TRUNCATE)"):
-        raise UnavailableError("another program keeps reading the log: start again when it is done")
-    return connection
-
-
-def _migrate(connection: apsw.Connection, migrations: Migrations) -> None:
-    found = _only_int(connection, "PRAGMA user_version")
-    if found > migrations.latest:
-        raise ConfigError(
-            f"the data directory has schema {found}, this program knows up to {migrations.latest}: "
-            "start the newer program that wrote it"
-        )
-    if found < migrations.latest:
-        with connection:
-            migrations.apply(connection, found)
-            connection.execute(f"PRAGMA user_version = {migrations.latest}")
-
-
 def open_reader(path: Path) -> apsw.Connection:
     """A read-only connection, also to the log of a running gateway. Raises NotFoundError without a file."""
     if not path.is_file():
@@ -249,7 +251,7 @@ def open_reader(path: Path) -> apsw.Connection:
 def read_rows(connection: apsw.Connection, after: int = 0) -> Iterator[ChainedRow]:
     """Rows after a position in order, from one consistent snapshot.
 
-    Raises FatalError when SQLite cannot read them.
+    Raises DamagedError or FatalError when they cannot be read.
     """
     return select_rows(connection, "position > ? ORDER BY position", (after,))
 
@@ -257,24 +259,17 @@ def read_rows(connection: apsw.Connection, after: int = 0) -> Iterator[ChainedRo
 def select_rows(
     connection: apsw.Connection, where: str, bindings: Sequence[str | int | bytes | None]
 ) -> Iterator[ChainedRow]:
-    """Rows that meet a condition in SQL. Raises FatalError when SQLite cannot read them."""
+    """Rows that meet a condition in SQL. Raises DamagedError or FatalError when they cannot be read."""
     query = f"SELECT {_ROW_COLUMNS} FROM log WHERE {where}"  # noqa: S608 (conditions of ours)
     try:
         for values in connection.execute(query, bindings):
             position, append, stream, version, kind, schema, body, epoch, recorded, digest = values
             event = EncodedEvent(kind, schema, body)
             yield ChainedRow(Row(position, append, stream, version, event, epoch, recorded), digest)
-    except (apsw.Error, UnicodeDecodeError) as error:
-        raise FatalError(f"the log cannot be read: {error}") from error
-
-
-def read_stream(connection: apsw.Connection, stream: str) -> FinishedStream | None:
-    """One finished stream out of the stream index."""
-    found = connection.execute(
-        "SELECT stream, state, version, position FROM stream WHERE stream = ? AND final",
-        (stream,),
-    ).fetchone()
-    return FinishedStream(*found) if found is not None else None
+    except UnicodeDecodeError as error:
+        raise DamagedError(f"the log cannot be read ({error})") from error
+    except apsw.Error as error:
+        raise storage_error(Path(connection.filename), error) from error
 
 
 def newest_head(connection: apsw.Connection) -> Head:
@@ -283,11 +278,3 @@ def newest_head(connection: apsw.Connection) -> Head:
         "SELECT position, hash FROM log ORDER BY position DESC LIMIT 1"
     ).fetchone()
     return Head(*found) if found is not None else EMPTY_HEAD
-
-
-def _only_int(connection: apsw.Connection, sql: str) -> int:
-    """The first column of the first row of an answer."""
-    found = connection.execute(sql).fetchone()
-    if found is None or not isinstance(found[0], int):
-        raise FatalError(f"the database does not answer {sql!r}: it is damaged or not ours")
-    return found[0]

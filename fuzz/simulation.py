@@ -25,7 +25,7 @@ from fedimint.deposits import GroundAddress
 from fedimint.module_configs import WalletV2ClientConfig
 from fedimint.secrets import TWEAK_SIZE, DerivableSecret
 from gateway.application import Gateway, GatewaySettings, Outside
-from gateway.log import machines, read_models
+from gateway.log import read_models
 from gateway.ports import GrindAddress, GrindTweak, Inline
 from gateway.views import PaymentFee
 from migrations import SchemaSteps
@@ -135,7 +135,7 @@ async def run_gateway(
     task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """One life of a gateway: open the directory and serve until cancelled. What a probe raises leaves here."""
-    store = Store(directory, SchemaSteps(), read_models(machines()))
+    store = Store(directory, SchemaSteps(), read_models())
     try:
         gateway = Gateway(
             GatewaySettings(directory, "regtest", None, FEE, FEE),

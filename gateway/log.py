@@ -12,6 +12,6 @@ def machines() -> Machines:
     return Machines(ALL_MACHINES, UPCASTERS)
 
 
-def read_models(of: Machines) -> tuple[ReadModel, ...]:
+def read_models() -> tuple[ReadModel, ...]:
     """Every read model that is folded from this log."""
-    return (StreamIndex(of.encode_state), PaymentEntries())
+    return (StreamIndex(), PaymentEntries())

@@ -19,7 +19,7 @@ HISTORIES = Path(__file__).parents[1] / "replay"
 def data_directory(directory: Path, history: str) -> Path:
     """A new data directory with the log of a stored history."""
     of = machines()
-    store = Store(directory, SchemaSteps(), read_models(of))
+    store = Store(directory, SchemaSteps(), read_models())
     write_rows(store, of, load(HISTORIES / f"{history}.jsonl"))
     store.close()
     return directory

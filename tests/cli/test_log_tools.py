@@ -72,7 +72,7 @@ def test_verify_prints_head_and_states(run: Tools) -> None:
         f"hash      {rows[-1].hash.hex()}",
         f"states    {found['states']}",
     ]
-    assert "table     streams v1: 30 rows equal their rebuild" in lines
+    assert "table     streams v2: 30 rows equal their rebuild" in lines
 
 
 def test_verify_tells_everything_that_is_wrong(
@@ -114,7 +114,7 @@ def _forge(run: Tools, change: Callable[[dict[str, Any]], None]) -> None:
     rows[index] = msgspec.structs.replace(row, event=encoded)
     of = machines()
     run.directory = run.directory.with_name("forged")
-    store = Store(run.directory, SchemaSteps(), read_models(of))
+    store = Store(run.directory, SchemaSteps(), read_models())
     write_rows(store, of, chained(rows))
     store.close()
 
@@ -328,7 +328,7 @@ def test_what_operators_get_wrong_is_said(run: Tools) -> None:
 
 
 def test_nothing_is_written_beside_a_running_gateway(run: Tools, tmp_path: Path) -> None:
-    store = Store(run.directory, SchemaSteps(), read_models(machines()))
+    store = Store(run.directory, SchemaSteps(), read_models())
     files = (store.path, store.path.with_name(f"{LOG_NAME}-wal"))
     before = (store.head, *(file.read_bytes() for file in files))
     for command, *rest in READING:

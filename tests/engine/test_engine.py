@@ -392,11 +392,6 @@ async def test_streams_without_a_machine_are_fatal(store: Store) -> None:
         Machines([ACCOUNT, ACCOUNT])
 
 
-async def test_stored_states_of_another_shape_are_fatal(store: Store) -> None:
-    with pytest.raises(FatalError, match="stored state of account/a"):
-        Machines([ACCOUNT]).decode_state("account/a", b'{"type":"Shut"}')
-
-
 async def test_worker_threads_and_the_real_clock_do_the_same(store: Store) -> None:
     async def send(_effect: Send, _context: EffectContext) -> Input:
         return Sent()

@@ -195,5 +195,5 @@ def test_a_damaged_page_is_fatal(written: Path) -> None:
     written.write_bytes(content)
     with pytest.raises(FatalError):
         _verify(written)
-    with pytest.raises(FatalError, match="cannot be opened as a log"):
+    with pytest.raises(FatalError, match="is damaged"):
         open_store(written.parent)

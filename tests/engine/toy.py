@@ -263,14 +263,18 @@ def machines() -> Machines:
 
 
 def read_models() -> tuple[ReadModel, ...]:
-    return (StreamIndex(machines().encode_state),)
+    return (StreamIndex(),)
 
 
 def open_store(directory: Path) -> Store:
     """The log of a directory; a new one has its read models already."""
     store = Store(directory, SchemaSteps(), read_models())
-    if store.head.position == 0:
-        store.rebuild(store.outdated_read_models(), iter(()))
+    try:
+        if store.head.position == 0:
+            store.rebuild(store.outdated_read_models(), iter(()))
+    except FatalError:
+        store.close()
+        raise
     return store
 
 

@@ -28,7 +28,7 @@ from fedimint.transport import GuardianConnection, GuardianUnreachable
 from fedimint.wire_types import Network
 from fuzz.simulation import no_addresses
 from gateway.application import Gateway, GatewaySettings, Outside
-from gateway.log import machines, read_models
+from gateway.log import read_models
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak, Inline
 from migrations import SchemaSteps
 from statemachines import send
@@ -128,7 +128,7 @@ class Scene:
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[Gateway]:
         """One life of the gateway, from opening the directory to closing it."""
-        store = Store(self.directory, SchemaSteps(), read_models(machines()))
+        store = Store(self.directory, SchemaSteps(), read_models())
         try:
             gateway = Gateway(
                 GatewaySettings(self.directory, self.network, None, FEE, FEE),

@@ -150,7 +150,7 @@ async def standing_still(directory: Path) -> AsyncIterator[Engine]:
         await anyio.sleep_forever()
         raise AssertionError
 
-    store = Store(directory, SchemaSteps(), read_models(machines()))
+    store = Store(directory, SchemaSteps(), read_models())
     engine = Engine(
         store,
         machines(),

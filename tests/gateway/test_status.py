@@ -142,7 +142,7 @@ class Books:
         self.connection.execute(StreamIndex.ddl)
         for stream, state in OPEN.items():
             self.connection.execute(
-                "INSERT INTO stream VALUES (?, 'x', ?, NULL, 0, 1, 1, 1, ?)",
+                "INSERT INTO stream VALUES (?, 'x', ?, 0, 1, 1, 1, ?)",
                 (stream, type(state).__name__, SINCE_UNIX_S * 1_000_000),
             )
 

@@ -229,7 +229,7 @@ class Walk:
 
 
 def _open(directory: Path) -> Store:
-    return Store(directory, SchemaSteps(), [StreamIndex(MACHINES.encode_state)])
+    return Store(directory, SchemaSteps(), [StreamIndex()])
 
 
 def _without_tweaks(wallet: Wallet) -> object:

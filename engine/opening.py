@@ -1,0 +1,123 @@
+"""Opening the file for writing: private, whole, of this program's schema, and with nothing left in the WAL."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+import apsw
+
+from engine.storage_errors import DamagedError
+from errors import ConfigError, FatalError, UnavailableError
+
+#: How long another program may hold the file for a moment, such as a backup that checkpoints it.
+BUSY_MS = 5_000
+
+
+class Migrations(Protocol):
+    """The forward-only steps of the database; `latest` is the schema version of this program."""
+
+    @property
+    def latest(self) -> int: ...
+    def apply(self, connection: apsw.Connection, found: int) -> None:
+        """Bring the schema from version `found` to `latest`; the caller holds the transaction."""
+        ...
+
+
+def make_private(directory: Path) -> None:
+    """The directory is there and durable, and its owner's alone. Raises ConfigError when that cannot be."""
+    try:
+        if not directory.exists():
+            directory.mkdir(mode=0o700, parents=True)
+            sync_directory(directory.parent)
+        directory.chmod(0o700)
+    except OSError as error:
+        raise ConfigError(
+            f"the data directory {directory} cannot be used ({error.strerror}): "
+            "give this user a directory on a writable file system"
+        ) from error
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in it durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_writer(path: Path) -> apsw.Connection:
+    """A connection that makes each commit durable. The WAL left by a crash is folded in before anything reads.
+
+    Nothing is checkpointed by itself: SQLite would keep a failure of that to itself. Raises UnavailableError when
+    another program keeps reading, DamagedError when the file is not sound, and errors of the system and of SQLite.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = apsw.Connection(str(path))
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        close(connection)
+        raise
+    return connection
+
+
+@contextmanager
+def transaction(connection: apsw.Connection) -> Iterator[None]:
+    """All of the block is written, or nothing. SQLite has rolled some failures back by itself: theirs is the error."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def close(connection: apsw.Connection) -> None:
+    """What cannot be tidied up stays for the next start, and must not hide why this process ends."""
+    with suppress(apsw.Error):
+        connection.close()
+
+
+def _prepare(connection: apsw.Connection, path: Path) -> None:
+    connection.set_busy_timeout(BUSY_MS)
+    # To its last row, here and below: a statement that is left after its first one may fail and nobody hears of it.
+    if list(connection.execute("PRAGMA journal_mode = WAL")) != [("wal",)]:
+        raise FatalError(
+            f"{path} cannot be switched to write-ahead logging: the disk failed, or its file system shares no memory, "
+            "as one of a network. Put the data directory on a local disk that works and start again"
+        )
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    if only_int(connection, "PRAGMA wal_checkpoint(TRUNCATE)"):
+        raise UnavailableError("another program keeps reading the log: start again when it is done")
+    found = list(connection.execute("PRAGMA integrity_check(1)"))
+    if found != [("ok",)]:
+        raise DamagedError(f"{path} is damaged ({found})")
+
+
+def migrate(connection: apsw.Connection, migrations: Migrations) -> None:
+    """Bring the schema up to date. Raises ConfigError when it is newer than this program."""
+    found = only_int(connection, "PRAGMA user_version")
+    if found > migrations.latest:
+        raise ConfigError(
+            f"the data directory has schema {found}, this program knows up to {migrations.latest}: "
+            "start the newer program that wrote it"
+        )
+    if found < migrations.latest:
+        with transaction(connection):
+            migrations.apply(connection, found)
+            connection.execute(f"PRAGMA user_version = {migrations.latest}")
+
+
+def only_int(connection: apsw.Connection, sql: str) -> int:
+    """The first column of the first row of an answer."""
+    found = list(connection.execute(sql))
+    if not found or not isinstance(found[0][0], int):
+        raise FatalError(f"the database does not answer {sql!r}: it is damaged or not ours")
+    return found[0][0]

@@ -1,0 +1,55 @@
+"""What goes wrong with the files of a log, in sentences that say what to do."""
+
+import errno
+from pathlib import Path
+
+import apsw
+
+from errors import FatalError
+
+_ADVICE = (
+    "keep this data directory as it is, and go on from a backup "
+    "as docs/engine.md says under 'When a log is damaged'"
+)
+
+
+class DamagedError(FatalError):
+    """The log is not what this program wrote. Nothing may be decided on it."""
+
+    def __init__(self, what: str) -> None:
+        """`what` is the beginning of the sentence; what to do follows."""
+        super().__init__(f"{what}; {_ADVICE}")
+
+
+def storage_error(path: Path, error: Exception) -> FatalError:
+    """The end of a process that cannot read or write `path`, because of SQLite or of the system."""
+    match error:
+        case apsw.CorruptError() | apsw.NotADBError():
+            return DamagedError(f"{path} is damaged ({error})")
+        case apsw.FullError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
+            sentence = (
+                f"the disk is full, {path} cannot grow: free some space and start again; "
+                "whatever was acknowledged is in the log"
+            )
+        case apsw.ReadOnlyError() | apsw.CantOpenError() | apsw.PermissionsError():
+            sentence = _not_writable(path, str(error))
+        case OSError(errno=errno.EACCES | errno.EPERM | errno.EROFS):
+            sentence = _not_writable(path, str(error.strerror))
+        case apsw.IOError() | OSError():
+            sentence = (
+                f"the disk failed while {path} was read or written ({error}): look after the disk and start again; "
+                "whatever was acknowledged is in the log, unless the disk lost what it said it had"
+            )
+        case _:
+            sentence = (
+                f"{path} cannot be used as a log ({type(error).__name__}: {error}): "
+                "stopping; nothing is tried again"
+            )
+    return FatalError(sentence)
+
+
+def _not_writable(path: Path, why: str) -> str:
+    return (
+        f"{path} cannot be opened for writing ({why}): "
+        "give this user the directory on a writable file system and start again"
+    )
