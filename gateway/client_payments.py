@@ -21,7 +21,7 @@ from gateway.views import (
     Verification,
 )
 from statemachines import receive, reissue, send
-from statemachines.federation import Fee, Joined
+from statemachines.federation import Fee
 from statemachines.items import ForeignNote
 
 #: The lifetime that clients give a contract by default, in blocks (fedimint-gateway-server/src/lib.rs).
@@ -59,7 +59,7 @@ class ClientPayments:
 
     async def routing_info(self, federation_id: str) -> RoutingInfo | None:
         """What a client must know to pay through us. Raises InputError for a federation that is not served."""
-        federation, terms = self._served(federation_id)
+        federation, terms = self._context.served(federation_id)
         node = self._context.watch.connected()
         transaction_fee = payment_fee(terms.facts.transaction_fee)
         return RoutingInfo(
@@ -80,12 +80,13 @@ class ClientPayments:
         The caller only subscribes: its going away ends nothing. Raises InputError, ConflictError, UnavailableError
         or BusyError with nothing written.
         """
-        federation, terms = self._served(request.federation_id)
+        federation, _ = self._context.served(request.federation_id)
         authentic = send_requests.authenticate(request, federation)
         stream = send.stream_of(authentic.contract_id)
         if isinstance(self._engine.peek(stream), send.New):
             node = self._context.watch.connected()
             confirmed = await federation.lnv2.outgoing_contract_expiration(authentic.out_point)
+            federation, terms = self._context.served(request.federation_id)
             verified = send_requests.verify(
                 authentic,
                 federation,
@@ -109,7 +110,7 @@ class ClientPayments:
         Raises InputError for what fails a check, ConflictError for a second contract of the same hash,
         UnavailableError when the node does not make the invoice.
         """
-        federation, terms = self._served(request.federation_id)
+        federation, terms = self._context.served(request.federation_id)
         self._context.watch.connected()
         verified = await receive_requests.verify(
             request,
@@ -119,6 +120,7 @@ class ClientPayments:
             now_unix_s=self._context.now_unix_s(),
             cpu=self._context.outside.cpu,
         )
+        self._context.served(request.federation_id)
         stream = receive.stream_of(verified.facts.payment_hash)
         await self._engine.submit(stream, verified)
         made = await self._engine.wait(
@@ -166,6 +168,7 @@ class ClientPayments:
         stream = reissue.stream_of(facts.id)
         if isinstance((await self._engine.read(stream)).state, reissue.Reissued):
             raise ConflictError("this ecash was received before")
+        self._context.served(federation.federation_id)
         self._context.foreign_notes.keep(spendable)
         try:
             await self._engine.submit(stream, reissue.RequestReissue(facts=facts))
@@ -176,12 +179,6 @@ class ClientPayments:
         if isinstance(ended.state, reissue.Reissued):
             return facts.amount_msat
         raise ConflictError("the federation refuses this ecash, most likely since it is spent")
-
-    def _served(self, federation_id: str) -> tuple[FederationClient, Joined]:
-        federation = self._context.federations.serving(federation_id)
-        terms = self._context.terms(federation_id)
-        assert terms is not None, "a federation is opened by the event that joins it"
-        return federation, terms
 
     def _federation_of(self, given: Ecash) -> FederationClient:
         federation_id = given.federation_id()

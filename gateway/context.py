@@ -6,8 +6,10 @@ from pathlib import Path
 from backends.operations import Node
 from engine.engine import Engine, Ports
 from engine.store import Store
+from errors import InputError
 from fedimint.secrets import DerivableSecret
 from fedimint.wire_types import Network
+from gateway.federation import FederationClient
 from gateway.federations import Federations
 from gateway.foreign_notes import ForeignNotes
 from gateway.funding_turns import FundingTurns
@@ -62,6 +64,16 @@ class GatewayContext:
         """The terms on which a federation is served now, None when it is not."""
         state = self.engine.peek(federation_stream(federation_id))
         return state if isinstance(state, Joined) else None
+
+    def served(self, federation_id: str) -> tuple[FederationClient, Joined]:
+        """A federation served now, and its terms; ask again after every wait, since it may be left meanwhile.
+
+        Raises InputError in upstream's words when it is not served, as from the decision to leave it on.
+        """
+        federation, terms = self.federations.serving(federation_id), self.terms(federation_id)
+        if terms is None:
+            raise InputError(f"No federation available for prefix {federation_id[:8]}")
+        return federation, terms
 
     def now_unix_s(self) -> int:
         """The wall clock."""

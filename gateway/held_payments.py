@@ -12,11 +12,9 @@ from engine.effects import fatal_in
 from engine.machine import State
 from errors import GatewayError, UnavailableError
 from gateway.context import GatewayContext
-from gateway.receivers import refusal_to_fund
+from gateway.receivers import unreadiness
 from statemachines import completion, receive
 
-#: How long guardians may take to show that the federation is alive (fedimint-gwv2-client/src/lib.rs).
-ALIVE_LIMIT_S = 10.0
 #: First and longest pause before the watch is opened anew, or a payment is looked at again.
 PAUSE_FIRST_S = 1.0
 PAUSE_LONGEST_S = 60.0
@@ -75,7 +73,8 @@ class HeldPayments:
             return  # somebody else's: the node may serve others too
         if isinstance(state, receive.Registered | receive.Invoiced):
             await engine.submit(stream, await self._measure_in_turn(payment, state.facts))
-            return
+            if isinstance(engine.peek(stream), receive.Registered | receive.Invoiced):
+                return  # of another amount: neither funded nor failed back
         await self._answer_again(payment, engine.peek(completion.stream_of(payment_hash)))
 
     async def _measure_in_turn(
@@ -90,7 +89,7 @@ class HeldPayments:
 
         Raises UnavailableError while the node is behind the chain and cannot know how many blocks are left.
         """
-        refusal = refusal_to_fund(self._context, facts) or await self._death_of(facts)
+        refusal = await unreadiness(self._context, facts)
         node = await self._context.outside.node.info()
         if not node.synced_to_chain:
             raise UnavailableError("the Lightning node is behind the chain")
@@ -99,17 +98,14 @@ class HeldPayments:
             amount_msat=payment.amount_msat,
             deadline_blocks=max(0, deadline_blocks) if payment.deadline_height else 0,
             now_unix_s=self._context.now_unix_s(),
-            refusal=refusal,
+            refusal=refusal or await self._loss_of(payment),
         )
 
-    async def _death_of(self, facts: receive.ReceiveFacts) -> str | None:
-        """Why the federation cannot be expected to decrypt in time, None when it is alive."""
-        federation = self._context.federations.needed(facts.federation_id)
-        try:
-            with anyio.fail_after(ALIVE_LIMIT_S):
-                await federation.lnv2.consensus_block_count()
-        except (GatewayError, TimeoutError):
-            return "the federation does not answer"
+    async def _loss_of(self, payment: HeldPayment) -> str | None:
+        """Why the node cannot settle what it reported, perhaps long ago; None when it holds it still."""
+        invoice = await self._context.outside.node.invoice(payment.payment_hash)
+        if invoice is None or invoice.status != "Pending":
+            return "the Lightning node does not hold the payment any more"
         return None
 
     async def _answer_again(self, payment: HeldPayment, answer: State) -> None:

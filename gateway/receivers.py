@@ -2,13 +2,36 @@
 
 from collections.abc import Awaitable, Callable
 
+import anyio
+
+from errors import GatewayError
 from gateway.context import GatewayContext
 from gateway.funding_turns import M
 from statemachines import receive
 
+#: How long guardians may take to show that the federation is alive (fedimint-gwv2-client/src/lib.rs).
+ALIVE_LIMIT_S = 10.0
+
+
+async def unreadiness(context: GatewayContext, facts: receive.ReceiveFacts) -> str | None:
+    """Why nothing may be funded in this federation now, None when it may.
+
+    Guardians that do not answer now may accept the funding too late, when the payer has his money back.
+    """
+    refusal = refusal_to_fund(context, facts)
+    if refusal is not None:
+        return refusal
+    federation = context.federations.needed(facts.federation_id)
+    try:
+        with anyio.fail_after(ALIVE_LIMIT_S):
+            await federation.lnv2.consensus_block_count()
+    except (GatewayError, TimeoutError):
+        return "the receiver's federation does not answer"
+    return refusal_to_fund(context, facts)
+
 
 def refusal_to_fund(context: GatewayContext, facts: receive.ReceiveFacts) -> str | None:
-    """Why nothing may be funded in this federation, None when it may."""
+    """Why nothing may be funded in this federation by the log as it is decided, None when it may."""
     terms = context.terms(facts.federation_id)
     if terms is None or facts.federation_id not in context.federations:
         return "the gateway does not serve the receiver's federation any more"
@@ -31,6 +54,14 @@ class SwapReceivers:
         if isinstance(state, receive.Invoiced):
             return await context.funding_turns.measured(context.engine, state.facts, measure)
         return await measure()
+
+    async def unreadiness(self, payment_hash: str) -> str | None:
+        """`unreadiness` of the receiver whose invoice has this hash; None also when there is none."""
+        context = self._context()
+        state = context.engine.peek(receive.stream_of(payment_hash))
+        return (
+            await unreadiness(context, state.facts) if isinstance(state, receive.Invoiced) else None
+        )
 
     def refusal(self, payment_hash: str, amount_msat: int) -> str | None:
         """Why a send of ours cannot pay this invoice of our node directly, None when it can."""

@@ -57,6 +57,10 @@ class Receivers(Protocol):
         """What `measure` finds out, again after waiting when the receiver's side needs change that is on its way."""
         ...
 
+    async def unreadiness(self, payment_hash: str) -> str | None:
+        """Why the receiver's federation, asked now, cannot fund in time; None when it can."""
+        ...
+
     def refusal(self, payment_hash: str, amount_msat: int) -> str | None:
         """Why the receiver cannot be paid, by the log as it is decided at that moment; None when he can."""
         ...
@@ -101,11 +105,12 @@ class SendEffects:
         facts = effect.facts
 
         async def measure() -> SwapMeasured:
+            unready = await self._receivers.unreadiness(facts.payment_hash)
             remaining_blocks = await self._remaining_blocks(facts)
             return SwapMeasured(
                 remaining_blocks=remaining_blocks,
                 now_unix_s=self._now_unix_s(),
-                refusal=self._receivers.refusal(facts.payment_hash, facts.invoice_msat),
+                refusal=unready or self._receivers.refusal(facts.payment_hash, facts.invoice_msat),
             )
 
         return await self._receivers.measured(facts.payment_hash, measure)

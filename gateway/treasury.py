@@ -171,6 +171,7 @@ class Treasury:
             request.federation_id, request.address, script.hex(), value_sat, fee_sat
         )
         asked = withdrawal.RequestWithdrawal(id=self._context.new_id(), facts=facts)
+        self._context.served(request.federation_id)
         stream = withdrawal.stream_of(asked.id)
         await self._engine.submit(stream, asked)
         ended = (await self._engine.wait(stream, _is_over)).state

@@ -67,6 +67,22 @@ class ManualClock:
         moved.set()
 
 
+class Hold:
+    """A pause of a guardian: calls wait from the first one on, until they are released."""
+
+    def __init__(self) -> None:
+        self.reached = anyio.Event()
+        self._released = anyio.Event()
+
+    async def __call__(self, method: str) -> None:
+        del method
+        self.reached.set()
+        await self._released.wait()
+
+    def release(self) -> None:
+        self._released.set()
+
+
 class Unground:
     """Unique tweaks without the 65,536 hashes; recovery would not find the notes."""
 

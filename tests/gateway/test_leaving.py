@@ -1,0 +1,71 @@
+"""Requests that wait for something while their federation is left: nothing is begun that nobody would finish."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar, TypeVarTuple
+
+import anyio
+import pytest
+
+from errors import InputError
+from gateway.application import Gateway
+from statemachines.federation import Leave
+from statemachines.federation import stream_of as federation_stream
+from tests.gateway.scene import Hold, Scene, ask, kinds
+
+pytestmark = pytest.mark.anyio
+
+T = TypeVar("T")
+Args = TypeVarTuple("Args")
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+class SlowCpu:
+    """Workers that wait for a test before they begin."""
+
+    def __init__(self) -> None:
+        self.hold: Hold | None = None
+
+    async def run(self, function: Callable[[*Args], T], *arguments: *Args) -> T:
+        if self.hold is not None:
+            await self.hold(function.__name__)
+        return function(*arguments)
+
+
+async def refused(request: Callable[[], Awaitable[object]]) -> None:
+    with pytest.raises(InputError, match="No federation available"):
+        await request()
+
+
+async def leave_decided(scene: Scene, gateway: Gateway) -> None:
+    """The federation is left by the log, and its client is about to be closed."""
+    await gateway.engine.submit(federation_stream(scene.federation_id), Leave())
+
+
+async def test_a_payment_asked_for_meanwhile_is_not_accepted(scene: Scene) -> None:
+    async with scene.joined() as (gateway, routing):
+        user, payment = await scene.funded(routing)
+        scene.federation.faults(0).pause = hold = Hold()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(refused, lambda: ask(gateway, user.body(payment)))
+            await hold.reached.wait()
+            await leave_decided(scene, gateway)
+            hold.release()
+    assert "send.accepted" not in kinds(scene.directory)
+
+
+async def test_ecash_handed_in_meanwhile_is_not_taken(scene: Scene) -> None:
+    scene.cpu = cpu = SlowCpu()
+    async with scene.joined() as (gateway, _):
+        ecash = scene.federation.issue_ecash(512_000).to_text()
+        cpu.hold = hold = Hold()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(refused, lambda: gateway.payments.receive_ecash(ecash))
+            await hold.reached.wait()
+            await leave_decided(scene, gateway)
+            hold.release()
+    assert "reissue.requested" not in kinds(scene.directory)
