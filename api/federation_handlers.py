@@ -40,6 +40,7 @@ async def info(gateway: Gateway, facts: NodeFacts) -> structs.GatewayInfo:
             {"http": (status.public_url, status.gateway_id)} if status.public_url else {}
         ),
         open_payments=tuple(map(_open_payment, status.open_payments)),
+        problems=status.problems,
     )
 
 

@@ -5,7 +5,7 @@ library and msgspec alone, so that every client can use them. Source: fedimint-g
 Amounts are integers of msat unless the name says sats; hashes and keys are lower-case hex; rates are parts
 per million.
 
-`GatewayInfo` has one field more than Rust: `open_payments`. Rust decodes that struct without refusing
+`GatewayInfo` has two fields more than Rust: `open_payments` and `problems`. Rust decodes that struct without refusing
 unknown fields, so the Rust gateway-cli still reads it.
 """
 
@@ -109,7 +109,8 @@ class GatewayInfo(msgspec.Struct, frozen=True):
     """Answer of GET `/info`.
 
     `federations` is empty and `federation_fake_scids` null unless `gateway_state` is Running, as in
-    Rust. `registrations` maps a protocol ("http") to the public URL and the gateway's key.
+    Rust. `registrations` maps a protocol ("http") to the public URL and the gateway's key. `problems` are sentences
+    for the operator, none when all is well.
     """
 
     version_hash: str
@@ -120,6 +121,7 @@ class GatewayInfo(msgspec.Struct, frozen=True):
     lightning_mode: LndMode
     registrations: dict[str, tuple[str, str]]
     open_payments: tuple[OpenPaymentInfo, ...]
+    problems: tuple[str, ...]
 
 
 class FederationBalanceInfo(msgspec.Struct, frozen=True):

@@ -235,11 +235,18 @@ def call_error(code: grpc.StatusCode, text: str) -> NodeUnansweredError | NodeRe
 
 def _read_credentials(settings: LndSettings) -> tuple[bytes, bytes]:
     try:
-        return settings.tls_cert_path.read_bytes(), settings.macaroon_path.read_bytes()
+        certificate = settings.tls_cert_path.read_bytes()
+        macaroon = settings.macaroon_path.read_bytes()
     except OSError as error:
         raise NodeUnansweredError(
             f"cannot read LND's credentials at {error.filename}: {error.strerror}"
         ) from None
+    if b"-----BEGIN CERTIFICATE-----" not in certificate:
+        # gRPC would only say that it cannot make a handshake.
+        raise NodeUnansweredError(
+            f"{settings.tls_cert_path} is not a certificate in PEM, as LND's tls.cert is"
+        )
+    return certificate, macaroon
 
 
 def _new_channel(address: str, certificate: bytes, macaroon: bytes) -> _Channel:

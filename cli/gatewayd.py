@@ -37,6 +37,8 @@ def lnd(
     options: Annotated[GatewayOptions, Parameter(parse=False)],
 ) -> None:
     """Run the gateway on an LND node."""
+    # gRPC's own library writes to stderr past all loggers; what a call failed of is logged by its caller.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from cli.daemon import run  # noqa: PLC0415 - only a gateway needs it
     from cli.log_output import configure_logging  # noqa: PLC0415 - same
     from cli.settings import read_settings, unsupported_variables  # noqa: PLC0415 - same

@@ -31,6 +31,8 @@ _SECRET_WORDS = frozenset(
     }
 )
 
+_FIRST = ("timestamp", "level", "event")
+
 
 def configure_logging(stream: TextIO, environ: Mapping[str, str]) -> None:
     """Send the log of this process, libraries included, to `stream`."""
@@ -42,10 +44,9 @@ def configure_logging(stream: TextIO, environ: Mapping[str, str]) -> None:
         redact,
     ]
     renderer: list[Processor] = [
+        _most_wanted_first,
         structlog.processors.format_exc_info,
-        structlog.processors.JSONRenderer()
-        if as_json
-        else structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        structlog.processors.JSONRenderer() if as_json else structlog.processors.LogfmtRenderer(),
     ]
     structlog.configure(
         processors=[*shared, *renderer],
@@ -62,6 +63,12 @@ def configure_logging(stream: TextIO, environ: Mapping[str, str]) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(logging.WARNING)
+
+
+def _most_wanted_first(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """When, how bad and what, before the details, for people who read the lines."""
+    first = {name: event.pop(name) for name in _FIRST if name in event}
+    return {**first, **event}
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

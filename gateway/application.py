@@ -147,13 +147,15 @@ class Gateway:
         """The state of everything; asks the node now."""
         context = self._context
         await context.watch.ask()
+        open_now = status.open_payments(
+            self.engine, context.store, context.outside.ports.clock.now_unix_us()
+        )
         return GatewayStatus(
             state=status.state_name(context.watch.info, stopping=self._stopping),
             lightning=status.lightning(context.watch.info),
             federations=tuple([await self.federations.status(f) for f in context.federations]),
-            open_payments=status.open_payments(
-                self.engine, context.store, context.outside.ports.clock.now_unix_us()
-            ),
+            open_payments=open_now,
+            problems=status.problems(context.watch, context.federations, open_now),
             public_url=context.settings.public_url,
             gateway_id=secp.public_key(secrets.gateway_identity_secret(context.root)).hex(),
         )

@@ -19,6 +19,7 @@ from fedimint.query import Guardians
 from fedimint.secrets import DerivableSecret
 from fedimint.walletv2_api import Walletv2Api
 from fedimint.wire_types import PeerId
+from gateway.guardian_health import GuardianHealth, WatchedConnection
 from gateway.ports import Connect
 from statemachines.federation import FederationFacts, Joined
 from statemachines.reserving import FederationFees
@@ -52,6 +53,7 @@ class FederationClient:
     decryption_keys: DecryptionKeys
     ecash_rules: EcashRules
     bitcoin: BitcoinWallet | None
+    health: GuardianHealth
 
     def __repr__(self) -> str:
         return f"FederationClient({self.facts.federation_id})"
@@ -128,8 +130,11 @@ def open_federation(
     facts = joined.facts
     config = stored_config(facts)
     modules = served_modules(config)
+    names = {peer: endpoint.name for peer, endpoint in config.api_endpoints.items()}
+    health = GuardianHealth(facts.federation_id, names)
     connections = {
-        peer: connect(endpoint.url, api_secret) for peer, endpoint in config.api_endpoints.items()
+        peer: WatchedConnection(connect(endpoint.url, api_secret), peer, health)
+        for peer, endpoint in config.api_endpoints.items()
     }
     guardians = Guardians(
         connections, sleep_s=ports.clock.sleep, jitter=lambda: _jitter(ports.randomness)
@@ -152,6 +157,7 @@ def open_federation(
             config.federation_id(), modules.mint.amount_unit, modules.mint.fee_consensus, mint_keys
         ),
         bitcoin=_bitcoin_wallet(modules, guardians, client),
+        health=health,
     )
 
 

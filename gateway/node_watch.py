@@ -1,6 +1,7 @@
 """Watches the Lightning node: whether it answers, who it is, and that it is on our network."""
 
 import anyio
+import structlog
 
 from backends.lightning import LightningNode, NodeInfo
 from engine.ports import Clock
@@ -10,6 +11,8 @@ from errors import ConfigError, GatewayError, UnavailableError
 WATCH_PAUSE_S = 5.0
 #: How long one question may take.
 ANSWER_LIMIT_S = 5.0
+
+_log = structlog.get_logger("node")
 
 
 class NodeWatch:
@@ -39,17 +42,34 @@ class NodeWatch:
             with anyio.fail_after(ANSWER_LIMIT_S):
                 info = await self._node.info()
         except (GatewayError, TimeoutError) as error:
-            self.last_error = str(error) or "the Lightning node does not answer"
-            self._info = None
+            self._lost(str(error) or "the Lightning node does not answer")
             return None
         if info.network != self._network:
             raise ConfigError(
                 f"the Lightning node is on {info.network}, this gateway on {self._network}: "
                 "start it with the node's network, or with another node"
             )
+        self._found(info)
+        return info
+
+    def _lost(self, why: str) -> None:
+        """Once for each reason: the node is asked all the time."""
+        if why != self.last_error:
+            _log.warning("lightning_node_lost", error=why)
+        self.last_error = why
+        self._info = None
+
+    def _found(self, info: NodeInfo) -> None:
+        if self._info is None or self._info.synced_to_chain != info.synced_to_chain:
+            _log.info(
+                "lightning_node",
+                public_key=info.public_key,
+                alias=info.alias,
+                block_height=info.block_height,
+                synced_to_chain=info.synced_to_chain,
+            )
         self.last_error = None
         self._info = info
-        return info
 
     async def run(self) -> None:
         """Ask for ever. ConfigError leaves here, to end a gateway on the wrong network."""

@@ -12,6 +12,8 @@ from engine.engine import Engine
 from engine.machine import State, kind_of
 from engine.ports import Clock
 from engine.store import Store
+from gateway.federation import FederationClient
+from gateway.node_watch import NodeWatch
 from gateway.overdue import due_unix_s
 from gateway.views import LightningStatus, OpenPayment
 from statemachines import (
@@ -87,6 +89,22 @@ def lightning(node: NodeInfo | None) -> LightningStatus | None:
         block_height=node.block_height,
         synced_to_chain=node.synced_to_chain,
     )
+
+
+def problems(
+    watch: NodeWatch, federations: Iterable[FederationClient], open_now: Iterable[OpenPayment]
+) -> tuple[str, ...]:
+    """A sentence for everything that an operator should look at."""
+    found: list[str | None] = []
+    if watch.info is None:
+        found.append(f"the Lightning node does not answer: {watch.last_error}")
+    elif not watch.info.synced_to_chain:
+        found.append(f"the Lightning node is at block {watch.info.block_height}, behind the chain")
+    found += [one.health.problem(one.config.federation_name()) for one in federations]
+    overdue = sum(payment.overdue for payment in open_now)
+    if overdue:
+        found.append(f"{overdue} of open_payments are overdue")
+    return tuple(problem for problem in found if problem is not None)
 
 
 def open_payments(engine: Engine, store: Store, now_unix_us: int) -> tuple[OpenPayment, ...]:

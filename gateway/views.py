@@ -59,12 +59,16 @@ class OpenPayment(msgspec.Struct, frozen=True):
 
 
 class GatewayStatus(msgspec.Struct, frozen=True):
-    """Everything `/info` shows. `state` is Disconnected, Syncing, Connected, Running or ShuttingDown."""
+    """Everything `/info` shows. `state` is Disconnected, Syncing, Connected, Running or ShuttingDown.
+
+    `problems` are sentences about what an operator should look at; none when all is well.
+    """
 
     state: str
     lightning: LightningStatus | None
     federations: tuple[FederationStatus, ...]
     open_payments: tuple[OpenPayment, ...]
+    problems: tuple[str, ...]
     public_url: str | None
     gateway_id: str
 

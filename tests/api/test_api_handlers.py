@@ -50,6 +50,7 @@ async def test_info_has_the_fields_of_rust() -> None:
             "last_error": None,
         }
     ]
+    assert answer.pop("problems") == ["a guardian does not answer"]
     assert list(answer) == [  # the order in which serde writes them
         "version_hash",
         "federations",
@@ -82,6 +83,7 @@ async def test_info_before_running_hides_federations_but_not_open_payments() -> 
     assert answer.lightning_info == "not_connected"
     assert answer.registrations == {}
     assert len(answer.open_payments) == 1
+    assert answer.problems == gateway.status.problems
 
 
 async def test_balances_have_the_fields_of_rust() -> None:

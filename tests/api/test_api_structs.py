@@ -28,11 +28,12 @@ def test_federation_answers_read_and_write_back_the_same() -> None:
         assert msgspec.json.decode(msgspec.json.encode(answer)) == exchange["response"]
 
 
-def test_info_reads_and_writes_back_the_same_but_for_open_payments() -> None:
+def test_info_reads_and_writes_back_the_same_but_for_our_fields() -> None:
     (exchange,) = recorded("/info")
-    answer = msgspec.convert({**exchange["response"], "open_payments": []}, structs.GatewayInfo)
+    ours: dict[str, list[object]] = {"open_payments": [], "problems": []}
+    answer = msgspec.convert({**exchange["response"], **ours}, structs.GatewayInfo)
     written = msgspec.json.decode(msgspec.json.encode(answer))
-    assert written.pop("open_payments") == []
+    assert {name: written.pop(name) for name in ours} == ours
     assert written == exchange["response"]
 
 

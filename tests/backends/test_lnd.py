@@ -280,6 +280,15 @@ async def test_missing_credentials_are_no_answer(tmp_path: Path) -> None:
         await node.aclose()
 
 
+async def test_what_is_no_certificate_is_said_so(tmp_path: Path) -> None:
+    async with running(tmp_path) as (lnd, _):
+        (tmp_path / "tls.cert").write_text("a host name, perhaps")
+        node = LndNode(lnd.settings())
+        with pytest.raises(NodeUnansweredError, match=r"tls\.cert is not a certificate in PEM"):
+            await node.info()
+        await node.aclose()
+
+
 @pytest.mark.parametrize(
     "values",
     [

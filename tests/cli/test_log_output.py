@@ -30,6 +30,7 @@ def test_json_where_nobody_watches() -> None:
     configure_logging(stream, {})
     structlog.get_logger().info("joined", federation_id="ab", password="pw")
     line = json.loads(stream.getvalue())
+    assert list(line)[:3] == ["timestamp", "level", "event"]
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "event": "joined",
