@@ -1,6 +1,6 @@
 """A gateway inside the test as if it were a process: started, asked through the table of routes, dead at a point."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,10 @@ class SimulatedGateway:
         self.probe: Probe = no_probe
         #: Whether a life that a probe ends is followed by the next one at once, as a supervisor sees to.
         self.comes_back = False
+        #: The errors that a life may end with.
+        self.deaths: tuple[type[BaseException], ...] = (SimulatedCrash,)
+        #: Hears how a life ended, before the next one begins.
+        self.buried: Callable[[Life, BaseExceptionGroup[BaseException]], None] = _forget
         #: What its node held when the log began.
         self.node_msat_at_first = world.network.holdings_msat("gateway")
         self._world = world
@@ -126,8 +130,12 @@ class SimulatedGateway:
         assert self._life is not None
         await self._life.over.wait()
 
-    async def start_over(self) -> None:
+    def move(self) -> None:
+        """Let the next life find another directory, which is for others to fill."""
         self._directories += 1
+
+    async def start_over(self) -> None:
+        self.move()
         self.node_msat_at_first = self._world.network.holdings_msat("gateway")
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
@@ -157,10 +165,11 @@ class SimulatedGateway:
             with life.scope:
                 await self._serve(life)
         except BaseExceptionGroup as ends:
-            _, rest = ends.split((SimulatedCrash, UnavailableError))
-            if rest is not None or ends.subgroup(SimulatedCrash) is None:
+            _, rest = ends.split((*self.deaths, UnavailableError))
+            if rest is not None or ends.subgroup(self.deaths) is None:
                 raise
             crashed = True  # and what waited inside a gateway that was starting was told so
+            self.buried(life, ends)
         finally:
             life.over.set()
             for caller in life.callers:
@@ -183,6 +192,10 @@ class SimulatedGateway:
                 life.gateway, canned.facts(), TokenBucket(_NO_LIMIT), life.gateway.stop
             )
             life.up.set()
+
+
+def _forget(_life: Life, _ends: BaseExceptionGroup[BaseException]) -> None:
+    """Nobody wants to know."""
 
 
 async def _answer(table: Sequence[Route], method: str, path: str, body: bytes | None) -> Answer:

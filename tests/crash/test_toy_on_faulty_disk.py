@@ -7,9 +7,11 @@ from copy import deepcopy
 from pathlib import Path
 from random import Random
 
+import apsw
 import pytest
 
 from engine.effects import fatal_in
+from engine.opening import open_writer
 from engine.store import Store
 from errors import FatalError
 from tests.crash.faulty_disk import Fault, FaultyDisk, mounted
@@ -127,3 +129,26 @@ def check(bench: DiskBench, *, died: bool) -> None:
         assert not one.session([])
         one.check_settled()
     assert bool(bench.left) == died
+
+
+def test_a_log_that_is_not_synced_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What all of the above is worth: with one promise broken, power cuts find it."""
+
+    def careless(path: Path) -> apsw.Connection:
+        connection = open_writer(path)
+        connection.execute("PRAGMA synchronous = OFF")
+        return connection
+
+    monkeypatch.setattr("engine.store.open_writer", careless)
+    losses = 0
+    for at in range(30, 80):
+        with bench_on(FaultyDisk(Fault.DIES, at)) as bench:
+            bench.session(ORDERS)
+            bench.disk.repair()
+            for one in bench.left:
+                try:
+                    one.session([])
+                    one.check_settled()
+                except (AssertionError, FatalError):
+                    losses += 1
+    assert losses > 0

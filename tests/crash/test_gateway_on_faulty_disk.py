@@ -1,0 +1,119 @@
+"""The whole gateway on a disk with faults: every scenario ends with its books, wherever a write or a sync went wrong.
+
+A scenario is played on one stage again and again, with one fault a play, the n-th operation from its beginning for
+numbers that are spread over all of them. What a fault leaves is, by turns, what the kernel has and what a power cut
+leaves of it; a gateway that ended is started again at once, on a disk that works.
+"""
+
+import shutil
+from collections.abc import Iterator
+from itertools import cycle
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from engine.chain import Row, verified
+from engine.effects import fatal_in
+from engine.store import LOG_NAME, open_reader, read_rows
+from errors import FatalError
+from fuzz.simulated_gateway import Life
+from statemachines import send
+from tests.crash.effort import FAULTS_IN_A_SCENARIO
+from tests.crash.faulty_disk import Fault, FaultyDisk, mounted
+from tests.scenarios.scenarios import SCENARIOS, Scenario
+from tests.scenarios.simulated import SEED, SimulatedStage, play
+
+# As for the toy machines: an error on top of another one has nobody to be raised to.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+class Undertaker:
+    """Looks at what a fault has left, and lets the gateway go on with it."""
+
+    def __init__(self, stage: SimulatedStage, disk: FaultyDisk) -> None:
+        self.sentences: list[str] = []
+        self._stage = stage
+        self._disk = disk
+        self._random = Random(SEED)
+        stage.gateway.deaths = (FatalError,)
+        stage.gateway.comes_back = True
+        stage.gateway.buried = self.bury
+
+    def bury(self, life: Life, ends: BaseExceptionGroup[BaseException]) -> None:
+        """Nothing acknowledged is missing, nothing has left that is not committed."""
+        error = fatal_in(ends)
+        assert error is not None
+        self.sentences.append(str(error))
+        gateway, disk = self._stage.gateway, self._disk
+        directory = gateway.directory
+        has_power_cut = self._random.random() < 0.5
+        gateway.move()
+        if has_power_cut:
+            disk.after_power_cut(directory, gateway.directory, self._random)
+        else:
+            disk.after_kill(directory, gateway.directory)
+        disk.repair()
+        shutil.rmtree(directory)
+        self._check(life, gateway.directory)
+
+    def _check(self, life: Life, left: Path) -> None:
+        connection = open_reader(left / LOG_NAME)
+        try:
+            rows = list(read_rows(connection))
+        finally:
+            connection.close()
+        assert len(list(verified(rows))) == len(rows)
+        if life.gateway is not None:
+            durable = life.gateway._context.store.head
+            assert durable.position == 0 or rows[durable.position - 1].hash == durable.hash
+        self._check_payments([chained.row for chained in rows])
+
+    def _check_payments(self, rows: list[Row]) -> None:
+        """Whatever the node was asked to pay since this log began has its intent in there."""
+        dispatched = {row.stream for row in rows if row.kind == send.SendDispatching.kind}
+        intents = b"".join(
+            row.event.body
+            for row in rows
+            if row.kind == send.SendAccepted.kind and row.stream in dispatched
+        )
+        for payment_hash, record in self._stage.world.gateway_node._records.items():
+            if rows and record.begun_unix_s * 1_000_000 >= rows[0].recorded_unix_us:
+                assert payment_hash.hex().encode() in intents
+
+
+def _spread(operations: int, seed: int) -> Iterator[tuple[Fault, int]]:
+    """As many faults as are to be played, of all kinds by turns, over all operations of a scenario."""
+    stride = max(1.0, operations / FAULTS_IN_A_SCENARIO)
+    first = Random(seed).random() * stride
+    count = min(FAULTS_IN_A_SCENARIO, operations)
+    kinds = cycle(Fault)
+    for number in range(count):
+        yield next(kinds), 1 + int(first + number * stride)
+
+
+@pytest.mark.timeout(1_800)
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda one: one.__name__)
+def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
+    disk = FaultyDisk()
+    undertakers: list[Undertaker] = []
+
+    async def again_and_again(stage: SimulatedStage) -> None:
+        undertaker = Undertaker(stage, disk)
+        undertakers.append(undertaker)
+        await stage.gateway.start()
+        await scenario(stage)
+        before = len(disk.operations)
+        await scenario(stage)
+        for fault, after in _spread(len(disk.operations) - before, seed=len(scenario.__name__)):
+            disk.arm(fault, after)
+            await scenario(stage)
+            disk.repair()
+
+    with mounted(disk):
+        play(tmp_path, again_and_again)
+    (undertaker,) = undertakers
+    # A full disk is noticed only by what grows, and a fault may come when all is over.
+    assert len(undertaker.sentences) > FAULTS_IN_A_SCENARIO // 2
+    for sentence in undertaker.sentences:
+        assert "the disk is full" in sentence or "the disk failed" in sentence
