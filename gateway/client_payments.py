@@ -5,7 +5,7 @@ import os
 import anyio
 
 from engine.machine import State
-from errors import ConflictError, InputError, NotFoundError, UnavailableError
+from errors import BusyError, ConflictError, InputError, NotFoundError, UnavailableError
 from fedimint import ecash, secp, secrets
 from fedimint.mintv2 import Ecash
 from gateway import receive_requests, send_requests
@@ -35,6 +35,11 @@ REISSUED_NOTES_MAX = 200
 _ANSWERABLE = (send.Claiming, send.Claimed, send.ClaimRejected, send.Cancelled)
 #: States of an invoice that nobody has begun to pay.
 _UNPAID = (receive.Registered, receive.Invoiced)
+#: Invoices that may wait for a payer at once; each takes about 10 KiB of memory until it is paid or has expired. So
+#: many are asked for in an hour by whoever uses up the limit of requests.
+UNPAID_MAX = 20_000
+#: Half of the places are for invoices that are soon over, so that nobody can take all of them for a day.
+SOON_OVER_S = 3_600
 _FAILURES: dict[type[State], str] = {
     receive.InvoiceRefused: "Payment has failed",
     receive.Expired: "Payment has failed",
@@ -107,11 +112,12 @@ class ClientPayments:
     async def create_invoice(self, request: InvoiceRequest) -> str:
         """A BOLT 11 invoice whose payment funds the contract; its hash is taken before the node is asked.
 
-        Raises InputError for what fails a check, ConflictError for a second contract of the same hash,
-        UnavailableError when the node does not make the invoice.
+        Raises BusyError when too many invoices are unpaid, InputError for what fails a check, ConflictError for a
+        second contract of the same hash, UnavailableError when the node does not make the invoice.
         """
         federation, terms = self._context.served(request.federation_id)
         self._context.watch.connected()
+        self._check_room(request.expiry_s)
         verified = await receive_requests.verify(
             request,
             federation,
@@ -179,6 +185,17 @@ class ClientPayments:
         if isinstance(ended.state, reissue.Reissued):
             return facts.amount_msat
         raise ConflictError("the federation refuses this ecash, most likely since it is spent")
+
+    def _check_room(self, expiry_s: int) -> None:
+        """Raises BusyError when as many invoices are unpaid as the gateway keeps of those that live this long."""
+        places = UNPAID_MAX if expiry_s <= SOON_OVER_S else UNPAID_MAX // 2
+        unpaid = sum(isinstance(state, _UNPAID) for state in self._engine.open_streams().values())
+        if unpaid >= places:
+            shorter = f", or ask for one of at most {SOON_OVER_S} seconds" * (unpaid < UNPAID_MAX)
+            raise BusyError(
+                f"{unpaid} invoices of this gateway are unpaid, more than it keeps open for so long; "
+                f"try again later{shorter}"
+            )
 
     def _federation_of(self, given: Ecash) -> FederationClient:
         federation_id = given.federation_id()

@@ -5,7 +5,10 @@ Machines: `statemachines/receive.py`, `statemachines/completion.py`.
 
 from collections.abc import Mapping
 
-from backends.lightning import CompletionRejectedError, LightningNode, NodeRefusedError
+import anyio
+
+from backends.lightning import CompletionRejectedError, NodeRefusedError
+from backends.operations import Node
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect
 from engine.ports import Clock
@@ -18,6 +21,7 @@ from gateway.federations import Federations
 from gateway.ports import Cpu
 from statemachines.completion import CancelHtlcs, NodeConfirmed, NodeContradicted, SettleHtlcs
 from statemachines.receive import (
+    FORGET_AFTER_EXPIRY_S,
     CreateInvoice,
     Decrypted,
     DecryptPreimage,
@@ -28,17 +32,22 @@ from statemachines.receive import (
     Undecryptable,
 )
 
+#: When the node, whose clock is its own, will have closed an invoice that nobody pays.
+CLOSED_AFTER_EXPIRY_S = 60
+#: How often the node is asked about one that it still keeps open, and about how many at once.
+LOOK_PAUSE_S = 600
+LOOKS_AT_ONCE = 4
+
 
 class ReceiveEffects:
     """Handlers over one Lightning node and the open federations."""
 
-    def __init__(
-        self, node: LightningNode, federations: Federations, cpu: Cpu, clock: Clock
-    ) -> None:
+    def __init__(self, node: Node, federations: Federations, cpu: Cpu, clock: Clock) -> None:
         self._node = node
         self._federations = federations
         self._cpu = cpu
         self._clock = clock
+        self._looks = anyio.Semaphore(LOOKS_AT_ONCE)
 
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect of both machines."""
@@ -77,9 +86,20 @@ class ReceiveEffects:
     async def forget_invoice(
         self, effect: ForgetInvoice, _context: EffectContext
     ) -> InvoiceForgotten:
-        """Only time is waited for: HTLCs that come later are failed back by the watch."""
-        await self._clock.sleep(max(0, effect.at_unix_s - self._now_unix_s()))
-        return InvoiceForgotten()
+        """The node has closed the invoice, so nothing is held for it; or what is held was not for us for a whole day.
+
+        HTLCs that come later are failed back by the watch.
+        """
+        at_unix_s = effect.expires_unix_s + CLOSED_AFTER_EXPIRY_S
+        while True:
+            await self._clock.sleep(max(0, at_unix_s - self._now_unix_s()))
+            if at_unix_s >= effect.expires_unix_s + FORGET_AFTER_EXPIRY_S:
+                return InvoiceForgotten()
+            async with self._looks:
+                record = await self._node.invoice(bytes.fromhex(effect.payment_hash))
+            if record is None or record.status == "Failed":
+                return InvoiceForgotten()
+            at_unix_s = self._now_unix_s() + LOOK_PAUSE_S
 
     async def decrypt(
         self, effect: DecryptPreimage, _context: EffectContext

@@ -21,7 +21,7 @@ from engine.machine import Effect, Input, State
 
 #: Blocks that must be left until the HTLC's deadline when the contract is funded (fedimint-gwv2-client/src/lib.rs).
 DEADLINE_BLOCKS_MIN = 2
-#: How long after an invoice's expiry its HTLCs may still be held and have to be known to us.
+#: How long after an invoice's expiry its HTLCs may still be held and have to be known to us, at the longest.
 FORGET_AFTER_EXPIRY_S = 24 * 60 * 60
 
 
@@ -278,10 +278,10 @@ class CreateInvoice(Effect, frozen=True):
 
 
 class ForgetInvoice(Effect, frozen=True):
-    """Wait until the invoice can be paid no more."""
+    """Wait until the invoice can be paid no more: the node closed it, or FORGET_AFTER_EXPIRY_S are over."""
 
     payment_hash: str
-    at_unix_s: int
+    expires_unix_s: int
 
 
 class DecryptPreimage(Effect, frozen=True):

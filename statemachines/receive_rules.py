@@ -9,7 +9,6 @@ from statemachines import completion, receive, send
 from statemachines.items import FundedContract, IncomingRefund
 from statemachines.receive import (
     DEADLINE_BLOCKS_MIN,
-    FORGET_AFTER_EXPIRY_S,
     Declined,
     Decrypted,
     Decrypting,
@@ -236,8 +235,10 @@ def _wants_invoice(state: Registered) -> Mapping[str, Effect]:
 
 def _wants_end(state: Invoiced) -> Mapping[str, Effect]:
     facts = state.facts
-    at_unix_s = facts.invoice_expires_unix_s + FORGET_AFTER_EXPIRY_S
-    return {"forget": receive.ForgetInvoice(payment_hash=facts.payment_hash, at_unix_s=at_unix_s)}
+    forget = receive.ForgetInvoice(
+        payment_hash=facts.payment_hash, expires_unix_s=facts.invoice_expires_unix_s
+    )
+    return {"forget": forget}
 
 
 def _wants_preimage(state: Decrypting) -> Mapping[str, Effect]:

@@ -21,7 +21,6 @@ from statemachines import completion, receive, receive_rules
 from statemachines.items import FundedContract, IncomingRefund
 from statemachines.receive import (
     DEADLINE_BLOCKS_MIN,
-    FORGET_AFTER_EXPIRY_S,
     Decrypted,
     HtlcHeld,
     InvoiceCreated,
@@ -90,9 +89,7 @@ def test_the_hash_is_taken_before_the_node_hears_of_it() -> None:
 def test_an_invoice_waits_for_its_payer_until_it_cannot_be_paid_any_more() -> None:
     scene = after(INVOICED)
     assert scene.receive() == receive.Invoiced(facts=FACTS, invoice="lnbcrt1")
-    forget = receive.ForgetInvoice(
-        payment_hash=FACTS.payment_hash, at_unix_s=EXPIRES_UNIX_S + FORGET_AFTER_EXPIRY_S
-    )
+    forget = receive.ForgetInvoice(payment_hash=FACTS.payment_hash, expires_unix_s=EXPIRES_UNIX_S)
     assert scene.wants(STREAM) == {"forget": forget}
     scene.deliver(STREAM, InvoiceForgotten())
     assert scene.receive() == receive.Expired(facts=FACTS)
