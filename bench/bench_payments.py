@@ -6,7 +6,9 @@ apart. What users prepare is prepared before the clock starts: contracts are fun
 the request to its answer, a receive from the payer's HTLC to its settlement; a run's processor time ends when every
 transaction of it is over. Notes need ground tweaks: the wallet is given enough of them for all runs but the first,
 which has the pool that a gateway keeps and shows what grinding does to payments that come faster than tweaks.
-Prints a line of JSON for each run, and passes if the payments succeed. Usage: `bench_payments.py [FOLDER]`.
+Prints a line of JSON for each run and one for the ratios; the exit status is 1 when payments at the same time are
+slower than one after the other, or one of them waits far longer than all before it take.
+Usage: `bench_payments.py [FOLDER]`.
 """
 
 import json
@@ -16,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import anyio
 
@@ -33,6 +36,10 @@ from engine.store import LOG_NAME, open_reader
 GUARDIANS = 4
 PAYMENTS = 40
 AT_ONCE = (1, 8, 32)
+#: The rate with so many at once, to that of payments one after the other.
+LEAST_RATE_RATIO = 0.75
+#: The slowest of so many at once, to as many one after the other.
+LARGEST_WAIT_RATIO = 1.5
 AT_ONCE_UNDER_LOAD = 8
 WARM_UP = 8
 #: Notes of all runs and the warm-ups, generously.
@@ -143,8 +150,8 @@ def show(**result: object) -> None:
     print(json.dumps({"bench": "payments", "guardians": GUARDIANS, **result}), flush=True)
 
 
-async def measure(folder: Path) -> None:
-    """The first run with the gateway's own tweaks, the others with as many as they need."""
+async def measure(folder: Path) -> bool:
+    """Run first with the gateway's own tweaks, then with as many as are needed; whether the figures are met."""
     async with served_world(folder / "lnd", ["bench"], guardians=GUARDIANS) as served:
         gateway = OurGatewayd(folder / "gateway", served.lnd)
         await gateway.start()
@@ -158,26 +165,43 @@ async def measure(folder: Path) -> None:
             await gateway.program.stop()
             add_tweaks(gateway.data_dir, federation.federation_id.hex(), TWEAKS)
             await gateway.start()
-            await measure_runs(bench, folder)
+            return await measure_runs(bench, folder)
         finally:
             await gateway.program.stop()
 
 
-async def measure_runs(bench: Bench, folder: Path) -> None:
+async def measure_runs(bench: Bench, folder: Path) -> bool:
     """Sends first: they bring the ecash that receives need."""
+    met = []
     for kind in ("send", "receive"):
         await bench.warm_up(kind)
-        for at_once in AT_ONCE:
-            show(**await bench.run(kind, at_once), tweaks="ahead", payments=PAYMENTS)
+        runs = {at_once: await bench.run(kind, at_once) for at_once in AT_ONCE}
+        for run in runs.values():
+            show(**run, tweaks="ahead", payments=PAYMENTS)
+        met.append(judge(kind, runs))
         if shares.py_spy() is not None:
             show(kind=kind, shares=await bench.shares(kind, folder / f"{kind}.txt"))
+
+
+def judge(kind: str, runs: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Whether nothing collapses when many come at once."""
+    alone_per_s = runs[1]["per_s"]
+    rate = {str(n): round(run["per_s"] / alone_per_s, 2) for n, run in runs.items()}
+    wait = {
+        str(n): round(run["p99_ms"] / 1_000 * alone_per_s / n, 2)
+        for n, run in runs.items()
+        if n > 1
+    }
+    ok = min(rate.values()) >= LEAST_RATE_RATIO and max(wait.values()) <= LARGEST_WAIT_RATIO
+    bounds = {"least_rate_ratio": LEAST_RATE_RATIO, "largest_wait_ratio": LARGEST_WAIT_RATIO}
+    show(kind=kind, **bounds, ok=ok, rate_ratio=rate, wait_ratio=wait)
+    return ok
 
 
 def main(arguments: Sequence[str]) -> int:
     """Measure with the data directory on the disk of a folder."""
     with tempfile.TemporaryDirectory(dir=arguments[0] if arguments else None) as folder:
-        anyio.run(measure, Path(folder))
-    return 0
+        return 0 if anyio.run(measure, Path(folder)) else 1
 
 
 if __name__ == "__main__":

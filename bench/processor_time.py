@@ -1,5 +1,6 @@
 """Processor time of a running gatewayd by its parts, as the kernel counts it: nothing is profiled or slowed down."""
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
@@ -10,15 +11,16 @@ K = TypeVar("K")
 
 
 def cpu_by_part(process_id: int) -> dict[str, float]:
-    """Processor seconds so far of gatewayd and its children. Threads that ended are not counted any more.
+    """Processor seconds so far of gatewayd and its children, also of threads that have ended.
 
     The main thread does HTTP, guardians, Lightning node and decisions; the other threads SQLite and handing over to
     workers; workers keys, signatures and BLS; the grinder grinds tweaks and addresses for later.
     """
     spent: defaultdict[str, float] = defaultdict(float)
-    for thread in Path(f"/proc/{process_id}/task").iterdir():
-        part = "main_thread" if int(thread.name) == process_id else "other_threads"
-        spent[part] += _cpu_s(thread)
+    process = Path(f"/proc/{process_id}")
+    spent["main_thread"] = _cpu_s(process / "task" / str(process_id))
+    spent["other_threads"] = _whole_cpu_s(process) - spent["main_thread"]
+    for thread in (process / "task").iterdir():
         for child in (thread / "children").read_text().split():
             with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
                 _add_child(spent, Path(f"/proc/{child}"))
@@ -29,6 +31,12 @@ def _add_child(spent: defaultdict[str, float], child: Path) -> None:
     command = (child / "cmdline").read_text()
     is_grinder = "fedimint.tweaks" in command or "fedimint.deposits" in command
     spent["grinder" if is_grinder else "workers"] += sum(map(_cpu_s, (child / "task").iterdir()))
+
+
+def _whole_cpu_s(process: Path) -> float:
+    """User and system time of all threads there ever were, in the kernel's ticks of 10 ms."""
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _cpu_s(thread: Path) -> float:

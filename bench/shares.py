@@ -1,7 +1,8 @@
 """Where processor time goes by what it is spent on: py-spy samples a process and its children from outside.
 
 A sample belongs to the first of the rules that one of its frames' files matches, from the innermost frame outwards, so
-time in a C extension counts for the Python file that called it.
+time in a C extension counts for the Python file that called it. Samples of threads that wait are left out: on a busy
+machine the sampler takes them for work.
 """
 
 import shutil
@@ -34,6 +35,8 @@ _RULES = (
     ("log lines", ("structlog/", "cli/daemon.py")),
 )
 _REST = "rest"
+#: Where threads wait: for sockets, for each other, for workers and their questions.
+_WAITS = ("/selectors.py", "/threading.py", "multiprocessing/synchronize.py", "Connection._recv")
 
 
 def py_spy() -> str | None:
@@ -73,7 +76,8 @@ def shares(profile: Path) -> dict[str, float]:
     samples: Counter[str] = Counter()
     for line in profile.read_text().splitlines():
         stack, _, count = line.rpartition(" ")
-        samples[_category(stack)] += int(count)
+        if not any(wait in stack.rpartition(";")[2] for wait in _WAITS):
+            samples[_category(stack)] += int(count)
     total = samples.total() or 1
     return {category: round(count / total, 3) for category, count in samples.most_common()}
 
