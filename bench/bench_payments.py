@@ -181,6 +181,7 @@ async def measure_runs(bench: Bench, folder: Path) -> bool:
         met.append(judge(kind, runs))
         if shares.py_spy() is not None:
             show(kind=kind, shares=await bench.shares(kind, folder / f"{kind}.txt"))
+    return all(met)
 
 
 def judge(kind: str, runs: Mapping[int, Mapping[str, Any]]) -> bool:
@@ -192,7 +193,7 @@ def judge(kind: str, runs: Mapping[int, Mapping[str, Any]]) -> bool:
         for n, run in runs.items()
         if n > 1
     }
-    ok = min(rate.values()) >= LEAST_RATE_RATIO and max(wait.values()) <= LARGEST_WAIT_RATIO
+    ok: bool = min(rate.values()) >= LEAST_RATE_RATIO and max(wait.values()) <= LARGEST_WAIT_RATIO
     bounds = {"least_rate_ratio": LEAST_RATE_RATIO, "largest_wait_ratio": LARGEST_WAIT_RATIO}
     show(kind=kind, **bounds, ok=ok, rate_ratio=rate, wait_ratio=wait)
     return ok
