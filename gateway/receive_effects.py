@@ -12,7 +12,7 @@ from backends.operations import Node
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect
 from engine.ports import Clock
-from errors import PeerError
+from errors import InputError, PeerError
 from fedimint import lnv2
 from fedimint.decryption import Decryption, DecryptionKeys, decrypt
 from fedimint.wire_types import OutPoint, PeerId, TransactionId
@@ -81,6 +81,8 @@ class ReceiveEffects:
             )
         except NodeRefusedError as refused:
             return InvoiceNotCreated(reason=refused.text)
+        except InputError as error:  # more than any invoice can say: the node was never asked
+            return InvoiceNotCreated(reason=str(error))
         return InvoiceCreated(invoice=invoice)
 
     async def forget_invoice(
