@@ -14,7 +14,7 @@ from backends.lightning import PaymentStatus
 from devnet.dealer import MINTV2_ID
 from devnet.federation import EmbeddedFederation
 from devnet.gateway_messages import RoutingInfo
-from devnet.receiving import IncomingOrder, IncomingPayment
+from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.user import EmbeddedUser
 from engine.machine import State
 from fedimint import bolt11, secrets
@@ -49,12 +49,13 @@ async def ordered(
     routing: RoutingInfo,
     *,
     order: IncomingOrder | None = None,
+    flaw: Flaw | None = None,
     federation: EmbeddedFederation | None = None,
 ) -> tuple[EmbeddedUser, IncomingPayment, str]:
     """A new user, its contract, and the gateway's invoice for it."""
     user = scene.world.new_user(0, federation)
     order = order or IncomingOrder(RECEIVED_MSAT, int(scene.clock.now_s))
-    payment = user.receive(order, routing)
+    payment = user.receive(order, routing, flaw)
     written = msgspec.json.encode(user.receive_body(payment))
     payload = msgspec.json.decode(written, type=CreateBolt11InvoicePayload)
     bucket = TokenBucket(RateLimit(per_second=1, burst=1), lambda: scene.clock.now_s)
@@ -81,8 +82,12 @@ async def paying(scene: Scene, invoice: str) -> AsyncIterator[list[PaymentStatus
         yield heard
 
 
+def hash_of(invoice: str) -> bytes:
+    return bolt11.decode(invoice).payment_hash
+
+
 def stream_of(invoice: str) -> str:
-    return receive.stream_of(bolt11.decode(invoice).payment_hash.hex())
+    return receive.stream_of(hash_of(invoice).hex())
 
 
 async def until(gateway: Gateway, invoice: str, *states: type[State]) -> State:

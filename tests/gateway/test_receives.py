@@ -9,12 +9,12 @@ from backends.lightning import Failed, Succeeded
 from cli import embedded
 from devnet.gateway_messages import Forfeited
 from devnet.receiving import IncomingOrder
-from fedimint import bolt11
 from gateway import funding_turns
 from statemachines import receive, send
 from tests.gateway.receiving import (
     RECEIVED_MSAT,
     give_ecash,
+    hash_of,
     ordered,
     paying,
     stream_of,
@@ -26,10 +26,6 @@ pytestmark = pytest.mark.anyio
 
 
 ONE_NOTE_MSAT = 1 << 24
-
-
-def hash_of(invoice: str) -> bytes:
-    return bolt11.decode(invoice).payment_hash
 
 
 @pytest.fixture

@@ -1,0 +1,150 @@
+"""What HTLCs at our node are answered in every case, and what `/verify` tells of it meanwhile."""
+
+from pathlib import Path
+
+import pytest
+
+from backends.lightning import Failed, Succeeded
+from devnet.receiving import Flaw, IncomingOrder
+from errors import NotFoundError
+from gateway.application import Gateway
+from gateway.views import Verification
+from statemachines import completion, receive
+from tests.gateway.receiving import (
+    RECEIVED_MSAT,
+    give_ecash,
+    hash_of,
+    ordered,
+    paying,
+    until,
+)
+from tests.gateway.scene import Scene, kinds, wallet
+
+pytestmark = pytest.mark.anyio
+UNPAID = Verification(preimage=None, failure=None)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+async def verified(gateway: Gateway, invoice: str) -> Verification:
+    return await gateway.payments.verify(hash_of(invoice).hex(), wait=False)
+
+
+async def failed_back(scene: Scene, gateway: Gateway, invoice: str) -> receive.Declined:
+    """The payer has his money back, and none of ours moved."""
+    async with paying(scene, invoice) as heard:
+        declined = await until(gateway, invoice, receive.Declined)
+    assert isinstance(declined, receive.Declined)
+    assert isinstance(heard[-1], Failed)
+    assert scene.world.network.locked_msat() == 0
+    assert "wallet.reserved" not in kinds(scene.directory)
+    assert (await verified(gateway, invoice)).failure == "Payment has been rejected"
+    return declined
+
+
+async def test_the_preimage_is_told_only_once_it_is_bought(scene: Scene) -> None:
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, payment, invoice = await ordered(scene, gateway, routing)
+        assert await verified(gateway, invoice) == UNPAID
+        async with paying(scene, invoice) as heard:
+            await until(gateway, invoice, receive.Received)
+        assert isinstance(heard[-1], Succeeded)
+        assert await verified(gateway, invoice) == Verification(payment.preimage, None)
+        with pytest.raises(NotFoundError, match="Unknown payment hash"):
+            await gateway.payments.verify("ab" * 32, wait=True)
+
+
+async def test_a_payment_that_the_node_reports_again_is_funded_once(scene: Scene) -> None:
+    """While it is funded, when it is settled, and after a restart."""
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+        async with paying(scene, invoice) as heard:
+            await until(gateway, invoice, receive.Funding)
+            scene.world.gateway_node.repeat_held()
+            await until(gateway, invoice, receive.Received)
+            scene.world.gateway_node.repeat_held()
+        assert isinstance(heard[-1], Succeeded)
+    async with scene.serving() as gateway:
+        scene.world.gateway_node.repeat_held()
+        settled = await gateway.engine.wait(
+            completion.stream_of(hash_of(invoice).hex()),
+            lambda state: isinstance(state, completion.Settled),
+        )
+        assert isinstance(settled.state, completion.Settled)
+    assert kinds(scene.directory).count("receive.funding") == 1
+    assert kinds(scene.directory).count("completion.begun") == 1
+
+
+async def test_receiving_was_switched_off_meanwhile(scene: Scene) -> None:
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+        await gateway.federations.set_payment_policy(scene.federation_id, receive_enabled=False)
+        declined = await failed_back(scene, gateway, invoice)
+        assert declined.reason == "receiving is switched off for the receiver's federation"
+
+
+async def test_the_federation_was_left_meanwhile(scene: Scene) -> None:
+    """An open invoice is no reason to stay: whoever pays it has his money back."""
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+        await gateway.federations.leave_federation(scene.federation_id)
+        declined = await failed_back(scene, gateway, invoice)
+        assert "does not serve the receiver's federation" in declined.reason
+
+
+async def test_the_receivers_contract_has_expired(scene: Scene) -> None:
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        order = IncomingOrder(RECEIVED_MSAT, int(scene.clock.now_s) - 3_000, 3_600)
+        _, _, invoice = await ordered(scene, gateway, routing, order=order)
+        scene.clock.advance(600)
+        declined = await failed_back(scene, gateway, invoice)
+        assert declined.reason == "the receiver waits for this payment no more"
+
+
+async def test_too_few_blocks_are_left_for_the_federation_to_decrypt(scene: Scene) -> None:
+    """The HTLC waited for a node behind the chain, nearly until the node gives it back by itself."""
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+        node = scene.world.gateway_node
+        node.is_synced = False
+        async with paying(scene, invoice) as heard:
+            await scene.drive(lambda: node.invoice_state(hash_of(invoice)) == "ACCEPTED")
+            # 144 and LND's padding of 3, of which the last 36 are none of ours, and one is left.
+            scene.world.chain.mine(147 - 36 - 1)
+            node.is_synced = True
+            declined = await scene.while_time_passes(
+                lambda: until(gateway, invoice, receive.Declined)
+            )
+        assert isinstance(declined, receive.Declined)
+        assert declined.reason == "only 1 blocks are left until the HTLC's deadline"
+        assert isinstance(heard[-1], Failed)
+
+
+async def test_a_contract_without_preimage_is_taken_back_and_its_payer_has_his_money(
+    scene: Scene,
+) -> None:
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        before_msat = (await wallet(gateway, scene.federation_id)).balance_msat
+        order = IncomingOrder(RECEIVED_MSAT, int(scene.clock.now_s))
+        _, _, invoice = await ordered(
+            scene, gateway, routing, order=order, flaw=Flaw.WRONG_PREIMAGE
+        )
+        async with paying(scene, invoice) as heard:
+            await until(gateway, invoice, receive.Refunded)
+        assert isinstance(heard[-1], Failed)
+        assert (await verified(gateway, invoice)).failure == "Payment has been refunded"
+        held = await gateway.engine.wait(
+            f"wallet/{scene.federation_id}", lambda state: not getattr(state, "spending", True)
+        )
+        assert before_msat - held.state.balance_msat < 20_000  # type: ignore[attr-defined]  # a wallet
+        assert not scene.federation.audit().contracts_msat
