@@ -88,6 +88,7 @@ def tests(session: nox.Session) -> None:
     shorter = ("--ignore=tests/sim", "--ignore=tests/scenarios")
     session.run(
         "pytest",
+        "--numprocesses=auto",
         "-m",
         "not interop",
         *(whole if session.python == PYTHONS[0] else shorter),
