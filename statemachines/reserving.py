@@ -112,6 +112,15 @@ def most_withdrawable_sat(
     return low
 
 
+def halves_worth_issuing(
+    fees: FederationFees, notes: tuple[HeldNote, ...]
+) -> list[tuple[HeldNote, ...]]:
+    """The halves of these notes that bring at least one note, fees paid; none of a single note."""
+    middle = len(notes) // 2
+    halves = [notes[:middle], notes[middle:]] if middle else []
+    return [half for half in halves if plan(fees, (), spends=half).denominations]
+
+
 def claim_fee_msat(fees: FederationFees, claim: Claim) -> int:
     """What the federation charges for an input."""
     if isinstance(claim, DepositClaim):

@@ -6,7 +6,9 @@ told so, which is an answer and no error. Stream: `wallet/<federation id>`.
 """
 
 from collections import Counter
-from typing import ClassVar
+from collections.abc import Sequence
+from functools import reduce
+from typing import ClassVar, cast
 
 import msgspec
 
@@ -175,7 +177,7 @@ class WalletRestored(Event, frozen=True):
 
 
 class NotesLost(Event, frozen=True):
-    """The federation refuses these notes even alone: somebody spent them, with our keys or our mistake."""
+    """The federation refuses these notes even alone, or as few as a fee is worth: somebody spent some of them."""
 
     kind: ClassVar[str] = "wallet.notes_lost"
     tx: str
@@ -225,7 +227,7 @@ def _spend(state: Wallet, input_: SpendNotes) -> Decision:
     counts = selection.select_exact(_held(state.notes), input_.amount_msat)
     if counts is not None:
         notes = reserving.pick(state.notes, counts)
-        spent = WalletSpent(parent=input_.parent, nonces=tuple(note.nonce for note in notes))
+        spent = WalletSpent(parent=input_.parent, nonces=_nonces(notes))
         return Decision(events=(spent,), tells=(Tell(input_.parent, NotesSpent(notes=notes)),))
     exactly = selection.binary_denominations(input_.amount_msat)
     try:
@@ -252,26 +254,28 @@ def _finished(state: Wallet, input_: TransactionFinished) -> Decision:
 
 
 def _rejected(state: Wallet, input_: TransactionRejected) -> Decision:
-    """Re-issue what went in: together first, then each note by itself; a note refused alone is lost.
+    """Re-issue what went in: together first, then in halves; a note refused alone is lost.
 
     Guardians have seen these notes, so they are worth more re-issued than free; one bad note among them must not
-    hold the others.
+    hold the others. What is suspect and not worth re-issuing is lost too: free again, a bad one would spoil every
+    transaction that picks it.
     """
     notes = state.spending.get(input_.tx, ())
     if not notes:
         return Decision()
-    if len(notes) == 1 and input_.is_reissue:
-        lost = NotesLost(tx=input_.tx, nonces=(notes[0].nonce,), amount_msat=notes[0].amount_msat)
-        return Decision(events=(lost,))
-    bundles = [(note,) for note in notes] if input_.is_reissue else [notes]
-    restored = WalletRestored(tx=input_.tx, nonces=tuple(note.nonce for note in notes))
-    events: list[Event] = [restored]
+    bundles = reserving.halves_worth_issuing(state.fees, notes) if input_.is_reissue else [notes]
+    restored = tuple(note for bundle in bundles for note in bundle)
+    lost = tuple(note for note in notes if note not in restored)
+    events: list[Event] = []
+    if lost:
+        lost_msat = sum(note.amount_msat for note in lost)
+        events.append(NotesLost(tx=input_.tx, nonces=_nonces(lost), amount_msat=lost_msat))
+    if restored:
+        events.append(WalletRestored(tx=input_.tx, nonces=_nonces(restored)))
     tells: list[Tell] = []
-    after = _restored(state, restored)
     for bundle in bundles:
-        decision = _reissue(after, bundle)
-        for event in decision.events:
-            after = MACHINE.evolve(after, event)  # type: ignore[assignment]  # a wallet stays one
+        after = reduce(MACHINE.evolve, events, cast("State", state))
+        decision = _reissue(cast("Wallet", after), bundle)
         events += decision.events
         tells += decision.tells
     return Decision(events=tuple(events), tells=tuple(tells))
@@ -309,9 +313,12 @@ def _reserve(
         input_fee_msat=planned.input_fee_msat,
         output_fee_msat=planned.output_fee_msat,
     )
-    nonces = tuple(note.nonce for note in planned.spends)
-    reserved = WalletReserved(tx=tx, nonces=nonces, tweaks=tweaks)
+    reserved = WalletReserved(tx=tx, nonces=_nonces(planned.spends), tweaks=tweaks)
     return Decision(events=(reserved,), tells=(Tell(tx, Reserve(reservation=reservation)),))
+
+
+def _nonces(notes: Sequence[HeldNote]) -> tuple[str, ...]:
+    return tuple(note.nonce for note in notes)
 
 
 def wallet_stream(state: Wallet) -> str:
@@ -374,7 +381,10 @@ def _restored(state: Wallet, event: WalletRestored) -> Wallet:
 
 
 def _lost(state: Wallet, event: NotesLost) -> Wallet:
-    return msgspec.structs.replace(state, spending=_without(state.spending, event.tx))
+    gone = set(event.nonces)
+    left = tuple(note for note in state.spending[event.tx] if note.nonce not in gone)
+    others = _without(state.spending, event.tx)
+    return msgspec.structs.replace(state, spending=others | ({event.tx: left} if left else {}))
 
 
 def _without(spending: dict[str, tuple[HeldNote, ...]], tx: str) -> dict[str, tuple[HeldNote, ...]]:

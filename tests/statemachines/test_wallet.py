@@ -1,5 +1,6 @@
 """Notes and tweaks of one federation: promised once, never lost."""
 
+import msgspec
 import pytest
 
 from engine.machine import Input
@@ -61,6 +62,11 @@ def holding(*notes: HeldNote, fees: FederationFees = FEES) -> Scene:
     scene = opened(fees)
     scene.deliver(WALLET, TransactionFinished(tx="tx/before-1", notes=notes, lost_msat=0))
     return scene
+
+
+def rejection(number: int) -> TransactionRejected:
+    """Of a transaction that only re-issues notes."""
+    return TransactionRejected(tx=tx(number), error="spent", is_reissue=True)
 
 
 def spending(*notes: HeldNote, fees: FederationFees = FEES) -> Scene:
@@ -181,26 +187,28 @@ def test_what_a_finished_transaction_spent_is_gone() -> None:
     assert scene.wallet.notes == (note("e"), note("f"), note("g"), new)
 
 
-def test_notes_of_a_rejected_transaction_are_reissued_one_by_one() -> None:
+def test_notes_of_a_rejected_transaction_are_reissued_in_halves() -> None:
+    """Until a note stands alone, so that a bad one cannot hold the others for long."""
     notes = tuple(note(name) for name in "abcdefg")
     scene = spending(*notes)
-    rejected = TransactionRejected(tx=tx(1), error="spent", is_reissue=True)
-    scene.deliver(WALLET, rejected)
-    assert scene.wallet.spending == {tx(2 + n): (notes[n],) for n in range(4)}
+    scene.deliver(WALLET, rejection(1))
+    assert scene.wallet.spending == {tx(2): notes[:2], tx(3): notes[2:4]}
     assert scene.wallet.notes == notes[4:]
+    scene.deliver(WALLET, rejection(3))
+    assert scene.wallet.spending == {tx(2): notes[:2], tx(4): notes[2:3], tx(5): notes[3:4]}
     for number in range(2, 6):
         assert reservation(scene, number).parent == WALLET
 
 
 def test_a_note_refused_alone_is_on_record_as_lost() -> None:
     scene = spending(*(note(name) for name in "abcdefg"))
-    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="spent", is_reissue=True))
-    scene.deliver(WALLET, TransactionRejected(tx=tx(3), error="spent", is_reissue=True))
+    scene.deliver(WALLET, rejection(1))
+    scene.deliver(WALLET, rejection(2))
+    scene.deliver(WALLET, rejection(5))
     lost = scene.events[-1][1]
     assert isinstance(lost, wallet.NotesLost)
     assert (lost.nonces, lost.amount_msat) == ((note("b").nonce,), 1 << 20)
-    assert tx(3) not in scene.wallet.spending
-    assert len(scene.wallet.spending) == 3
+    assert set(scene.wallet.spending) == {tx(3), tx(4)}
 
 
 def test_notes_that_went_in_beside_a_claim_are_reissued_together() -> None:
@@ -211,12 +219,38 @@ def test_notes_that_went_in_beside_a_claim_are_reissued_together() -> None:
     assert scene.wallet.spending == {tx(2): before}
 
 
-def test_notes_not_worth_their_fees_stay_as_they_are() -> None:
+def test_notes_not_worth_their_fees_are_lost_once_they_are_suspect() -> None:
+    """Kept, a bad one among them would have every later transaction refused, for less than its fees are worth."""
     scene = spending(*(note(name, 9) for name in "abcdefg"))
     before = scene.wallet
-    scene.deliver(WALLET, TransactionRejected(tx=tx(1), error="spent", is_reissue=True))
-    assert scene.wallet.spending == {}
-    assert set(scene.wallet.notes) == {*before.notes, *before.spending[tx(1)]}
+    scene.deliver(WALLET, rejection(1))
+    assert [len(notes) for notes in scene.wallet.spending.values()] == [2, 2]
+    scene.deliver(WALLET, rejection(2))
+    lost = scene.events[-1][1]
+    assert isinstance(lost, wallet.NotesLost)
+    assert (lost.nonces, lost.amount_msat) == ((note("a", 9).nonce, note("b", 9).nonce), 1_024)
+    assert scene.wallet.spending == {tx(3): before.spending[tx(1)][2:]}
+    assert scene.wallet.notes == before.notes
+
+
+def test_of_a_rejected_transaction_only_what_is_not_worth_its_fees_is_lost() -> None:
+    large, small = note("large", 20), note("small", 9)
+    state = msgspec.structs.replace(opened().wallet, spending={tx(9): (large, small)})
+    decision = wallet.MACHINE.decide(state, rejection(9))
+    lost, restored, reserved = decision.events
+    assert isinstance(lost, wallet.NotesLost)
+    assert (lost.nonces, lost.amount_msat) == ((small.nonce,), 512)
+    assert isinstance(restored, wallet.WalletRestored)
+    assert restored.nonces == (large.nonce,)
+    assert isinstance(reserved, wallet.WalletReserved)
+    assert reserved.nonces == (large.nonce,)
+
+
+def test_notes_not_worth_their_fees_stay_while_it_may_be_the_contract_that_was_refused() -> None:
+    state = msgspec.structs.replace(opened().wallet, spending={tx(9): (note("small", 9),)})
+    refused = TransactionRejected(tx=tx(9), error="no contract", is_reissue=False)
+    (restored,) = wallet.MACHINE.decide(state, refused).events
+    assert isinstance(restored, wallet.WalletRestored)
 
 
 def test_the_rejection_of_a_claim_frees_nothing() -> None:
