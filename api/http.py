@@ -11,10 +11,12 @@ import anyio
 import msgspec
 import structlog
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from api import limits
 from api.auth import PasswordCheck
 from api.body import BodyTimeoutError, BodyTooLargeError, decode, require_json
+from api.connections import Connections
 from api.payment_structs import LnurlError
 from api.routes import INTERNAL, Route
 from errors import BusyError, GatewayError, InputError, UnauthorizedError, UnavailableError
@@ -30,6 +32,8 @@ _CORS = {
 _PREFLIGHT = {"Access-Control-Allow-Methods": "*", "Access-Control-Allow-Headers": "*"}
 _CLIENT_LEFT = 499
 
+CONNECTIONS = web.AppKey("connections", Connections[RequestHandler])
+
 _log = structlog.get_logger("http")
 
 
@@ -42,6 +46,7 @@ def create_app(
     ends its connection.
     """
     app = web.Application(middlewares=[_closing, _outermost] if closing else [_outermost])
+    app[CONNECTIONS] = Connections()
     for route in routes:
         handler = _handler(route, password, debug=debug)
         for prefix in ("", "/v1"):
@@ -105,7 +110,9 @@ def _handler(route: Route, password: PasswordCheck, *, debug: bool) -> Handler:
                     remote=request.remote or "",
                     manager_may=route.level == "manager",
                 )
-            return _json(await _call(route, await _read(route, request)))
+            read = await _read(route, request)
+            with request.app[CONNECTIONS].answering(request.protocol):
+                return _json(await _call(route, read))
         except UnauthorizedError:
             return web.Response(status=401)
         except GatewayError as error:

@@ -2,23 +2,35 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
+import structlog
 from aiohttp import web
+from aiohttp.web_protocol import RequestHandler
 
 from api import limits
+from api.http import CONNECTIONS
 from errors import ConfigError
+
+#: Between two warnings that every connection is taken.
+_FULL_PAUSE_S = 60.0
+
+_log = structlog.get_logger("http")
 
 
 class Listener:
-    """A bound address. Until it serves, and beyond `limits.CONNECTIONS`, connections are closed at once."""
+    """A bound address. Until it serves, connections are closed at once.
+
+    At `limits.CONNECTIONS` each new one takes the place of one that waits for no answer (`api/connections.py`).
+    """
 
     def __init__(self, host: str, port: int) -> None:
         self.host = host
         self.port = port
         self._runners: list[web.AppRunner] = []
+        self._told_full_at_s = -_FULL_PAUSE_S
 
     async def serve(self, app: web.Application) -> None:
         """Answer every new connection by `app`; older ones stay with the application they began with."""
@@ -38,10 +50,32 @@ class Listener:
 
     def protocol(self) -> asyncio.BaseProtocol:
         """What speaks with one new connection."""
-        servers = [runner.server for runner in self._runners if runner.server is not None]
-        if not servers or sum(len(one.connections) for one in servers) >= limits.CONNECTIONS:
+        served = [(runner.app, runner.server) for runner in self._runners if runner.server]
+        if not served:
             return _Refusal()
-        return servers[-1]()
+        opened = [(app, _open_connections(server)) for app, server in served]
+        if sum(len(connections) for _, connections in opened) < limits.CONNECTIONS:
+            for app, connections in opened:
+                app[CONNECTIONS].forget_closed(connections)
+        elif not self._make_room(opened):
+            return _Refusal()
+        return served[-1][1]()
+
+    def _make_room(self, opened: Sequence[tuple[web.Application, list[RequestHandler]]]) -> bool:
+        """Close one connection; False when somebody waits for an answer on each."""
+        self._tell_full()
+        for app, connections in opened:
+            leaves = app[CONNECTIONS].least_needed(connections)
+            if leaves is not None and leaves.transport is not None:
+                leaves.transport.abort()
+                return True
+        return False
+
+    def _tell_full(self) -> None:
+        now_s = anyio.current_time()
+        if now_s - self._told_full_at_s >= _FULL_PAUSE_S:
+            self._told_full_at_s = now_s
+            _log.warning("all_connections_taken", connections=limits.CONNECTIONS)
 
     async def aclose(self) -> None:
         """Let running requests end for `limits.SHUTDOWN_SECONDS`, and close every connection."""
@@ -76,6 +110,15 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[t
     async with listening(host, port) as listener:
         await listener.serve(app)
         yield listener.host, listener.port
+
+
+def _open_connections(server: web.Server) -> list[RequestHandler]:
+    """Without those that are being closed; the oldest first."""
+    return [
+        one
+        for one in server.connections
+        if one.transport is not None and not one.transport.is_closing()
+    ]
 
 
 class _Refusal(asyncio.Protocol):

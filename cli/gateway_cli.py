@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 
+from cli.broken_pipe import reader_may_leave
 from cli.cli_target import PATIENT_SECONDS, GivenTarget, Target, print_answer
 
 _DEFAULT_ADDRESS = "http://127.0.0.1:8175"
@@ -171,7 +172,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         given = list(sys.argv[1:] if arguments is None else arguments)
-        app.meta(_tell_addresses_apart(given), exit_on_error=False, print_error=False)
+        with reader_may_leave():
+            app.meta(_tell_addresses_apart(given), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print_answer({"error": str(error), "code": "invalid_input"})
         return 4

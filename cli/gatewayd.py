@@ -10,6 +10,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
+from cli.broken_pipe import reader_may_leave
 from cli.options import GatewayOptions, LndOptions
 from errors import ConfigError, GatewayError
 
@@ -108,7 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        _app_for(given)(given, exit_on_error=False, print_error=False)
+        with reader_may_leave():
+            _app_for(given)(given, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         print(f"gatewayd: {error}", file=sys.stderr)
         return 4

@@ -57,6 +57,12 @@ async def status_of(stream: SocketStream) -> int:
     return int(answer.split(b" ")[1])
 
 
+async def is_closed(stream: SocketStream) -> bool:
+    with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
+        await stream.receive()
+    return True
+
+
 @asynccontextmanager
 async def server(gateway: CannedGateway) -> AsyncIterator[tuple[str, int]]:
     app = canned_app(gateway, PasswordCheck(HASH))
@@ -164,12 +170,44 @@ async def test_one_connection_too_many_is_closed_at_once(
     gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "CONNECTIONS", 1)
+    gateway.hold = anyio.Event()
     async with server(gateway) as address, await anyio.connect_tcp(*address) as first:
-        await first.send(post("/routing_info", b'"' + b"01" * 32 + b'"'))
-        assert await status_of(first) == 200
+        await first.send(send_request())
+        await until_waiting(gateway, 1)
         async with await anyio.connect_tcp(*address) as second:
-            with pytest.raises((anyio.EndOfStream, anyio.BrokenResourceError)):
-                await second.receive()
+            assert await is_closed(second)
+        gateway.hold.set()
+        assert await status_of(first) == 200
+
+
+async def test_who_waits_for_no_answer_makes_room(
+    gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "CONNECTIONS", 3)
+    routing = post("/routing_info", b'"' + b"01" * 32 + b'"')
+    gateway.hold = anyio.Event()
+    with capture_logs() as lines:
+        async with server(gateway) as address:
+            payer, client, slow = [await anyio.connect_tcp(*address) for _ in range(3)]
+            await payer.send(send_request())
+            await until_waiting(gateway, 1)
+            await client.send(routing)
+            assert await status_of(client) == 200
+            await slow.send(post("/routing_info", b'"', length=66))
+            async with await anyio.connect_tcp(*address) as late:
+                assert await is_closed(slow)
+                await late.send(routing)
+                assert await status_of(late) == 200
+                # Each of the two has had an answer; the older one leaves.
+                async with await anyio.connect_tcp(*address) as later:
+                    assert await is_closed(client)
+                    await later.send(routing)
+                    assert await status_of(later) == 200
+            gateway.hold.set()
+            assert await status_of(payer) == 200
+            for stream in (payer, client, slow):
+                await stream.aclose()
+    assert [line["event"] for line in lines].count("all_connections_taken") == 1
 
 
 @pytest.mark.parametrize(
