@@ -97,6 +97,13 @@ def tests(session: nox.Session) -> None:
     )
 
 
+@nox.session(python=PYTHONS[0])
+def sim(session: nox.Session) -> None:
+    """Whole gateways simulated with faults, one a seed: `-- --seeds N --first-seed K --minutes M`."""
+    _install(session)
+    session.run("python", "-m", "fuzz", *session.posargs, env={"PYTHONHASHSEED": "0"})
+
+
 @nox.session(venv_backend="none")
 def peers(session: nox.Session) -> None:
     """Installs the real peers into a cache folder outside the repository; skips what is there."""

@@ -56,6 +56,10 @@ class Gate:
     def held(self) -> int:
         return self._held
 
+    @property
+    def free(self) -> int:
+        return self._capacity - self._held
+
     @contextmanager
     def hold(self) -> Iterator[None]:
         """Hold one place for the length of the block. Raises BusyError when there is none."""

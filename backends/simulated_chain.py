@@ -40,6 +40,16 @@ class SimulatedChain:
             for listener in self._listeners:
                 listener()
 
+    def reorganise(self, blocks: int) -> None:
+        """Replace the newest blocks by empty ones and find one more, which takes all of their transactions.
+
+        Everybody who trusts fewer confirmations than that sees transactions move.
+        """
+        replaced = range(self.height - blocks + 1, self.height + 1)
+        returned = [tx for height in replaced for tx in self._blocks.pop(height, ())]
+        self._mempool[:0] = returned
+        self.mine()
+
     def send(self, *outputs: ChainOutput) -> str:
         """Broadcast a transaction that pays these outputs and return its txid."""
         self._made += 1

@@ -91,6 +91,10 @@ class SimulatedPart:
             raise InputError(f"{call} has one answer: it cannot be cut after the first, only TAKEN")
         self._faults[call].extend(faults)
 
+    def forgive(self) -> None:
+        """Forget the faults that no call has met yet."""
+        self._faults.clear()
+
     def deliver_delayed(self) -> None:
         """Let the delayed calls reach the node now; what it refuses, nobody hears."""
         calls, self._delayed = self._delayed, []

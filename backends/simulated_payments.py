@@ -72,6 +72,11 @@ class SimulatedPayments(SimulatedPart):
 
     # --- what a test calls ---
 
+    def payment(self, payment_hash: bytes) -> PaymentStatus:
+        """How a payment stands, whether the node is up or not."""
+        record = self._records.get(payment_hash)
+        return NotFound() if record is None else record.status
+
     def forget(self, payment_hash: bytes) -> None:
         """Lose the record of a payment, not the payment."""
         del self._records[payment_hash]

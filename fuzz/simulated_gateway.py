@@ -12,10 +12,11 @@ import msgspec
 
 from api import body as bodies
 from api import canned
-from api.limits import RateLimit, TokenBucket
+from api.limits import Gate, RateLimit, TokenBucket
 from api.routes import Route, routes
 from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
+from engine.engine import Observers, Ports
 from engine.ports import Probe, no_probe
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import GatewayError, UnavailableError
@@ -24,9 +25,10 @@ from fuzz.simulation import (
     grind_address,
     grind_tweak,
     ports,
-    run_gateway,
+    run_life,
 )
-from gateway.application import Gateway
+from gateway.application import Gateway, Outside
+from gateway.ports import Inline
 
 
 class Answer(NamedTuple):
@@ -78,6 +80,9 @@ class SimulatedGateway:
         self.deaths: tuple[type[BaseException], ...] = (SimulatedCrash,)
         #: Hears how a life ended, before the next one begins.
         self.buried: Callable[[Life, BaseExceptionGroup[BaseException]], None] = _forget
+        #: What each life meets outside, given its own randomness and probe.
+        self.outside: Callable[[Ports], Outside] = self._outside
+        self.observers: Observers | None = None
         #: What its node held when the log began.
         self.node_msat_at_first = world.network.holdings_msat("gateway")
         self._world = world
@@ -152,6 +157,10 @@ class SimulatedGateway:
                 return answer
         raise UnavailableError("the gateway died before it answered")
 
+    def gates(self) -> set[Gate]:
+        """What bounds the callers of this life."""
+        return {route.gate for route in self._life.table} if self._life is not None else set()
+
     def rows(self) -> Sequence[Row]:
         connection = open_reader(self.directory / LOG_NAME)
         try:
@@ -178,20 +187,18 @@ class SimulatedGateway:
             self._begin(life.probe)
 
     async def _serve(self, life: Life) -> None:
-        start = partial(
-            run_gateway,
-            self._world,
-            self.directory,
-            replace(ports(self._seed + self._lives), probe=life.probe),
-            grind_tweak,
-            grind_address,
-        )
+        own = replace(ports(self._seed + self._lives), probe=life.probe)
+        start = partial(run_life, self.directory, self.outside(own), self.observers)
         async with anyio.create_task_group() as tasks:
             life.gateway = await tasks.start(start)
             life.table = routes(
                 life.gateway, canned.facts(), TokenBucket(_NO_LIMIT), life.gateway.stop
             )
             life.up.set()
+
+    def _outside(self, own: Ports) -> Outside:
+        world = self._world
+        return Outside(world.gateway_node, world.connect, Inline(), grind_tweak, grind_address, own)
 
 
 def _forget(_life: Life, _ends: BaseExceptionGroup[BaseException]) -> None:

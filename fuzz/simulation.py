@@ -17,7 +17,7 @@ import trio.testing
 from trio._core import _run as trio_run
 
 from devnet.embedded_world import EmbeddedWorld
-from engine.engine import Ports
+from engine.engine import Observers, Ports
 from engine.ports import Probe, VirtualClock, inline, no_probe
 from engine.store import Store
 from fedimint import deposits, tweaks
@@ -134,14 +134,30 @@ async def run_gateway(
     *,
     task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """One life of a gateway: open the directory and serve until cancelled. What a probe raises leaves here."""
+    """One life of a gateway of this world, as `run_life`."""
+    await run_life(
+        directory,
+        Outside(world.gateway_node, world.connect, Inline(), grind, grind_address, outside),
+        task_status=task_status,
+    )
+
+
+async def run_life(
+    directory: Path,
+    outside: Outside,
+    observers: Observers | None = None,
+    *,
+    task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Open the directory and serve until cancelled. What a probe raises leaves here."""
     store = Store(directory, SchemaSteps(), read_models())
     try:
         gateway = Gateway(
             GatewaySettings(directory, "regtest", None, FEE, FEE),
-            Outside(world.gateway_node, world.connect, Inline(), grind, grind_address, outside),
+            outside,
             store=store,
             words=WORDS,
+            observers=observers,
         )
         async with anyio.create_task_group() as tasks:
             await tasks.start(gateway.run)

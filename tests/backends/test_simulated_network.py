@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backends.simulated_chain import SimulatedChain
+from backends.simulated_chain import ChainOutput, SimulatedChain
 from backends.simulated_network import Htlcs, Outcome, Returned, Settled, SimulatedNetwork
 from backends.simulated_routes import Order, Policy
 from errors import InputError
@@ -121,3 +121,17 @@ def test_no_payment_makes_or_loses_money(
         network.audit()
         assert sum(network.ledger_msat().values()) + network.locked_msat() == total_msat
     assert all(isinstance(end, Settled | Returned) for end in ends)
+
+
+def test_a_reorganisation_moves_the_newest_transactions_up() -> None:
+    chain = SimulatedChain()
+    old = chain.send(ChainOutput(b"old", 1))
+    chain.mine(2)
+    new = chain.send(ChainOutput(b"new", 1))
+    chain.mine(2)
+    height = chain.height
+    chain.reorganise(2)
+    assert chain.height == height + 1
+    assert [tx.txid for tx in chain.block(height - 3)] == [old]
+    assert chain.block(height - 1) == chain.block(height) == ()
+    assert [tx.txid for tx in chain.block(height + 1)] == [new]

@@ -1,0 +1,262 @@
+"""The promises of docs/money.md as an observer sees them who reads the log as it grows and stands at every door.
+
+Nothing here asks the gateway: the auditor folds the committed rows itself, and looks at the node, the guardians and
+the answers from outside. Whatever it finds wrong becomes a sentence that begins with the number of
+the promise.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from backends.lightning import InFlight, Succeeded
+from backends.simulated import SimulatedNode
+from engine.chain import Row
+from engine.fold import Machines, Position
+from engine.machine import State
+from engine.store import StoredStep
+from fedimint import bolt11
+from gateway.log import machines
+from statemachines import (
+    completion,
+    deposit,
+    gift,
+    image,
+    ledger,
+    operator_payment,
+    receive,
+    send,
+    transaction,
+)
+from statemachines.identity import IndexTaken
+from statemachines.send import stream_of as send_stream
+
+#: Of a receive whose contract is bought or being bought: its payer may not get his money back.
+_BOUGHT = (receive.Funding, receive.Decrypting, receive.Received)
+
+
+@dataclass
+class Auditor:
+    """Follows one log over all lives of a gateway, beside the node of this gateway."""
+
+    node: SimulatedNode
+    problems: list[str] = field(default_factory=list)
+    position: int = 0
+    written_off_msat: int = 0
+    """What was not worth its fees, which is no loss that anybody could have kept off."""
+    given: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    """Ecash given away: msat by nonce, by federation."""
+    _machines: Machines = field(default_factory=machines)
+    _known: dict[str, Position] = field(default_factory=dict)
+    _books: ledger.Auditor = field(default_factory=ledger.Auditor)
+    _images: dict[str, str] = field(default_factory=dict)
+    _tweaks: set[tuple[str, str]] = field(default_factory=set)
+    _signed: set[str] = field(default_factory=set)
+    _funded: set[str] = field(default_factory=set)
+    _dispatched: set[tuple[str, int]] = field(default_factory=set)
+    _indices: dict[str, str] = field(default_factory=dict)
+    _lines: list[tuple[str, str]] = field(default_factory=list)
+    _to_complete: dict[str, int] = field(default_factory=dict)
+
+    # --- the log ---
+
+    def committed(self, step: StoredStep) -> None:
+        """An `engine.Observers.committed`: a row is durable now."""
+        self._take(step.row)
+
+    def catch_up(self, rows: Iterable[Row]) -> None:
+        """Read what became durable in the moment that the last life died."""
+        for row in rows:
+            self._take(row)
+
+    def balances(self) -> dict[str, int]:
+        """The books at rest, in msat by account; what is wrong with them becomes a problem, too."""
+        self._note(self._books.finish())
+        for payment_hash in self._to_complete:
+            self._check(False, f"4: {payment_hash} is funded and nothing answers its HTLCs")
+        return self._books.balances
+
+    def states(self) -> dict[str, State]:
+        """The durable state of every stream."""
+        return {stream: position.state for stream, position in self._known.items()}
+
+    def state_of(self, stream: str) -> State:
+        """The durable state of a stream."""
+        known = self._known.get(stream)
+        return known.state if known is not None else self._machines.of(stream).initial
+
+    def _take(self, row: Row) -> None:
+        if row.position <= self.position:
+            return
+        self.position = row.position
+        before: Any = self.state_of(row.stream)
+        step = self._machines.step(self._known, row)
+        self._known[row.stream] = Position(step.state, row.version, row.position)
+        self._note(self._books.inspect(before, step))
+        seconds = row.recorded_unix_us / 1_000_000
+        key = row.stream.partition("/")[2]
+        self._lines.append((f"{row.position:5} {seconds:.3f} {row.stream} {row.kind}", key))
+        self._judge(step, before)
+
+    def _judge(self, step: StoredStep, before: Any) -> None:
+        row = step.row
+        match step.event:
+            case image.ImageClaimed(operation=operation):
+                self._once(self._images, row.stream, operation)
+            case transaction.TxSigned(signed=signed):
+                self._signed.add(signed.encoded.hex())
+                self._tweaks_are_new(row.stream, [issue.tweak for issue in signed.issues])
+            case send.SendCancelling() | send.SendCancelled():
+                self._can_never_settle(step.state)
+            case receive.ReceiveFunding():
+                self._may_be_funded(step.state, row.append)
+            case completion.CompletionBegun(payment_hash=payment_hash):
+                funded_in = self._to_complete.pop(payment_hash, row.append)
+                self._check(
+                    funded_in == row.append, f"4: {payment_hash} was funded in another append"
+                )
+            case deposit.DepositDropped():
+                self.written_off_msat += before.output.value_sat * 1_000
+            case receive.ReceiveRefundLost() if not before.facts.refund_worth_msat:
+                self.written_off_msat += before.facts.contract_msat
+            case gift.GiftGiven(notes=notes):
+                self.given[before.facts.federation_id] |= {n.nonce: n.amount_msat for n in notes}
+            case IndexTaken(federation_id=federation_id, index=index):
+                self._once(self._indices, str(index), federation_id)
+
+    def _once(self, known: dict[str, str], key: str, value: str) -> None:
+        self._check(key not in known, f"1: {key} was given to {known.get(key)} and to {value}")
+        known[key] = value
+
+    def _tweaks_are_new(self, tx: str, tweaks: list[str]) -> None:
+        federation = tx.partition("/")[2].partition("-")[0]
+        for tweak in tweaks:
+            self._check(
+                (federation, tweak) not in self._tweaks, f"5: {tx} uses the tweak {tweak} again"
+            )
+            self._tweaks.add((federation, tweak))
+
+    def _can_never_settle(self, state: State) -> None:
+        assert isinstance(state, send.Cancelling | send.Cancelled)
+        facts = state.facts
+        record = self.node.payment(bytes.fromhex(facts.payment_hash))
+        if self._operation_of(facts.payment_hash) == send_stream(facts.contract_id):
+            self._check(
+                not isinstance(record, InFlight | Succeeded),
+                f"2: {facts.contract_id} was given back while the node says {record}",
+            )
+        if facts.is_swap:
+            receiver = self.state_of(receive.stream_of(facts.payment_hash))
+            self._check(
+                not isinstance(receiver, _BOUGHT)
+                or receiver.payer != send_stream(facts.contract_id),
+                f"2: the swap {facts.contract_id} was given back while its receiver is funded",
+            )
+
+    def _may_be_funded(self, state: State, append: int) -> None:
+        assert isinstance(state, receive.Funding)
+        facts = state.facts
+        self._check(
+            facts.payment_hash not in self._funded, f"4: {facts.payment_hash} was funded twice"
+        )
+        self._funded.add(facts.payment_hash)
+        if state.payer:
+            return
+        self._to_complete[facts.payment_hash] = append
+        invoice = self.node.invoices.get(bytes.fromhex(facts.payment_hash))
+        held = invoice.htlcs if invoice is not None else None
+        if held is not None:
+            self._check(
+                held.order.amount_msat == facts.invoice_msat,
+                f"4: {facts.payment_hash} was funded for {facts.invoice_msat} msat, "
+                f"{held.order.amount_msat} were locked",
+            )
+
+    def trace(self, problems: Iterable[str]) -> tuple[str, ...]:
+        """Every row that the problems speak of, as `position time stream event`; all of them if none is named."""
+        told = " ".join(problems)
+        named = [line for line, key in self._lines if key in told]
+        return tuple(named or [line for line, _key in self._lines])
+
+    # --- the doors ---
+
+    def pay_leaves(self, invoice: str, max_fee_msat: int, max_delay_blocks: int) -> None:
+        """The gateway calls its node to pay."""
+        payment_hash = bolt11.decode(invoice).payment_hash.hex()
+        operation = self._operation_of(payment_hash)
+        state = self.state_of(operation) if operation else None
+        budgets = (max_fee_msat, max_delay_blocks)
+        match state:
+            case send.Dispatching(intent=intent):
+                self._check(
+                    budgets == (intent.max_fee_msat, intent.max_delay_blocks),
+                    f"3: {operation} is called with {budgets}, intended was {intent}",
+                )
+                call = (operation, intent.attempt)
+                self._check(call not in self._dispatched, f"3: {call} was called twice")
+                self._dispatched.add(call)
+            case operator_payment.Paying():
+                pass
+            case _:
+                self._check(
+                    False,
+                    f"3: {payment_hash} is called without an intent, in {type(state).__name__}",
+                )
+
+    def settle_leaves(self, payment_hash: bytes, preimage: bytes) -> None:
+        """The gateway gives its node a preimage."""
+        state = self.state_of(completion.stream_of(payment_hash.hex()))
+        self._check(
+            isinstance(state, completion.Settling | completion.Settled)
+            and state.preimage == preimage.hex()
+            and hashlib.sha256(preimage).digest() == payment_hash,
+            f"4: {payment_hash.hex()} is settled in {type(state).__name__}",
+        )
+
+    def cancel_leaves(self, payment_hash: bytes) -> None:
+        """The gateway has its node fail HTLCs back."""
+        state = self.state_of(receive.stream_of(payment_hash.hex()))
+        if isinstance(state, _BOUGHT) and not state.payer:
+            self._check(False, f"4: {payment_hash.hex()} is failed back in {type(state).__name__}")
+
+    def bytes_leave(self, encoded: str) -> None:
+        """The gateway submits a transaction (hex)."""
+        self._check(
+            encoded in self._signed, "8: bytes of a transaction left before they were durable"
+        )
+
+    def preimage_leaves(self, contract_id: str) -> None:
+        """A sender has the preimage."""
+        state = self.state_of(send_stream(contract_id))
+        self._check(
+            isinstance(state, send.Claiming | send.Claimed | send.ClaimRejected),
+            f"8: the preimage of {contract_id} left in {type(state).__name__}",
+        )
+
+    def forfeit_leaves(self, contract_id: str) -> None:
+        """A sender may take his contract back."""
+        state = self.state_of(send_stream(contract_id))
+        self._check(
+            isinstance(state, send.Cancelled),
+            f"8: the forfeit of {contract_id} left in {type(state).__name__}",
+        )
+
+    def ecash_leaves(self, nonces: Iterable[str]) -> None:
+        """The operator has ecash as text."""
+        given = set[str]().union(*self.given.values())
+        for nonce in nonces:
+            self._check(nonce in given, f"8: the note {nonce} left before it was spent")
+
+    def _operation_of(self, payment_hash: str) -> str:
+        state = self.state_of(image.stream_of(payment_hash))
+        return state.operation if isinstance(state, image.Claimed) else ""
+
+    def _note(self, problems: Iterable[str]) -> None:
+        for problem in problems:
+            self._check(False, f"7: {problem}")
+
+    def _check(self, holds: object, problem: str) -> None:
+        if not holds and problem not in self.problems:
+            self.problems.append(problem)

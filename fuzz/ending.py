@@ -1,0 +1,125 @@
+"""The end of a simulated run: faults stop, everything must come to rest, and everybody's books must agree."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+import anyio
+
+from devnet.embedded_world import CHANNEL_SIDE_MSAT
+from engine.machine import State
+from fuzz.stage import Stage
+from gateway.status import OPEN_STATES
+from statemachines import accounts, completion, node_order, send
+
+#: How long everything may take to come to rest when nothing disturbs it: longer than any invoice of a run is valid.
+REST_S = 7_200.0
+_LOOK_PAUSE_S = 5.0
+_BURIED_BLOCKS = 20
+#: In which everybody has heard of the chain, and every call that was made again has been.
+_NEWS_S = 100.0
+#: Beyond every HTLC that nobody answers.
+_TIMELOCK_BLOCKS = 200
+#: States in which money is gone that nobody had to lose.
+_LOSSES = (send.ClaimRejected, send.Vanished, completion.SettleRejected)
+
+
+async def calm(stage: Stage) -> None:
+    """No more faults from here on; what the network kept back is delivered."""
+    stage.is_calm.set()
+    stage.crash.probes = 0
+    stage.down_s = 0.0
+    await anyio.sleep(1)
+    node = stage.world.gateway_node
+    node.forgive()
+    node.deliver_delayed()
+    stage.mine(_BURIED_BLOCKS)
+    await anyio.sleep(_NEWS_S)
+    await at_rest(stage)
+    stage.mine(_TIMELOCK_BLOCKS)
+    stage.tasks.start_soon(_mine_for_refunds, stage)
+
+
+async def _mine_for_refunds(stage: Stage) -> None:
+    """Whoever waits for a contract to expire does so; by now the gateway has claimed what is its own."""
+    while True:
+        stage.mine(max(0, stage.wanted_height - stage.world.chain.height))
+        await anyio.sleep(_LOOK_PAUSE_S)
+
+
+async def at_rest(stage: Stage) -> None:
+    """Return when the durable log has nothing under way. Whoever waits too long adds a problem."""
+    with anyio.move_on_after(REST_S):
+        while under_way(stage):  # noqa: ASYNC110 - as an operator looks
+            await anyio.sleep(_LOOK_PAUSE_S)
+    for stream, state in under_way(stage).items():
+        stage.expect(False, f"{stream} stays in {type(state).__name__}")
+
+
+def under_way(stage: Stage) -> dict[str, State]:
+    """What is not over; an order whose trace is lost waits for the operator, which is an end."""
+    return {
+        stream: state
+        for stream, state in stage.auditor.states().items()
+        if isinstance(state, OPEN_STATES) and not isinstance(state, node_order.Ordered)
+    }
+
+
+def problems(stage: Stage) -> list[str]:
+    """Everything that is wrong in the end, whoever noticed it."""
+    booked = Counter(stage.auditor.balances())
+    found = [*stage.auditor.problems, *stage.witness.problems]
+    found += _outside(stage, booked)
+    found += [
+        f"{stream} ended in {type(state).__name__}"
+        for stream, state in stage.auditor.states().items()
+        if isinstance(state, _LOSSES)
+    ]
+    return found
+
+
+def _outside(stage: Stage, booked: Counter[str]) -> Iterator[str]:
+    """The log's accounts against node, chain and federations."""
+    network = stage.world.network
+    network.audit()
+    compared = {
+        "HTLCs locked at rest": (0, network.locked_msat()),
+        "the node": (booked[accounts.NODE], network.holdings_msat("gateway") - CHANNEL_SIDE_MSAT),
+        "deposits": (-booked[accounts.DEPOSITED], 1_000 * stage.witness.paid_in_sat),
+        "withdrawals": (booked[accounts.WITHDRAWN], 1_000 * _paid_out_sat(stage)),
+        "losses": (booked[accounts.LOST], stage.auditor.written_off_msat),
+    }
+    for number, federation in enumerate(stage.world.federations):
+        audit = federation.audit()
+        if not audit.is_balanced():
+            yield f"7: the books of federation {number} do not balance"
+        compared[f"contracts of federation {number}"] = 0, sum(audit.contracts_msat.values())
+        name = federation.federation_id.hex()
+        held_msat = booked[accounts.ecash(name)] + _of_others_msat(stage, number)
+        compared[f"notes of federation {number}"] = held_msat, audit.notes_msat
+    for what, (ours_msat, theirs_msat) in compared.items():
+        if ours_msat != theirs_msat:
+            yield f"7: {what}: {ours_msat} msat by our books, {theirs_msat} msat by theirs"
+    for account, amount_msat in booked.items():
+        if "/" in account and not account.startswith(accounts.ecash("")) and amount_msat:
+            yield f"7: {amount_msat} msat stay in {account}"
+
+
+def _paid_out_sat(stage: Stage) -> int:
+    chain, scripts = stage.world.chain, set(stage.witness.payout_scripts)
+    outputs = (o for h in range(chain.height + 1) for tx in chain.block(h) for o in tx.outputs)
+    return sum(output.value_sat for output in outputs if output.script in scripts)
+
+
+def _of_others_msat(stage: Stage, number: int) -> int:
+    """Users' notes, and ecash as text that nobody has made his yet."""
+    spent = stage.federation(number).consensus.ledger.spent_nonces
+    users_msat = sum(user.balance_msat() for of, user in stage.users if of == number)
+    texts = dict(stage.auditor.given[stage.federation_id(number)])
+    texts |= {
+        note.note().nonce.hex(): note.amount_msat()
+        for of, note in stage.witness.handed_in
+        if of == number
+    }
+    return users_msat + sum(
+        amount_msat for nonce, amount_msat in texts.items() if bytes.fromhex(nonce) not in spent
+    )

@@ -1,0 +1,140 @@
+"""What the operator does in a simulated run: coins and ecash in and out, terms, leaving, payments of his own."""
+
+import contextlib
+
+import anyio
+import msgspec
+
+from backends.simulated_chain import ChainOutput
+from devnet.wallet import TransactionRefused
+from errors import InputError, UnavailableError
+from fedimint.addresses import parse_address
+from fedimint.mintv2 import Ecash
+from fedimint.selection import round_up_msat
+from fuzz import steps
+from fuzz.paying import payee_invoice
+from fuzz.stage import Refused, Stage, persist
+
+#: What the gateway is given in a federation before anything happens.
+FLOAT_MSAT = 512 * 120_000
+
+
+async def join(stage: Stage, federation: int) -> None:
+    """Serve a federation, and have ecash there to pay receivers with."""
+    await _connect(stage, federation)
+    await _hand_in(stage, stage.federation(federation).issue_ecash(FLOAT_MSAT))
+
+
+async def _connect(stage: Stage, federation: int) -> None:
+    invite = stage.federation(federation).invite_code().to_text()
+    body = {"invite_code": invite, "recover": False}
+    with contextlib.suppress(Refused):  # served already: an answer was lost
+        await persist(lambda: stage.call("POST", "/connect_fed", body))
+
+
+async def _hand_in(stage: Stage, ecash: Ecash) -> None:
+    text = ecash.to_text()
+    with contextlib.suppress(Refused):  # spent, or ours by now and the answer was lost
+        await persist(lambda: stage.call("POST", "/receive_ecash", {"notes": text}))
+
+
+# --- coins -------------------------------------------------------------------------------------------------------
+
+
+async def deposit(stage: Stage, step: steps.Deposit) -> None:
+    """Its end is the chain's affair: blocks bury it."""
+    body = {"federation_id": stage.federation_id(step.federation)}
+    with contextlib.suppress(Refused):
+        answer = await persist(lambda: stage.call("POST", "/address", body))
+        script = parse_address(msgspec.json.decode(answer, type=str)).script_pubkey
+        stage.world.chain.send(ChainOutput(script, step.value_sat))
+        stage.witness.paid_in_sat += step.value_sat
+
+
+async def withdraw(stage: Stage, step: steps.Withdraw) -> None:
+    """Asked for once, since nothing says what became of a withdrawal without an answer; the chain shows it."""
+    address, _script = stage.new_address()
+    body = {
+        "federation_id": stage.federation_id(step.federation),
+        "amount": step.value_sat or "all",
+        "address": address,
+    }
+    with contextlib.suppress(Refused, UnavailableError):
+        await stage.call("POST", "/withdraw", body)
+        stage.witness.counts["withdrawn"] += 1
+
+
+# --- ecash -------------------------------------------------------------------------------------------------------
+
+
+async def hand_in(stage: Stage, step: steps.HandIn) -> None:
+    """Either the gateway has it in the end or whoever was quicker."""
+    ecash = stage.federation(step.federation).issue_ecash(round_up_msat(step.amount_msat))
+    stage.witness.handed_in += [(step.federation, note) for note in ecash.notes()]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_hand_in, stage, ecash)
+        if step.spent_elsewhere:
+            tasks.start_soon(_redeem, stage, step.federation, ecash)
+
+
+async def give(stage: Stage, step: steps.Give) -> None:
+    """Asked for once; ecash whose text was lost on the way stays nobody's."""
+    body = {
+        "federation_id": stage.federation_id(step.federation),
+        "amount": round_up_msat(step.amount_msat),
+    }
+    try:
+        answer = await stage.call("POST", "/spend_ecash", body)
+    except (Refused, UnavailableError):
+        return
+    ecash = Ecash.parse(msgspec.json.decode(answer, type=dict[str, str])["notes"])
+    stage.auditor.ecash_leaves(note.note().nonce.hex() for note in ecash.notes())
+    stage.witness.counts["ecash given"] += 1
+    if step.redeemed:
+        await _redeem(stage, step.federation, ecash)
+
+
+async def _redeem(stage: Stage, federation: int, ecash: Ecash) -> None:
+    with contextlib.suppress(TransactionRefused, InputError):  # spent by another; not worth its fee
+        await stage.new_user(federation).wallet.receive(ecash)
+
+
+# --- the rest ----------------------------------------------------------------------------------------------------
+
+
+async def leave(stage: Stage, step: steps.Leave) -> None:
+    """Refused while payments are under way; else the ecash is there on the return."""
+    body = {"federation_id": stage.federation_id(step.federation)}
+    with contextlib.suppress(Refused, UnavailableError):
+        await stage.call("POST", "/leave_fed", body)
+        stage.witness.counts["left"] += 1
+    await anyio.sleep(step.away_s)
+    await _connect(stage, step.federation)
+
+
+async def set_terms(stage: Stage, step: steps.SetTerms) -> None:
+    """Payments under way keep the terms on which they were accepted."""
+    federation_id = stage.federation_id(step.federation)
+    fees = {"federation_id": federation_id, "transaction_base": step.transaction_base_msat}
+    policy = {"federation_id": federation_id, "receive_enabled": step.receive_enabled}
+    with contextlib.suppress(Refused):
+        await persist(lambda: stage.call("POST", "/set_fees", fees))
+        await persist(lambda: stage.call("POST", "/set_payment_policy", policy))
+
+
+async def operator_pays(stage: Stage, step: steps.OperatorPays) -> None:
+    """The same request again joins a payment that is under way, and begins anew one that failed."""
+    invoice = payee_invoice(stage, step.amount_msat, step.payee, step.hold_s, 600)
+    body = {"invoice": invoice}
+    for _ in range(2 if step.again else 1):
+        with contextlib.suppress(Refused):
+            await persist(lambda: stage.call("POST", "/pay_invoice_for_operator", body))
+
+
+async def operator_sends(stage: Stage, step: steps.OperatorSends) -> None:
+    """Ordered once."""
+    address, _script = stage.new_address()
+    stage.witness.payout_scripts.pop()  # it is paid by the node and not by a federation
+    body = {"address": address, "amount": step.value_sat, "fee_rate_sats_per_vbyte": 1}
+    with contextlib.suppress(Refused, UnavailableError):
+        await stage.call("POST", "/send_onchain", body)

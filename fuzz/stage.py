@@ -1,0 +1,200 @@
+"""The world of one simulated run: federations, node, chain and users around one gateway, and who counts beside them."""
+
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+import anyio
+import anyio.abc
+import msgspec
+
+from backends.simulated_chain import ChainOutput
+from devnet.embedded_world import EmbeddedWorld
+from devnet.federation import EmbeddedFederation
+from devnet.user import EmbeddedUser
+from engine.chain import verified
+from engine.engine import Observers, Ports
+from engine.ports import Probe
+from engine.store import LOG_NAME, open_reader, read_rows
+from errors import BusyError, PeerError, UnavailableError
+from fedimint.addresses import segwit_address
+from fedimint.mintv2 import SpendableNote
+from fedimint.selection import round_up_msat
+from fuzz import doors
+from fuzz.auditor import Auditor
+from fuzz.simulated_gateway import SimulatedGateway
+from fuzz.simulation import START_UNIX_S, SimulatedCrash, grind_address, now_unix_s
+from gateway.application import Outside
+
+#: One seed for the keys of every run, so that deposit addresses are always the same.
+KEYS_SEED = 7
+#: Blocks that may be found while people and faults are at work: fewer than a claim is sure to have left.
+BLOCKS_MAX = 120
+RETRY_PAUSE_S = 1.0
+NODE_COINS_SAT = 1_000_000
+_ENDOWMENT_SAT = 10_000_000
+T = TypeVar("T")
+
+
+class Refused(PeerError):  # noqa: N818 - what the gateway did
+    """The gateway said no; `status` says how."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        self.status = status
+        super().__init__(f"{status}: {sentence}")
+
+
+@dataclass
+class CrashSoon:
+    """An `engine.ports.Probe` that kills the process when `probes` have passed, if it was armed."""
+
+    probes: int = 0
+
+    def __call__(self, point: str) -> None:
+        if self.probes:
+            self.probes -= 1
+            if not self.probes:
+                raise SimulatedCrash(point)
+
+
+@dataclass
+class Witness:
+    """What was done around the gateway, in the doers' own count."""
+
+    paid_in_sat: int = 0
+    payout_scripts: list[bytes] = field(default_factory=list)
+    handed_in: list[tuple[int, SpendableNote]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+
+class Stage:
+    """Everything together. `tasks` runs what outlives its step."""
+
+    def __init__(self, seed: int, directory: Path, tasks: anyio.abc.TaskGroup) -> None:
+        self.world = world = EmbeddedWorld(KEYS_SEED, now_unix_s, name="solo")
+        world.add_federation("quad", guardians=4)
+        world.random.seed(f"world {seed}")
+        for federation in world.federations:
+            federation.endow(_ENDOWMENT_SAT)
+        world.chain.send(ChainOutput(world.gateway_node.fresh_script(), NODE_COINS_SAT))
+        world.chain.mine(1)
+        self.dice = random.Random(f"stage {seed}")
+        self.tasks = tasks
+        self.witness = Witness()
+        self.auditor = Auditor(world.gateway_node)
+        self.clock = doors.WrongClock(START_UNIX_S)
+        self.disk = doors.SlowDisk()
+        self.crash = CrashSoon()
+        self.users: list[tuple[int, EmbeddedUser]] = []
+        self.is_calm = anyio.Event()
+        self.gateway = SimulatedGateway(world, directory, tasks, seed)
+        self.gateway.outside = self._outside
+        self.gateway.observers = Observers(committed=self.auditor.committed)
+        self.down_s = 0.0
+        self._tweaks = doors.UngroundTweaks()
+        self.wanted_height = 0
+        self._mined = 0
+        self._addresses = 0
+
+    # --- the gateway -------------------------------------------------------------------------------------------
+
+    def _outside(self, own: Ports) -> Outside:
+        node = doors.watched_node(self.world.gateway_node, self.auditor)
+        connect = doors.watched_guardians(self.world.connect, self.auditor)
+        outer = replace(own, clock=self.clock, run_blocking=self.disk)
+        return Outside(node, connect, doors.QuickWorkers(), self._tweaks, grind_address, outer)
+
+    async def keep_alive(self) -> None:
+        """Start the gateway whenever it is dead, for ever."""
+        while True:
+            self._catch_up()
+            try:
+                await self.gateway.live(self._probe())
+            except UnavailableError:
+                pass  # it died while it started
+            else:
+                await self.gateway.died()
+            self.witness.counts["lives"] += 1
+            await anyio.sleep(self.down_s)
+
+    def _probe(self) -> Probe:
+        return self.crash
+
+    def _catch_up(self) -> None:
+        path = self.gateway.directory / LOG_NAME
+        if path.exists():
+            connection = open_reader(path)
+            try:
+                self.auditor.catch_up(verified(read_rows(connection)))
+            finally:
+                connection.close()
+
+    async def call(self, method: str, path: str, body: object = None) -> bytes:
+        """Call the API. Raises Refused for refusals, UnavailableError when no answer comes or the gateway is busy."""
+        encoded = None if body is None else msgspec.json.encode(body)
+        status, answer = await self.gateway.call(method, path, encoded)
+        if status in {UnavailableError.http_status, BusyError.http_status}:
+            raise UnavailableError(answer.decode())
+        if status != 200:
+            self.witness.counts[f"refused {path}"] += 1
+            raise Refused(status, answer.decode())
+        return answer
+
+    # --- others ------------------------------------------------------------------------------------------------
+
+    def federation(self, number: int) -> EmbeddedFederation:
+        return self.world.federations[number]
+
+    def federation_id(self, number: int) -> str:
+        return self.federation(number).federation_id.hex()
+
+    def new_user(self, number: int, amount_msat: int = 0) -> EmbeddedUser:
+        """A user of that federation with at least so much ecash."""
+        rounded_msat = round_up_msat(amount_msat) if amount_msat else 0
+        user = self.world.new_user(rounded_msat, self.federation(number))
+        self.users.append((number, user))
+        return user
+
+    def mine(self, blocks: int) -> None:
+        """Find blocks, as far as there is time for everybody."""
+        if not self.is_calm.is_set():
+            blocks = min(blocks, BLOCKS_MAX - self._mined)
+            self._mined += blocks
+        self.world.chain.mine(blocks)
+
+    def new_address(self) -> tuple[str, bytes]:
+        """Of somebody who is not the gateway: text and script."""
+        self._addresses += 1
+        program = hashlib.sha256(b"address %d" % self._addresses).digest()[:20]
+        script = b"\x00\x14" + program
+        self.witness.payout_scripts.append(script)
+        return segwit_address(script, "regtest"), script
+
+    async def height(self, height: int) -> None:
+        """Wait for a block, which is found once nobody else minds."""
+        self.wanted_height = max(self.wanted_height, height)
+        while self.world.chain.height < height:  # noqa: ASYNC110 - as everybody looks at the chain
+            await anyio.sleep(10)
+
+    def now_unix_s(self) -> int:
+        """The wall clock of everybody but the gateway."""
+        return int(now_unix_s())
+
+    def expect(self, holds: object, problem: str) -> None:
+        """Record a problem that somebody outside has."""
+        if not holds:
+            self.witness.problems.append(problem)
+
+
+async def persist(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask until there is an answer, as one does who cannot lose by asking again."""
+    while True:
+        try:
+            return await ask()
+        except UnavailableError:
+            await anyio.sleep(RETRY_PAUSE_S)

@@ -1,0 +1,179 @@
+"""What goes wrong in a simulated run: each step does its harm and takes it back when its time is over."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import anyio
+
+from devnet import faults
+from fuzz import steps
+from fuzz.stage import Stage
+
+_LIES: Mapping[steps.Lie, faults.Lie] = {
+    "wrong shares": faults.wrong_shares,
+    "wrong errors": faults.wrong_errors,
+    "garbage": faults.garbage,
+}
+
+
+async def make(stage: Stage, step: steps.AnyStep) -> None:
+    """Begin this trouble, and end it after its time or when everything is to be calm."""
+    stage.witness.counts[f"trouble {type(step).__name__}"] += 1
+    await _TROUBLE[type(step)](stage, step)
+
+
+async def _lasts(stage: Stage, for_s: float) -> None:
+    with anyio.move_on_after(for_s):
+        await stage.is_calm.wait()
+
+
+# --- process and disk --------------------------------------------------------------------------------------------
+
+
+async def _crash(stage: Stage, step: steps.Crash) -> None:
+    stage.down_s = step.down_s
+    stage.crash.probes = step.probes
+
+
+async def _slow_disk(stage: Stage, step: steps.SlowDisk) -> None:
+    stage.disk.pause_s = step.pause_s
+    await _lasts(stage, step.for_s)
+    stage.disk.pause_s = 0.0
+
+
+async def _clock_jump(stage: Stage, step: steps.ClockJump) -> None:
+    stage.clock.wrong_by_s = step.seconds
+
+
+async def _crowd(stage: Stage, step: steps.Crowd) -> None:
+    """Whoever comes is told to come again."""
+    with ExitStack() as places:
+        for gate in stage.gateway.gates():
+            for _ in range(gate.free):
+                places.enter_context(gate.hold())
+        await _lasts(stage, step.for_s)
+
+
+# --- the node ----------------------------------------------------------------------------------------------------
+
+
+async def _call_fault(stage: Stage, step: steps.CallFault) -> None:
+    stage.world.gateway_node.script(step.fault, call=step.call)
+
+
+async def _deliver_late(stage: Stage, _step: steps.DeliverLate) -> None:
+    stage.world.gateway_node.deliver_delayed()
+
+
+async def _node_down(stage: Stage, step: steps.NodeDown) -> None:
+    stage.world.gateway_node.is_down = True
+    await _lasts(stage, step.for_s)
+    stage.world.gateway_node.is_down = False
+
+
+async def _node_streams_cut(stage: Stage, _step: steps.NodeStreamsCut) -> None:
+    stage.world.gateway_node.cut_streams()
+
+
+async def _node_repeats(stage: Stage, _step: steps.NodeRepeats) -> None:
+    stage.world.gateway_node.repeat_held()
+
+
+async def _node_behind(stage: Stage, step: steps.NodeBehind) -> None:
+    stage.world.gateway_node.is_synced = False
+    await _lasts(stage, step.for_s)
+    stage.world.gateway_node.is_synced = True
+
+
+# --- guardians ---------------------------------------------------------------------------------------------------
+
+
+async def _guardian_down(stage: Stage, step: steps.GuardianDown) -> None:
+    guardian = stage.federation(step.federation).guardians[step.peer]
+    guardian.stop()
+    await _lasts(stage, step.for_s)
+    guardian.start()
+
+
+async def _guardian_slow(stage: Stage, step: steps.GuardianSlow) -> None:
+    async def pause(_method: str) -> None:
+        await anyio.sleep(step.pause_s)
+
+    guardian = stage.federation(step.federation).faults(step.peer)
+    guardian.pause = pause
+    await _lasts(stage, step.for_s)
+    guardian.pause = None
+
+
+async def _guardian_lies(stage: Stage, step: steps.GuardianLies) -> None:
+    liar = stage.world.federations[1].faults(0)
+    liar.lie = _LIES[step.lie]
+    await _lasts(stage, step.for_s)
+    liar.lie = None
+
+
+async def _answers_lost(stage: Stage, step: steps.AnswersLost) -> None:
+    asked = 0
+
+    def loses(_method: str) -> bool:
+        nonlocal asked
+        asked += 1
+        return asked % 2 == 0
+
+    guardians = [guardian.faults for guardian in stage.federation(step.federation).guardians]
+    for guardian in guardians:
+        guardian.loses_answer = loses
+    await _lasts(stage, step.for_s)
+    for guardian in guardians:
+        guardian.loses_answer = faults.Faults().loses_answer
+
+
+async def _partition(stage: Stage, step: steps.Partition) -> None:
+    guardians = stage.federation(step.federation).guardians
+    for guardian in guardians:
+        guardian.stop()
+    await _lasts(stage, step.for_s)
+    for guardian in guardians:
+        guardian.start()
+
+
+async def _slow_consensus(stage: Stage, step: steps.SlowConsensus) -> None:
+    federation = stage.federation(step.federation)
+    federation.set_acceptance_delay(partial(anyio.sleep, step.pause_s))
+    await _lasts(stage, step.for_s)
+    federation.set_acceptance_delay(None)
+
+
+# --- the chain ---------------------------------------------------------------------------------------------------
+
+
+async def _mine(stage: Stage, step: steps.Mine) -> None:
+    stage.mine(step.blocks)
+
+
+async def _reorganise(stage: Stage, step: steps.Reorganise) -> None:
+    stage.world.chain.reorganise(step.blocks)
+
+
+_TROUBLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[None]]] = {
+    steps.Crash: _crash,
+    steps.SlowDisk: _slow_disk,
+    steps.ClockJump: _clock_jump,
+    steps.Crowd: _crowd,
+    steps.CallFault: _call_fault,
+    steps.DeliverLate: _deliver_late,
+    steps.NodeDown: _node_down,
+    steps.NodeStreamsCut: _node_streams_cut,
+    steps.NodeRepeats: _node_repeats,
+    steps.NodeBehind: _node_behind,
+    steps.GuardianDown: _guardian_down,
+    steps.GuardianSlow: _guardian_slow,
+    steps.GuardianLies: _guardian_lies,
+    steps.AnswersLost: _answers_lost,
+    steps.Partition: _partition,
+    steps.SlowConsensus: _slow_consensus,
+    steps.Mine: _mine,
+    steps.Reorganise: _reorganise,
+}
