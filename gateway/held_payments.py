@@ -109,16 +109,23 @@ class HeldPayments:
         return None
 
     async def _answer_again(self, payment: HeldPayment, answer: State) -> None:
-        """The recorded answer; payments of invoices that nothing is funded for any more are failed back."""
+        """The recorded answer; payments of invoices that nothing is funded for any more are failed back.
+
+        Also one that the node contradicted once, as another node does that the gateway was pointed at by mistake:
+        what it shows as held it can answer.
+        """
         node = self._context.outside.node
         try:
             match answer:
-                case completion.Settled(preimage=preimage):
+                case (
+                    completion.Settled(preimage=preimage)
+                    | completion.SettleRejected(preimage=preimage)
+                ):
                     await node.settle(payment.payment_hash, bytes.fromhex(preimage))
-                case completion.Cancelled() | completion.Unborn():
+                case completion.Cancelled() | completion.CancelRejected() | completion.Unborn():
                     await node.cancel(payment.payment_hash)
                 case _:
-                    pass  # its own effect answers, or the node contradicted for good
+                    pass  # its own effect answers
         except CompletionRejectedError as rejected:
             _log.warning(
                 "held_payment_contradicted",

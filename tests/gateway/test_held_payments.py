@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
 
 from backends.lightning import Failed, Succeeded
@@ -148,3 +149,26 @@ async def test_a_contract_without_preimage_is_taken_back_and_its_payer_has_his_m
         )
         assert before_msat - held.state.balance_msat < 20_000  # type: ignore[attr-defined]  # a wallet
         assert not scene.federation.audit().contracts_msat
+
+
+async def test_a_node_that_knew_no_invoice_and_then_holds_its_payment_is_told_to_settle(
+    scene: Scene,
+) -> None:
+    """The gateway was pointed at another node for a while: the loss on record is none if it is answered in time."""
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, payment, invoice = await ordered(scene, gateway, routing)
+        node, funded = scene.world.gateway_node, anyio.Event()
+        scene.federation.consensus.acceptance_delay = funded.wait
+        async with paying(scene, invoice) as heard:
+            await until(gateway, invoice, receive.Funding)
+            lost = node.invoices.pop(hash_of(invoice))
+            funded.set()
+            await gateway.engine.wait(
+                completion.stream_of(hash_of(invoice).hex()),
+                lambda state: isinstance(state, completion.SettleRejected),
+            )
+            node.invoices[hash_of(invoice)] = lost
+            node.repeat_held()
+        assert isinstance(heard[-1], Succeeded)
+        assert heard[-1].preimage == payment.preimage
