@@ -5,6 +5,7 @@ JSON of the wrong shape, 413 for too much of it.
 """
 
 import json
+import re
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +13,15 @@ import msgspec
 from errors import InputError
 
 T = TypeVar("T")
+
+# What a ValidationError says of the patterns in the structs, each backslash twice, and what people understand.
+_HEX = re.compile(r"`str` matching regex '\^\[0-9a-fA-F\]\{([0-9]+)\}\\\\Z'")
+_IN_WORDS = {
+    r"`str` matching regex '^0[23][0-9a-fA-F]{64}\\Z'": "a public key of 66 hex digits",
+    r"`str` matching regex '^[0-9a-fA-F]{64}:(0|[1-9][0-9]{0,9})\\Z'": "an outpoint like TXID:0",
+    r"`str` matching regex '^([aA][lL][lL]|[0-9]{1,15})\\Z'": "an amount of satoshi, or all",
+    r"`str` matching regex '^\\s*[0-9]{0,18}\\s*\\Z'": "a number",
+}
 
 
 class BodyTimeoutError(InputError):
@@ -59,7 +69,7 @@ def decode(body: bytes, shape: type[T]) -> T:
         value = msgspec.json.decode(body, type=shape)
         json.loads(body, object_pairs_hook=_refuse_twice)
     except msgspec.ValidationError as error:
-        raise BodyShapeError(f"The body does not fit this route: {error}") from None
+        raise BodyShapeError(f"The body does not fit this route: {in_words(error)}") from None
     except RecursionError:
         raise InputError("The body is nested too deeply") from None
     except UnicodeDecodeError:
@@ -67,6 +77,14 @@ def decode(body: bytes, shape: type[T]) -> T:
     except ValueError as error:
         raise InputError(f"The body is not valid JSON: {error}") from None
     return value
+
+
+def in_words(error: msgspec.ValidationError) -> str:
+    """What does not fit, and where, without the patterns."""
+    sentence = _HEX.sub(r"\1 hex digits", str(error))
+    for pattern, words in _IN_WORDS.items():
+        sentence = sentence.replace(pattern, words)
+    return sentence
 
 
 def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:

@@ -15,7 +15,7 @@ from aiohttp.web_protocol import RequestHandler
 
 from api import limits
 from api.auth import PasswordCheck
-from api.body import BodyTimeoutError, BodyTooLargeError, decode, require_json
+from api.body import BodyTimeoutError, BodyTooLargeError, decode, in_words, require_json
 from api.connections import Connections
 from api.payment_structs import LnurlError
 from api.routes import INTERNAL, Route
@@ -129,7 +129,7 @@ async def _read(route: Route, request: web.Request) -> object:
     try:
         return msgspec.convert(named, route.query)
     except msgspec.ValidationError as error:
-        raise InputError(f"The URL does not fit this route: {error}") from None
+        raise InputError(f"The URL does not fit this route: {in_words(error)}") from None
 
 
 async def _payload(route: Route, request: web.Request) -> object:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from cli.broken_pipe import reader_may_leave
-from cli.cli_target import PATIENT_SECONDS, GivenTarget, Target, print_answer
+from cli.cli_target import PATIENT_SECONDS, GivenTarget, Target, print_answer, secret_of
 
 _DEFAULT_ADDRESS = "http://127.0.0.1:8175"
 # Switches that the Rust command line gives a value.
@@ -146,7 +146,8 @@ def _launch(
     *tokens: Annotated[str, Parameter(show=False, allow_leading_hyphen=True)],
     address: Annotated[str, Parameter(alias="-a")] = _DEFAULT_ADDRESS,
     rpcpassword: Annotated[
-        str | None, Parameter(env_var="FM_RPC_PASSWORD", show_default=False)
+        str | None,
+        Parameter(env_var="FM_RPC_PASSWORD", show_default=False, allow_leading_hyphen=True),
     ] = None,
 ) -> None:
     """Ask and steer a running gateway.
@@ -156,12 +157,13 @@ def _launch(
     address
         Address of the gateway.
     rpcpassword
-        Password of the gateway. The variable keeps it out of the list of processes.
+        Password of the gateway. The variable, or - to read it from stdin, keeps it out of the list of processes.
     """
     command, bound, ignored = app.parse_args(
         _join_values(tokens), exit_on_error=False, print_error=False
     )
-    given = {"target": Target(address, rpcpassword)} if "target" in ignored else {}
+    password = None if rpcpassword is None else secret_of(rpcpassword)
+    given = {"target": Target(address, password)} if "target" in ignored else {}
     command(*bound.args, **bound.kwargs, **given)
 
 
@@ -170,21 +172,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     An interrupt leaves as SystemExit 130, which is cyclopts' doing.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        given = list(sys.argv[1:] if arguments is None else arguments)
         with reader_may_leave():
             app.meta(_tell_addresses_apart(given), exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        print_answer({"error": str(error), "code": "invalid_input"})
-        return 4
+        complaint, code = {"error": str(error), "code": "invalid_input"}, 4
     except Exception as error:
         from cli.cli_http import EXIT_CODES, CliError  # noqa: PLC0415 - see the first lines
 
         if not isinstance(error, CliError):
             raise
-        print_answer(error.to_json())
-        return EXIT_CODES[error.code]
-    return 0
+        complaint, code = error.to_json(), EXIT_CODES[error.code]
+    else:
+        return 0
+    with reader_may_leave():
+        print_answer(complaint)
+    return code
 
 
 def _tell_addresses_apart(arguments: list[str]) -> list[str]:

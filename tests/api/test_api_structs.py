@@ -7,7 +7,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from api import payment_structs, structs
+from api import operator_structs, payment_structs, structs, treasury_structs
+from api.body import BodyShapeError, decode
 
 RECORDED = Path(__file__).parents[1] / "vectors" / "http" / "rust-gateway-0.13.jsonl"
 
@@ -87,3 +88,24 @@ def test_a_send_payment_of_the_wrong_shape_is_refused(path: tuple[str, ...], val
 def test_a_payment_point_keeps_its_name() -> None:
     image = msgspec.convert({"Point": "02" + "ab" * 32}, payment_structs.PaymentImage)
     assert msgspec.to_builtins(image) == {"Point": "02" + "ab" * 32}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "shape", "sentence"),
+    [
+        ("ab", structs.Hash256Hex, "Expected 64 hex digits"),
+        ("ab", structs.PublicKeyHex, "Expected a public key of 66 hex digits"),
+        ("ab", operator_structs.BitcoinOutPoint, "Expected an outpoint like TXID:0"),
+        ("ab", operator_structs.OptionalNumber, "Expected a number"),
+        ("ab", treasury_structs.AmountOrAll, "Expected an amount of satoshi, or all"),
+        (
+            {"id": "ab"},
+            treasury_structs.ShowSentEcashPayload,
+            "Expected 32 hex digits - at `$.id`",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_told_in_words(wrong: object, shape: Any, sentence: str) -> None:
+    with pytest.raises(BodyShapeError) as told:
+        decode(msgspec.json.encode(wrong), shape)
+    assert str(told.value) == f"The body does not fit this route: {sentence}"

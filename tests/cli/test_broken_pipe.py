@@ -10,13 +10,17 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("program", ["gatewayd", "gateway_cli"])
-def test_a_reader_who_leaves_is_no_error(program: str) -> None:
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [("gatewayd version-hash", 0), ("gateway_cli version-hash", 0), ("gateway_cli fly", 4)],
+)
+def test_a_reader_who_leaves_is_no_error(words: str, code: int) -> None:
+    program, command = words.split()
     reader, writer = os.pipe()
     os.close(reader)
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", f"cli.{program}", "version-hash"],
+            [sys.executable, "-m", f"cli.{program}", command],
             cwd=ROOT,
             stdout=writer,
             stderr=subprocess.PIPE,
@@ -25,4 +29,4 @@ def test_a_reader_who_leaves_is_no_error(program: str) -> None:
         )
     finally:
         os.close(writer)
-    assert (ended.returncode, ended.stderr) == (0, "")
+    assert (ended.returncode, ended.stderr) == (code, "")

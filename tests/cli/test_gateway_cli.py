@@ -1,5 +1,6 @@
 """gateway-cli as a program: what it prints, its exit codes, and what it asks of the gateway."""
 
+import io
 import json
 import socket
 import subprocess
@@ -64,6 +65,15 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return code, json.loads(captured.out)
 
     return run
+
+
+@pytest.mark.parametrize("flags", [("--rpcpassword", "-"), ("--rpcpassword=-",)])
+async def test_the_password_may_come_from_stdin(
+    run: Run, address: str, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f"{PASSWORD}\n"))
+    code, answer = await run(*flags, "-a", address, "info")
+    assert (code, answer["gateway_state"]) == (0, "Running")
 
 
 async def test_info(run: Run, address: str) -> None:
