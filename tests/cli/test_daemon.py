@@ -264,6 +264,7 @@ async def test_a_second_one_on_the_directory_is_refused(lnd: FakeLnd, tmp_path: 
             "the Lightning node is on regtest, this gateway on signet",
         ),
         ({"FM_GATEWAY_MNEMONIC": "abandon abandon"}, "the mnemonic has 2 words"),
+        ({"FM_GATEWAY_DATA_DIR": "/proc/gatewayd"}, "/proc/gatewayd cannot be used"),
         (
             {"FM_GATEWAY_NETWORK": "signet", "FM_GATEWAY_CRASH_AT": "after send.paid"},
             "FM_GATEWAY_CRASH_AT kills the gateway on purpose",

@@ -3,7 +3,7 @@
 import pytest
 
 from cli.error_groups import one_error
-from errors import ConfigError, InputError
+from errors import ConfigError, FatalError, InputError, UnavailableError
 
 
 def test_one_error_of_ours_leaves_a_group_by_itself() -> None:
@@ -12,6 +12,15 @@ def test_one_error_of_ours_leaves_a_group_by_itself() -> None:
         raise ExceptionGroup("outer", [ExceptionGroup("inner", [first]), second])
     assert raised.value is first
     assert raised.value.__suppress_context__
+
+
+@pytest.mark.parametrize("beside", [UnavailableError("is stopping"), OSError("the disk")])
+def test_a_fatal_error_is_the_cause_of_those_beside_it(beside: Exception) -> None:
+    """Who waits for an engine that cannot write is told that it stops; the process must end with why it stops."""
+    fatal = FatalError("the disk is full")
+    with pytest.raises(FatalError) as raised, one_error():
+        raise ExceptionGroup("outer", [beside, ExceptionGroup("inner", [fatal])])
+    assert raised.value is fatal
 
 
 def test_an_error_alone_leaves_as_it_came() -> None:
