@@ -72,6 +72,39 @@ class Gate:
             self._held -= 1
 
 
+class YieldingGate(Gate):
+    """A gate before something that goes on by itself: when all places are taken, who waited longest gives his away.
+
+    Else strangers whose payments take days would keep everybody out. He is told to ask again, and joins then.
+    """
+
+    def __init__(self, what: str, capacity: int) -> None:
+        super().__init__(what, capacity)
+        self._waiting: list[anyio.CancelScope] = []
+
+    @contextmanager
+    def hold(self) -> Iterator[None]:
+        """Hold a place for the length of the block, or until somebody else needs it: then BusyError is raised."""
+        if not self.free:
+            longest = self._waiting[0]
+            self._leave(longest)
+            longest.cancel()
+        with anyio.CancelScope() as place:
+            self._held += 1
+            self._waiting.append(place)
+            try:
+                yield
+            finally:
+                self._leave(place)
+        if place.cancelled_caught:
+            raise BusyError(f"Too many {self._what} at once; this one goes on, please ask again")
+
+    def _leave(self, place: anyio.CancelScope) -> None:
+        if place in self._waiting:
+            self._waiting.remove(place)
+            self._held -= 1
+
+
 class RateLimit(msgspec.Struct, frozen=True):
     """`burst` at once and `per_second` in the long run, both at least 1 (gateway-server/src/config.rs)."""
 

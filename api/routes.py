@@ -23,7 +23,7 @@ from api import operator_handlers as operator
 from api import payment_handlers as payments
 from api import treasury_handlers as treasury
 from api.federation_handlers import NodeFacts
-from api.limits import Gate, TokenBucket
+from api.limits import Gate, TokenBucket, YieldingGate
 from api.ports import Gateway, Setup
 
 # Who may call: anyone; who has the password of the admin or of the liquidity manager; the admin alone.
@@ -111,7 +111,7 @@ def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]
             "POST",
             "/send_payment",
             lambda payload: payments.send_payment(gateway, payload),
-            gate=Gate("payments", limits.SEND_PAYMENTS),
+            gate=YieldingGate("payments", limits.SEND_PAYMENTS),
             body=payment_structs.SendPaymentPayload,
             seconds=None,
             failure=LNV2_FAILED,

@@ -75,27 +75,29 @@ async def until_waiting(gateway: CannedGateway, count: int) -> None:
         await anyio.lowlevel.checkpoint()
 
 
-async def test_payments_beyond_the_bound_are_told_to_come_again(
+async def test_who_waits_longest_for_a_payment_gives_way_and_may_ask_again(
     gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The payment goes on without him; strangers whose payees hold for days must not keep everybody out."""
     monkeypatch.setattr(limits, "SEND_PAYMENTS", 2)
     gateway.hold = anyio.Event()
     async with server(gateway) as address:
-        held = [await anyio.connect_tcp(*address) for _ in range(2)]
-        for stream in held:
+        first, second, third = [await anyio.connect_tcp(*address) for _ in range(3)]
+        for stream in (first, second):
             await stream.send(send_request())
         await until_waiting(gateway, 2)
-        async with await anyio.connect_tcp(*address) as third:
-            await third.send(send_request())
-            assert await status_of(third) == 429
+        await third.send(send_request())
+        assert await status_of(first) == 429
+        await until_waiting(gateway, 2)
         async with await anyio.connect_tcp(*address) as other:
             await other.send(post("/routing_info", b'"' + b"01" * 32 + b'"'))
             assert await status_of(other) == 200
         gateway.hold.set()
-        for stream in held:
+        for stream in (second, third):
             assert await status_of(stream) == 200
             await stream.aclose()
-    assert len(gateway.sends) == 2
+        await first.aclose()
+    assert len(gateway.sends) == 3
 
 
 async def test_a_client_that_leaves_frees_its_place_and_the_next_one_joins(
