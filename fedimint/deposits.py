@@ -29,8 +29,8 @@ from fedimint.module_configs import WALLET_V2, WalletV2ClientConfig
 from fedimint.secrets import DerivableSecret, walletv2_deposit_secret
 from fedimint.wire_types import PEER_ID, PUBLIC_KEY, Network, PeerId, threshold
 
-#: Below all that payments need and above the grinding of tweaks: an operator may be waiting for the address.
-_LOW_PRIORITY: Final = 10
+#: Below what payments need, but not far: an operator may be waiting for the address, also on a busy machine.
+_LOW_PRIORITY: Final = 5
 #: How the hash of a script that guardians watch begins; simulations make do with less.
 ZEROS: Final = b"\0\0"
 _OP_CHECKMULTISIG: Final = b"\xae"

@@ -1,5 +1,6 @@
 """`gatewayd demo`: the story of newcomers, whose numbers must add up."""
 
+import errno
 from pathlib import Path
 
 import msgspec
@@ -50,3 +51,25 @@ def test_a_folder_with_anything_in_it_is_refused(
     (tmp_path / "log.db").touch()
     assert main(["demo", "--directory", str(tmp_path)]) != 0
     assert "not empty" in capsys.readouterr().err
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    assert main(["demo", "--directory", str(tmp_path / "file")]) == 4
+    assert main(["dev", "--directory", str(tmp_path / "file" / "inside")]) == 4
+    first, second = capsys.readouterr().err.splitlines()
+    assert "cannot be used as a folder: File exists" in first
+    assert "cannot be used as a folder: Not a directory" in second
+
+
+def test_no_temporary_folder_is_a_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*, prefix: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", prefix)
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", full)
+    assert main(["demo"]) == 4
+    assert "no temporary folder can be made (No space left on device)" in capsys.readouterr().err
