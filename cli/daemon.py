@@ -21,6 +21,7 @@ from backends.lnd_connection import LndSettings as NodeSettings
 from cli.crash_points import crash_probe
 from cli.error_groups import one_error
 from cli.first_setup import FirstSetup
+from cli.log_place import check_place, note_place
 from cli.settings import Settings
 from cli.version import version_hash
 from engine.effects import JobStatus
@@ -49,8 +50,10 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    check_place(settings.data_dir)
     store = Store(settings.data_dir, SchemaSteps(), read_models())
     try:
+        note_place(settings.data_dir)
         async with (
             listening(settings.listen.host, settings.listen.port) as listener,
             anyio.create_task_group() as tasks,

@@ -4,7 +4,10 @@ from cyclopts import App
 
 from cli.log_at import print_at, print_diff
 from cli.log_export import export_log, import_log
+from cli.log_recovery import print_recovery
+from cli.log_restore import restore_backup
 from cli.log_show import print_events
+from cli.log_stuck import print_stuck
 from cli.log_trace import print_trace
 from cli.log_verify import print_verified
 
@@ -20,5 +23,8 @@ log_app.command(print_events, name="show")
 log_app.command(print_trace, name="trace")
 log_app.command(print_at, name="at")
 log_app.command(print_diff, name="diff")
+log_app.command(print_stuck, name="stuck")
+log_app.command(print_recovery, name="simulate-recovery")
 log_app.command(export_log, name="export")
 log_app.command(import_log, name="import")
+log_app.command(restore_backup, name="restore")

@@ -154,6 +154,13 @@ class Engine:
         if plan.events:
             self._adopt(plan)
 
+    def write_decided(self) -> None:
+        """Write what was decided before `run`, for tools that start nothing: no effect leaves.
+
+        Raises FatalError as every commit does.
+        """
+        self._journal.flush()
+
     async def read(self, stream: str) -> Answer:
         """The stream's state, once everything decided before this moment is durable."""
         state, decided = self._load(stream)[0], self._decided

@@ -69,6 +69,15 @@ class Journal:
             self._stopped = True
             self._progress.set()
 
+    def flush(self) -> None:
+        """Write everything queued at once, on the caller's thread, while nothing drains."""
+        steps = [step for append in self._queue for step in append.steps]
+        if steps:
+            self._store.append(steps)
+            self.durable = steps[-1].row.position
+        self._queue.clear()
+        self._queued_rows = 0
+
     async def _drain(self, committed: Callable[[Append], None]) -> None:
         batch = self._take()
         steps = [step for append in batch for step in append.steps]

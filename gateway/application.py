@@ -16,6 +16,7 @@ from gateway.context import GatewayContext, GatewaySettings, Outside
 from gateway.federation_desk import FederationDesk
 from gateway.federations import Federations
 from gateway.foreign_notes import ForeignNotes
+from gateway.freeze import held_back
 from gateway.funding_turns import FundingTurns
 from gateway.held_payments import HeldPayments
 from gateway.history import History
@@ -25,6 +26,7 @@ from gateway.operator_effects import OperatorEffects
 from gateway.operator_node import OperatorNode
 from gateway.receive_effects import ReceiveEffects
 from gateway.receivers import SwapReceivers
+from gateway.reconciliation import run_while_frozen
 from gateway.send_effects import SendEffects
 from gateway.served import ServedFederations
 from gateway.transaction_effects import TransactionEffects
@@ -73,7 +75,9 @@ class Gateway:
             settings=settings,
             outside=outside,
             store=store,
-            engine=Engine(store, machines(), handlers, ports, observers),
+            engine=Engine(
+                store, machines(), held_back(handlers, self._refuse_while_frozen), ports, observers
+            ),
             federations=federations,
             watch=NodeWatch(node, settings.network, ports.clock),
             foreign_notes=foreign_notes,
@@ -92,6 +96,9 @@ class Gateway:
             network=settings.network, mnemonic_fingerprint=secrets.fingerprint(words)
         )
         identity.MACHINE.decide(self.engine.peek(identity.STREAM), self._start)
+
+    def _refuse_while_frozen(self) -> None:
+        self._context.refuse_while_frozen()
 
     @property
     def engine(self) -> Engine:
@@ -115,6 +122,7 @@ class Gateway:
                 await tasks.start(self.engine.run)
                 await self.engine.submit(identity.STREAM, self._start)
                 self._served.start(tasks)
+                tasks.start_soon(run_while_frozen, context)
                 tasks.start_soon(context.watch.run)
                 tasks.start_soon(HeldPayments(context).run)
                 tasks.start_soon(

@@ -3,10 +3,11 @@
 import os
 
 import anyio
+import msgspec
 
 from engine.machine import State
 from errors import BusyError, ConflictError, InputError, NotFoundError, UnavailableError
-from fedimint import ecash, secp, secrets
+from fedimint import bolt11, ecash, secp, secrets
 from fedimint.mintv2 import Ecash
 from gateway import receive_requests, send_requests
 from gateway.context import GatewayContext
@@ -89,6 +90,7 @@ class ClientPayments:
         authentic = send_requests.authenticate(request, federation)
         stream = send.stream_of(authentic.contract_id)
         if isinstance(self._engine.peek(stream), send.New):
+            self._context.refuse_while_frozen()
             node = self._context.watch.connected()
             confirmed = await federation.lnv2.outgoing_contract_expiration(authentic.out_point)
             federation, terms = self._context.served(request.federation_id)
@@ -100,7 +102,7 @@ class ClientPayments:
                 network=self._context.settings.network,
                 own_node=bytes.fromhex(node.public_key),
             )
-            await self._engine.submit(stream, verified)
+            await self._engine.submit(stream, self._judged(verified))
         ended = (
             await self._engine.wait(stream, lambda state: isinstance(state, _ANSWERABLE))
         ).state
@@ -109,12 +111,23 @@ class ClientPayments:
         assert isinstance(ended, send.Claiming | send.Claimed | send.ClaimRejected)
         return Paid(bytes.fromhex(ended.preimage))
 
+    def _judged(self, verified: send.RequestSend) -> send.RequestSend:
+        """An invoice that is older than the newest restore may be of a payment that the lost events cancelled."""
+        restoration = self._context.restoration
+        if restoration is None:
+            return verified
+        made_unix_s = bolt11.decode(verified.facts.invoice).timestamp_unix_s
+        return msgspec.structs.replace(
+            verified, may_be_lost=made_unix_s <= restoration.restored_unix_s
+        )
+
     async def create_invoice(self, request: InvoiceRequest) -> str:
         """A BOLT 11 invoice whose payment funds the contract; its hash is taken before the node is asked.
 
         Raises BusyError when too many invoices are unpaid, InputError for what fails a check, ConflictError for a
         second contract of the same hash, UnavailableError when the node does not make the invoice.
         """
+        self._context.refuse_while_frozen()
         federation, terms = self._context.served(request.federation_id)
         self._context.watch.connected()
         self._check_room(request.expiry_s)
@@ -157,6 +170,7 @@ class ClientPayments:
 
         The same ecash again joins the reissue that is under way; afterwards it is spent, and a ConflictError.
         """
+        self._context.refuse_while_frozen()
         given = Ecash.parse(notes)
         federation = self._federation_of(given)
         spendable = await self._context.outside.cpu.run(

@@ -6,7 +6,7 @@ from pathlib import Path
 from backends.operations import Node
 from engine.engine import Engine, Ports
 from engine.store import Store
-from errors import InputError
+from errors import InputError, UnavailableError
 from fedimint.secrets import DerivableSecret
 from fedimint.wire_types import Network
 from gateway.federation import FederationClient
@@ -16,8 +16,10 @@ from gateway.funding_turns import FundingTurns
 from gateway.node_watch import NodeWatch
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak
 from gateway.views import PaymentFee
+from statemachines import identity
 from statemachines.federation import Joined
 from statemachines.federation import stream_of as federation_stream
+from statemachines.identity import Restoration
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,21 @@ class GatewayContext:
         if terms is None:
             raise InputError(f"No federation available for prefix {federation_id[:8]}")
         return federation, terms
+
+    @property
+    def restoration(self) -> Restoration | None:
+        """The newest restore of this log from a backup, None when there was none."""
+        state = self.engine.peek(identity.STREAM)
+        return state.restoration if isinstance(state, identity.Founded) else None
+
+    def refuse_while_frozen(self) -> None:
+        """Raises UnavailableError while a restored log waits to be reconciled: nothing may leave then."""
+        restoration = self.restoration
+        if restoration is not None and restoration.is_frozen:
+            raise UnavailableError(
+                "this gateway's log was restored from a backup: nothing is paid, funded or given out until its "
+                "Lightning node and federations have told what happened since; see `gatewayd log stuck`"
+            )
 
     def now_unix_s(self) -> int:
         """The wall clock."""

@@ -72,6 +72,7 @@ class HeldPayments:
         if isinstance(state, receive.New):
             return  # somebody else's: the node may serve others too
         if isinstance(state, receive.Registered | receive.Invoiced):
+            self._context.refuse_while_frozen()
             await engine.submit(stream, await self._measure_in_turn(payment, state.facts))
             if isinstance(engine.peek(stream), receive.Registered | receive.Invoiced):
                 return  # of another amount: neither funded nor failed back

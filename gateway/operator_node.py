@@ -53,6 +53,7 @@ class OperatorNode:
         fields = bolt11.decode(invoice)
         stream = operator_payment.stream_of(fields.payment_hash.hex())
         if isinstance(self._engine.peek(stream), operator_payment.New | operator_payment.Failed):
+            self._context.refuse_while_frozen()
             self._node()
             facts = self._payable(invoice, fields)
             await self._engine.submit(stream, RequestOperatorPayment(facts=facts))
@@ -101,6 +102,7 @@ class OperatorNode:
 
         Raises InputError for an address of another network, PeerError when the node refuses.
         """
+        self._context.refuse_while_frozen()
         self._node()
         script_of(request.address, self._context.settings.network)
         return await self._order(
@@ -114,6 +116,7 @@ class OperatorNode:
 
         The connection comes first, since it can be tried any number of times and the order cannot.
         """
+        self._context.refuse_while_frozen()
         await self._node().connect_peer(order.public_key, order.host)
         return await self._order(
             OpenChannel(

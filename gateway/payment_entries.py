@@ -177,7 +177,9 @@ def _send_cancelling(tables: _Tables, event: send.SendCancelling, state: send.Ca
 # --- incoming ------------------------------------------------------------------------------------------------------
 
 
-def _receive_funding_signed(tables: _Tables, _event: object, state: receive.Funding) -> None:
+def _receive_funding_signed(
+    tables: _Tables, _event: object, state: receive.Funding | receive.Decrypting
+) -> None:
     """As upstream, once the funding transaction is decided and not before: ecash may be too little for it."""
     facts = state.facts
     tables.begin(
@@ -316,6 +318,7 @@ _WRITERS: Mapping[type[Event], Callable[[_Tables, Any, Any], None]] = {
     send.SendPaid: _send_paid,
     send.SendCancelling: _send_cancelling,
     receive.ReceiveFundingSigned: _receive_funding_signed,
+    receive.ReceiveFoundFunded: _receive_funding_signed,
     receive.ReceiveSucceeded: _receive_succeeded,
     receive.ReceiveFundingFailed: _funding_failed,
     receive.ReceiveRefunding: _refunding,

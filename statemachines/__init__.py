@@ -15,14 +15,14 @@ from statemachines import (
     reissue,
     send_rules,
     transaction,
-    wallet,
+    wallet_rules,
     withdrawal,
 )
 
 ALL_MACHINES: tuple[Machine, ...] = (
     identity.MACHINE,
     federation.MACHINE,
-    wallet.MACHINE,
+    wallet_rules.MACHINE,
     transaction.MACHINE,
     deposits.MACHINE,
     deposit.MACHINE,

@@ -78,6 +78,11 @@ def _reserved(before: wallet.Wallet, event: wallet.WalletReserved) -> Amounts:
     return move(promised_msat, ecash(before.federation_id), transit(before.federation_id))
 
 
+def _forgotten(before: wallet.Wallet, event: wallet.WalletForgotten) -> Amounts:
+    """What it was spent on is lost with its events; what came of it is recovered from where it is now."""
+    return move(_worth_of(before, event.nonces), ecash(before.federation_id), RECOVERED)
+
+
 def _spent(before: wallet.Wallet, event: wallet.WalletSpent) -> Amounts:
     return move(_worth_of(before, event.nonces), ecash(before.federation_id), ECASH_GIVEN)
 
@@ -163,6 +168,13 @@ def _received(before: receive.Decrypting, _event: receive.ReceiveSucceeded) -> A
     }
 
 
+def _found_funded(
+    before: receive.Registered | receive.Invoiced | receive.Funding, _event: object
+) -> Amounts:
+    facts = before.facts
+    return move(facts.contract_msat, RECOVERED, incoming(facts.federation_id))
+
+
 def _refunding(before: receive.Decrypting, _event: receive.ReceiveRefunding) -> Amounts:
     facts = before.facts
     return move(facts.contract_msat, incoming(facts.federation_id), contracts(facts.federation_id))
@@ -217,6 +229,7 @@ def _issued(issues: Iterable[Issue]) -> int:
 
 BOOKINGS: Mapping[type[Event], Callable[[Any, Any], Amounts]] = {
     wallet.WalletRecovered: _recovered,
+    wallet.WalletForgotten: _forgotten,
     wallet.WalletReserved: _reserved,
     wallet.WalletSpent: _spent,
     wallet.WalletRestored: _restored,
@@ -240,6 +253,7 @@ BOOKINGS: Mapping[type[Event], Callable[[Any, Any], Amounts]] = {
     send.SendClaimRejected: lambda before, _event: move(
         before.facts.contract_msat, contracts(before.facts.federation_id), LOST
     ),
+    receive.ReceiveFoundFunded: _found_funded,
     receive.ReceiveSucceeded: _received,
     receive.ReceiveRefunding: _refunding,
     receive.ReceiveRefundLost: _refund_lost,
@@ -253,12 +267,15 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
     {
         identity.GatewayFounded,
         identity.IndexTaken,
+        identity.GatewayRestored,
+        identity.GatewayReconciled,
         federation.FederationJoined,
         federation.TermsSet,
         federation.FederationLeft,
         image.ImageClaimed,
         wallet.WalletOpened,
         wallet.TweaksAdded,
+        wallet.TweaksDiscarded,
         transaction.TxReserved,  # its wallet's `wallet.reserved` stands in the same append
         transaction.TxAbandoned,
         deposits.DepositsWatched,
@@ -272,6 +289,7 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         send.SendSwapping,
         send.SendDispatching,
         send.SendUnanswered,
+        send.SendHeldBack,
         send.SendInFlight,
         send.SendVanished,
         send.SendClaiming,

@@ -1,15 +1,34 @@
-"""Which gateway this log belongs to, and the indices it has given out. Stream: `gateway/self`."""
+"""Which gateway this log belongs to, the indices it has given out, and whether it was restored from a backup.
+
+What happened after the last event of a backup is in no log: payments may have been made and given up, invoices paid,
+notes spent. So a restored log is frozen: whatever could send money out waits until node and federations were asked
+about everything that was open (`gateway/reconciliation.py`). Stream: `gateway/self`.
+"""
 
 from typing import ClassVar
+
+import msgspec
 
 from engine.events import Event
 from engine.machine import Decision, Handle, Input, Machine, Refuse, State, Tell
 from errors import ConfigError, ConflictError
+from statemachines import send
 from statemachines.federation import FederationFacts, Join
 from statemachines.federation import stream_of as federation_stream
 from statemachines.items import HeldNote
+from statemachines.transaction import wallet_of
+from statemachines.wallet import DiscardTweaks
 
 STREAM = "gateway/self"
+
+
+class Restoration(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The newest restore: `position` is the last event of the backup, written at `backup_unix_s`."""
+
+    position: int
+    backup_unix_s: int
+    restored_unix_s: int
+    is_frozen: bool = True
 
 
 class Unfounded(State, frozen=True):
@@ -22,6 +41,12 @@ class Founded(State, frozen=True):
     network: str
     mnemonic_fingerprint: str
     federations: int = 0
+    restoration: Restoration | None = None
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether nothing may leave yet."""
+        return self.restoration is not None and self.restoration.is_frozen
 
 
 class Start(Input, frozen=True):
@@ -38,6 +63,22 @@ class JoinFederation(Input, frozen=True):
     recovered: tuple[HeldNote, ...] = ()
 
 
+class Restore(Input, frozen=True):
+    """This log is a backup being opened anew. `federations` have wallets, `sends` (contract ids) are open."""
+
+    position: int
+    backup_unix_s: int
+    now_unix_s: int
+    federations: tuple[str, ...]
+    sends: tuple[str, ...]
+
+
+class Reconcile(Input, frozen=True):
+    """Node and federations have answered for everything; the node knows this many payments that the log does not."""
+
+    unknown_payments: int
+
+
 class GatewayFounded(Event, frozen=True):
     kind: ClassVar[str] = "gateway.founded"
     network: str
@@ -50,6 +91,22 @@ class IndexTaken(Event, frozen=True):
     kind: ClassVar[str] = "gateway.index_taken"
     federation_id: str
     index: int
+
+
+class GatewayRestored(Event, frozen=True):
+    """From here on the log goes on from a backup, frozen."""
+
+    kind: ClassVar[str] = "gateway.restored"
+    position: int
+    backup_unix_s: int
+    restored_unix_s: int
+
+
+class GatewayReconciled(Event, frozen=True):
+    """The freeze is over."""
+
+    kind: ClassVar[str] = "gateway.reconciled"
+    unknown_payments: int
 
 
 def _found(_state: Unfounded, input_: Start) -> Decision:
@@ -82,29 +139,66 @@ def _join(state: Founded, input_: JoinFederation) -> Decision:
     )
 
 
+def _restore(_state: Founded, input_: Restore) -> Decision:
+    """Freeze; and in the same append give up what the lost events may have used or decided."""
+    restored = GatewayRestored(
+        position=input_.position,
+        backup_unix_s=input_.backup_unix_s,
+        restored_unix_s=input_.now_unix_s,
+    )
+    tweaks = (Tell(wallet_of(one), DiscardTweaks()) for one in input_.federations)
+    sends = (Tell(send.stream_of(one), send.HoldBack()) for one in input_.sends)
+    return Decision(events=(restored,), tells=(*tweaks, *sends))
+
+
+def _reconcile(state: Founded, input_: Reconcile) -> Decision:
+    if not state.is_frozen:
+        return Decision()
+    return Decision(events=(GatewayReconciled(unknown_payments=input_.unknown_payments),))
+
+
 def _founded(_state: Unfounded, event: GatewayFounded) -> Founded:
     return Founded(network=event.network, mnemonic_fingerprint=event.mnemonic_fingerprint)
 
 
 def _index_taken(state: Founded, event: IndexTaken) -> Founded:
-    return Founded(
-        network=state.network,
-        mnemonic_fingerprint=state.mnemonic_fingerprint,
-        federations=event.index,
-    )
+    return msgspec.structs.replace(state, federations=event.index)
+
+
+def _restored(state: Founded, event: GatewayRestored) -> Founded:
+    restoration = Restoration(event.position, event.backup_unix_s, event.restored_unix_s)
+    return msgspec.structs.replace(state, restoration=restoration)
+
+
+def _reconciled(state: Founded, _event: GatewayReconciled) -> Founded:
+    assert state.restoration is not None
+    over = msgspec.structs.replace(state.restoration, is_frozen=False)
+    return msgspec.structs.replace(state, restoration=over)
+
+
+_NOT_STARTED = Refuse("the gateway has not started yet", ConflictError)
 
 
 MACHINE = Machine(
     kind="gateway",
     initial=Unfounded(),
     states=(Unfounded, Founded),
-    inputs=(Start, JoinFederation),
-    events=(GatewayFounded, IndexTaken),
+    inputs=(Start, JoinFederation, Restore, Reconcile),
+    events=(GatewayFounded, IndexTaken, GatewayRestored, GatewayReconciled),
     rules={
         (Unfounded, Start): Handle(_found, to=(Founded,)),
-        (Unfounded, JoinFederation): Refuse("the gateway has not started yet", ConflictError),
+        (Unfounded, JoinFederation): _NOT_STARTED,
+        (Unfounded, Restore): _NOT_STARTED,
+        (Unfounded, Reconcile): _NOT_STARTED,
         (Founded, Start): Handle(_start, to=(Founded,)),
         (Founded, JoinFederation): Handle(_join, to=(Founded,)),
+        (Founded, Restore): Handle(_restore, to=(Founded,)),
+        (Founded, Reconcile): Handle(_reconcile, to=(Founded,)),
     },
-    evolvers={GatewayFounded: _founded, IndexTaken: _index_taken},
+    evolvers={
+        GatewayFounded: _founded,
+        IndexTaken: _index_taken,
+        GatewayRestored: _restored,
+        GatewayReconciled: _reconciled,
+    },
 )

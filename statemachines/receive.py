@@ -188,6 +188,17 @@ class FundForSwap(Input, frozen=True):
     now_unix_s: int
 
 
+class FundingFound(Input, frozen=True):
+    """The federation holds this contract, funded as output 0 of `txid` by events that a restored log lost.
+
+    `tx` is the stream of a transaction reserved for it and not signed, `payer` as in Funding; both may be empty.
+    """
+
+    txid: str
+    tx: str
+    payer: str
+
+
 class Decrypted(Input, frozen=True):
     """`preimage` is hex; its sha256 is the payment hash."""
 
@@ -242,6 +253,13 @@ class ReceiveFundingSigned(Event, frozen=True):
 
 class ReceiveFunded(Event, frozen=True):
     kind: ClassVar[str] = "receive.funded"
+
+
+class ReceiveFoundFunded(Event, frozen=True):
+    kind: ClassVar[str] = "receive.found_funded"
+    txid: str
+    tx: str
+    payer: str
 
 
 class ReceiveFundingFailed(Event, frozen=True):

@@ -16,6 +16,7 @@ from statemachines.receive import (
     FundForSwap,
     Funding,
     FundingFailed,
+    FundingFound,
     HtlcHeld,
     InvoiceCreated,
     Invoiced,
@@ -27,6 +28,7 @@ from statemachines.receive import (
     ReceiveDeclined,
     ReceiveExpired,
     ReceiveFacts,
+    ReceiveFoundFunded,
     ReceiveFunded,
     ReceiveFunding,
     ReceiveFundingFailed,
@@ -165,6 +167,24 @@ def _funding_rejected(state: Funding, input_: TransactionRejected) -> Decision:
     )
 
 
+def _found_funded(state: Registered | Invoiced | Funding, input_: FundingFound) -> Decision:
+    """It is funded once: never again by us. Who pays is answered as if this log had funded it."""
+    facts = state.facts
+    if isinstance(state, Funding) and state.txid:
+        return Decision()
+    found = ReceiveFoundFunded(txid=input_.txid, tx=input_.tx, payer=input_.payer)
+    begin = completion.Begin(
+        payment_hash=facts.payment_hash,
+        federation_id=facts.federation_id,
+        amount_msat=facts.invoice_msat,
+    )
+    htlcs = completion.stream_of(facts.payment_hash)
+    tells = [Tell(htlcs, begin)]
+    if input_.payer:
+        tells += [Tell(htlcs, completion.Cancel()), Tell(input_.payer, send.SwapFound())]
+    return Decision(events=(found,), tells=tuple(tells))
+
+
 def _funded(_state: Funding, _input: TransactionAccepted) -> Decision:
     return Decision(events=(ReceiveFunded(),))
 
@@ -210,7 +230,10 @@ def _refunded(state: Refunding, input_: TransactionFinished) -> Decision:
     return Decision(events=(ReceiveRefunded(received_msat=received_msat),))
 
 
-def _refund_rejected(_state: Refunding, input_: TransactionRejected) -> Decision:
+def _refund_rejected(state: Refunding, input_: TransactionRejected) -> Decision:
+    """A second funding that a restored log had reserved is rejected too, and says nothing of the refund."""
+    if input_.tx == state.tx:
+        return Decision()
     return Decision(events=(ReceiveRefundLost(reason=input_.error),))
 
 
@@ -279,6 +302,7 @@ _INPUTS: tuple[type[AnyInput], ...] = (
     TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
+    FundingFound,
     Decrypted,
     Undecryptable,
 )
@@ -293,6 +317,9 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (Invoiced, InvoiceForgotten): Handle(_forgotten, to=(Expired,)),
     (Invoiced, HtlcHeld): Handle(_htlc_held, to=(Funding, Declined)),
     (Invoiced, FundForSwap): Handle(_fund_for_swap, to=(Funding,)),
+    (Registered, FundingFound): Handle(_found_funded, to=(Decrypting,)),
+    (Invoiced, FundingFound): Handle(_found_funded, to=(Decrypting,)),
+    (Funding, FundingFound): Handle(_found_funded, to=(Decrypting,)),
     (Funding, FundingRefused): Handle(_funding_refused, to=(FundingFailed,)),
     (Funding, TransactionSigned): Handle(_funding_signed, to=(Funding,)),
     (Funding, TransactionAccepted): Handle(_funded, to=(Decrypting,)),
@@ -332,6 +359,7 @@ EVENTS: tuple[type[Event], ...] = (
     ReceiveDeclined,
     ReceiveFunding,
     ReceiveFundingSigned,
+    ReceiveFoundFunded,
     ReceiveFunded,
     ReceiveFundingFailed,
     ReceiveSucceeded,
@@ -357,6 +385,9 @@ MACHINE = Machine(
         ReceiveDeclined: lambda state, event: Declined(facts=state.facts, reason=event.reason),
         ReceiveFunding: lambda state, event: Funding(facts=state.facts, payer=event.payer),
         ReceiveFundingSigned: _funding_signed_in,
+        ReceiveFoundFunded: lambda state, event: Decrypting(
+            facts=state.facts, payer=event.payer, tx=event.tx, txid=event.txid
+        ),
         ReceiveFunded: lambda state, _event: Decrypting(
             facts=state.facts, payer=state.payer, tx=state.tx, txid=state.txid
         ),

@@ -67,6 +67,8 @@ class Intent(msgspec.Struct, frozen=True):
     stray_call: bool
 
 
+#: Why a payment that was held back is cancelled in the end.
+HELD_BACK = "the gateway went on from a backup and could not know whether it had called the node"
 #: Stands where the node shows a payment that no call of this log began: as little is known of it as of a stray call.
 NOT_OURS = Intent(attempt=0, max_fee_msat=0, max_delay_blocks=0, stray_call=True)
 
@@ -195,10 +197,18 @@ OPEN_STATES = (
 
 
 class RequestSend(Input, frozen=True):
-    """A request whose signature, contract and out point were verified. `other_network` is a refusal on record."""
+    """A request whose signature, contract and out point were verified. `other_network` is a refusal on record.
+
+    `may_be_lost`: a backup was restored since its invoice was made, so lost events may have paid or cancelled it.
+    """
 
     facts: SendFacts
     other_network: bool
+    may_be_lost: bool = False
+
+
+class HoldBack(Input, frozen=True):
+    """This log is a backup: what the lost events did with the payment is unknown, so no call may leave any more."""
 
 
 class BudgetMeasured(Input, frozen=True):
@@ -214,6 +224,10 @@ class SwapMeasured(Input, frozen=True):
     remaining_blocks: int
     now_unix_s: int
     refusal: str | None
+
+
+class SwapFound(Input, frozen=True):
+    """The lost events of a restored log have funded the receive of our swap."""
 
 
 class SwapSucceeded(Input, frozen=True):
@@ -291,6 +305,12 @@ class SendDispatching(Event, frozen=True):
 class SendUnanswered(Event, frozen=True):
     kind: ClassVar[str] = "send.unanswered"
     failed: str | None = None
+
+
+class SendHeldBack(Event, frozen=True):
+    """Nothing is called any more; the node's record, or the invoice's expiry, is the end."""
+
+    kind: ClassVar[str] = "send.held_back"
 
 
 class SendInFlight(Event, frozen=True):

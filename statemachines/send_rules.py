@@ -1,11 +1,8 @@
-"""How an outgoing payment moves: the table over the states of `statemachines/send.py`, and its fold."""
-
-from collections.abc import Mapping
+"""How an outgoing payment moves: the table over the states of `statemachines/send.py`."""
 
 from engine.events import Event
 from engine.machine import (
     Decision,
-    Effect,
     Handle,
     Ignore,
     Machine,
@@ -21,7 +18,6 @@ from statemachines.send import (
     ATTEMPTS_MAX,
     EXPIRATION_DELTA_MINIMUM_BLOCKS,
     EXPIRY_MARGIN_S,
-    NOT_OURS,
     Accepted,
     BudgetMeasured,
     CallRefused,
@@ -33,6 +29,7 @@ from statemachines.send import (
     ClaimRejected,
     Dispatching,
     ForfeitSigned,
+    HoldBack,
     InFlight,
     Intent,
     New,
@@ -50,12 +47,14 @@ from statemachines.send import (
     SendClaimRejected,
     SendDispatching,
     SendFacts,
+    SendHeldBack,
     SendInFlight,
     SendPaid,
     SendSwapping,
     SendUnanswered,
     SendVanished,
     SwapFailed,
+    SwapFound,
     SwapMeasured,
     Swapping,
     SwapSucceeded,
@@ -63,6 +62,7 @@ from statemachines.send import (
     Vanished,
     stream_of,
 )
+from statemachines.send_fold import EVOLVERS, WANTS
 from statemachines.transaction import (
     TransactionAccepted,
     TransactionFinished,
@@ -123,6 +123,8 @@ def _request(_state: New, input_: RequestSend) -> Decision:
     if input_.other_network:
         detail = "the invoice is for another bitcoin network than this gateway's"
         events += (SendCancelling(reason=WRONG_NETWORK, detail=detail),)
+    elif input_.may_be_lost:
+        events += (SendHeldBack(),)
     claim = image.ClaimImage(operation=stream_of(facts.contract_id))
     return Decision(events=events, tells=(Tell(image.stream_of(facts.payment_hash), claim),))
 
@@ -150,6 +152,17 @@ def _swap_measured(state: Accepted, input_: SwapMeasured) -> Decision:
     )
     receiver = receive.stream_of(facts.payment_hash)
     return Decision(events=(SendSwapping(),), tells=(Tell(receiver, told),))
+
+
+def _hold_back(state: Accepted | Dispatching | Unanswered, _input: HoldBack) -> Decision:
+    """The lost events may have cancelled it, with a forfeit in its sender's hands: it must never be called again."""
+    if isinstance(state, Unanswered) and state.failed is not None and state.intent.stray_call:
+        return Decision()
+    return Decision(events=(SendHeldBack(),))
+
+
+def _swap_found(_state: Unanswered, _input: SwapFound) -> Decision:
+    return Decision(events=(SendSwapping(),))
 
 
 def _first_refusal(
@@ -258,42 +271,6 @@ def _forfeit_signed(_state: Cancelling, input_: ForfeitSigned) -> Decision:
     return Decision(events=(SendCancelled(forfeit=input_.forfeit),))
 
 
-# --- wanting ---------------------------------------------------------------------------------------------------
-
-
-def _wants_budget(state: Accepted) -> Mapping[str, Effect]:
-    if state.facts.is_swap:
-        return {"swap": send.MeasureSwap(facts=state.facts)}
-    return {"budget": send.MeasureBudget(facts=state.facts)}
-
-
-def _wants_payment(state: Dispatching) -> Mapping[str, Effect]:
-    facts = state.facts
-    pay = send.PayInvoice(
-        payment_hash=facts.payment_hash, invoice=facts.invoice, intent=state.intent
-    )
-    return {"pay": pay}
-
-
-def _wants_follow(state: InFlight | Vanished) -> Mapping[str, Effect]:
-    vanished = isinstance(state, Vanished)
-    return {"follow": send.FollowPayment(payment_hash=state.facts.payment_hash, vanished=vanished)}
-
-
-def _wants_record(state: Unanswered) -> Mapping[str, Effect]:
-    look_up = send.LookUpRecord(facts=state.facts, intent=state.intent, failed=state.failed)
-    return {"record": look_up}
-
-
-def _wants_forfeit(state: Cancelling) -> Mapping[str, Effect]:
-    facts = state.facts
-    return {
-        "forfeit": send.SignForfeit(
-            federation_id=facts.federation_id, contract_id=facts.contract_id
-        )
-    }
-
-
 # --- the table -------------------------------------------------------------------------------------------------
 
 _STATES: tuple[type[State], ...] = (
@@ -313,8 +290,10 @@ _STATES: tuple[type[State], ...] = (
 )
 _INPUTS: tuple[type[AnyInput], ...] = (
     RequestSend,
+    HoldBack,
     BudgetMeasured,
     SwapMeasured,
+    SwapFound,
     SwapSucceeded,
     SwapFailed,
     RecordLookedUp,
@@ -335,7 +314,11 @@ _PAY_TO = (Paid,)
 _FAIL_TO = (Cancelling, Unanswered)
 
 _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
-    (New, RequestSend): Handle(_request, to=(Accepted, Cancelling)),
+    (New, RequestSend): Handle(_request, to=(Accepted, Cancelling, Unanswered)),
+    (Accepted, HoldBack): Handle(_hold_back, to=(Unanswered,)),
+    (Dispatching, HoldBack): Handle(_hold_back, to=(Unanswered,)),
+    (Unanswered, HoldBack): Handle(_hold_back, to=(Unanswered,)),
+    (Unanswered, SwapFound): Handle(_swap_found, to=(Swapping,)),
     (Accepted, BudgetMeasured): Handle(_measured, to=(Dispatching, Cancelling)),
     (Accepted, SwapMeasured): Handle(_swap_measured, to=(Swapping, Cancelling)),
     (Swapping, SwapSucceeded): Handle(_swapped, to=_PAY_TO),
@@ -372,48 +355,6 @@ def _rule(state: type[State], input_: type[AnyInput]) -> Rule:
     return _JOIN if input_ is RequestSend else _LATE
 
 
-def _seen(state: State, _event: SendInFlight) -> InFlight:
-    if isinstance(state, Accepted):
-        return InFlight(facts=state.facts, intent=NOT_OURS)
-    assert isinstance(state, Dispatching | Unanswered | Vanished)
-    return InFlight(facts=state.facts, intent=state.intent)
-
-
-def _paid(
-    state: Accepted | Swapping | Dispatching | Unanswered | InFlight | Vanished, event: SendPaid
-) -> Paid:
-    return Paid(facts=state.facts, preimage=event.preimage, routing_fee_msat=event.routing_fee_msat)
-
-
-def _claiming(state: Paid, event: SendClaiming) -> Claiming:
-    return Claiming(
-        facts=state.facts,
-        preimage=state.preimage,
-        routing_fee_msat=state.routing_fee_msat,
-        tx=event.tx,
-    )
-
-
-def _claimed(state: Claiming, event: SendClaimed) -> Claimed:
-    return Claimed(
-        facts=state.facts,
-        preimage=state.preimage,
-        routing_fee_msat=state.routing_fee_msat,
-        tx=state.tx,
-        received_msat=event.received_msat,
-    )
-
-
-def _lost(state: Claiming, event: SendClaimRejected) -> ClaimRejected:
-    return ClaimRejected(
-        facts=state.facts,
-        preimage=state.preimage,
-        routing_fee_msat=state.routing_fee_msat,
-        tx=state.tx,
-        error=event.error,
-    )
-
-
 MACHINE = Machine(
     kind="send",
     initial=New(),
@@ -424,6 +365,7 @@ MACHINE = Machine(
         SendSwapping,
         SendDispatching,
         SendUnanswered,
+        SendHeldBack,
         SendInFlight,
         SendVanished,
         SendPaid,
@@ -434,33 +376,7 @@ MACHINE = Machine(
         SendCancelled,
     ),
     rules={(state, input_): _rule(state, input_) for state in _STATES for input_ in _INPUTS},
-    evolvers={
-        SendAccepted: lambda _state, event: Accepted(facts=event.facts),
-        SendSwapping: lambda state, _event: Swapping(facts=state.facts),
-        SendDispatching: lambda state, event: Dispatching(facts=state.facts, intent=event.intent),
-        SendUnanswered: lambda state, event: Unanswered(
-            facts=state.facts, intent=state.intent, failed=event.failed
-        ),
-        SendInFlight: _seen,
-        SendVanished: lambda state, _event: Vanished(facts=state.facts, intent=state.intent),
-        SendPaid: _paid,
-        SendClaiming: _claiming,
-        SendClaimed: _claimed,
-        SendClaimRejected: _lost,
-        SendCancelling: lambda state, event: Cancelling(
-            facts=state.facts, reason=event.reason, detail=event.detail
-        ),
-        SendCancelled: lambda state, event: Cancelled(
-            facts=state.facts, reason=state.reason, detail=state.detail, forfeit=event.forfeit
-        ),
-    },
-    wants_of={
-        Accepted: _wants_budget,
-        Dispatching: _wants_payment,
-        Unanswered: _wants_record,
-        InFlight: _wants_follow,
-        Vanished: _wants_follow,
-        Cancelling: _wants_forfeit,
-    },
+    evolvers=EVOLVERS,
+    wants_of=WANTS,
     final=frozenset({Claimed, ClaimRejected, Cancelled}),
 )

@@ -405,3 +405,17 @@ async def test_worker_threads_and_the_real_clock_do_the_same(store: Store) -> No
     recorded = [chained.row.recorded_unix_us for chained in store.rows()]
     assert len(recorded) == 5
     assert min(recorded) > 1_600_000_000_000_000
+
+
+async def test_a_tool_writes_what_it_decided_and_nothing_leaves(store: Store) -> None:
+    engine = open_engine(store, _never)
+    engine.write_decided()
+    engine.deliver("transfer/1", Begin(order=order(7)))
+    engine.deliver("transfer/2", Begin(order=order(8)))
+    assert _rows(store) == []
+    engine.write_decided()
+    assert _rows(store) == ["transfer.begun", "account.debited", "limit.spent"] * 2
+    assert engine.jobs() == []
+    assert await engine.read("transfer/1") == Answer(Sending(order=order(7)), 6)
+    engine.write_decided()
+    assert len(_rows(store)) == 6

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from statemachines import wallet
+from statemachines import wallet_rules
 
 
 @pytest.fixture(autouse=True, scope="package")
 def _eager_tidying() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(wallet, "TIDY_LEAST_NOTES", 1)
+        patch.setattr(wallet_rules, "TIDY_LEAST_NOTES", 1)
         yield

@@ -322,7 +322,9 @@ def test_every_event_of_a_receive_can_be_stored() -> None:
     for scene in _every_state():
         assert scene.audit().is_sound
         stored |= {type(event) for stream, event in scene.events if stream == STREAM}
-    assert stored == set(receive_rules.MACHINE.events)
+    assert stored == set(receive_rules.MACHINE.events) - {receive.ReceiveFoundFunded}, (
+        "test_restore.py"
+    )
 
 
 def test_an_htlc_of_an_unknown_invoice_is_refused() -> None:

@@ -79,15 +79,18 @@ def test_what_a_payment_listens_to_in_each_state() -> None:
     assert _handled(send_rules.MACHINE) == {
         "New": {"RequestSend"},
         "Accepted": {
-            *("BudgetMeasured", "SwapMeasured"),
+            *("BudgetMeasured", "SwapMeasured", "HoldBack"),
             *("SeenInFlight", "PaymentSucceeded", "PaymentFailed"),
         },
         "Swapping": {"SwapSucceeded", "SwapFailed"},
         "Dispatching": {
             *("SeenInFlight", "PaymentSucceeded", "PaymentFailed"),
-            *("CallRefused", "CallUnanswered"),
+            *("CallRefused", "CallUnanswered", "HoldBack"),
         },
-        "Unanswered": {"RecordLookedUp", "SeenInFlight", "PaymentSucceeded"},
+        "Unanswered": {
+            *("RecordLookedUp", "SeenInFlight", "PaymentSucceeded"),
+            *("HoldBack", "SwapFound"),
+        },
         "InFlight": {"PaymentSucceeded", "PaymentFailed", "CallUnanswered"},
         "Vanished": {"SeenInFlight", "PaymentSucceeded", "PaymentFailed"},
         "Paid": {"TransactionSigned"},
@@ -99,10 +102,10 @@ def test_what_a_payment_listens_to_in_each_state() -> None:
 def test_what_a_receive_listens_to_in_each_state() -> None:
     assert _handled(receive_rules.MACHINE) == {
         "New": {"RequestReceive"},
-        "Registered": {"InvoiceCreated", "InvoiceNotCreated", "HtlcHeld"},
-        "Invoiced": {"InvoiceForgotten", "HtlcHeld", "FundForSwap"},
+        "Registered": {"InvoiceCreated", "InvoiceNotCreated", "HtlcHeld", "FundingFound"},
+        "Invoiced": {"InvoiceForgotten", "HtlcHeld", "FundForSwap", "FundingFound"},
         "Funding": {
-            *("FundingRefused", "TransactionSigned"),
+            *("FundingRefused", "FundingFound", "TransactionSigned"),
             *("TransactionAccepted", "TransactionRejected"),
         },
         "Decrypting": {"Decrypted", "Undecryptable"},

@@ -15,7 +15,7 @@ from fuzz.machine_scene import (
     note,
     opened,
 )
-from statemachines import transaction, wallet
+from statemachines import transaction, wallet, wallet_rules
 from statemachines.items import ContractClaim, FundedContract, HeldNote, Reservation
 from statemachines.reserving import FederationFees
 from statemachines.transaction import (
@@ -173,7 +173,7 @@ def test_too_many_notes_of_one_kind_are_tidied_up_at_once() -> None:
 
 
 def test_too_few_notes_for_a_transaction_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wallet, "TIDY_LEAST_NOTES", 5)
+    monkeypatch.setattr(wallet_rules, "TIDY_LEAST_NOTES", 5)
     assert holding(*(note(name) for name in "abcdefg")).wallet.spending == {}
     notes = tuple(note(name) for name in "abcdefgh")
     assert holding(*notes).wallet.spending == {tx(1): notes[:5]}
@@ -236,7 +236,7 @@ def test_notes_not_worth_their_fees_are_lost_once_they_are_suspect() -> None:
 def test_of_a_rejected_transaction_only_what_is_not_worth_its_fees_is_lost() -> None:
     large, small = note("large", 20), note("small", 9)
     state = msgspec.structs.replace(opened().wallet, spending={tx(9): (large, small)})
-    decision = wallet.MACHINE.decide(state, rejection(9))
+    decision = wallet_rules.MACHINE.decide(state, rejection(9))
     lost, restored, reserved = decision.events
     assert isinstance(lost, wallet.NotesLost)
     assert (lost.nonces, lost.amount_msat) == ((small.nonce,), 512)
@@ -249,7 +249,7 @@ def test_of_a_rejected_transaction_only_what_is_not_worth_its_fees_is_lost() -> 
 def test_notes_not_worth_their_fees_stay_while_it_may_be_the_contract_that_was_refused() -> None:
     state = msgspec.structs.replace(opened().wallet, spending={tx(9): (note("small", 9),)})
     refused = TransactionRejected(tx=tx(9), error="no contract", is_reissue=False)
-    (restored,) = wallet.MACHINE.decide(state, refused).events
+    (restored,) = wallet_rules.MACHINE.decide(state, refused).events
     assert isinstance(restored, wallet.WalletRestored)
 
 
@@ -269,7 +269,10 @@ def fund(amount_msat: int) -> FundOutput:
 
 
 def told(scene: Scene, input_: Input) -> list[tuple[str, Input]]:
-    return [(tell.stream, tell.input) for tell in wallet.MACHINE.decide(scene.wallet, input_).tells]
+    return [
+        (tell.stream, tell.input)
+        for tell in wallet_rules.MACHINE.decide(scene.wallet, input_).tells
+    ]
 
 
 def test_an_output_is_paid_for_with_notes_that_nothing_else_can_have() -> None:
@@ -290,7 +293,7 @@ def test_who_asks_for_more_than_the_notes_bring_is_told_so_and_nothing_is_reserv
     refused = FundingRefused(available_msat=(1 << 20) - 100)
     assert told(scene, fund(1 << 20)) == [(RECEIVE, refused)]
     assert told(scene, SpendNotes(parent=GIFT, amount_msat=1 << 20 | 512)) == [(GIFT, refused)]
-    assert wallet.MACHINE.decide(scene.wallet, fund(1 << 20)).events == ()
+    assert wallet_rules.MACHINE.decide(scene.wallet, fund(1 << 20)).events == ()
 
 
 def test_notes_given_away_belong_to_who_asked_for_them() -> None:

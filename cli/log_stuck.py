@@ -1,0 +1,269 @@
+"""`gatewayd log stuck`: what waits, since when, for whom, and what an operator may safely do about it."""
+
+import textwrap
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cyclopts import Parameter
+
+from cli.log_fold import LogFold, Moved
+from cli.log_reading import Json, cut, duration_text, program, reading, shortened, time_text
+from engine.chain import verified
+from engine.machine import State
+from engine.store import read_rows
+from gateway.overdue import due_unix_s
+from gateway.status import OPEN_STATES
+from statemachines import (
+    completion,
+    deposit,
+    gift,
+    identity,
+    node_order,
+    operator_payment,
+    receive,
+    reissue,
+    send,
+    transaction,
+    wallet,
+    withdrawal,
+)
+
+#: Characters of a line for people.
+WIDTH = 100
+
+_NODE, _FEDERATION, _OURSELVES = "the Lightning node", "the federation", "the gateway itself"
+_LET = "Keep gateway and node running: it goes on by itself, also after a restart."
+_GUARDIANS = "See that a threshold of guardians is reachable; it then goes on by itself."
+
+
+class Advice(msgspec.Struct, frozen=True):
+    """Whom a state waits for, and what may be done."""
+
+    waits_for: str
+    what_to_do: str
+
+
+#: By open state; what is to be done once a state lasts for too long.
+ADVICE: Mapping[type[State], Advice] = {
+    send.Accepted: Advice("node and federation", _LET),
+    send.Swapping: Advice("the receive of the same hash", "Trace that one: its end is this one's."),
+    send.Dispatching: Advice(_NODE, _LET),
+    send.Unanswered: Advice(
+        _NODE,
+        "Nothing: the call may still be under way. Its end is known at the latest a minute after "
+        "the invoice has expired.",
+    ),
+    send.InFlight: Advice(
+        _NODE,
+        "Nothing: a hop or the payee holds the HTLCs until they time out. Never pay the invoice "
+        "otherwise.",
+    ),
+    send.Vanished: Advice(
+        "the operator",
+        "The node showed this payment and has no record of it now. Restore the node's database; "
+        "nothing is given back until the node says how it ended.",
+    ),
+    send.Paid: Advice(_OURSELVES, _LET),
+    send.Claiming: Advice(
+        _FEDERATION, f"{_GUARDIANS} The contract must be claimed before it expires."
+    ),
+    send.Cancelling: Advice(_OURSELVES, _LET),
+    transaction.Reserved: Advice(_OURSELVES, _LET),
+    transaction.Signed: Advice(_FEDERATION, _GUARDIANS),
+    transaction.Accepted: Advice(_FEDERATION, _GUARDIANS),
+    receive.Funding: Advice(_FEDERATION, _GUARDIANS),
+    receive.Decrypting: Advice(
+        _FEDERATION,
+        f"{_GUARDIANS} The preimage must be known before the HTLC's deadline.",
+    ),
+    receive.Refunding: Advice(_FEDERATION, _GUARDIANS),
+    completion.Waiting: Advice(
+        "the receive of the same hash", "Trace that one; never cancel its HTLCs."
+    ),
+    completion.Settling: Advice(
+        _NODE, "See that the node runs: the HTLC must be settled before its deadline."
+    ),
+    completion.Cancelling: Advice(
+        _NODE, "See that the node runs, or the HTLC's channel is closed."
+    ),
+    deposit.Found: Advice(
+        _FEDERATION, "Nothing: it waits for a fee, or for the deposits before it."
+    ),
+    deposit.Claiming: Advice(_FEDERATION, _GUARDIANS),
+    withdrawal.Funding: Advice(_OURSELVES, _LET),
+    withdrawal.Submitted: Advice(_FEDERATION, _GUARDIANS),
+    withdrawal.Accepted: Advice(_FEDERATION, f"{_GUARDIANS} The bitcoin is owed already."),
+    gift.Preparing: Advice(_FEDERATION, _GUARDIANS),
+    reissue.Reissuing: Advice(_FEDERATION, _GUARDIANS),
+    operator_payment.Paying: Advice(
+        _NODE, "Nothing: its HTLCs end or time out. Never pay the invoice otherwise."
+    ),
+    node_order.Ordered: Advice(
+        "the operator",
+        "The node was asked once and shows no trace. Look into its wallet and channels: when "
+        "nothing happened, give the order again; this one is never placed again.",
+    ),
+}
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """An open payment, transaction or order. `error` is in the gateway's own log output, not here."""
+
+    stream: str
+    state: str
+    since_unix_s: int
+    due_unix_s: int
+    overdue: bool
+    waits_for: str
+    what_to_do: str
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """Money that is gone by this log; nothing of it goes on by itself."""
+
+    position: int
+    stream: str
+    recorded_unix_s: int
+    lost_msat: int
+    why: str
+
+
+class Stuck(msgspec.Struct, frozen=True):
+    """What `stuck --json` prints. `frozen` is the restore that is not reconciled yet."""
+
+    frozen: identity.Restoration | None
+    waiting: tuple[Waiting, ...]
+    losses: tuple[Loss, ...]
+
+
+def print_stuck(
+    data_dir: Path,
+    /,
+    *,
+    everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    json: Json = False,
+) -> None:
+    """Print what waits for longer than it should, for whom, and what may safely be done; and what was lost.
+
+    Parameters
+    ----------
+    data_dir
+        The gateway's data directory.
+    everything
+        Print what is open and in time, too.
+    json
+        Print one JSON document.
+    """
+    found = stuck(data_dir, int(time.time()), everything=everything)
+    print(msgspec.json.encode(found).decode() if json else "\n".join(_text(found)))
+
+
+def stuck(data_dir: Path, now_unix_s: int, *, everything: bool) -> Stuck:
+    """What is overdue at a time, or all that is open."""
+    machines, _ = program()
+    fold = LogFold(machines)
+    with reading(data_dir) as connection:
+        losses = tuple(
+            loss
+            for moved in fold.steps(verified(read_rows(connection)))
+            for loss in _lost_in(moved)
+        )
+    waiting = []
+    for stream, standing in fold.open.items():
+        if not isinstance(standing.state, OPEN_STATES):
+            continue
+        since_unix_s = standing.since_unix_us // 1_000_000
+        due = due_unix_s(standing.state, since_unix_s)
+        advice = ADVICE[type(standing.state)]
+        if everything or now_unix_s >= due:
+            waiting.append(
+                Waiting(
+                    stream=stream,
+                    state=standing.name,
+                    since_unix_s=since_unix_s,
+                    due_unix_s=due,
+                    overdue=now_unix_s >= due,
+                    waits_for=advice.waits_for,
+                    what_to_do=advice.what_to_do,
+                )
+            )
+    waiting.sort(key=lambda one: (one.since_unix_s, one.stream))
+    founded = fold.open.get(identity.STREAM)
+    frozen = None
+    if founded is not None and isinstance(founded.state, identity.Founded):
+        frozen = founded.state.restoration if founded.state.is_frozen else None
+    return Stuck(frozen, tuple(waiting), losses)
+
+
+def _lost_in(moved: Moved) -> Iterator[Loss]:
+    row = moved.step.row
+    for lost_msat, why in _losses(moved.before, moved.step.event):
+        yield Loss(row.position, row.stream, row.recorded_unix_us // 1_000_000, lost_msat, why)
+
+
+def _losses(before: State, event: object) -> Iterator[tuple[int, str]]:
+    """What an event says is lost, in msat, and why."""
+    match event:
+        case send.SendClaimRejected(error=error):
+            assert isinstance(before, send.Claiming)
+            why = f"paid, and the federation refuses the claim: {error}. Ask its guardians why"
+            yield before.facts.contract_msat, f"{why}; the preimage is in this log"
+        case receive.ReceiveRefundLost(reason=reason):
+            assert isinstance(before, receive.Decrypting | receive.Refunding)
+            yield (
+                before.facts.contract_msat,
+                f"a contract without preimage stays unclaimed: {reason}",
+            )
+        case completion.CompletionRejected(error=error) if isinstance(before, completion.Settling):
+            yield (
+                before.amount_msat,
+                f"the node took no settlement: {error}. Look whether its channel was closed",
+            )
+        case wallet.NotesLost(amount_msat=amount_msat):
+            why = "the federation refuses these notes: somebody else spent them"
+            yield amount_msat, f"{why}, perhaps a second gateway with these words"
+        case transaction.TxCollected(lost_msat=lost_msat) if lost_msat:
+            yield lost_msat, "no threshold of guardians signed these notes validly: ask them"
+        case deposit.DepositDropped(reason=reason):
+            assert isinstance(before, deposit.Found)
+            yield before.output.value_sat * 1_000, f"a deposit was given up: {reason}"
+        case _:
+            pass
+
+
+def _text(found: Stuck) -> Iterator[str]:
+    if found.frozen is not None:
+        since = time_text(found.frozen.restored_unix_s * 1_000_000)
+        yield f"FROZEN since {since}: restored from a backup, position {found.frozen.position}"
+        yield "  waits for   Lightning node and federations; the gateway's log output names those that are missing"
+        yield "  what to do  See that node and guardians are reachable: the freeze then ends by itself."
+        yield ""
+    if not found.waiting:
+        yield "nothing waits for longer than it should"
+    now_us = int(time.time()) * 1_000_000
+    for one in found.waiting:
+        age = duration_text(max(0, now_us - one.since_unix_s * 1_000_000))
+        mark = "" if one.overdue else " (in time)"
+        yield cut(f"{shortened(one.stream)}  {one.state} for {age}{mark}", WIDTH)
+        yield f"  waits for   {one.waits_for}"
+        yield from _wrapped("  what to do  ", one.what_to_do)
+    if found.losses:
+        total_msat = sum(loss.lost_msat for loss in found.losses)
+        yield ""
+        yield f"lost: {total_msat:,} msat"
+        for loss in found.losses:
+            yield cut(
+                f"  {loss.position:>8}  {time_text(loss.recorded_unix_s * 1_000_000)[:19]}  "
+                f"{loss.lost_msat:>14,} msat  {shortened(loss.stream)}",
+                WIDTH,
+            )
+            yield from _wrapped("            ", loss.why)
+
+
+def _wrapped(indent: str, text: str) -> Iterator[str]:
+    return iter(
+        textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=" " * len(indent))
+    )

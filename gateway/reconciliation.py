@@ -1,0 +1,262 @@
+"""Ends the freeze of a restored log: asks node and federations what the lost events did, and writes it down.
+
+The node is asked about every payment that is open and for those that it knows and the log does not. Each federation is
+asked whether it holds the contract of every invoice that was not funded by this log, so that none is funded twice, and
+which of our notes are unspent. What cannot be asked now is asked again until it answers.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import TypeVar
+
+import anyio
+import structlog
+
+from backends.lightning import LightningNode
+from engine.effects import fatal_in
+from engine.engine import Engine
+from engine.machine import State
+from errors import GatewayError
+from fedimint.mint_recovery import recover_notes
+from fedimint.wire_types import ContractId
+from gateway.build import held_note
+from gateway.context import GatewayContext
+from gateway.federation import FederationClient
+from gateway.log import machines
+from statemachines import gift, identity, image, receive, send, transaction
+from statemachines.federation import RECOVERED_NOTES_PER_EVENT
+from statemachines.transaction import wallet_of
+from statemachines.wallet import ForgetNotes, RecoverNotes, Wallet
+
+#: Before whatever did not answer is asked again.
+PAUSE_S = 10.0
+#: Contracts asked for at once; a guardian takes ten seconds to say that it has none.
+CONTRACTS_AT_ONCE = 50
+#: The clocks of node and backup differ by less, in seconds.
+CLOCKS_DIFFER_S = 3_600
+
+_CALLED = (send.Unanswered, send.InFlight, send.Vanished)
+_NOT_FUNDED = (receive.Registered, receive.Invoiced, receive.Funding)
+
+T = TypeVar("T")
+
+_log = structlog.get_logger("restore")
+
+
+async def run_while_frozen(context: GatewayContext) -> None:
+    """Reconcile a log that is frozen, and thaw it. Returns at once when it is not.
+
+    Node and federations are asked side by side: what one of them tells is used though another is away.
+    """
+    restoration = context.restoration
+    if restoration is None or not restoration.is_frozen:
+        return
+    unknown: set[str] = set()
+
+    async def ask_node() -> None:
+        unknown.update(await unknown_payments(context, restoration.backup_unix_s))
+
+    waits: dict[str, Callable[[], Awaitable[None]]] = {"the Lightning node": ask_node}
+    for federation in context.federations:
+        waits[f"federation {federation.federation_id}"] = partial(
+            reconcile_federation, context, federation
+        )
+    _log.warning("log_is_frozen", restored_at_position=restoration.position, waits_for=list(waits))
+    async with anyio.create_task_group() as tasks:
+        for name, ask in waits.items():
+            tasks.start_soon(_until_answered, context, name, ask)
+    for payment_hash in sorted(unknown):
+        _log.warning("payment_not_in_log", payment_hash=payment_hash)
+    await context.engine.submit(identity.STREAM, identity.Reconcile(unknown_payments=len(unknown)))
+
+
+async def _until_answered(
+    context: GatewayContext, name: str, ask: Callable[[], Awaitable[None]]
+) -> None:
+    while True:
+        try:
+            await ask()
+        except Exception as error:  # noqa: BLE001 (the others must be asked all the same)
+            _tell(name, error)
+        else:
+            _log.info("reconciled", answered=name)
+            return
+        await context.outside.ports.clock.sleep(PAUSE_S)
+
+
+def _tell(waits_for: str, error: Exception) -> None:
+    """Log what went wrong; only a FatalError goes on."""
+    fatal = fatal_in(error)
+    if fatal is not None:
+        raise fatal from None
+    expected = isinstance(error, GatewayError)
+    text = str(error) if expected else type(error).__name__
+    _log.warning(
+        "not_reconciled", waits_for=waits_for, error=text, exc_info=None if expected else error
+    )
+
+
+async def unknown_payments(context: GatewayContext, backup_unix_s: int) -> set[str]:
+    """Hashes that the node was asked to pay since the backup and that no operation of this log has.
+
+    Answers only when the node does for every open payment, too: each of them acts on its record by itself.
+    """
+    node: LightningNode = context.outside.node
+    for state in context.engine.open_streams().values():
+        if isinstance(state, _CALLED):
+            await node.lookup(bytes.fromhex(state.facts.payment_hash))
+    since_unix_s = max(0, backup_unix_s - CLOCKS_DIFFER_S)
+    until_unix_s = context.now_unix_s() + CLOCKS_DIFFER_S
+    listed = await context.outside.node.transactions(since_unix_s, until_unix_s)
+    hashes = {
+        one.payment_hash.hex()
+        for one in listed
+        if one.direction == "Outbound" and one.payment_hash is not None
+    }
+    return {found for found in hashes if not _is_known(context.engine, found)}
+
+
+def _is_known(engine: Engine, payment_hash: str) -> bool:
+    return isinstance(engine.peek(image.stream_of(payment_hash)), image.Claimed)
+
+
+# --- one federation ------------------------------------------------------------------------------------------------
+
+
+async def reconcile_federation(context: GatewayContext, federation: FederationClient) -> None:
+    """Find contracts and notes. Raises UnavailableError or PeerError when guardians do not answer."""
+    await _find_contracts(context, federation)
+    while not await _find_notes(context, federation):
+        pass
+
+
+async def _find_contracts(context: GatewayContext, federation: FederationClient) -> None:
+    limiter = anyio.CapacityLimiter(CONTRACTS_AT_ONCE)
+    states = context.engine.open_streams()
+    async with anyio.create_task_group() as tasks:
+        for stream, state in states.items():
+            if not isinstance(state, _NOT_FUNDED) or _is_signed(state):
+                continue
+            if state.facts.federation_id == federation.federation_id:
+                tasks.start_soon(_find_contract, context, federation, stream, state, limiter)
+
+
+def _is_signed(state: State) -> bool:
+    """Bytes of our own are submitted again as they are; they cannot fund twice."""
+    return isinstance(state, receive.Funding) and bool(state.txid)
+
+
+async def _find_contract(
+    context: GatewayContext,
+    federation: FederationClient,
+    stream: str,
+    state: receive.Registered | receive.Invoiced | receive.Funding,
+    limiter: anyio.CapacityLimiter,
+) -> None:
+    engine, facts = context.engine, state.facts
+    async with limiter:
+        contract_id = ContractId(bytes.fromhex(facts.contract_id))
+        # A deadline that is over: who has the contract says so, and who has not says that.
+        out_point = await federation.lnv2.await_incoming_contract(contract_id, 0)
+    if out_point is None:
+        return
+    found = receive.FundingFound(
+        txid=out_point.txid.hex(),
+        tx=_transaction_for(engine, stream),
+        payer=_payer_of(engine, facts.payment_hash),
+    )
+    await engine.submit(stream, found)
+
+
+def _transaction_for(engine: Engine, stream: str) -> str:
+    """The transaction that is reserved for this receive; empty when there is none."""
+    for tx, state in engine.open_streams().items():
+        if isinstance(state, transaction.Reserved) and state.reservation.parent == stream:
+            return tx
+    return ""
+
+
+def _payer_of(engine: Engine, payment_hash: str) -> str:
+    """The send of a direct swap that owns this hash; empty when HTLCs pay."""
+    owner = engine.peek(image.stream_of(payment_hash))
+    if not isinstance(owner, image.Claimed):
+        return ""
+    paying = engine.peek(owner.operation)
+    is_swap = isinstance(paying, send.Unanswered | send.Swapping) and paying.facts.is_swap
+    return owner.operation if is_swap else ""
+
+
+# --- its notes -----------------------------------------------------------------------------------------------------
+
+
+async def _find_notes(context: GatewayContext, federation: FederationClient) -> bool:
+    """Make the wallet what the federation says it is; False when notes moved meanwhile and it must be asked again."""
+    engine, stream = context.engine, wallet_of(federation.federation_id)
+    before = _wallet(engine, stream)
+    being_issued = _tweaks_being_issued(engine.open_streams())
+    count = await federation.mint.recovery_count()
+    recovered = await recover_notes(
+        federation.mint,
+        federation.mint_secret,
+        federation.mint_keys,
+        count,
+        context.outside.cpu.run,
+    )
+    if _notes_of(_wallet(engine, stream)) != _notes_of(before):
+        return False
+    unspent = {note.nonce: note for note in map(held_note, recovered.notes)}
+    gone = [note.nonce for note in before.notes if note.nonce not in unspent]
+    others = _given_away(context)
+    fresh = [
+        note
+        for note in unspent.values()
+        if note.tweak not in being_issued and note.nonce not in others
+    ]
+    for nonces in _chunks(gone):
+        engine.deliver(stream, ForgetNotes(nonces=nonces))
+    for notes in _chunks(fresh):
+        engine.deliver(stream, RecoverNotes(notes=notes))
+    await engine.read(stream)
+    return True
+
+
+def _notes_of(wallet: Wallet) -> tuple[object, ...]:
+    """All of it but the tweaks, which are ground meanwhile."""
+    return wallet.notes, wallet.spending, wallet.transactions
+
+
+def _wallet(engine: Engine, stream: str) -> Wallet:
+    state = engine.peek(stream)
+    assert isinstance(state, Wallet), "a federation that is served has a wallet"
+    return state
+
+
+def _tweaks_being_issued(states: Mapping[str, State]) -> set[str]:
+    """Notes of these tweaks come to the wallet by their own transactions."""
+    tweaks: set[str] = set()
+    for state in states.values():
+        match state:
+            case transaction.Reserved(reservation=reservation):
+                tweaks.update(issue.tweak for issue in reservation.issues)
+            case transaction.Signed(signed=signed) | transaction.Accepted(signed=signed):
+                tweaks.update(issue.tweak for issue in signed.issues)
+            case _:
+                pass
+    return tweaks
+
+
+def _given_away(context: GatewayContext) -> set[str]:
+    """Nonces of the notes that this log gave away; what is unspent of them is their holder's."""
+    codec = machines().codec
+    nonces: set[str] = set()
+    for chained in context.store.rows():
+        if chained.row.kind == gift.GiftGiven.kind:
+            given = codec.decode(chained.row.event)
+            assert isinstance(given, gift.GiftGiven)
+            nonces.update(note.nonce for note in given.notes)
+    return nonces
+
+
+def _chunks(items: Sequence[T]) -> Iterator[tuple[T, ...]]:
+    for start in range(0, len(items), RECOVERED_NOTES_PER_EVENT):
+        yield tuple(items[start : start + RECOVERED_NOTES_PER_EVENT])

@@ -1,0 +1,45 @@
+"""A backup becomes a log that goes on, frozen: offline, before any gateway is started on it."""
+
+from engine.engine import Engine, Ports
+from engine.fold import Machines
+from engine.machine import State
+from engine.store import Store
+from errors import InputError
+from statemachines import identity, send
+from statemachines.federation import Joined, Left
+
+#: Sends of which the lost events may have known more than the node will ever tell.
+_HELD_BACK = (send.Accepted, send.Dispatching, send.Unanswered)
+
+
+def freeze(store: Store, machines: Machines, ports: Ports) -> identity.Restoration:
+    """Verify and replay the log of `store`, and write that it was restored; one append, no effect leaves.
+
+    Raises InputError for a log without events, FatalError for one that cannot be trusted.
+    """
+    newest = store.query(
+        "SELECT recorded_unix_us FROM log WHERE position = ?", (store.head.position,)
+    )
+    if not newest:
+        raise InputError("the backup holds no events: start an empty data directory instead")
+    engine = Engine(store, machines, {}, ports)
+    states = engine.open_streams()
+    restore = identity.Restore(
+        position=store.head.position,
+        backup_unix_s=int(str(newest[0][0])) // 1_000_000,
+        now_unix_s=ports.clock.now_unix_us() // 1_000_000,
+        federations=tuple(sorted(_federations(states))),
+        sends=tuple(
+            sorted(s.facts.contract_id for s in states.values() if isinstance(s, _HELD_BACK))
+        ),
+    )
+    engine.deliver(identity.STREAM, restore)
+    engine.write_decided()
+    founded = engine.peek(identity.STREAM)
+    assert isinstance(founded, identity.Founded)
+    assert founded.restoration is not None
+    return founded.restoration
+
+
+def _federations(states: dict[str, State]) -> set[str]:
+    return {s.facts.federation_id for s in states.values() if isinstance(s, Joined | Left)}

@@ -1,0 +1,339 @@
+"""How a wallet moves: the table over the states of `statemachines/wallet.py`, and its fold."""
+
+from collections import Counter
+from collections.abc import Sequence
+from functools import reduce
+from typing import cast
+
+import msgspec
+
+from engine.events import Event
+from engine.machine import Decision, Handle, Ignore, Input, Machine, Refuse, Rule, State, Tell
+from errors import ConflictError
+from fedimint import selection
+from fedimint.selection import InsufficientNotesError
+from statemachines import reserving, transaction
+from statemachines.items import Claim, HeldNote, Issue, Output, Reservation
+from statemachines.transaction import (
+    Reserve,
+    TransactionAbandoned,
+    TransactionAccepted,
+    TransactionFinished,
+    TransactionRejected,
+    TransactionSigned,
+)
+from statemachines.wallet import (
+    AddTweaks,
+    ClaimInputs,
+    DiscardTweaks,
+    ForgetNotes,
+    FundingRefused,
+    FundOutput,
+    NotesLost,
+    NotesSpent,
+    OpenWallet,
+    RecoverNotes,
+    SpendNotes,
+    TweaksAdded,
+    TweaksDiscarded,
+    Unopened,
+    Wallet,
+    WalletCredited,
+    WalletForgotten,
+    WalletOpened,
+    WalletRecovered,
+    WalletReserved,
+    WalletRestored,
+    WalletSpent,
+)
+
+#: Fewer notes are not worth a transaction that tidies up: it would issue almost as many and pay fees for all of them.
+#: Tidying up at once after each claim cost a gateway more than two transactions and 2,000 msat for each payment.
+TIDY_LEAST_NOTES = 64
+
+
+# --- transitions -----------------------------------------------------------------------------------------------
+
+
+def _open(_state: State, input_: OpenWallet) -> Decision:
+    return Decision(events=(WalletOpened(federation_id=input_.federation_id, fees=input_.fees),))
+
+
+def _reopen(state: Wallet, input_: OpenWallet) -> Decision:
+    return Decision() if state.fees == input_.fees else _open(state, input_)
+
+
+def _add_tweaks(state: Wallet, input_: AddTweaks) -> Decision:
+    fresh = tuple(tweak for tweak in dict.fromkeys(input_.tweaks) if tweak not in state.tweaks)
+    return Decision(events=(TweaksAdded(tweaks=fresh),)) if fresh else Decision()
+
+
+def _discard_tweaks(state: Wallet, _input: DiscardTweaks) -> Decision:
+    return Decision(events=(TweaksDiscarded(),)) if state.tweaks else Decision()
+
+
+def _forget(state: Wallet, input_: ForgetNotes) -> Decision:
+    free = {note.nonce for note in state.notes}
+    gone = tuple(nonce for nonce in dict.fromkeys(input_.nonces) if nonce in free)
+    return Decision(events=(WalletForgotten(nonces=gone),)) if gone else Decision()
+
+
+def _recover(state: Wallet, input_: RecoverNotes) -> Decision:
+    known = {note.nonce for note in state.notes}
+    known |= {note.nonce for notes in state.spending.values() for note in notes}
+    found = {note.nonce: note for note in input_.notes if note.nonce not in known}
+    return Decision(events=(WalletRecovered(notes=tuple(found.values())),)) if found else Decision()
+
+
+def _claim(state: Wallet, input_: ClaimInputs) -> Decision:
+    planned = reserving.plan(state.fees, state.notes, claims=input_.claims)
+    return _reserve(state, input_.parent, planned, claims=input_.claims)
+
+
+def _fund(state: Wallet, input_: FundOutput) -> Decision:
+    outputs = (input_.output,)
+    try:
+        planned = reserving.plan(state.fees, state.notes, outputs=outputs)
+    except InsufficientNotesError:
+        return _refuse(state, input_.parent)
+    return _reserve(state, input_.parent, planned, outputs=outputs)
+
+
+def _spend(state: Wallet, input_: SpendNotes) -> Decision:
+    """Notes at hand if they fit exactly; else a transaction that makes such notes first."""
+    counts = selection.select_exact(_held(state.notes), input_.amount_msat)
+    if counts is not None:
+        notes = reserving.pick(state.notes, counts)
+        spent = WalletSpent(parent=input_.parent, nonces=_nonces(notes))
+        return Decision(events=(spent,), tells=(Tell(input_.parent, NotesSpent(notes=notes)),))
+    exactly = selection.binary_denominations(input_.amount_msat)
+    try:
+        planned = reserving.plan(state.fees, state.notes, exactly=exactly)
+    except InsufficientNotesError:
+        return _refuse(state, input_.parent)
+    return _reserve(state, input_.parent, planned)
+
+
+def _refuse(state: Wallet, parent: str) -> Decision:
+    available_msat = reserving.spendable_msat(state.fees, state.notes)
+    return Decision(tells=(Tell(parent, FundingRefused(available_msat=available_msat)),))
+
+
+def _finished(state: Wallet, input_: TransactionFinished) -> Decision:
+    """Credit, and tidy up at once when that leaves too many notes of one denomination."""
+    credited = WalletCredited(tx=input_.tx, notes=input_.notes)
+    after = _credited(state, credited)
+    counts = selection.consolidate(
+        _held(after.notes), state.fees.mint, least_notes=TIDY_LEAST_NOTES
+    )
+    tidy = _reissue(after, reserving.pick(after.notes, counts))
+    return Decision(events=(credited, *tidy.events), tells=tidy.tells)
+
+
+def _rejected(state: Wallet, input_: TransactionRejected) -> Decision:
+    """Re-issue what went in: together first, then in halves; a note refused alone is lost.
+
+    Guardians have seen these notes, so they are worth more re-issued than free; one bad note among them must not
+    hold the others. What is suspect and not worth re-issuing is lost too: free again, a bad one would spoil every
+    transaction that picks it.
+    """
+    notes = state.spending.get(input_.tx, ())
+    if not notes:
+        return Decision()
+    bundles = reserving.halves_worth_issuing(state.fees, notes) if input_.is_reissue else [notes]
+    restored = tuple(note for bundle in bundles for note in bundle)
+    lost = tuple(note for note in notes if note not in restored)
+    events: list[Event] = []
+    if lost:
+        lost_msat = sum(note.amount_msat for note in lost)
+        events.append(NotesLost(tx=input_.tx, nonces=_nonces(lost), amount_msat=lost_msat))
+    if restored:
+        events.append(WalletRestored(tx=input_.tx, nonces=_nonces(restored)))
+    tells: list[Tell] = []
+    for bundle in bundles:
+        after = reduce(MACHINE.evolve, events, cast("State", state))
+        decision = _reissue(cast("Wallet", after), bundle)
+        events += decision.events
+        tells += decision.tells
+    return Decision(events=tuple(events), tells=tuple(tells))
+
+
+def _reissue(state: Wallet, spends: tuple[HeldNote, ...]) -> Decision:
+    """Turn notes into other notes; those that fees would eat up are left as they are."""
+    planned = reserving.plan(state.fees, state.notes, spends=spends)
+    if not spends or not planned.denominations:
+        return Decision()
+    return _reserve(state, wallet_stream(state), planned)
+
+
+def _reserve(
+    state: Wallet,
+    parent: str,
+    planned: reserving.Plan,
+    *,
+    claims: tuple[Claim, ...] = (),
+    outputs: tuple[Output, ...] = (),
+) -> Decision:
+    """Reserve a transaction as planned, with tweaks as far as the pool goes."""
+    denominations = planned.denominations
+    tweaks = state.tweaks[: len(denominations)]
+    padded = tweaks + ("",) * (len(denominations) - len(tweaks))
+    tx = transaction.stream_of(state.federation_id, state.transactions + 1)
+    reservation = Reservation(
+        tx=tx,
+        parent=parent,
+        federation_id=state.federation_id,
+        claims=claims,
+        spends=planned.spends,
+        outputs=outputs,
+        issues=tuple(Issue(d, tweak) for d, tweak in zip(denominations, padded, strict=True)),
+        input_fee_msat=planned.input_fee_msat,
+        output_fee_msat=planned.output_fee_msat,
+    )
+    reserved = WalletReserved(tx=tx, nonces=_nonces(planned.spends), tweaks=tweaks)
+    return Decision(events=(reserved,), tells=(Tell(tx, Reserve(reservation=reservation)),))
+
+
+def _nonces(notes: Sequence[HeldNote]) -> tuple[str, ...]:
+    return tuple(note.nonce for note in notes)
+
+
+def wallet_stream(state: Wallet) -> str:
+    """The stream this wallet lives in."""
+    return transaction.wallet_of(state.federation_id)
+
+
+def _held(notes: tuple[HeldNote, ...]) -> Counter[int]:
+    return Counter(note.denomination for note in notes)
+
+
+# --- folding ---------------------------------------------------------------------------------------------------
+
+
+def _opened(state: State, event: WalletOpened) -> Wallet:
+    if isinstance(state, Wallet):
+        return msgspec.structs.replace(state, fees=event.fees)
+    return Wallet(federation_id=event.federation_id, fees=event.fees)
+
+
+def _tweaks_added(state: Wallet, event: TweaksAdded) -> Wallet:
+    return msgspec.structs.replace(state, tweaks=state.tweaks + event.tweaks)
+
+
+def _tweaks_discarded(state: Wallet, _event: TweaksDiscarded) -> Wallet:
+    return msgspec.structs.replace(state, tweaks=())
+
+
+def _recovered(state: Wallet, event: WalletRecovered) -> Wallet:
+    return msgspec.structs.replace(state, notes=state.notes + event.notes)
+
+
+def _reserved(state: Wallet, event: WalletReserved) -> Wallet:
+    used, spent = set(event.tweaks), set(event.nonces)
+    spending = tuple(note for note in state.notes if note.nonce in spent)
+    return msgspec.structs.replace(
+        state,
+        notes=tuple(note for note in state.notes if note.nonce not in spent),
+        spending=state.spending | ({event.tx: spending} if spending else {}),
+        tweaks=tuple(tweak for tweak in state.tweaks if tweak not in used),
+        transactions=state.transactions + 1,
+    )
+
+
+def _gone(state: Wallet, event: WalletSpent | WalletForgotten) -> Wallet:
+    gone = set(event.nonces)
+    return msgspec.structs.replace(
+        state, notes=tuple(note for note in state.notes if note.nonce not in gone)
+    )
+
+
+def _credited(state: Wallet, event: WalletCredited) -> Wallet:
+    return msgspec.structs.replace(
+        state, notes=state.notes + event.notes, spending=_without(state.spending, event.tx)
+    )
+
+
+def _restored(state: Wallet, event: WalletRestored) -> Wallet:
+    return msgspec.structs.replace(
+        state,
+        notes=state.notes + state.spending[event.tx],
+        spending=_without(state.spending, event.tx),
+    )
+
+
+def _lost(state: Wallet, event: NotesLost) -> Wallet:
+    gone = set(event.nonces)
+    left = tuple(note for note in state.spending[event.tx] if note.nonce not in gone)
+    others = _without(state.spending, event.tx)
+    return msgspec.structs.replace(state, spending=others | ({event.tx: left} if left else {}))
+
+
+def _without(spending: dict[str, tuple[HeldNote, ...]], tx: str) -> dict[str, tuple[HeldNote, ...]]:
+    return {name: notes for name, notes in spending.items() if name != tx}
+
+
+_NOT_JOINED = Refuse("the gateway has not joined this federation", ConflictError)
+_INPUTS: tuple[type[Input], ...] = (
+    OpenWallet,
+    AddTweaks,
+    DiscardTweaks,
+    ForgetNotes,
+    RecoverNotes,
+    ClaimInputs,
+    FundOutput,
+    SpendNotes,
+    TransactionSigned,
+    TransactionAccepted,
+    TransactionFinished,
+    TransactionRejected,
+    TransactionAbandoned,
+)
+_WAITS = Ignore("the wallet waits for the end of its own transactions")
+_RULES: dict[tuple[type[State], type[Input]], Rule] = {
+    (Unopened, OpenWallet): Handle(_open, to=(Wallet,)),
+    (Wallet, OpenWallet): Handle(_reopen, to=(Wallet,)),
+    (Wallet, AddTweaks): Handle(_add_tweaks, to=(Wallet,)),
+    (Wallet, DiscardTweaks): Handle(_discard_tweaks, to=(Wallet,)),
+    (Wallet, ForgetNotes): Handle(_forget, to=(Wallet,)),
+    (Wallet, RecoverNotes): Handle(_recover, to=(Wallet,)),
+    (Wallet, ClaimInputs): Handle(_claim, to=(Wallet,)),
+    (Wallet, FundOutput): Handle(_fund, to=(Wallet,)),
+    (Wallet, SpendNotes): Handle(_spend, to=(Wallet,)),
+    (Wallet, TransactionSigned): _WAITS,
+    (Wallet, TransactionAccepted): _WAITS,
+    (Wallet, TransactionFinished): Handle(_finished, to=(Wallet,)),
+    (Wallet, TransactionRejected): Handle(_rejected, to=(Wallet,)),
+    (Wallet, TransactionAbandoned): Ignore("the wallet reissues no foreign notes of its own"),
+}
+
+MACHINE = Machine(
+    kind="wallet",
+    initial=Unopened(),
+    states=(Unopened, Wallet),
+    inputs=_INPUTS,
+    events=(
+        WalletOpened,
+        TweaksAdded,
+        TweaksDiscarded,
+        WalletForgotten,
+        WalletRecovered,
+        WalletReserved,
+        WalletSpent,
+        WalletCredited,
+        WalletRestored,
+        NotesLost,
+    ),
+    rules={**{(Unopened, input_): _NOT_JOINED for input_ in _INPUTS}, **_RULES},
+    evolvers={
+        WalletOpened: _opened,
+        TweaksAdded: _tweaks_added,
+        TweaksDiscarded: _tweaks_discarded,
+        WalletForgotten: _gone,
+        WalletRecovered: _recovered,
+        WalletReserved: _reserved,
+        WalletSpent: _gone,
+        WalletCredited: _credited,
+        WalletRestored: _restored,
+        NotesLost: _lost,
+    },
+)

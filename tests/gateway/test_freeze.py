@@ -1,0 +1,71 @@
+"""Which effects a freeze holds back: those that send money out, and no others."""
+
+import pytest
+
+from engine.effects import EffectContext
+from engine.machine import Effect, Input
+from errors import UnavailableError
+from fuzz.machine_scene import FEDERATION, facts
+from gateway.freeze import held_back
+from statemachines.items import FundedContract, Output, PegOut, Reservation
+from statemachines.operator_payment import OperatorPaymentFacts, PayForOperator
+from statemachines.send import NOT_OURS, LookUpRecord, PayInvoice
+from statemachines.transaction import BuildTransaction, SubmitTransaction
+
+pytestmark = pytest.mark.anyio
+
+
+def _building(*outputs: Output) -> BuildTransaction:
+    reservation = Reservation(
+        tx="tx/1",
+        parent="parent/1",
+        federation_id=FEDERATION,
+        claims=(),
+        spends=(),
+        issues=(),
+        input_fee_msat=0,
+        output_fee_msat=0,
+        outputs=outputs,
+    )
+    return BuildTransaction(reservation=reservation)
+
+
+HELD = (
+    PayInvoice(payment_hash="00", invoice="ln", intent=NOT_OURS),
+    PayForOperator(facts=OperatorPaymentFacts("00", "ln", 1, 1, 1), attempt=1),
+    _building(FundedContract("00", 1)),
+    _building(PegOut("00", 1, 1)),
+)
+FREE = (
+    LookUpRecord(facts=facts(), intent=NOT_OURS, failed=None),
+    _building(),
+    SubmitTransaction(federation_id=FEDERATION, txid="00", encoded=b""),
+)
+
+
+async def _handle(effect: Effect, *, is_frozen: bool) -> list[Effect]:
+    handled: list[Effect] = []
+
+    async def handler(effect: Effect, _context: EffectContext) -> Input | None:
+        handled.append(effect)
+        return None
+
+    def refuse() -> None:
+        if is_frozen:
+            raise UnavailableError("frozen")
+
+    guarded = held_back({type(effect): handler}, refuse)[type(effect)]
+    await guarded(effect, EffectContext("stream/1", resumed=True, report=lambda _input: None))
+    return handled
+
+
+@pytest.mark.parametrize("effect", HELD, ids=lambda effect: type(effect).__name__)
+async def test_what_sends_money_out_waits(effect: Effect) -> None:
+    with pytest.raises(UnavailableError, match="frozen"):
+        await _handle(effect, is_frozen=True)
+    assert await _handle(effect, is_frozen=False) == [effect]
+
+
+@pytest.mark.parametrize("effect", FREE, ids=lambda effect: type(effect).__name__)
+async def test_everything_else_goes_on(effect: Effect) -> None:
+    assert await _handle(effect, is_frozen=True) == [effect]
