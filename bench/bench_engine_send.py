@@ -20,17 +20,16 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.bench_log import RawWriter
+from bench.stand_ins import outgoing, signed, tweak, with_notes
 from engine.effects import EffectContext, Handler
 from engine.engine import Engine, Ports
 from engine.machine import Effect, Input, State
 from engine.ports import SystemClock, SystemRandomness
 from engine.store import Store, StoredStep
-from fedimint.secrets import TWEAK_SIZE
 from fedimint.wire_types import FeeConsensus
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
 from statemachines import send
-from statemachines.items import HeldNote, Issue, SignedTransaction
 from statemachines.reserving import FederationFees
 from statemachines.send import (
     BudgetMeasured,
@@ -40,7 +39,6 @@ from statemachines.send import (
     PaymentSucceeded,
     RequestSend,
     SeenInFlight,
-    SendFacts,
 )
 from statemachines.transaction import (
     BuildTransaction,
@@ -58,10 +56,7 @@ WARM_UP, SENDS = 50, 200
 FEDERATION = "fe" * 32
 WALLET = wallet_of(FEDERATION)
 FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mint=FeeConsensus(100, 0))
-INVOICE_MSAT, CONTRACT_MSAT = 1_234_567, 1_240_000
-#: Sizes of what a real send wrote: hex digits of a contract, letters of an invoice, bytes of a transaction.
-CONTRACT_DIGITS, INVOICE_LETTERS, TX_FIXED_BYTES, TX_OUTPUT_BYTES = 280, 330, 300, 70
-NOW_UNIX_S, EXPIRES_UNIX_S = 1_800_000_000, 1_800_003_600
+NOW_UNIX_S = 1_800_000_000
 #: Enough for the claim, and for the tidying up that now and then follows one.
 TWEAKS_AHEAD = 64
 
@@ -86,23 +81,6 @@ def _columns(step: StoredStep) -> tuple[object, ...]:
     return (*fixed, row.epoch, row.recorded_unix_us, row.event.body, bytes(32))
 
 
-def facts(number: int) -> SendFacts:
-    """A contract like a real client's."""
-    return SendFacts(
-        federation_id=FEDERATION,
-        contract_id=f"{number:064x}",
-        txid=f"{number * 3:064x}",
-        out_idx=0,
-        contract="c" * CONTRACT_DIGITS,
-        payment_hash=f"{number * 7:064x}",
-        invoice="l" * INVOICE_LETTERS,
-        invoice_msat=INVOICE_MSAT,
-        invoice_expires_unix_s=EXPIRES_UNIX_S,
-        contract_msat=CONTRACT_MSAT,
-        minimum_msat=INVOICE_MSAT + 2_000,
-    )
-
-
 async def _measure(_effect: MeasureBudget, _context: EffectContext) -> Input:
     return BudgetMeasured(remaining_blocks=1_000, now_unix_s=NOW_UNIX_S)
 
@@ -116,12 +94,7 @@ async def _follow(_effect: FollowPayment, _context: EffectContext) -> Input:
 
 
 async def _build(effect: BuildTransaction, _context: EffectContext) -> Input:
-    issues = tuple(
-        Issue(issue.denomination, issue.tweak or _fresh_tweak())
-        for issue in effect.reservation.issues
-    )
-    encoded = bytes(TX_FIXED_BYTES + TX_OUTPUT_BYTES * len(issues))
-    return Built(signed=SignedTransaction(f"{next(_numbers):064x}", encoded, issues))
+    return Built(signed=signed(next(_numbers), effect.reservation))
 
 
 async def _submit(_effect: SubmitTransaction, _context: EffectContext) -> Input:
@@ -129,11 +102,7 @@ async def _submit(_effect: SubmitTransaction, _context: EffectContext) -> Input:
 
 
 async def _collect(effect: CollectNotes, _context: EffectContext) -> Input:
-    notes = (
-        HeldNote(issue.denomination, issue.tweak, f"{next(_numbers):066x}", "5f" * 48)
-        for issue in effect.issues
-    )
-    return NotesCollected(notes=tuple(notes), lost_msat=0)
+    return NotesCollected(notes=with_notes(effect.issues, _numbers), lost_msat=0)
 
 
 HANDLERS: Mapping[type[Effect], Handler] = {
@@ -144,10 +113,6 @@ HANDLERS: Mapping[type[Effect], Handler] = {
     SubmitTransaction: _submit,
     CollectNotes: _collect,
 }
-
-
-def _fresh_tweak() -> str:
-    return next(_numbers).to_bytes(TWEAK_SIZE).hex()
 
 
 def _is_over(state: State) -> bool:
@@ -164,7 +129,7 @@ class Sends:
     async def one(self) -> float:
         """Seconds of one send, from the request to the last row of its claim and what follows from that."""
         await self._fill_tweaks()
-        asked = facts(next(_numbers))
+        asked = outgoing(next(_numbers), FEDERATION)
         stream = send.stream_of(asked.contract_id)
         self._store.batches.clear()
         began = time.perf_counter()
@@ -179,7 +144,7 @@ class Sends:
         assert isinstance(wallet, Wallet)
         missing = TWEAKS_AHEAD - len(wallet.tweaks)
         await self._engine.submit(
-            WALLET, AddTweaks(tweaks=tuple(_fresh_tweak() for _ in range(missing)))
+            WALLET, AddTweaks(tweaks=tuple(tweak(next(_numbers), 0) for _ in range(missing)))
         )
 
 
