@@ -175,9 +175,10 @@ async def measure_runs(bench: Bench, folder: Path) -> bool:
     met = []
     for kind in ("send", "receive"):
         await bench.warm_up(kind)
-        runs = {at_once: await bench.run(kind, at_once) for at_once in AT_ONCE}
-        for run in runs.values():
-            show(**run, tweaks="ahead", payments=PAYMENTS)
+        runs = {}
+        for at_once in AT_ONCE:
+            runs[at_once] = await bench.run(kind, at_once)
+            show(**runs[at_once], tweaks="ahead", payments=PAYMENTS)
         met.append(judge(kind, runs))
         if shares.py_spy() is not None:
             show(kind=kind, shares=await bench.shares(kind, folder / f"{kind}.txt"))
