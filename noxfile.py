@@ -85,12 +85,12 @@ def tests(session: nox.Session) -> None:
     """
     _install(session)
     whole = ("--cov", "--cov-report=term-missing:skip-covered")
-    shorter = ("--ignore=tests/sim", "--ignore=tests/scenarios")
+    shorter = ("--ignore=tests/sim", "--ignore=tests/scenarios", "--ignore=tests/crash")
     session.run(
         "pytest",
         "--numprocesses=auto",
         "-m",
-        "not interop",
+        "not interop and not crash",
         *(whole if session.python == PYTHONS[0] else shorter),
         *session.posargs,
         env={"COVERAGE_FILE": f"{session.create_tmp()}/coverage", "PYTHONHASHSEED": "0"},
@@ -102,6 +102,14 @@ def sim(session: nox.Session) -> None:
     """Whole gateways simulated with faults, one a seed: `-- --seeds N --first-seed K --minutes M`."""
     _install(session)
     session.run("python", "-m", "fuzz", *session.posargs, env={"PYTHONHASHSEED": "0"})
+
+
+@nox.session(python=PYTHONS[0])
+def crash(session: nox.Session) -> None:
+    """Disks that fail and processes that are killed, at length: 300 kills, or as many as GATEWAY_CRASH_ROUNDS says."""
+    _install(session)
+    rounds = os.environ.get("GATEWAY_CRASH_ROUNDS", "300")
+    session.run("pytest", "tests/crash", *session.posargs, env={"GATEWAY_CRASH_ROUNDS": rounds})
 
 
 @nox.session(venv_backend="none")

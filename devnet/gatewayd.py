@@ -63,14 +63,18 @@ class OurGatewayd:
         """Start and wait until the API answers and the node is connected. Raises ProcessError when it runs already."""
         if self.program.is_running:
             raise ProcessError("the gateway runs already")
-        self.program = self._program({"FM_GATEWAY_CRASH_AT": crash_at} if crash_at else {})
-        self.program.start()
+        self.begin(crash_at=crash_at)
         await until(
             "gatewayd is running",
             self._is_running,
             deadline_s=_READY_DEADLINE_S,
             programs=[self.program],
         )
+
+    def begin(self, *, crash_at: str | None = None) -> None:
+        """Start and do not wait."""
+        self.program = self._program({"FM_GATEWAY_CRASH_AT": crash_at} if crash_at else {})
+        self.program.start()
 
     async def died(self) -> None:
         """Wait until the program has ended by itself."""

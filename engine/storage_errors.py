@@ -9,7 +9,7 @@ from errors import FatalError
 
 _ADVICE = (
     "keep this data directory as it is, and go on from a backup "
-    "as docs/engine.md says under 'When a log is damaged'"
+    "by `gatewayd log restore` (docs/engine.md, 'When a log is damaged')"
 )
 
 
