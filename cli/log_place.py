@@ -7,6 +7,8 @@ another number, so no start is made of it by accident; `gatewayd log restore` ma
 import os
 from pathlib import Path
 
+from engine.opening import make_private
+from engine.storage_errors import storage_error
 from engine.store import LOG_NAME
 from errors import ConfigError
 
@@ -27,9 +29,20 @@ def check_place(data_dir: Path) -> None:
 
 
 def note_place(data_dir: Path) -> None:
-    """Write down that the log of a data directory belongs here."""
-    note = data_dir / PLACE_NAME
-    number = _number_of(data_dir / LOG_NAME)
+    """Write down that the log of a data directory belongs here; without one, the place of it is made.
+
+    Raises ConfigError when the directory cannot be used, FatalError when the disk is full or fails.
+    """
+    make_private(data_dir)
+    try:
+        _note(data_dir / LOG_NAME, data_dir / PLACE_NAME)
+    except OSError as error:
+        raise storage_error(data_dir / PLACE_NAME, error) from error
+
+
+def _note(log: Path, note: Path) -> None:
+    os.close(os.open(log, os.O_RDWR | os.O_CREAT, 0o600))
+    number = _number_of(log)
     if note.exists() and note.read_text().strip() == number:
         return
     unfinished = note.with_suffix(".new")

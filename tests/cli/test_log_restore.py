@@ -13,7 +13,7 @@ from engine.head_file import HEAD_NAME
 from engine.lock import LOCK_NAME, DirectoryLock
 from engine.ports import SystemClock
 from engine.store import LOG_NAME, Store
-from errors import ConfigError, InputError, NotFoundError
+from errors import ConfigError, FatalError, InputError, NotFoundError
 from gateway.log import read_models
 from migrations import SchemaSteps
 from tests.cli.log_histories import Tools, data_directory
@@ -155,3 +155,17 @@ def test_a_new_directory_is_no_copy(tmp_path: Path) -> None:
     check_place(tmp_path)
     note_place(tmp_path)
     assert (tmp_path / PLACE_NAME).read_text().strip().isdecimal()
+
+
+def test_a_first_start_that_died_left_no_copy(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    note_place(data_dir)
+    check_place(data_dir)
+    Store(data_dir, SchemaSteps(), read_models()).close()
+    check_place(data_dir)
+
+
+def test_a_place_that_cannot_be_noted_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / f"{PLACE_NAME.removesuffix('.place')}.new").mkdir()
+    with pytest.raises(FatalError, match=r"gateway\.place"):
+        note_place(tmp_path)

@@ -7,17 +7,20 @@ import os
 import resource
 import signal
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
+from cli.log_place import PLACE_NAME
 from devnet.gatewayd import OurGatewayd
 from devnet.processes import Program, until
 from engine.lock import LOCK_NAME
 from engine.store import LOG_NAME
 from errors import UnavailableError
 from fedimint.mintv2 import Ecash
+from gateway.secret_files import MNEMONIC_NAME
 from tests.crash.process_stage import ProcessGateway, ProcessStage, process_stage
 from tests.scenarios import books, flows
 from tests.scenarios.calls import Calls, patiently
@@ -196,3 +199,27 @@ async def test_a_damaged_log_is_refused_until_it_is_whole_again(stage: ProcessSt
         path.write_bytes(before)
     await stage.process.start()
     await patiently(Calls(stage.process).settled)
+
+
+async def test_a_first_start_that_is_killed_is_simply_made_again(stage: ProcessStage) -> None:
+    """At the moments that its files appear: none of them is taken for the rest of something lost."""
+    newcomer = OurGatewayd(stage.process.program.folder / "newcomer", stage.lnd)
+    for name in (PLACE_NAME, LOCK_NAME, LOG_NAME, MNEMONIC_NAME):
+        path = newcomer.data_dir / name
+        newcomer.begin()
+        program = newcomer.program
+        await until(
+            f"there is {name}",
+            partial(_exists, path),
+            deadline_s=_PATIENCE_S,
+            programs=[program],
+            pause_s=0.001,
+        )
+        program.kill()
+    await newcomer.start()
+    assert (await newcomer.info()).gateway_state == "Running"
+    newcomer.program.kill()
+
+
+async def _exists(path: Path) -> bool:
+    return path.exists()  # noqa: ASYNC240 (a look)
