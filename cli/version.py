@@ -10,6 +10,7 @@ PACKAGES = (
     "devnet",
     "engine",
     "fedimint",
+    "fuzz",
     "gateway",
     "migrations",
     "statemachines",
