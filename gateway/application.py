@@ -69,7 +69,7 @@ class Gateway:
             **BitcoinEffects(
                 federations, outside.grind_address, settings.network, ports.clock
             ).handlers(),
-            **OperatorEffects(node).handlers(),
+            **OperatorEffects(node, ports.clock).handlers(),
         }
         self._context = GatewayContext(
             settings=settings,

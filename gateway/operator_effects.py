@@ -6,7 +6,9 @@ from backends.lightning import Failed, InFlight, NodeRefusedError, Succeeded
 from backends.operations import ChannelOrder, Node, OnchainOrder
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
+from engine.ports import Clock
 from errors import InputError, UnavailableError
+from fedimint import bolt11
 from statemachines.node_order import (
     NodeRefusedOrder,
     OpenChannel,
@@ -20,13 +22,15 @@ from statemachines.operator_payment import (
     OperatorPaymentSucceeded,
     PayForOperator,
 )
+from statemachines.send import EXPIRY_MARGIN_S
 
 
 class OperatorEffects:
     """Handlers over one node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, clock: Clock) -> None:
         self._node = node
+        self._clock = clock
 
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect."""
@@ -53,7 +57,21 @@ class OperatorEffects:
         may_be_ours = context.resumed and (effect.attempt == 1 or was_in_flight)
         if isinstance(record, Failed) and may_be_ours:
             return _end(record)
-        return await self._call(effect.facts, payment_hash)
+        ended = await self._call(effect.facts, payment_hash)
+        if isinstance(ended, OperatorPaymentFailed) and context.resumed:
+            self._check_none_astray(effect.facts, ended)
+        return ended
+
+    def _check_none_astray(self, facts: OperatorPaymentFacts, ended: OperatorPaymentFailed) -> None:
+        """Raises UnavailableError while an earlier call, whose answer is lost, may reach the node and begin a payment.
+
+        The failure of a later call says nothing of it; the invoice's expiry does, since the node refuses it then.
+        """
+        over_unix_s = bolt11.decode(facts.invoice).expires_unix_s + EXPIRY_MARGIN_S
+        if self._clock.now_unix_us() // 1_000_000 < over_unix_s:
+            raise UnavailableError(
+                f"this call failed ({ended.reason}), and an earlier one may still be on its way to the node"
+            )
 
     async def _call(self, facts: OperatorPaymentFacts, payment_hash: bytes) -> Input:
         """The end that this call has. A refused one has none of its own: the record counts, if it is no failure.

@@ -18,6 +18,7 @@ from statemachines.operator_payment import (
     OperatorPaymentSucceeded,
     PayForOperator,
 )
+from statemachines.send import EXPIRY_MARGIN_S
 from tests.gateway.scene import INVOICE_MSAT, Scene
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +30,7 @@ class Asked:
 
     def __init__(self, scene: Scene, *, is_held: bool = False) -> None:
         self.node, self.payee = scene.world.gateway_node, scene.world.payee
+        self.clock = scene.clock
         self.invoice = self.payee.make_invoice(INVOICE_MSAT, is_held=is_held)
         self.hash = self.invoice.payment_hash
 
@@ -48,7 +50,7 @@ class Asked:
             max_delay_blocks=max_delay_blocks,
         )
         context = EffectContext("operator_payment/x", resumed, lambda _input: None)
-        return await OperatorEffects(self.node).pay(
+        return await OperatorEffects(self.node, self.clock).pay(
             PayForOperator(facts=facts, attempt=number), context
         )
 
@@ -199,6 +201,29 @@ async def test_a_refused_call_without_a_payment_is_the_end(scene: Scene) -> None
     asked = Asked(scene)
     _refuses_calls(asked)
     assert await asked.attempt(1) == CALLED
+
+
+async def test_a_failure_beside_a_call_that_is_astray_is_no_end(scene: Scene) -> None:
+    """Seed 296 of the simulation: the operator heard of a failure, and the first call paid afterwards."""
+    asked = Asked(scene)
+    asked.node.script(Fault.DELAYED, Fault.REFUSED, Fault.REFUSED)
+    with pytest.raises(NodeUnansweredError):
+        await asked.attempt(1)
+    with pytest.raises(UnavailableError, match="may still be on its way"):
+        await asked.attempt(1, resumed=True)
+    asked.node.deliver_delayed()
+    assert _is_success(await asked.attempt(1, resumed=True))
+
+
+async def test_a_failure_is_the_end_once_no_call_can_begin_a_payment(scene: Scene) -> None:
+    asked = Asked(scene)
+    asked.node.script(Fault.DELAYED, Fault.REFUSED)
+    with pytest.raises(NodeUnansweredError):
+        await asked.attempt(1)
+    scene.clock.advance(3_600 + EXPIRY_MARGIN_S)
+    assert await asked.attempt(1, resumed=True) == CALLED
+    asked.node.deliver_delayed()
+    assert scene.spent_msat() == 0
 
 
 async def test_what_no_node_may_be_asked_is_never_sent(scene: Scene) -> None:
