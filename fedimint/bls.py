@@ -55,6 +55,8 @@ G1_SIZE: Final = 48
 G2_SIZE: Final = 96
 SCALAR_SIZE: Final = 32
 WIDE_SCALAR_SIZE: Final = 64
+_IDENTITY_FLAG: Final = 0x40
+_IDENTITY_HEAD: Final = b"\xc0"
 # Below this many points the library's multi-exponentiation is slower than single products.
 _MULTIEXP_FROM: Final = 3
 
@@ -80,7 +82,7 @@ def using(curve: Curve) -> Iterator[None]:
 def decode_g1(data: bytes) -> G1Point:
     """A point of G1 from 48 bytes, checked to lie in the subgroup. Raises DecodeError."""
     try:
-        return _curve.g1.from_compressed_bytes(bytes(data))
+        return _curve.g1.from_compressed_bytes(_canonical(bytes(data)))
     except ValueError:
         raise DecodeError("not a point of BLS12-381 G1 (48 bytes, compressed)") from None
 
@@ -96,9 +98,19 @@ def decode_g2(data: bytes) -> G2Point:
 @lru_cache(maxsize=4096)
 def _decode_g2(curve: Curve, data: bytes) -> G2Point:
     try:
-        return curve.g2.from_compressed_bytes(data)
+        return curve.g2.from_compressed_bytes(_canonical(data))
     except ValueError:
         raise DecodeError("not a point of BLS12-381 G2 (96 bytes, compressed)") from None
+
+
+def _canonical(data: bytes) -> bytes:
+    """The same bytes. Raises ValueError for an identity with anything besides its flags, which guardians refuse.
+
+    The library reads it as the identity; a contract with one could be taken and then never be funded.
+    """
+    if data and data[0] & _IDENTITY_FLAG and data != _IDENTITY_HEAD + bytes(len(data) - 1):
+        raise ValueError("not canonical")
+    return data
 
 
 def encode_g1(point: G1Point) -> bytes:

@@ -1,4 +1,5 @@
 import hashlib
+from collections.abc import Callable
 from itertools import combinations
 
 import pytest
@@ -157,3 +158,14 @@ def test_pairings_are_bilinear() -> None:
     assert bls.pairings_equal((g1 * scalar, g2), (g1, g2 * scalar))
     assert not bls.pairings_equal((g1 * scalar, g2), (g1, g2))
     assert bls.pairings_product_is_one([], [])
+
+
+@pytest.mark.parametrize(("size", "decode"), [(48, bls.decode_g1), (96, bls.decode_g2)])
+def test_the_identity_has_one_encoding(
+    size: int, decode: Callable[[bytes], bls.G1Point | bls.G2Point]
+) -> None:
+    """Guardians refuse all others: a contract with one could be taken and never be funded."""
+    assert decode(b"\xc0" + bytes(size - 1)) in {IDENTITY_G1, IDENTITY_G2}
+    for bad in (b"\xff" * size, b"\xe0" + bytes(size - 1), b"\xc0" + bytes(size - 2) + b"\1"):
+        with pytest.raises(DecodeError):
+            decode(bad)

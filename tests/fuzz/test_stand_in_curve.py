@@ -72,10 +72,17 @@ def test_points_and_scalars_travel_in_canonical_form_only() -> None:
     assert bls.decode_g1(bls.encode_g1(g1)) == g1
     assert bls.decode_g2(bls.encode_g2(g2)) == g2
     assert g1 - g1 == bls.g1_identity() == g1 + -g1
-    for bad in (b"", bytes(48), b"\x9f" + b"\xff" * 47, bls.encode_g1(g1)[:-1], bls.encode_g2(g2)):
+    for bad in (
+        b"",
+        bytes(48),
+        b"\xff" * 48,
+        b"\x9f" + b"\xff" * 47,
+        bls.encode_g1(g1)[:-1],
+        bls.encode_g2(g2),
+    ):
         with pytest.raises(DecodeError):
             bls.decode_g1(bad)
-    for bad in (b"", bytes(96), b"\x9f" + b"\xff" * 95, bls.encode_g1(g1)):
+    for bad in (b"", bytes(96), b"\xff" * 96, b"\x9f" + b"\xff" * 95, bls.encode_g1(g1)):
         with pytest.raises(DecodeError):
             bls.decode_g2(bad)
     scalar = bls.random_scalar(bytes(32))
