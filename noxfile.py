@@ -112,6 +112,13 @@ def crash(session: nox.Session) -> None:
     session.run("pytest", "tests/crash", *session.posargs, env={"GATEWAY_CRASH_ROUNDS": rounds})
 
 
+@nox.session(python=PYTHONS[0])
+def mutants(session: nox.Session) -> None:
+    """Takes one rule after the other out of the gateway and looks for a simulation that notices."""
+    _install(session)
+    session.run("python", "-m", "fuzz", "--mutants", *session.posargs, env={"PYTHONHASHSEED": "0"})
+
+
 @nox.session(venv_backend="none")
 def peers(session: nox.Session) -> None:
     """Installs the real peers into a cache folder outside the repository; skips what is there."""

@@ -4,7 +4,7 @@ import argparse
 import os
 import sys
 
-from fuzz import play, seeds
+from fuzz import mutants, play, seeds
 from fuzz.seeds import Summary
 from fuzz.transitions import every_transition
 
@@ -19,6 +19,8 @@ def main() -> int:
         os.execv(sys.executable, [sys.executable, "-m", "fuzz", *sys.argv[1:]])  # noqa: S606 - ourselves
     arguments = _parser().parse_args()
     play.be_silent()
+    if arguments.mutants:
+        return _search_mutants(arguments.first_seed)
     summary = seeds.run(
         arguments.first_seed,
         arguments.seeds,
@@ -37,6 +39,18 @@ def main() -> int:
     return 1 if summary.failed else 0
 
 
+def _search_mutants(first_seed: int) -> int:
+    """Find a seed that catches each mutant, anew; 1 when one of them lives."""
+    alive = 0
+    for mutant in mutants.MUTANTS.values():
+        seed = mutants.search(mutant, first_seed)
+        alive += seed is None
+        told = "LIVES" if seed is None else f"caught by seed {seed}"
+        sys.stdout.write(f"{mutant.name} (trap {mutant.trap}): {told}\n")
+        sys.stdout.flush()
+    return 1 if alive else 0
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
     parser.add_argument("--seeds", type=int, default=300, help="how many")
@@ -44,6 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=60.0, help="stop after that time")
     parser.add_argument("--workers", type=int, default=seeds.cores(), help="processes")
     parser.add_argument("--covered", action="store_true", help="name transitions never taken")
+    parser.add_argument("--mutants", action="store_true", help="search seeds that catch mutants")
     return parser
 
 

@@ -7,7 +7,7 @@ the promise.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +17,7 @@ from engine.chain import Row
 from engine.fold import Machines, Position
 from engine.machine import State
 from engine.store import StoredStep
-from fedimint import bolt11
+from fedimint import bolt11, lnv2
 from gateway.log import machines
 from statemachines import (
     completion,
@@ -42,6 +42,8 @@ class Auditor:
     """Follows one log over all lives of a gateway, beside the node of this gateway."""
 
     node: SimulatedNode
+    new_blocks: Callable[[], int]
+    """How many blocks were found a moment ago."""
     problems: list[str] = field(default_factory=list)
     position: int = 0
     written_off_msat: int = 0
@@ -99,6 +101,7 @@ class Auditor:
         key = row.stream.partition("/")[2]
         self._lines.append((f"{row.position:5} {seconds:.3f} {row.stream} {row.kind}", key))
         self._judge(step, before)
+        self._count(step, before)
 
     def _judge(self, step: StoredStep, before: Any) -> None:
         row = step.row
@@ -108,6 +111,8 @@ class Auditor:
             case transaction.TxSigned(signed=signed):
                 self._signed.add(signed.encoded.hex())
                 self._tweaks_are_new(row.stream, [issue.tweak for issue in signed.issues])
+            case send.SendDispatching(intent=intent):
+                self._time_is_left(before.facts, intent.max_delay_blocks)
             case send.SendCancelling() | send.SendCancelled():
                 self._can_never_settle(step.state)
             case receive.ReceiveFunding():
@@ -117,14 +122,18 @@ class Auditor:
                 self._check(
                     funded_in == row.append, f"4: {payment_hash} was funded in another append"
                 )
+            case IndexTaken(federation_id=federation_id, index=index):
+                self._once(self._indices, str(index), federation_id)
+
+    def _count(self, step: StoredStep, before: Any) -> None:
+        """What left for good, and to whom."""
+        match step.event:
             case deposit.DepositDropped():
                 self.written_off_msat += before.output.value_sat * 1_000
             case receive.ReceiveRefundLost() if not before.facts.refund_worth_msat:
                 self.written_off_msat += before.facts.contract_msat
             case gift.GiftGiven(notes=notes):
                 self.given[before.facts.federation_id] |= {n.nonce: n.amount_msat for n in notes}
-            case IndexTaken(federation_id=federation_id, index=index):
-                self._once(self._indices, str(index), federation_id)
 
     def _once(self, known: dict[str, str], key: str, value: str) -> None:
         self._check(key not in known, f"1: {key} was given to {known.get(key)} and to {value}")
@@ -154,6 +163,16 @@ class Auditor:
                 or receiver.payer != send_stream(facts.contract_id),
                 f"2: the swap {facts.contract_id} was given back while its receiver is funded",
             )
+
+    def _time_is_left(self, facts: send.SendFacts, max_delay_blocks: int) -> None:
+        """HTLCs must be over before the contract is; blocks may have come since that was measured."""
+        contract = lnv2.OUTGOING_CONTRACT.decode(bytes.fromhex(facts.contract))
+        block_count = self.node.network.chain.height + 1
+        left = contract.expiration_block_height - block_count + self.new_blocks()
+        self._check(
+            max_delay_blocks <= left - send.EXPIRATION_DELTA_MINIMUM_BLOCKS,
+            f"3: {facts.contract_id} has {left} blocks, and a call may take {max_delay_blocks}",
+        )
 
     def _may_be_funded(self, state: State, append: int) -> None:
         assert isinstance(state, receive.Funding)

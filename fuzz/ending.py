@@ -7,12 +7,15 @@ import anyio
 
 from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from engine.machine import State
+from fedimint import bls, tbs
 from fuzz.stage import Stage
 from gateway.status import OPEN_STATES
 from statemachines import accounts, completion, node_order, send
+from statemachines.transaction import wallet_of
+from statemachines.wallet import Wallet
 
 #: How long everything may take to come to rest when nothing disturbs it: longer than any invoice of a run is valid.
-REST_S = 7_200.0
+REST_S = 2_400.0
 _LOOK_PAUSE_S = 5.0
 _BURIED_BLOCKS = 20
 #: In which everybody has heard of the chain, and every call that was made again has been.
@@ -74,7 +77,24 @@ def problems(stage: Stage) -> list[str]:
         for stream, state in stage.auditor.states().items()
         if isinstance(state, _LOSSES)
     ]
-    return found
+    return [*found, *_bad_notes(stage)]
+
+
+def _bad_notes(stage: Stage) -> Iterator[str]:
+    """Notes that the log holds and the federation would not honour."""
+    for federation in stage.world.federations:
+        wallet = stage.auditor.state_of(wallet_of(federation.federation_id.hex()))
+        if not isinstance(wallet, Wallet):
+            continue
+        keys = federation.mint_keys().aggregate_keys
+        for held in wallet.notes:
+            nonce = bytes.fromhex(held.nonce)
+            signature = bls.decode_g1(bytes.fromhex(held.signature))
+            key = bls.decode_g2(keys[held.denomination])
+            if not tbs.verify(tbs.Signed(tbs.message_v2(nonce), signature, key)):
+                yield f"6: the note {held.nonce} is not signed"
+            if nonce in federation.consensus.ledger.spent_nonces:
+                yield f"6: the note {held.nonce} is spent"
 
 
 def _outside(stage: Stage, booked: Counter[str]) -> Iterator[str]:

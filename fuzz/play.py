@@ -22,7 +22,7 @@ from fuzz.stand_in_curve import STAND_IN
 #: A file system in memory where there is one: what is simulated is the process, and not the disk.
 _MEMORY = Path("/dev/shm")  # noqa: S108 - a private folder is made in it
 #: People who are not done by then, of the event loop's time, never will be.
-_LIMIT_S = 40_000.0
+_LIMIT_S = 8_000.0
 
 
 class Outcome(msgspec.Struct, frozen=True):

@@ -64,6 +64,21 @@ class Life:
     gateway: Gateway | None = None
     table: tuple[Route, ...] = ()
     callers: set[anyio.CancelScope] = field(default_factory=set)
+    is_dead: bool = False
+
+    def reach(self, point: str) -> None:
+        """The probe, but that nobody inside goes on from the moment on in which it raises."""
+        try:
+            self.probe(point)
+        except BaseException:
+            self.die()
+            raise
+
+    def die(self) -> None:
+        """Answer nobody any more, not even while the tasks of this life still unwind."""
+        self.is_dead = True
+        for caller in self.callers:
+            caller.cancel()
 
 
 class SimulatedGateway:
@@ -128,6 +143,7 @@ class SimulatedGateway:
 
     async def kill(self) -> None:
         if self._life is not None:
+            self._life.die()
             self._life.scope.cancel()
             await self._life.over.wait()
 
@@ -145,7 +161,7 @@ class SimulatedGateway:
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         life = self._life
-        if life is None or not life.table or life.over.is_set():
+        if life is None or not life.table or life.is_dead:
             raise UnavailableError("nobody listens")
         with anyio.CancelScope() as scope:
             life.callers.add(scope)
@@ -153,7 +169,7 @@ class SimulatedGateway:
                 answer = await _answer(life.table, method, path, body)
             finally:
                 life.callers.discard(scope)
-            if not life.over.is_set():
+            if not life.is_dead:
                 return answer
         raise UnavailableError("the gateway died before it answered")
 
@@ -180,14 +196,13 @@ class SimulatedGateway:
             crashed = True  # and what waited inside a gateway that was starting was told so
             self.buried(life, ends)
         finally:
+            life.die()
             life.over.set()
-            for caller in life.callers:
-                caller.cancel()
         if crashed and self.comes_back:
             self._begin(life.probe)
 
     async def _serve(self, life: Life) -> None:
-        own = replace(ports(self._seed + self._lives), probe=life.probe)
+        own = replace(ports(self._seed + self._lives), probe=life.reach)
         start = partial(run_life, self.directory, self.outside(own), self.observers)
         async with anyio.create_task_group() as tasks:
             life.gateway = await tasks.start(start)

@@ -35,6 +35,7 @@ KEYS_SEED = 7
 #: Blocks that may be found while people and faults are at work: fewer than a claim is sure to have left.
 BLOCKS_MAX = 120
 RETRY_PAUSE_S = 1.0
+_MOMENT_S = 60.0
 NODE_COINS_SAT = 1_000_000
 _ENDOWMENT_SAT = 10_000_000
 T = TypeVar("T")
@@ -86,7 +87,9 @@ class Stage:
         self.dice = random.Random(f"stage {seed}")
         self.tasks = tasks
         self.witness = Witness()
-        self.auditor = Auditor(world.gateway_node)
+        self._blocks_s: list[float] = []
+        world.chain.on_block(lambda: self._blocks_s.append(anyio.current_time()))
+        self.auditor = Auditor(world.gateway_node, self._new_blocks)
         self.clock = doors.WrongClock(START_UNIX_S)
         self.disk = doors.SlowDisk()
         self.crash = CrashSoon()
@@ -166,6 +169,10 @@ class Stage:
             blocks = min(blocks, BLOCKS_MAX - self._mined)
             self._mined += blocks
         self.world.chain.mine(blocks)
+
+    def _new_blocks(self) -> int:
+        moment_s = anyio.current_time() - _MOMENT_S
+        return sum(found_s >= moment_s for found_s in self._blocks_s)
 
     def new_address(self) -> tuple[str, bytes]:
         """Of somebody who is not the gateway: text and script."""

@@ -135,10 +135,10 @@ class Crash(Step, frozen=True):
 
 
 class CallFault(Step, frozen=True):
-    """Something happens to the node's next call of this kind."""
+    """Something happens to the node's next calls of this kind."""
 
     call: Call
-    fault: Fault
+    faults: tuple[Fault, ...]
 
 
 class DeliverLate(Step, frozen=True):

@@ -60,7 +60,7 @@ async def _crowd(stage: Stage, step: steps.Crowd) -> None:
 
 
 async def _call_fault(stage: Stage, step: steps.CallFault) -> None:
-    stage.world.gateway_node.script(step.fault, call=step.call)
+    stage.world.gateway_node.script(*step.faults, call=step.call)
 
 
 async def _deliver_late(stage: Stage, _step: steps.DeliverLate) -> None:
