@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 _VECTORS = Path(__file__).parents[1] / "vectors"
-_CAPTURE = _VECTORS / "captures" / "http-client-and-cli-to-rust-gateway.jsonl"
+CAPTURE = _VECTORS / "captures" / "http-client-and-cli-to-rust-gateway.jsonl"
 
 
 def exchanges(path: str) -> list[dict[str, Any]]:
     """Every successful exchange of a path."""
-    recorded = map(json.loads, _CAPTURE.read_text().splitlines())
+    recorded = map(json.loads, CAPTURE.read_text().splitlines())
     return [one for one in recorded if one["path"] == path and one["status"] == 200]
 
 
