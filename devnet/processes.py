@@ -61,10 +61,6 @@ class Program:
         """As the shell sees it, negative for a signal; None before the first end."""
         return self._process.poll() if self._process is not None else None
 
-    def send(self, number: signal.Signals) -> None:
-        """Signals the program and what it started, if it runs."""
-        self._signal(number)
-
     def start(self) -> None:
         """Starts the program, appending to its log. Raises ProcessError if it runs already."""
         if self.is_running:
