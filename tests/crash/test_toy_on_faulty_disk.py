@@ -152,3 +152,25 @@ def test_a_log_that_is_not_synced_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
                 except (AssertionError, FatalError):
                     losses += 1
     assert losses > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_fault_after_the_other(seed: int) -> None:
+    """Also while the last one is recovered from: each session goes on with something that the one before it left."""
+    random = Random(seed)
+    deaths = 0
+    with bench_on(FaultyDisk()) as bench:
+        for number in range(12):
+            orders = [
+                (f"transfer/{number}-{n}", Order("a", "b", random.randrange(1, 50)))
+                for n in range(random.randrange(3))
+            ]
+            bench.disk.arm(random.choice(list(Fault)), random.randrange(1, 50))
+            died = bench.session(orders)
+            bench.disk.repair()
+            if died:
+                deaths += 1
+                bench.directory = random.choice(bench.left[-CUTS - 1 :]).directory
+        assert not bench.session([])
+        bench.check_settled()
+    assert deaths > 2
