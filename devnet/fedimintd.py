@@ -1,18 +1,29 @@
 """Real guardians: fedimintd programs set up as one federation over their admin API."""
 
 import secrets
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import anyio
+import msgspec
 
 from devnet.bitcoind import Bitcoind
 from devnet.processes import ProcessError, Program, free_port, until
 from fedimint.setup_api import NewGuardian, set_up_federation
 from fedimint.websocket import WebSocketConnection
+from fedimint.wire_types import threshold
 
 _SETUP_DEADLINE_S = 180
 _RESTART_DEADLINE_S = 60
+_AUDIT_DEADLINE_S = 60
+
+
+class Liabilities(msgspec.Struct, frozen=True):
+    """What a federation owes by its own audit: for all notes out, and for all open Lightning contracts."""
+
+    notes_msat: int
+    contracts_msat: int
 
 
 class RealGuardian:
@@ -45,6 +56,25 @@ class RealGuardian:
                 "FM_PASSWORD_API": self.password,
             },
         )
+
+    async def liabilities(self) -> Liabilities:
+        """What this guardian's books say now. Raises UnavailableError while it does not answer."""
+
+        class Module(msgspec.Struct):
+            net_assets: int
+            kind: str
+
+        class Summary(msgspec.Struct):
+            module_summaries: Mapping[str, Module]
+
+        connection = WebSocketConnection(self.api_url)
+        try:
+            answer = await connection.request("audit", None, auth=self.password)
+        finally:
+            await connection.aclose()
+        modules = msgspec.convert(answer, Summary).module_summaries.values()
+        owed_msat = {module.kind: -module.net_assets for module in modules}
+        return Liabilities(owed_msat["mintv2"], owed_msat["lnv2"])
 
     async def restart(self) -> None:
         """Starts a stopped guardian again and waits until its API answers."""
@@ -102,6 +132,19 @@ class RealFederation:
         finally:
             for connection in connections:
                 await connection.aclose()
+
+    async def liabilities(self) -> Liabilities:
+        """What a threshold of guardians agrees on, so that it holds whatever a threshold has accepted."""
+
+        async def agreed() -> Liabilities | None:
+            running = [one for one in self.guardians if one.program.is_running]
+            said = Counter([await guardian.liabilities() for guardian in running])
+            ((liabilities, votes),) = said.most_common(1)
+            return liabilities if votes >= threshold(len(self.guardians)) else None
+
+        return await until(
+            f"guardians of {self.name} agree on their books", agreed, deadline_s=_AUDIT_DEADLINE_S
+        )
 
     async def stop(self) -> None:
         for guardian in self.guardians:

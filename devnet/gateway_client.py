@@ -1,4 +1,4 @@
-"""A client's calls of a gateway over HTTP, refusals included, with the standard library."""
+"""A client's or an operator's calls of a gateway over HTTP, refusals included, with the standard library."""
 
 import http.client
 import urllib.error
@@ -39,17 +39,32 @@ class HttpAnswer:
 
 
 class GatewayClient:
-    """Calls one gateway, by the URL that guardians vet."""
+    """Calls one gateway, by the URL that guardians vet; with a password, as its operator."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, password: str | None = None) -> None:
         self._url = url.rstrip("/")
+        self._credentials = {} if password is None else {"Authorization": f"Bearer {password}"}
 
     async def post(
         self, path: str, body: bytes, *, content_type: str = "application/json"
     ) -> HttpAnswer:
         """Raises UnavailableError when the connection fails or is lost before the answer."""
+        return await self.call("POST", path, body, content_type=content_type)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        *,
+        content_type: str = "application/json",
+    ) -> HttpAnswer:
+        """Raises UnavailableError when the connection fails or is lost before the answer."""
+        headers = dict(self._credentials)
+        if body is not None:
+            headers["Content-Type"] = content_type
         request = urllib.request.Request(  # noqa: S310 - the URL is the harness's own
-            self._url + path, data=body, headers={"Content-Type": content_type}, method="POST"
+            self._url + path, data=body, headers=headers, method=method
         )
         return await anyio.to_thread.run_sync(_call, request, abandon_on_cancel=True)
 

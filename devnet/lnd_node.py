@@ -185,6 +185,22 @@ class LndNode:
             for channel in answer.channels
         ]
 
+    async def settled_msat(self) -> int | None:
+        """This side of all channels, without commitment fees; None while an HTLC is in one of them."""
+
+        class Amount(msgspec.Struct):
+            msat: int = 0
+
+        class Balances(msgspec.Struct):
+            local_balance: Amount
+            unsettled_local_balance: Amount
+            unsettled_remote_balance: Amount
+
+        sides = _decode(await self._call("channelbalance"), Balances)
+        if sides.unsettled_local_balance.msat or sides.unsettled_remote_balance.msat:
+            return None
+        return sides.local_balance.msat
+
     async def can_reach(self, peer_pubkey: str) -> bool:
         """Whether a payment would find a route now; an active channel alone does not tell.
 

@@ -10,17 +10,12 @@ import pytest
 from devnet import peers
 from devnet.fedimintd import RealFederation
 from devnet.gatewayd import OurGatewayd
-from devnet.joined import JoinedFederation
 from devnet.real_world import NEEDED_PEERS, RealWorld, real_world
-from devnet.user import EmbeddedUser
-from tests.interop.parties import Customers, Served, serve
+from tests.interop.parties import Customers, Served, customers_of, serve
 
 _FOLDER = Path(__file__).parent
 # Programs, blocks and guardians' sessions take their time.
 _TIMEOUT_S = 600
-# More than the gateway's side of the channel, so that an invoice can be too large for it.
-_DEPOSIT_SAT = 20_000_000
-_OWN_USER_MSAT = 1 << 30
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,7 +63,15 @@ async def solo_customers(
     world: RealWorld, solo_federation: RealFederation
 ) -> AsyncIterator[Customers]:
     """Users of the federation of one."""
-    async with _customers(world, solo_federation) as customers:
+    async with customers_of(world, solo_federation) as customers:
+        yield customers
+
+
+@pytest.fixture(scope="session")
+async def second_customers(world: RealWorld) -> AsyncIterator[Customers]:
+    """Users of another federation of one."""
+    federation = await world.start_federation("second", guardians=1)
+    async with customers_of(world, federation) as customers:
         yield customers
 
 
@@ -77,7 +80,7 @@ async def quad_customers(
     world: RealWorld, quad_federation: RealFederation
 ) -> AsyncIterator[Customers]:
     """Users of the federation of four."""
-    async with _customers(world, quad_federation) as customers:
+    async with customers_of(world, quad_federation) as customers:
         yield customers
 
 
@@ -106,20 +109,6 @@ async def quad(gateway: OurGatewayd, quad_customers: Customers) -> AsyncIterator
     """The gateway serves the federation of four, vetted by one guardian."""
     async with _vetted(gateway, quad_customers) as served:
         yield served
-
-
-@asynccontextmanager
-async def _customers(world: RealWorld, federation: RealFederation) -> AsyncIterator[Customers]:
-    joined = await JoinedFederation.join(federation.invite_code)
-    try:
-        cli = world.new_user()
-        await cli.join(federation.invite_code)
-        await cli.peg_in(_DEPOSIT_SAT)
-        customers = Customers(federation, joined, cli, EmbeddedUser(joined, os.urandom))
-        await customers.give_user(_OWN_USER_MSAT)
-        yield customers
-    finally:
-        await joined.aclose()
 
 
 @asynccontextmanager

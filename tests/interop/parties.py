@@ -1,6 +1,8 @@
 """Those who meet in a payment: a federation, a gateway that serves it, and their users."""
 
 import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,12 +13,16 @@ from devnet.gateway_messages import RoutingInfo
 from devnet.gatewayd import OurGatewayd
 from devnet.joined import JoinedFederation
 from devnet.processes import until
+from devnet.real_world import RealWorld
 from devnet.user import EmbeddedUser
 from fedimint.mintv2 import Ecash
 from tests.interop.books import Books, books_of
 from tests.interop.gateway_log import GatewayLog
 
 DEADLINE_S = 60
+# More than the gateway's side of the channel, so that an invoice can be too large for it.
+_DEPOSIT_SAT = 20_000_000
+_OWN_USER_MSAT = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,21 @@ class Customers:
     def new_user(self) -> EmbeddedUser:
         """Another client of our own, without money."""
         return EmbeddedUser(self.joined, os.urandom)
+
+
+@asynccontextmanager
+async def customers_of(world: RealWorld, federation: RealFederation) -> AsyncIterator[Customers]:
+    """Let them join, and deposit."""
+    joined = await JoinedFederation.join(federation.invite_code)
+    try:
+        cli = world.new_user()
+        await cli.join(federation.invite_code)
+        await cli.peg_in(_DEPOSIT_SAT)
+        customers = Customers(federation, joined, cli, EmbeddedUser(joined, os.urandom))
+        await customers.give_user(_OWN_USER_MSAT)
+        yield customers
+    finally:
+        await joined.aclose()
 
 
 @dataclass(frozen=True)

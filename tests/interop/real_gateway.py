@@ -1,0 +1,45 @@
+"""Our own gatewayd as the gateway of a stage: a process with its data directory, killed and started at will."""
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from devnet.gatewayd import OurGatewayd
+from devnet.lnd_node import LndNode
+from engine.chain import Row, verified
+from engine.store import LOG_NAME, open_reader, read_rows
+from gateway.secret_files import MNEMONIC_NAME
+from tests.scenarios.stage import Answer
+
+
+class RealGateway:
+    """A `Host`."""
+
+    def __init__(self, folder: Path, node: LndNode) -> None:
+        self.program = OurGatewayd(folder, node)
+
+    async def start(self, *, crash_at: str | None = None, node_is_down: bool = False) -> None:
+        await self.program.start(crash_at=crash_at, node_is_down=node_is_down)
+
+    async def kill(self) -> None:
+        self.program.program.kill()
+
+    async def died(self) -> None:
+        await self.program.died()
+
+    async def start_over(self) -> None:
+        lost, directory = self.program.folder / "lost", self.program.data_dir
+        directory.rename(lost)
+        directory.mkdir(mode=0o700)
+        shutil.copy2(lost / MNEMONIC_NAME, directory)
+
+    async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        answer = await self.program.call(method, path, body)
+        return Answer(answer.status, answer.body)
+
+    def rows(self) -> Sequence[Row]:
+        connection = open_reader(self.program.data_dir / LOG_NAME)
+        try:
+            return list(verified(read_rows(connection)))
+        finally:
+            connection.close()
