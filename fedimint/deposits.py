@@ -7,12 +7,15 @@ index is ground, which takes seconds.
 
 `python -m fedimint.deposits` reads the secret of the module and its config, both in hex, from the
 first line of its input. It answers each further line, the index to start at, with `index script` of
-the first address from there on, until the input ends. It keeps nothing: end it at any time.
+the first address from there on, until the input ends or nobody reads the answers any more. It keeps
+nothing: end it at any time.
 """
 
 import hashlib
 import os
+import select
 import sys
+import threading
 from collections.abc import Iterable, Mapping
 from typing import Final, TextIO
 
@@ -182,9 +185,22 @@ def decode_answer(line: str) -> GroundAddress:
     return GroundAddress(int(index), script_pubkey)
 
 
+def end_with_reader(answers: TextIO) -> None:
+    """End this process as soon as the other end of the pipe is closed: a killed gateway waits for no address."""
+    pipe = select.poll()
+    pipe.register(answers.fileno(), 0)  # errors, such as a pipe without readers, are told unasked
+
+    def wait() -> None:
+        pipe.poll()
+        os._exit(0)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def main() -> int:
     """Run as a program; the exit status."""
     os.nice(_LOW_PRIORITY)
+    end_with_reader(sys.stdout)
     try:
         serve(sys.stdin, sys.stdout)
     except GatewayError as error:

@@ -219,6 +219,19 @@ def test_the_program_answers_until_its_input_ends() -> None:
     assert deposits.decode_answer(done.stdout) == GROUND
 
 
+def test_the_program_ends_when_nobody_reads_its_answers() -> None:
+    """In the middle of its work: here of work without end."""
+    work = (
+        "import sys, threading; from fedimint import deposits; deposits.end_with_reader(sys.stdout)"
+    )
+    endless = f"{work}; print('at work', flush=True); threading.Event().wait()"
+    program = subprocess.Popen([sys.executable, "-c", endless], cwd=ROOT, stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    assert program.stdout.readline() == b"at work\n"
+    program.stdout.close()
+    assert program.wait() == 0
+
+
 def test_the_program_says_what_is_wrong() -> None:
     done = _run("beef\n0\n")
     assert (done.returncode, done.stdout) == (4, "")
