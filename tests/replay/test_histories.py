@@ -42,8 +42,8 @@ def test_histories_hold_payments_that_ended_in_every_way() -> None:
     assert written - kinds <= NOT_IN_ANY_HISTORY
 
 
-#: Only a federation that turns against its own notes makes us write the last two. The others came after the stored
-#: histories of sends: a history that holds them is still to be recorded.
+#: Only a federation that turns against its own notes makes us write the last two. The others are in none yet: a
+#: history that holds them is still to be recorded.
 NOT_IN_ANY_HISTORY = {
     "completion.rejected",
     "deposit.claim_rejected",
