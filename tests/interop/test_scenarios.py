@@ -111,7 +111,6 @@ async def swaps(stage: RealStage) -> None:
         (receives, "result SettleHtlcs"),
         (swaps, "before send.swapping"),
         (swaps, "after send.swapping"),
-        (swaps, "result SubmitTransaction"),
         (swaps, "before receive.succeeded"),
         (swaps, "after send.claiming"),
     ],
