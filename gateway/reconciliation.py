@@ -5,7 +5,7 @@ asked whether it holds the contract of every invoice that was not funded by this
 which of our notes are unspent. What cannot be asked now is asked again until it answers.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 from typing import TypeVar
 
@@ -126,8 +126,9 @@ def _is_known(engine: Engine, payment_hash: str) -> bool:
 async def reconcile_federation(context: GatewayContext, federation: FederationClient) -> None:
     """Find contracts and notes. Raises UnavailableError or PeerError when guardians do not answer."""
     await _find_contracts(context, federation)
+    await _await_transactions(context.engine, federation.federation_id)
     while not await _find_notes(context, federation):
-        pass
+        await _await_transactions(context.engine, federation.federation_id)
 
 
 async def _find_contracts(context: GatewayContext, federation: FederationClient) -> None:
@@ -189,11 +190,35 @@ def _payer_of(engine: Engine, payment_hash: str) -> str:
 # --- its notes -----------------------------------------------------------------------------------------------------
 
 
+async def _await_transactions(engine: Engine, federation_id: str) -> None:
+    """Until all that go on while frozen have ended: then every note of ours is known, or is one to be found.
+
+    The lost events may have signed what the backup had reserved, with the same tweaks. Signed anew it is rejected, and
+    the notes of these tweaks come from the lost transaction; only of its end can that be told.
+    """
+    for stream, state in engine.open_streams().items():
+        if _goes_on(state, federation_id):
+            await engine.wait(stream, lambda now: not _goes_on(now, federation_id))
+
+
+def _goes_on(state: State, federation_id: str) -> bool:
+    match state:
+        case transaction.Reserved(reservation=reservation):
+            is_held_back = bool(reservation.outputs)
+        case (
+            transaction.Signed(reservation=reservation)
+            | transaction.Accepted(reservation=reservation)
+        ):
+            is_held_back = False
+        case _:
+            return False
+    return reservation.federation_id == federation_id and not is_held_back
+
+
 async def _find_notes(context: GatewayContext, federation: FederationClient) -> bool:
     """Make the wallet what the federation says it is; False when notes moved meanwhile and it must be asked again."""
     engine, stream = context.engine, wallet_of(federation.federation_id)
     before = _wallet(engine, stream)
-    being_issued = _tweaks_being_issued(engine.open_streams())
     count = await federation.mint.recovery_count()
     recovered = await recover_notes(
         federation.mint,
@@ -207,11 +232,7 @@ async def _find_notes(context: GatewayContext, federation: FederationClient) -> 
     unspent = {note.nonce: note for note in map(held_note, recovered.notes)}
     gone = [note.nonce for note in before.notes if note.nonce not in unspent]
     others = _given_away(context)
-    fresh = [
-        note
-        for note in unspent.values()
-        if note.tweak not in being_issued and note.nonce not in others
-    ]
+    fresh = [note for note in unspent.values() if note.nonce not in others]
     for nonces in _chunks(gone):
         engine.deliver(stream, ForgetNotes(nonces=nonces))
     for notes in _chunks(fresh):
@@ -229,20 +250,6 @@ def _wallet(engine: Engine, stream: str) -> Wallet:
     state = engine.peek(stream)
     assert isinstance(state, Wallet), "a federation that is served has a wallet"
     return state
-
-
-def _tweaks_being_issued(states: Mapping[str, State]) -> set[str]:
-    """Notes of these tweaks come to the wallet by their own transactions."""
-    tweaks: set[str] = set()
-    for state in states.values():
-        match state:
-            case transaction.Reserved(reservation=reservation):
-                tweaks.update(issue.tweak for issue in reservation.issues)
-            case transaction.Signed(signed=signed) | transaction.Accepted(signed=signed):
-                tweaks.update(issue.tweak for issue in signed.issues)
-            case _:
-                pass
-    return tweaks
 
 
 def _given_away(context: GatewayContext) -> set[str]:

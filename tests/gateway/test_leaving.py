@@ -32,7 +32,7 @@ class SlowCpu:
 
     async def run(self, function: Callable[[*Args], T], *arguments: *Args) -> T:
         if self.hold is not None:
-            await self.hold(function.__name__)
+            await self.hold("cpu")
         return function(*arguments)
 
 
