@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import anyio.lowlevel
 import grpc
 import grpc.aio
 import msgspec
@@ -126,7 +127,7 @@ class LndConnection:
     ) -> Any:
         """Answer of a call that has one answer."""
         channel = await self._open_channel()
-        with self._call_ends():
+        async with self._call_ends():
             return await method(channel)(request, metadata=channel.metadata, timeout=timeout_s)
 
     async def find(self, method: Callable[["Stubs"], Any], request: Message) -> Any | None:
@@ -157,7 +158,7 @@ class LndConnection:
         call = method(channel)(request, metadata=channel.metadata, timeout=timeout_s)
         try:
             while True:
-                with self._call_ends():
+                async with self._call_ends():
                     message = await call.read()
                 if message is grpc.aio.EOF:
                     return
@@ -187,8 +188,8 @@ class LndConnection:
             await old.grpc_channel.close()
         return channel
 
-    @contextlib.contextmanager
-    def _call_ends(self) -> Iterator[None]:
+    @contextlib.asynccontextmanager
+    async def _call_ends(self) -> AsyncIterator[None]:
         """Turn every end of a call that is not an answer into one of our two errors."""
         try:
             yield
@@ -199,6 +200,9 @@ class LndConnection:
             # gRPC raises this also when the channel or LND cancelled the call, not this task.
             task = asyncio.current_task()
             if task is not None and task.cancelling():
+                # It also swallows this task's own and raises another, which the scope that cancelled would take for
+                # somebody else's, and end every task beside this one: the scope's is to come again.
+                await anyio.lowlevel.checkpoint_if_cancelled()
                 raise
             raise NodeUnansweredError("the call to LND was cancelled on its way") from None
         except (grpc.aio.UsageError, grpc.aio.InternalError, DecodeError) as error:

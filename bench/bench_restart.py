@@ -47,7 +47,7 @@ from migrations import SchemaSteps
 FEW, MANY, OPEN_NOW = 1_000, 100_000, 1_000
 TURNS = 3
 #: Processor time: what more payments cost a restart, in readings of their rows.
-LARGEST_TIME_RATIO = 1.25
+LARGEST_TIME_RATIO = 1.5
 #: Memory: what each more finished payment may leave behind, and may take on the way.
 LARGEST_BYTES_EACH = 50
 WORDS = "abandon " * 11 + "about"

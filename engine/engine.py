@@ -118,6 +118,7 @@ class Engine:
                     self._effects.reconcile(tasks, stream, wanted, resumed=True)
                 self._resumable.clear()
                 task_status.started()
+            raise FatalError("a task that was not asked to end has ended the engine's: start again")
         except BaseExceptionGroup as group:
             fatal = fatal_in(group)
             if fatal is None:

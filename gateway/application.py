@@ -6,7 +6,7 @@ import anyio
 
 from engine.engine import Engine, Observers
 from engine.store import Store
-from errors import UnavailableError
+from errors import FatalError, UnavailableError
 from fedimint import secp, secrets
 from gateway import status
 from gateway.bitcoin_effects import BitcoinEffects
@@ -130,6 +130,9 @@ class Gateway:
                 )
                 tasks.start_soon(self._warm_up)
                 task_status.started()
+            raise FatalError(
+                "a task that was not asked to end has ended the gateway's: start again"
+            )
         finally:
             self._stopping = True
             with anyio.CancelScope(shield=True):

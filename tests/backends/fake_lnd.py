@@ -141,6 +141,7 @@ class FakeLnd(
         self.requests: list[Any] = []
         self.macaroons: list[str] = []
         self.network = "mainnet"
+        self.is_slow = False
         self.port = 0
         self.folder = folder
         self.server: grpc.aio.Server | None = None
@@ -161,6 +162,8 @@ class FakeLnd(
 
     async def GetInfo(self, request: Any, context: Any) -> Any:  # noqa: N802  # name of the RPC
         self.note(request, context)
+        if self.is_slow:
+            await anyio.sleep_forever()
         return lightning_pb2.GetInfoResponse(
             identity_pubkey="02" + "ab" * 32,
             alias="bob",

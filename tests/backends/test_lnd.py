@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import grpc
 import pytest
 from lndgrpc.compiled import router_pb2
@@ -245,6 +246,26 @@ async def test_cancelling_a_follower_leaves_cleanly(tmp_path: Path) -> None:
                     scope.cancel()
         assert scope.cancelled_caught
         assert await node.lookup(HASH) == InFlight()
+
+
+async def test_patience_that_ends_ends_nothing_else(tmp_path: Path) -> None:
+    """gRPC swallows a cancellation and raises one of its own; that must not pass for a task's end."""
+    scope = anyio.CancelScope()
+    async with running(tmp_path) as (lnd, node):
+        lnd.is_slow = True
+
+        async def ask() -> None:
+            with scope:
+                await node.info()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            while not lnd.requests:
+                await anyio.lowlevel.checkpoint()
+            scope.cancel()
+            await anyio.wait_all_tasks_blocked()
+            assert not tasks.cancel_scope.cancel_called
+    assert scope.cancelled_caught
 
 
 async def test_closing_the_node_ends_open_streams_unanswered(tmp_path: Path) -> None:

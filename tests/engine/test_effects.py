@@ -296,6 +296,20 @@ async def test_a_fatal_error_leaves_run(
             await anyio.sleep_forever()
 
 
+async def _cancelled_by_somebody(_effect: Send, _context: EffectContext) -> Input | None:
+    raise anyio.get_cancelled_exc_class()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_cancellation_that_no_scope_asked_for_is_fatal(store: Store) -> None:
+    """On asyncio libraries raise it on their own; it ends all tasks of a group without an error."""
+    engine = open_engine(store, _cancelled_by_somebody)
+    with pytest.raises(FatalError, match="not asked to end"):  # noqa: PT012 (it leaves with the block)
+        async with running(engine):
+            await engine.submit("transfer/1", Begin(order=order()))
+            await anyio.sleep_forever()
+
+
 async def test_an_effect_without_a_handler_is_fatal(store: Store) -> None:
     machines = Machines([ACCOUNT, LIMITS, TRANSFER])
     engine = Engine(store, machines, {}, Ports(StepClock(), FixedRandomness(), inline))

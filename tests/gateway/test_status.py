@@ -9,8 +9,9 @@ import apsw
 import pytest
 from structlog.testing import capture_logs
 
-from backends.simulated import Fault
-from engine.effects import JobStatus
+from backends.lightning import NodeInfo
+from backends.simulated import Fault, SimulatedNode
+from engine.effects import JobStatus, fatal_in
 from engine.engine import Engine
 from engine.machine import State
 from engine.read_model import StreamIndex
@@ -276,6 +277,23 @@ async def _overdue(scene: Scene, gateway: Gateway, logs: Logs) -> None:
     assert shown.last_error is not None
     assert "look in the node" in shown.last_error
     assert _warnings(logs) == [(shown.stream, "Ordered")]
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_gateway_whose_tasks_were_ended_does_not_seem_to_run(scene: Scene) -> None:
+    class Cancelling(SimulatedNode):
+        async def info(self) -> NodeInfo:
+            if scene.clock.now_s > START_UNIX_S:
+                raise anyio.get_cancelled_exc_class()
+            return await super().info()
+
+    scene.node = Cancelling(scene.world.network, "cancelling", lambda: scene.clock.now_s)
+    with pytest.raises(BaseExceptionGroup) as ended:  # noqa: PT012 (it leaves with the block)
+        async with scene.serving():
+            await anyio.wait_all_tasks_blocked()  # until the watch of the node sleeps
+            scene.clock.advance(60)
+            await anyio.sleep_forever()
+    assert "not asked to end" in str(fatal_in(ended.value))
 
 
 async def test_a_look_that_fails_ends_nothing(scene: Scene) -> None:
