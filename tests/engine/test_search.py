@@ -42,6 +42,11 @@ def connection(store: Store) -> Iterator[apsw.Connection]:
     reader.close()
 
 
+@pytest.fixture(autouse=True, params=[1, 50])
+def _texts_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("engine.search.TEXTS_AT_ONCE", request.param)
+
+
 def _ends(stream: str) -> bool:
     return not stream.startswith("wallet/")
 
