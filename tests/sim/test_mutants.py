@@ -14,5 +14,8 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=lambda one: one.name)
 def test_a_mutant_is_caught_and_the_gateway_is_not(mutant: Mutant) -> None:
-    assert is_caught(mutant, mutant.caught_by)
-    assert play.play(mutant.caught_by).problems == ()
+    for seed in mutant.caught_by:
+        assert play.play(seed).problems == ()
+        if is_caught(mutant, seed):
+            return
+    pytest.fail("no seed on record catches it any more: look for others with `nox -s mutants`")
