@@ -37,9 +37,9 @@ GUARDIANS = 4
 PAYMENTS = 40
 AT_ONCE = (1, 8, 32)
 #: The rate with so many at once, to that of payments one after the other.
-LEAST_RATE_RATIO = 0.75
+LEAST_RATE_RATIO = 0.6
 #: The slowest of so many at once, to as many one after the other.
-LARGEST_WAIT_RATIO = 1.5
+LARGEST_WAIT_RATIO = 2.0
 AT_ONCE_UNDER_LOAD = 8
 WARM_UP = 8
 #: Notes of all runs and the warm-ups, generously.
