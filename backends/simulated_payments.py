@@ -77,9 +77,14 @@ class SimulatedPayments(SimulatedPart):
         record = self._records.get(payment_hash)
         return NotFound() if record is None else record.status
 
-    def forget(self, payment_hash: bytes) -> None:
+    def forget(self, payment_hash: bytes) -> PaymentRecord:
         """Lose the record of a payment, not the payment."""
-        del self._records[payment_hash]
+        return self._records.pop(payment_hash)
+
+    def restore(self, payment_hash: bytes, record: PaymentRecord) -> None:
+        """Have a lost record back."""
+        self._records[payment_hash] = record
+        self._wake()
 
     # --- the node itself ---
 

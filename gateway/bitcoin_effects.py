@@ -84,9 +84,15 @@ class BitcoinEffects:
                 await self._pause()
 
     async def quote(
-        self, effect: QuoteReceiveFee, _context: EffectContext
+        self, effect: QuoteReceiveFee, context: EffectContext
     ) -> ReceiveFeeQuoted | OutputGone:
-        """Each pending transaction doubles the fee: wait until few are, and never claim at a loss that will pass."""
+        """Each pending transaction doubles the fee: wait until few are, and never claim at a loss that will pass.
+
+        A quote that was asked for before comes after a pause: a federation that refuses each claim would else fill
+        the log as fast as it answers.
+        """
+        if context.resumed:
+            await self._pause()
         api, output = self._wallet(effect.federation_id).api, effect.output
         fees = self._federations.needed(effect.federation_id).facts.module_fees
         while True:

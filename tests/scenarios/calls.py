@@ -92,6 +92,38 @@ class Calls:
         answer = await self._post("/spend_ecash", body)
         return msgspec.json.decode(answer, type=_Notes).notes
 
+    async def allow_receiving(self, federation: StagedFederation, *, allowed: bool) -> None:
+        """Asks until there is an answer."""
+        body = {"federation_id": federation.federation_id, "receive_enabled": allowed}
+        await patiently(lambda: self._post("/set_payment_policy", body))
+
+    async def set_transaction_fee(self, federation: StagedFederation, base_msat: int) -> None:
+        """Asks until there is an answer."""
+        body = {"federation_id": federation.federation_id, "transaction_base": base_msat}
+        await patiently(lambda: self._post("/set_fees", body))
+
+    async def pay(self, invoice: str) -> bytes:
+        """Pay from the node's own funds. Asks until there is an answer; the preimage."""
+        answer = await patiently(
+            lambda: self._post("/pay_invoice_for_operator", {"invoice": invoice})
+        )
+        return bytes.fromhex(msgspec.json.decode(answer, type=str))
+
+    async def send_onchain(self, address: str, amount_sat: int) -> str:
+        """Send coins of the node's; the txid."""
+        body = {"address": address, "amount": amount_sat, "fee_rate_sats_per_vbyte": 1}
+        return msgspec.json.decode(await self._post("/send_onchain", body), type=str)
+
+    async def open_channel(self, public_key: str, host: str, capacity_sat: int) -> str:
+        """The txid of the funding."""
+        body = {
+            "pubkey": public_key,
+            "host": host,
+            "channel_size_sats": capacity_sat,
+            "push_amount_sats": 0,
+        }
+        return msgspec.json.decode(await self._post("/open_channel", body), type=str)
+
     async def open_payments(self) -> list[str]:
         """The streams that are not over."""
 

@@ -5,9 +5,9 @@ Whoever calls a gateway that dies asks again where that is safe, and else looks 
 
 import anyio
 
-from devnet.gateway_messages import Paid
+from devnet.gateway_messages import Forfeited, Paid
 from devnet.processes import until
-from devnet.receiving import IncomingOrder, IncomingPayment
+from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.user import EmbeddedUser
 from errors import UnavailableError
 from fedimint.mintv2 import Ecash
@@ -35,6 +35,19 @@ async def send(
     await patiently(calls.settled)
 
 
+async def send_in_vain(
+    stage: Stage, federation: StagedFederation, user: EmbeddedUser, invoice: str
+) -> None:
+    """The gateway cannot pay the invoice, and the user gets his money back at once."""
+    calls = Calls(stage.gateway)
+    routing = await patiently(lambda: calls.routing_info(federation))
+    payment = await user.fund(invoice, routing)
+    answer = await patiently(lambda: calls.send(user.body(payment)))
+    assert isinstance(answer, Forfeited), "the gateway paid"
+    assert await user.settle(payment, answer) is None
+    await patiently(calls.settled)
+
+
 async def send_held(
     stage: Stage,
     federation: StagedFederation,
@@ -53,14 +66,18 @@ async def send_held(
 
 
 async def ordered(
-    stage: Stage, federation: StagedFederation, user: EmbeddedUser, amount_msat: int
+    stage: Stage,
+    federation: StagedFederation,
+    user: EmbeddedUser,
+    amount_msat: int,
+    flaw: Flaw | None = None,
 ) -> tuple[IncomingPayment, str]:
     """A contract of the user's and the gateway's invoice for it. An invoice that never came is ordered anew."""
     calls = Calls(stage.gateway)
 
     async def order() -> tuple[IncomingPayment, str]:
         routing = await calls.routing_info(federation)
-        payment = user.receive(IncomingOrder(amount_msat, stage.now_unix_s()), routing)
+        payment = user.receive(IncomingOrder(amount_msat, stage.now_unix_s()), routing, flaw)
         return payment, await calls.create_invoice(user.receive_body(payment))
 
     payment, invoice = await patiently(order)

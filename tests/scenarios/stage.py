@@ -140,10 +140,14 @@ class Witness:
     given_back_msat: dict[str, int] = field(default_factory=dict)
     """Worth of the gateway's ecash that others made theirs, by federation."""
     payout_addresses: list[str] = field(default_factory=list)
+    lost_msat: int = 0
+    """What the gateway has lost by the fault of others."""
+    stuck_msat: dict[str, int] = field(default_factory=dict)
+    """Contracts that nobody will ever take, by federation."""
 
     def begin_anew(self) -> None:
         """The log was lost."""
-        self.paid_in_sat = self.handed_in_msat = 0
+        self.paid_in_sat = self.handed_in_msat = self.lost_msat = 0
         self.given_back_msat.clear()
         self.payout_addresses.clear()
 
