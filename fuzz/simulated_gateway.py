@@ -173,9 +173,10 @@ class SimulatedGateway:
                 return answer
         raise UnavailableError("the gateway died before it answered")
 
-    def gates(self) -> set[Gate]:
-        """What bounds the callers of this life."""
-        return {route.gate for route in self._life.table} if self._life is not None else set()
+    def gates(self) -> tuple[Gate, ...]:
+        """What bounds the callers of this life, each gate once."""
+        table = self._life.table if self._life is not None else ()
+        return tuple(dict.fromkeys(route.gate for route in table))
 
     def rows(self) -> Sequence[Row]:
         connection = open_reader(self.directory / LOG_NAME)

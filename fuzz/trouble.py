@@ -1,13 +1,15 @@
 """What goes wrong in a simulated run: each step does its harm and takes it back when its time is over."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import ExitStack
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import anyio
 
+from api.limits import Gate
 from devnet import faults
+from errors import BusyError
 from fuzz import steps
 from fuzz.stage import Stage
 
@@ -48,12 +50,16 @@ async def _clock_jump(stage: Stage, step: steps.ClockJump) -> None:
 
 
 async def _crowd(stage: Stage, step: steps.Crowd) -> None:
-    """Whoever comes is told to come again."""
-    with ExitStack() as places:
+    """Whoever comes is told to come again, or takes the place of one of these, who is told so."""
+    async with anyio.create_task_group() as callers:
         for gate in stage.gateway.gates():
             for _ in range(gate.free):
-                places.enter_context(gate.hold())
-        await _lasts(stage, step.for_s)
+                callers.start_soon(_stand_at, gate, stage, step.for_s)
+
+
+async def _stand_at(gate: Gate, stage: Stage, for_s: float) -> None:
+    with suppress(BusyError), gate.hold():
+        await _lasts(stage, for_s)
 
 
 # --- the node ----------------------------------------------------------------------------------------------------
