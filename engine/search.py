@@ -98,9 +98,12 @@ def related_rows(
     related: dict[int, Row] = {}
     needles = [identifier]
     while needles:
+        whole = re.compile("|".join(rf"(?<!\w){re.escape(text)}(?!\w)" for text in needles))
         mentioning, needles = list(_mentioning(connection, needles)), []
         for chained in mentioning:
             row = chained.row
+            if not whole.search(f"{row.stream} {row.event.body.decode()}"):
+                continue  # tx/fed-1 is no tx/fed-10
             related[row.position] = row
             if row.stream not in streams and (identifier in row.stream or ends(row.stream)):
                 streams.add(row.stream)

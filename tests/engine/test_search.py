@@ -1,6 +1,6 @@
 """Rows are found by what an operator knows of them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import apsw
 import pytest
@@ -28,18 +28,22 @@ EVENTS = (
 
 @pytest.fixture
 def connection(store: Store) -> Iterator[apsw.Connection]:
+    _write(store, EVENTS)
+    reader = open_reader(store.path)
+    yield reader
+    reader.close()
+
+
+def _write(store: Store, events: Sequence[tuple[str, str]]) -> None:
     versions: dict[str, int] = {}
     steps = []
-    for index, (stream, text) in enumerate(EVENTS):
+    for index, (stream, text) in enumerate(events):
         version = versions[stream] = versions.get(stream, 0) + 1
         event = Seen(text=text)
         encoded = machines().codec.encode(event)
         row = Row(index + 1, index + 1, stream, version, encoded, 1, 1_000 + index)
         steps.append(StoredStep(row, event, Open(), final=False))
     store.append(steps)
-    reader = open_reader(store.path)
-    yield reader
-    reader.close()
 
 
 @pytest.fixture(autouse=True, params=[1, 50])
@@ -113,3 +117,17 @@ def test_a_lasting_stream_is_traced_by_its_name(connection: apsw.Connection) -> 
     rows, own = related_rows(connection, "wallet/fed", _ends)
     assert own == {"wallet/fed"}
     assert [row.position for row in rows] == [1, 6, 7, 9]
+
+
+def test_a_stream_is_no_other_whose_name_begins_with_its_own(store: Store) -> None:
+    events = [
+        ("tx/fed-1", "send/c0ffee00"),
+        ("tx/fed-10", "send/c0ffee99"),
+        ("wallet/fed", "tx/fed-10"),
+    ]
+    _write(store, events)
+    reader = open_reader(store.path)
+    rows, own = related_rows(reader, "send/c0ffee00", _ends)
+    reader.close()
+    assert [row.position for row in rows] == [1]
+    assert own == {"tx/fed-1"}
