@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,9 +21,6 @@ fuzz_app = App(
     help_formatter="plain",
     result_action="return_value",
 )
-
-#: Without --minutes a campaign of so many seeds goes on until they are played.
-_NO_LIMIT_MINUTES = 60.0 * 24 * 365
 
 
 class FuzzFoundError(GatewayError):
@@ -43,8 +41,8 @@ def fuzz(
     *,
     seeds: int = 100,
     first_seed: int = 0,
-    minutes: float = _NO_LIMIT_MINUTES,
-    scenario: tuple[str, ...] = (),
+    minutes: float | None = None,
+    scenario: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     output: Path = Path("fuzz-cases"),
     replay: Path | None = None,
     json: Annotated[bool, Parameter(name="--json", negative="")] = False,
@@ -60,7 +58,7 @@ def fuzz(
     first_seed
         The first of them.
     minutes
-        Stop after this time, whatever is left.
+        Stop after this time, whatever is left; without it, when all seeds are played.
     scenario
         Beginnings of names of scenarios, such as decoder or guardian/version; all without any. May be repeated.
     output
@@ -81,7 +79,7 @@ def fuzz(
             raise InputError(f"this version has no scenario {case.target}")
         _tell_replay(campaign.replay(TARGETS[case.target], case), case.target)
         return
-    if seeds < 1 or first_seed < 0 or minutes <= 0:
+    if seeds < 1 or first_seed < 0 or (minutes is not None and minutes <= 0):
         raise InputError("--seeds and --minutes are above zero, and --first-seed is not below")
     targets = campaign.chosen(TARGETS, scenario)
     summary = _run(targets, range(first_seed, first_seed + seeds), minutes, output, quiet=json)
@@ -96,14 +94,20 @@ def fuzz(
 
 
 def _run(
-    targets: "Mapping[str, Target]", seeds: range, minutes: float, output: Path, *, quiet: bool
+    targets: "Mapping[str, Target]",
+    seeds: range,
+    minutes: float | None,
+    output: Path,
+    *,
+    quiet: bool,
 ) -> Summary:
     from fuzz import campaign  # noqa: PLC0415 - see above
 
     began_s = time.monotonic()
+    deadline_s = inf if minutes is None else began_s + 60 * minutes
     played = 0
     cases: list[str] = []
-    for case in campaign.run(targets, seeds, deadline_s=began_s + 60 * minutes):
+    for case in campaign.run(targets, seeds, deadline_s=deadline_s):
         played += 1
         if case is not None:
             cases.append(str(case.write(output)))

@@ -96,6 +96,8 @@ def _app_for(given: list[str]) -> App:
             from cli.demo import demo_app as tool  # noqa: PLC0415 - loads the whole gateway
         case ["dev"]:
             from cli.dev import dev_app as tool  # noqa: PLC0415 - same
+        case ["fuzz"]:
+            from cli.fuzz import fuzz_app as tool  # noqa: PLC0415 - same
         case _:
             return app.meta
     given.pop(0)

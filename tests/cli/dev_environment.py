@@ -4,6 +4,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from devnet.processes import Program, run_once, until
 
@@ -12,11 +13,20 @@ COMMANDS_S = 120
 ENDS_S = 60
 
 
+def log_of(folder: Path) -> Path:
+    """Beside the folder, which the environment makes."""
+    return folder.with_suffix(".log")
+
+
 class DevEnvironment:
     """One environment, ready for commands."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+
+    def log(self) -> str:
+        """What it printed so far."""
+        return log_of(self.folder).read_text()
 
     async def run(self, script: str) -> str:
         """What the commands print, without the last newline; the first that fails ends them."""
@@ -25,12 +35,22 @@ class DevEnvironment:
 
 
 @asynccontextmanager
-async def dev_environment(folder: Path, *flags: str) -> AsyncIterator[DevEnvironment]:
-    """Start it, and end it as Ctrl-C does."""
+async def dev_environment(*flags: str) -> AsyncIterator[DevEnvironment]:
+    """Start it in a folder of its own, and end it as Ctrl-C does.
+
+    The folder's name is short wherever tests work: the path of a socket has room for some 100 characters.
+    """
+    with TemporaryDirectory(dir="/tmp") as name:
+        async with _started(Path(name) / "dev", *flags) as environment:
+            yield environment
+
+
+@asynccontextmanager
+async def _started(folder: Path, *flags: str) -> AsyncIterator[DevEnvironment]:
     program = Program(
         "gatewayd dev",
         [sys.executable, "-m", "cli.gatewayd", "dev", f"--directory={folder}", *flags],
-        log_path=folder.with_suffix(".log"),
+        log_path=log_of(folder),
     )
     program.start()
     try:

@@ -1,7 +1,5 @@
 """`gatewayd dev`, embedded: everybody in it pays and is paid through its shell."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.cli.dev_environment import dev_environment
@@ -16,8 +14,8 @@ def anyio_backend() -> str:
 
 
 @pytest.mark.timeout(300)
-async def test_everybody_pays_everybody(tmp_path: Path) -> None:
-    async with dev_environment(tmp_path / "dev") as dev:
+async def test_everybody_pays_everybody() -> None:
+    async with dev_environment() as dev:
         assert await dev.run("ann balance") == "512000000 msat"
         assert (await dev.run("ann pay $(carol invoice 1000)")).startswith("paid, preimage ")
         await dev.run("gateway kill; gateway start")
@@ -29,5 +27,5 @@ async def test_everybody_pays_everybody(tmp_path: Path) -> None:
         assert await dev.run("ann fly 2>&1 || true") == (
             "a user can: balance | pay INVOICE | receive SATS"
         )
-        assert "send.claimed" in (tmp_path / "dev.log").read_text()
-        assert (tmp_path / "dev" / "gateway" / "gatewayd.log").stat().st_size > 0
+        assert "send.claimed" in dev.log()
+        assert (dev.folder / "gateway" / "gatewayd.log").stat().st_size > 0

@@ -1,7 +1,5 @@
 """`gatewayd dev --real`: its users and nodes are the real programs, and its shell reaches all of them."""
 
-from pathlib import Path
-
 import pytest
 
 from devnet import peers
@@ -14,8 +12,8 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.skipif(
     bool(peers.missing(NEEDED_PEERS)), reason="peers are not installed; `nox -s peers` does it"
 )
-async def test_real_users_pay_and_are_paid(tmp_path: Path) -> None:
-    async with dev_environment(tmp_path / "dev", "--real", "--federations=1") as dev:
+async def test_real_users_pay_and_are_paid() -> None:
+    async with dev_environment("--real", "--federations=1") as dev:
         request = "carol addinvoice 1000 | grep -o 'lnbcrt[0-9a-z]*'"
         await dev.run(
             f"ann module lnv2 await-send $(ann module lnv2 send $({request}) | tr -d '\"')"
@@ -23,6 +21,5 @@ async def test_real_users_pay_and_are_paid(tmp_path: Path) -> None:
         request = "ann module lnv2 receive 2000000 | grep -o 'lnbcrt[0-9a-z]*'"
         assert "SUCCEEDED" in await dev.run(f"carol payinvoice --force $({request})")
         assert (await dev.run("mine")).startswith("height ")
-        log = (tmp_path / "dev.log").read_text()
-        assert "send.claimed" in log
-        assert "receive.succeeded" in log
+        assert "send.claimed" in dev.log()
+        assert "receive.succeeded" in dev.log()
