@@ -127,6 +127,7 @@ class FederationDesk:
         stood = await self.status(federation)
         with anyio.CancelScope(shield=True):
             async with self._changing:
+                self._context.served(federation_id)  # somebody else may have left meanwhile
                 under_way = status.open_streams_of(self._engine, federation_id)
                 if under_way:
                     raise ConflictError(

@@ -69,3 +69,25 @@ async def test_ecash_handed_in_meanwhile_is_not_taken(scene: Scene) -> None:
             await leave_decided(scene, gateway)
             hold.release()
     assert "reissue.requested" not in kinds(scene.directory)
+
+
+async def test_two_who_leave_at_once_leave_once(scene: Scene) -> None:
+    """Found by seed 2725."""
+    ends: list[str] = []
+
+    async def leave(gateway: Gateway) -> None:
+        try:
+            left = await gateway.federations.leave_federation(scene.federation_id)
+        except InputError as error:
+            ends.append(str(error))
+        else:
+            ends.append(left.federation_id)
+
+    async with scene.joined() as (gateway, _), anyio.create_task_group() as tasks:
+        tasks.start_soon(leave, gateway)
+        tasks.start_soon(leave, gateway)
+    prefix = scene.federation_id[:8]
+    assert sorted(ends) == sorted(
+        [scene.federation_id, f"No federation available for prefix {prefix}"]
+    )
+    assert kinds(scene.directory).count("federation.left") == 1
