@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated, Literal, Protocol
 
 import anyio
@@ -86,7 +87,17 @@ class GatewayShell:
 async def serve(
     folder: Path, screen: Screen, world_of: AbstractAsyncContextManager[DevWorld]
 ) -> None:
-    """Bring everything up, write the file `shell` of the folder, and stay until interrupted."""
+    """Bring everything up, write the file `shell` of the folder, and stay until interrupted.
+
+    The control socket is in a folder of its own: the path of a socket may have 107 bytes, that of a world any number.
+    """
+    with TemporaryDirectory(prefix="gatewayd-dev-") as socket_folder:
+        await _serve(folder, Path(socket_folder, "socket"), screen, world_of)
+
+
+async def _serve(
+    folder: Path, socket: Path, screen: Screen, world_of: AbstractAsyncContextManager[DevWorld]
+) -> None:
     async with world_of as world, anyio.create_task_group() as tasks:
         gateway = OurGatewayd(folder / "gateway", world.lnd)
         tasks.start_soon(screen.run)
@@ -97,7 +108,6 @@ async def serve(
             for invite in world.invite_codes:
                 await gateway.cli("connect-fed", invite)
             await world.fund(gateway)
-            socket = folder / "socket"
             commands: dict[str, Command] = {
                 **world.commands(gateway, tasks),
                 "gateway": GatewayShell(gateway),

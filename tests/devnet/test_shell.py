@@ -1,8 +1,9 @@
 """The control socket of a development environment, and the program that talks to it."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
 import anyio.to_thread
@@ -20,6 +21,13 @@ pytestmark = pytest.mark.anyio
 
 NOW_S = 1_800_000_000
 ADDRESS = "bcrt1qdtu5n5f7zh7l4gdymxqcenf6knr4mhurtlexa874hurq80qn02js08vvdq"
+
+
+@pytest.fixture
+def socket_folder() -> Iterator[Path]:
+    """A short one, since the path of a socket may have 107 bytes."""
+    with TemporaryDirectory(prefix="shell-") as folder:
+        yield Path(folder)
 
 
 async def echo(words: Sequence[str]) -> str:
@@ -42,9 +50,9 @@ async def call(path: Path, *words: str) -> int:
 
 
 async def test_a_command_is_answered_or_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    socket_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = tmp_path / "socket"
+    path = socket_folder / "socket"
     async with serving(path):
         assert path.stat().st_mode & 0o777 == 0o600
         assert await call(path, "echo", "two", "words") == 0
@@ -64,8 +72,8 @@ async def test_nobody_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert "is it running" in capsys.readouterr().err
 
 
-async def test_what_is_no_command_harms_nobody(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
+async def test_what_is_no_command_harms_nobody(socket_folder: Path) -> None:
+    path = socket_folder / "socket"
     async with serving(path):
         async with await anyio.connect_unix(path) as stream:
             await stream.send(b"not json\n")
