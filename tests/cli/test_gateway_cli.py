@@ -40,11 +40,6 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def gateway() -> CannedGateway:
-    return CannedGateway()
-
-
-@pytest.fixture
 async def address(gateway: CannedGateway) -> AsyncIterator[str]:
     app = canned_app(gateway, PasswordCheck(HASH))
     with capture_logs():
