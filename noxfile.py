@@ -101,7 +101,7 @@ def tests(session: nox.Session) -> None:
 def sim(session: nox.Session) -> None:
     """Whole gateways simulated with faults, one a seed: `-- --seeds N --first-seed K --minutes M`."""
     _install(session)
-    session.run("python", "-m", "fuzz", *session.posargs, env={"PYTHONHASHSEED": "0"})
+    session.run("gatewayd", "fuzz", "sim", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])
@@ -116,7 +116,7 @@ def crash(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Takes one rule after the other out of the gateway and looks for a simulation that notices."""
     _install(session)
-    session.run("python", "-m", "fuzz", "--mutants", *session.posargs, env={"PYTHONHASHSEED": "0"})
+    session.run("gatewayd", "fuzz", "mutants", *session.posargs)
 
 
 @nox.session(venv_backend="none")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import App, Parameter
 
+from cli.fuzz_simulations import print_mutants, print_simulations
 from errors import ConfigError, GatewayError, InputError
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ fuzz_app = App(
     help_formatter="plain",
     result_action="return_value",
 )
+fuzz_app.command(print_simulations, name="sim")
+fuzz_app.command(print_mutants, name="mutants")
 
 
 class FuzzFoundError(GatewayError):

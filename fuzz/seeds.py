@@ -77,24 +77,21 @@ def play_batch(seeds: Sequence[int]) -> Batch:
     )
 
 
-def run(
-    first_seed: int,
-    seeds: int,
-    *,
-    seconds: float,
-    workers: int,
-    progress: Callable[[Summary], None] = lambda _summary: None,
-) -> Summary:
+def processes(workers: int) -> ProcessPoolExecutor:
+    """Processes in which sets and dicts of text have one order, as a run by its seed needs."""
+    os.environ["PYTHONHASHSEED"] = "0"  # read when a process starts: of ours, only those to come
+    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+
+
+def run(seeds: range, *, seconds: float, workers: int) -> Summary:
     """Play the seeds, as many as there is time for; stop early at the first failures."""
     summary, began = Summary(), time.monotonic()
-    waiting = _chunks(range(first_seed, first_seed + seeds))
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    waiting = _chunks(seeds)
+    with processes(workers) as pool:
         under_way = [pool.submit(play_batch, chunk) for chunk in islice(waiting, 2 * workers)]
         while under_way:
             summary.add(under_way.pop(0).result())
             summary.seconds = time.monotonic() - began
-            progress(summary)
             chunk = next(waiting, None)
             if chunk and summary.seconds < seconds and not summary.failed:
                 under_way.append(pool.submit(play_batch, chunk))
@@ -133,6 +130,13 @@ def shrink(
     return Failure(seed, tuple(sorted(left_out)), outcome)
 
 
+def told(seed: int) -> str | None:
+    """Play a seed; what is wrong with it, made small, or None when nothing is."""
+    play.be_silent()
+    failure = shrink(seed)
+    return None if failure is None else described(failure)
+
+
 def described(failure: Failure) -> str:
     """What a contributor needs: seed, commit, what is left of the workload, what broke, and how it went."""
     outcome = failure.outcome
@@ -154,8 +158,3 @@ def commit() -> str:
         check=False,
     )
     return asked.stdout.strip() or "unknown"
-
-
-def cores() -> int:
-    """Processes that can work at once."""
-    return os.cpu_count() or 1

@@ -5,7 +5,8 @@ import os
 import pytest
 
 from fuzz import play
-from fuzz.mutants import MUTANTS, Mutant, is_caught
+from fuzz.mutant import Mutant, is_caught
+from fuzz.mutants import MUTANTS
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("PYTHONHASHSEED") != "0", reason="needs PYTHONHASHSEED=0, as nox sets it"

@@ -1,0 +1,117 @@
+"""`gatewayd fuzz sim` and `gatewayd fuzz mutants`: seeds in a row, of the gateway as it is or with a rule taken out."""
+
+import os
+from math import inf
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from errors import GatewayError, InputError
+
+if TYPE_CHECKING:
+    from fuzz.seeds import Summary
+
+
+class PromiseBrokenError(GatewayError):
+    """A simulation broke a promise, or none noticed a mutant."""
+
+
+def print_simulations(
+    *,
+    seeds: int = 300,
+    first_seed: int = 0,
+    minutes: float | None = None,
+    workers: int | None = None,
+    covered: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Play whole gateways with faults, one a seed; a seed is played the same everywhere.
+
+    Exits 1 when one broke a promise, and prints the least of its steps that still do.
+
+    Parameters
+    ----------
+    seeds
+        How many.
+    first_seed
+        The first of them.
+    minutes
+        Stop after this time, whatever is left; without it, when all seeds are played.
+    workers
+        Processes that play at once; without it, one for each core.
+    covered
+        Name the transitions of the state machines that no seed took.
+    """
+    from fuzz import seeds as simulations  # noqa: PLC0415 - loads the whole gateway
+
+    if seeds < 1 or first_seed < 0 or (minutes is not None and minutes <= 0):
+        raise InputError("--seeds and --minutes are above zero, and --first-seed is not below")
+    at_once = _at_once(workers)
+    limit_s = inf if minutes is None else 60 * minutes
+    summary = simulations.run(
+        range(first_seed, first_seed + seeds), seconds=limit_s, workers=at_once
+    )
+    print("\n".join(_lines(summary, covered=covered)))
+    if not summary.failed:
+        return
+    with simulations.processes(at_once) as pool:
+        for seed, told in zip(
+            summary.failed, pool.map(simulations.told, summary.failed), strict=True
+        ):
+            print(told or f"seed {seed} fails only beside others: it is no function of its seed")
+    raise PromiseBrokenError(f"{len(summary.failed)} seeds broke a promise")
+
+
+def print_mutants(*names: str, first_seed: int = 0, workers: int | None = None) -> None:
+    """Take one rule after the other out of the gateway, and look for a seed that notices.
+
+    Exits 1 when one of these gateways is taken for a good one.
+
+    Parameters
+    ----------
+    names
+        Beginnings of names of mutants, such as "call again"; all without any.
+    first_seed
+        The first of the seeds to try.
+    workers
+        Processes that search at once; without it, one for each core.
+    """
+    from fuzz import mutants  # noqa: PLC0415 - loads the whole gateway
+    from fuzz.seeds import processes  # noqa: PLC0415 - same
+
+    if first_seed < 0:
+        raise InputError("--first-seed is not below zero")
+    chosen = [name for name in mutants.MUTANTS if not names or name.startswith(names)]
+    if not chosen:
+        raise InputError(f"there is none of these; there are {', '.join(mutants.MUTANTS)}")
+    alive = 0
+    with processes(_at_once(workers)) as pool:
+        searches = [pool.submit(mutants.search, name, first_seed) for name in chosen]
+        for name, search in zip(chosen, searches, strict=True):
+            seed = search.result()
+            alive += seed is None
+            caught = "LIVES" if seed is None else f"caught by seed {seed}"
+            print(f"{name} (trap {mutants.MUTANTS[name].trap}): {caught}", flush=True)
+    if alive:
+        raise PromiseBrokenError(f"{alive} mutants live: no seed tells them from the gateway")
+
+
+def _at_once(workers: int | None) -> int:
+    if workers is not None and workers < 1:
+        raise InputError("--workers is above zero")
+    return workers or os.cpu_count() or 1
+
+
+def _lines(summary: "Summary", *, covered: bool) -> list[str]:
+    from fuzz.seeds import name_of  # noqa: PLC0415 - see above
+    from fuzz.transitions import every_transition  # noqa: PLC0415 - same
+
+    rate = summary.seeds / summary.seconds if summary.seconds else 0.0
+    every = {name_of(transition) for transition in every_transition()}
+    missing = sorted(every - set(summary.transitions))
+    lines = [
+        f"{summary.seeds} seeds in {summary.seconds:.0f} s ({rate:.2f}/s), {len(summary.failed)} failed",
+        f"{summary.rows} events committed",
+        *(f"  {count:7} {name}" for name, count in sorted(summary.counts.items())),
+        f"{len(every) - len(missing)} of {len(every)} transitions taken",
+    ]
+    return [*lines, *(f"  never: {name}" for name in missing)] if covered else lines

@@ -1,0 +1,72 @@
+"""`gatewayd fuzz sim` and `gatewayd fuzz mutants` as their user sees them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from cli import gatewayd
+from fuzz import mutants, seeds
+from fuzz.seeds import Summary
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the tool sets for its processes is taken back."""
+    monkeypatch.setenv("PYTHONHASHSEED", "0")
+
+
+def test_seeds_are_played_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert gatewayd.main(["fuzz", "sim", "--seeds", "1", "--covered", "--workers", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("1 seeds in ")
+    assert lines[0].endswith(" 0 failed")
+    assert any(line.startswith("  never: ") for line in lines)
+
+
+def test_a_broken_promise_is_told_and_the_exit_code_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {3: "seed 3 at commit abc", 5: None}
+    monkeypatch.setattr(seeds, "run", lambda *_, **__: Summary(seconds=1.0, seeds=9, failed=[3, 5]))
+    monkeypatch.setattr(seeds, "processes", ThreadPoolExecutor)
+    monkeypatch.setattr(seeds, "told", told.__getitem__)
+    assert gatewayd.main(["fuzz", "sim"]) == 1
+    shown = capsys.readouterr()
+    assert "seed 3 at commit abc\nseed 5 fails only beside others" in shown.out
+    assert shown.err == "gatewayd: 2 seeds broke a promise\n"
+
+
+def test_mutants_are_searched_by_name_and_one_that_lives_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[tuple[str, int]] = []
+
+    def search(name: str, first_seed: int) -> int | None:
+        asked.append((name, first_seed))
+        return None if name == "settle once" else 17
+
+    monkeypatch.setattr(seeds, "processes", ThreadPoolExecutor)
+    monkeypatch.setattr(mutants, "search", search)
+    words = ["fuzz", "mutants", "settle", "fund again", "--first-seed", "9", "--workers", "1"]
+    assert gatewayd.main(words) == 1
+    assert sorted(asked) == [("fund again", 9), ("settle once", 9)]
+    shown = capsys.readouterr()
+    assert "settle once (trap 10.2.9): LIVES\n" in shown.out
+    assert "fund again (trap 10.2.11): caught by seed 17\n" in shown.out
+    assert shown.err == "gatewayd: 1 mutants live: no seed tells them from the gateway\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["sim", "--seeds", "0"], "are above zero"),
+        (["sim", "--workers", "0"], "--workers is above zero"),
+        (["mutants", "nobody"], "there is none of these; there are call before the intent,"),
+        (["mutants", "--first-seed", "-1"], "--first-seed is not below zero"),
+    ],
+)
+def test_wrong_arguments_are_refused(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert gatewayd.main(["fuzz", *words]) == 4
+    assert sentence in capsys.readouterr().err
