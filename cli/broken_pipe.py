@@ -8,10 +8,19 @@ from contextlib import contextmanager
 
 @contextmanager
 def reader_may_leave() -> Iterator[None]:
-    """Whoever reads our output may stop: the block ends there, without a complaint."""
+    """Whoever reads our output may stop: the block ends there, without a complaint, also out of task groups."""
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
-        # What is still buffered would complain once more at the end of the process.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _print_nowhere()
+    except BaseExceptionGroup as group:
+        _, others = group.split(BrokenPipeError)
+        if others is not None:
+            raise
+        _print_nowhere()
+
+
+def _print_nowhere() -> None:
+    """What is still buffered would complain once more at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

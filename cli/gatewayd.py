@@ -85,7 +85,7 @@ def _launch(
 
 
 def _app_for(given: list[str]) -> App:
-    """The app of a command line; a tool's name is taken off.
+    """The app of a command line.
 
     The tools start no gateway, so they are called without the flags of one, which would bury their help.
     """
@@ -100,8 +100,15 @@ def _app_for(given: list[str]) -> App:
             from cli.fuzz import fuzz_app as tool  # noqa: PLC0415 - same
         case _:
             return app.meta
-    given.pop(0)
-    return tool
+    tools = App(
+        name=app.name,
+        version=_banner,
+        version_flags=app.version_flags,
+        help_formatter="plain",
+        result_action="return_value",
+    )
+    tools.command(tool)
+    return tools
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

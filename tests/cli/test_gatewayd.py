@@ -135,7 +135,9 @@ def test_an_interrupt_is_130(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_version_and_its_hash(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
-    assert capsys.readouterr().out.startswith("gatewayd 0.")
+    assert capsys.readouterr().out.startswith("gatewayd 0.13.")
+    assert main(["demo", "--version"]) == 0
+    assert capsys.readouterr().out.startswith("gatewayd 0.13.")
     assert main(["version-hash"]) == 0
     assert len(bytes.fromhex(capsys.readouterr().out)) == 20
 
@@ -160,5 +162,5 @@ def test_the_tools_help_is_not_buried_under_the_flags_of_a_gateway(
 ) -> None:
     assert main(words) == 0
     printed = capsys.readouterr().out
-    assert f"Usage: {' '.join(words[:-1])}" in printed
+    assert printed.startswith(f"Usage: gatewayd {' '.join(words[:-1])} ")
     assert "FM_GATEWAY_DATA_DIR" not in printed
