@@ -12,14 +12,16 @@ import apsw
 import msgspec
 from cyclopts import Parameter
 
-from engine.chain import Row
+from engine.chain import Row, verified
 from engine.fold import Machines
 from engine.read_model import ReadModel
-from engine.store import LOG_NAME, open_reader
+from engine.store import LOG_NAME, open_reader, read_rows
 from errors import InputError
 
 _LONG_ID = re.compile(r"\b[0-9a-f]{20,}\b")
 
+#: The flag of those that read only what they need, and take it as it stands.
+Verify = Annotated[bool, Parameter(negative="")]
 #: The flag that every tool has.
 Json = Annotated[bool, Parameter(name="--json", negative="")]
 
@@ -55,6 +57,12 @@ def reading(data_dir: Path) -> Iterator[apsw.Connection]:
         yield connection
     finally:
         connection.close(force=True)
+
+
+def verify_chain(connection: apsw.Connection) -> None:
+    """Read the whole log. Raises DamagedError at the first row that does not follow from the one before it."""
+    for _row in verified(read_rows(connection)):
+        pass
 
 
 def line(row: Row) -> Line:

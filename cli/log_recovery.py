@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
-from cli.log_fold import LogFold
 from cli.log_reading import Json, program, reading, shortened, table
 from engine.chain import verified
+from engine.fold import fold
 from engine.machine import Effect, kind_of
-from engine.store import read_rows
+from engine.store import newest_head, read_rows
 from gateway.freeze import sends_money_out
 from statemachines import (
     completion,
@@ -96,10 +96,11 @@ def print_recovery(data_dir: Path, /, *, json: Json = False) -> None:
 def recovery(data_dir: Path) -> Recovery:
     """Fold the log as a start does, and ask every open machine what it wants."""
     machines, _ = program()
-    fold = LogFold(machines)
     with reading(data_dir) as connection:
-        fold.read(verified(read_rows(connection)))
-    founded = fold.open.get(identity.STREAM)
+        head = newest_head(connection)
+        rows = verified(read_rows(connection))
+        open_now = fold(machines, rows, keep_final=False, until=head.position)
+    founded = open_now.get(identity.STREAM)
     is_frozen = (
         founded is not None
         and isinstance(founded.state, identity.Founded)
@@ -107,22 +108,24 @@ def recovery(data_dir: Path) -> Recovery:
     )
     started: list[Started] = []
     waits: list[Waits] = []
-    for stream, standing in sorted(fold.open.items()):
-        wanted = machines.of(stream).wants(standing.state)
+    for stream, standing in sorted(open_now.items()):
+        wanted, state_name = (
+            machines.of(stream).wants(standing.state),
+            type(standing.state).__name__,
+        )
         if not wanted:
-            waits.append(Waits(stream, standing.name))
+            waits.append(Waits(stream, state_name))
         started += [
             Started(
                 stream=stream,
-                state=standing.name,
+                state=state_name,
                 effect=type(effect).__name__,
                 does=DONE_AGAIN[type(effect)],
                 held_back=is_frozen and sends_money_out(effect),
             )
             for effect in wanted.values()
         ]
-    position = fold.newest.position if fold.newest is not None else 0
-    return Recovery(position, is_frozen, tuple(started), tuple(waits))
+    return Recovery(head.position, is_frozen, tuple(started), tuple(waits))
 
 
 def _text(found: Recovery) -> Iterator[str]:

@@ -1,11 +1,21 @@
 """`gatewayd log show`: events by position, stream, kind and time."""
 
-from itertools import islice
 from pathlib import Path
 
 import msgspec
 
-from cli.log_reading import Json, cut, facts, line, reading, shortened, time_text, unix_us
+from cli.log_reading import (
+    Json,
+    Verify,
+    cut,
+    facts,
+    line,
+    reading,
+    shortened,
+    time_text,
+    unix_us,
+    verify_chain,
+)
 from engine.chain import Row
 from engine.search import RowFilter, find_rows
 
@@ -25,9 +35,13 @@ def print_events(
     limit: int | None = None,
     since: str | None = None,
     until: str | None = None,
+    verify: Verify = False,
     json: Json = False,
 ) -> None:
     """Print events in order, each with what it says on a second line.
+
+    Rows are taken as they stand. Those of a stream, or between positions, are looked up; for a kind or a time the log
+    is read once, up to the limit.
 
     Parameters
     ----------
@@ -47,6 +61,8 @@ def print_events(
         Only events from this time on: ISO 8601 (UTC without an offset) or Unix seconds.
     until
         Only events up to this time.
+    verify
+        Check the hash chain of the whole log first.
     json
         Print one JSON document per event and line.
     """
@@ -59,8 +75,10 @@ def print_events(
         until_unix_us=unix_us(until),
     )
     with reading(data_dir) as connection:
-        rows = (chained.row for chained in find_rows(connection, wanted))
-        for row in islice(rows, limit):
+        if verify:
+            verify_chain(connection)
+        for chained in find_rows(connection, wanted, limit):
+            row = chained.row
             print(msgspec.json.encode(line(row)).decode() if json else row_text(row))
 
 

@@ -9,11 +9,21 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from cli.log_fold import LogFold, Moved
-from cli.log_reading import Json, cut, duration_text, program, reading, shortened, time_text
-from engine.chain import verified
+from cli.log_fold import Standing
+from cli.log_losses import Loss, losses
+from cli.log_open import standing_in, state_of
+from cli.log_reading import (
+    Json,
+    Verify,
+    cut,
+    duration_text,
+    program,
+    reading,
+    shortened,
+    time_text,
+    verify_chain,
+)
 from engine.machine import State
-from engine.store import read_rows
 from gateway.overdue import due_unix_s
 from gateway.status import OPEN_STATES
 from statemachines import (
@@ -27,7 +37,6 @@ from statemachines import (
     reissue,
     send,
     transaction,
-    wallet,
     withdrawal,
 )
 
@@ -121,16 +130,6 @@ class Waiting(msgspec.Struct, frozen=True):
     what_to_do: str
 
 
-class Loss(msgspec.Struct, frozen=True):
-    """Money that is gone by this log; nothing of it goes on by itself."""
-
-    position: int
-    stream: str
-    recorded_unix_s: int
-    lost_msat: int
-    why: str
-
-
 class Stuck(msgspec.Struct, frozen=True):
     """What `stuck --json` prints. `frozen` is the restore that is not reconciled yet."""
 
@@ -144,9 +143,12 @@ def print_stuck(
     /,
     *,
     everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
+    verify: Verify = False,
     json: Json = False,
 ) -> None:
     """Print what waits for longer than it should, for whom, and what may safely be done; and what was lost.
+
+    Rows and tables are taken as they stand, so that this takes seconds beside a long log.
 
     Parameters
     ----------
@@ -154,84 +156,49 @@ def print_stuck(
         The gateway's data directory.
     everything
         Print what is open and in time, too.
+    verify
+        Check the hash chain of the whole log first; `gatewayd log verify` checks everything.
     json
         Print one JSON document.
     """
-    found = stuck(data_dir, int(time.time()), everything=everything)
+    found = stuck(data_dir, int(time.time()), everything=everything, verify=verify)
     print(msgspec.json.encode(found).decode() if json else "\n".join(_text(found)))
 
 
-def stuck(data_dir: Path, now_unix_s: int, *, everything: bool) -> Stuck:
-    """What is overdue at a time, or all that is open."""
+def stuck(data_dir: Path, now_unix_s: int, *, everything: bool, verify: bool = False) -> Stuck:
+    """What is overdue at a time, or all that is open. With `verify`, raises DamagedError for a broken chain."""
     machines, _ = program()
-    fold = LogFold(machines)
     with reading(data_dir) as connection:
-        losses = tuple(
-            loss
-            for moved in fold.steps(verified(read_rows(connection)))
-            for loss in _lost_in(moved)
-        )
-    waiting = []
-    for stream, standing in fold.open.items():
-        if not isinstance(standing.state, OPEN_STATES):
-            continue
-        since_unix_s = standing.since_unix_us // 1_000_000
-        due = due_unix_s(standing.state, since_unix_s)
-        advice = ADVICE[type(standing.state)]
-        if everything or now_unix_s >= due:
-            waiting.append(
-                Waiting(
-                    stream=stream,
-                    state=standing.name,
-                    since_unix_s=since_unix_s,
-                    due_unix_s=due,
-                    overdue=now_unix_s >= due,
-                    waits_for=advice.waits_for,
-                    what_to_do=advice.what_to_do,
-                )
-            )
+        if verify:
+            verify_chain(connection)
+        standing = standing_in(connection, machines, OPEN_STATES)
+        founded = state_of(connection, machines, identity.STREAM)
+        lost = tuple(losses(connection, machines))
+    waiting = [
+        waits
+        for stream, one in standing.items()
+        if (waits := _waiting(stream, one, now_unix_s)).overdue or everything
+    ]
     waiting.sort(key=lambda one: (one.since_unix_s, one.stream))
-    founded = fold.open.get(identity.STREAM)
     frozen = None
-    if founded is not None and isinstance(founded.state, identity.Founded):
-        frozen = founded.state.restoration if founded.state.is_frozen else None
-    return Stuck(frozen, tuple(waiting), losses)
+    if isinstance(founded, identity.Founded) and founded.is_frozen:
+        frozen = founded.restoration
+    return Stuck(frozen, tuple(waiting), lost)
 
 
-def _lost_in(moved: Moved) -> Iterator[Loss]:
-    row = moved.step.row
-    for lost_msat, why in _losses(moved.before, moved.step.event):
-        yield Loss(row.position, row.stream, row.recorded_unix_us // 1_000_000, lost_msat, why)
-
-
-def _losses(before: State, event: object) -> Iterator[tuple[int, str]]:
-    """What an event says is lost, in msat, and why."""
-    match event:
-        case send.SendClaimRejected(error=error):
-            assert isinstance(before, send.Claiming)
-            why = f"paid, and the federation refuses the claim: {error}. Ask its guardians why"
-            yield before.facts.contract_msat, f"{why}; the preimage is in this log"
-        case receive.ReceiveRefundLost(reason=reason):
-            assert isinstance(before, receive.Decrypting | receive.Refunding)
-            yield (
-                before.facts.contract_msat,
-                f"a contract without preimage stays unclaimed: {reason}",
-            )
-        case completion.CompletionRejected(error=error) if isinstance(before, completion.Settling):
-            yield (
-                before.amount_msat,
-                f"the node took no settlement: {error}. Look whether its channel was closed",
-            )
-        case wallet.NotesLost(amount_msat=amount_msat):
-            why = "the federation refuses these notes: somebody else spent them"
-            yield amount_msat, f"{why}, perhaps a second gateway with these words"
-        case transaction.TxCollected(lost_msat=lost_msat) if lost_msat:
-            yield lost_msat, "no threshold of guardians signed these notes validly: ask them"
-        case deposit.DepositDropped(reason=reason):
-            assert isinstance(before, deposit.Found)
-            yield before.output.value_sat * 1_000, f"a deposit was given up: {reason}"
-        case _:
-            pass
+def _waiting(stream: str, standing: Standing, now_unix_s: int) -> Waiting:
+    since_unix_s = standing.since_unix_us // 1_000_000
+    due = due_unix_s(standing.state, since_unix_s)
+    advice = ADVICE[type(standing.state)]
+    return Waiting(
+        stream=stream,
+        state=standing.name,
+        since_unix_s=since_unix_s,
+        due_unix_s=due,
+        overdue=now_unix_s >= due,
+        waits_for=advice.waits_for,
+        what_to_do=advice.what_to_do,
+    )
 
 
 def _text(found: Stuck) -> Iterator[str]:

@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cli.log_reading import (
     Json,
     Line,
+    Verify,
     duration_text,
     facts,
     line,
@@ -19,10 +20,11 @@ from cli.log_reading import (
     shortened,
     table,
     time_text,
+    verify_chain,
 )
 from engine.fold import Machines, steps
 from engine.machine import kind_of
-from engine.search import identify, related_rows
+from engine.tracing import Subject, identify, named, related_rows
 
 #: Characters of facts on a line of their own.
 FACTS_CHARACTERS = 90
@@ -71,9 +73,13 @@ def print_trace(
     *,
     diagram: Annotated[bool, Parameter(negative="")] = False,
     facts: Annotated[bool, Parameter(negative="")] = False,
+    verify: Verify = False,
     json: Json = False,
 ) -> None:
     """Print everything that one payment did, and how long each machine was in each state.
+
+    Rows are found by their streams and taken as they stand, so that this takes a second beside a long log. A text
+    that no stream has in its name, such as a txid, is looked for in all of it.
 
     Parameters
     ----------
@@ -85,11 +91,15 @@ def print_trace(
         Print a Mermaid diagram of the states instead.
     facts
         Print what each event says, too.
+    verify
+        Check the hash chain of the whole log first.
     json
         Print one JSON document.
     """
     machines, _ = program()
     with reading(data_dir) as connection:
+        if verify:
+            verify_chain(connection)
         found = trace(connection, machines, payment)
     if json:
         print(msgspec.json.encode(found).decode())
@@ -101,13 +111,15 @@ def print_trace(
 def trace(connection: apsw.Connection, machines: Machines, payment: str) -> Trace:
     """The events of one payment over all streams, with the states they led to.
 
-    Raises what `engine.search.identify` raises.
+    Raises what `engine.tracing` raises.
     """
-    identifier = identify(connection, payment)
-    rows, own = related_rows(connection, identifier, lambda s: bool(machines.of(s).final))
-    hashes = {s.partition("/")[2] for s in own if kind_of(s) in _BY_HASH} - {identifier}
+    kinds = tuple(machine.kind for machine in machines)
+    subject = identify(connection, kinds, payment)
+    rows, own = related_rows(connection, subject, lambda s: bool(machines.of(s).final))
+    hashes = {s.partition("/")[2] for s in own if kind_of(s) in _BY_HASH} - {subject.identifier}
     for payment_hash in sorted(hashes):
-        more, owned = related_rows(connection, payment_hash, lambda s: bool(machines.of(s).final))
+        of_hash = Subject(payment_hash, named(connection, kinds, payment_hash))
+        more, owned = related_rows(connection, of_hash, lambda s: bool(machines.of(s).final))
         rows, own = [*rows, *more], own | owned
     rows = sorted({row.position: row for row in rows}.values(), key=lambda row: row.position)
     states: dict[int, str] = {}
@@ -134,7 +146,7 @@ def trace(connection: apsw.Connection, machines: Machines, payment: str) -> Trac
     paths = tuple(
         MachinePath(stream, tuple(path), stream in over) for stream, path in stays.items()
     )
-    return Trace(identifier, tuple(sorted(own)), paths, tuple(events))
+    return Trace(subject.identifier, tuple(sorted(own)), paths, tuple(events))
 
 
 def trace_text(found: Trace, *, with_facts: bool) -> Iterator[str]:

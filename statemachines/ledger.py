@@ -15,7 +15,7 @@ from engine.fold import Machines, Position
 from engine.machine import State
 from engine.store import StoredStep
 from errors import FatalError
-from statemachines.accounts import DUST, SWAPS
+from statemachines.accounts import DUST, SWAPS, Amounts
 from statemachines.bookings import BOOKINGS, MOVES_NOTHING
 from statemachines.holdings import holdings
 
@@ -82,6 +82,8 @@ class Auditor:
         self.rows = 0
         self._ledger, self._held = Ledger(), Ledger()
         self._append = 0
+        # What open streams hold: a wallet counts all of its notes to tell.
+        self._holdings: dict[str, Amounts] = {}
         self._touched: set[str] = set()
 
     @property
@@ -98,9 +100,13 @@ class Auditor:
         lines = postings(before, step.event)
         yield from _wrong_in(step.row, lines)
         self._ledger.post(lines)
-        self._held.post(_change(before, step.state))
-        self._touched.update(line.account for line in lines)
-        self._touched.update(holdings(before), holdings(step.state))
+        was = self._holdings.pop(step.row.stream, None)
+        was, now = holdings(before) if was is None else was, holdings(step.state)
+        if not step.final:
+            self._holdings[step.row.stream] = now
+        self._held.post(Posting(account, -amount_msat) for account, amount_msat in was.items())
+        self._held.post(Posting(account, amount_msat) for account, amount_msat in now.items())
+        self._touched.update(was, now, (line.account for line in lines))
 
     def finish(self) -> Iterator[str]:
         """What is wrong after the newest append."""
@@ -127,13 +133,6 @@ def audit(machines: Machines, rows: Iterable[Row]) -> Report:
             open_now[row.stream] = Position(step.state, row.version, row.position)
     problems += auditor.finish()
     return Report(rows=auditor.rows, balances=auditor.balances, problems=tuple(problems))
-
-
-def _change(before: State, after: State) -> Iterator[Posting]:
-    for account, amount_msat in holdings(before).items():
-        yield Posting(account, -amount_msat)
-    for account, amount_msat in holdings(after).items():
-        yield Posting(account, amount_msat)
 
 
 def _wrong_in(row: Row, lines: tuple[Posting, ...]) -> Iterator[str]:

@@ -1,0 +1,79 @@
+"""Money that is gone by a log: every event that says so, what it says, and why."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import apsw
+import msgspec
+
+from cli.log_open import state_of
+from engine.events import Event
+from engine.fold import Machines
+from engine.machine import State
+from engine.store import select_rows
+from statemachines import completion, deposit, receive, send, transaction, wallet
+
+#: The events that can.
+_EVENTS: tuple[type[Event], ...] = (
+    send.SendClaimRejected,
+    receive.ReceiveRefundLost,
+    completion.CompletionRejected,
+    wallet.NotesLost,
+    transaction.TxCollected,
+    deposit.DepositDropped,
+)
+#: Nearly all collections of notes lose nothing: they are left out before they are decoded.
+_WHERE = (
+    f"kind IN ({', '.join('?' * len(_EVENTS))}) "
+    "AND coalesce(json_extract(CAST(body AS TEXT), '$.lost_msat'), 1) != 0 ORDER BY position"
+)
+
+
+class Loss(msgspec.Struct, frozen=True):
+    """Money that is gone by this log; nothing of it goes on by itself."""
+
+    position: int
+    stream: str
+    recorded_unix_s: int
+    lost_msat: int
+    why: str
+
+
+def losses(connection: apsw.Connection, machines: Machines) -> Iterator[Loss]:
+    """All of them in order, by one reading of the log; rows are taken as they stand."""
+    for chained in select_rows(connection, _WHERE, [event.kind for event in _EVENTS]):
+        row = chained.row
+        before = partial(state_of, connection, machines, row.stream, row.version)
+        for lost_msat, why in _told(machines.codec.decode(row.event), before):
+            yield Loss(row.position, row.stream, row.recorded_unix_us // 1_000_000, lost_msat, why)
+
+
+def _told(event: Event, before: Callable[[], State]) -> Iterator[tuple[int, str]]:
+    """What an event says is lost, in msat, and why; `before` gives the state of its stream before it."""
+    match event:
+        case send.SendClaimRejected(error=error):
+            claiming = before()
+            assert isinstance(claiming, send.Claiming)
+            why = f"paid, and the federation refuses the claim: {error}. Ask its guardians why"
+            yield claiming.facts.contract_msat, f"{why}; the preimage is in this log"
+        case receive.ReceiveRefundLost(reason=reason):
+            refunding = before()
+            assert isinstance(refunding, receive.Decrypting | receive.Refunding)
+            why = f"a contract without preimage stays unclaimed: {reason}"
+            yield refunding.facts.contract_msat, why
+        case completion.CompletionRejected(error=error):
+            answering = before()
+            if isinstance(answering, completion.Settling):
+                why = f"the node took no settlement: {error}. Look whether its channel was closed"
+                yield answering.amount_msat, why
+        case wallet.NotesLost(amount_msat=amount_msat):
+            why = "the federation refuses these notes: somebody else spent them"
+            yield amount_msat, f"{why}, perhaps a second gateway with these words"
+        case transaction.TxCollected(lost_msat=lost_msat):
+            yield lost_msat, "no threshold of guardians signed these notes validly: ask them"
+        case deposit.DepositDropped(reason=reason):
+            found = before()
+            assert isinstance(found, deposit.Found)
+            yield found.output.value_sat * 1_000, f"a deposit was given up: {reason}"
+        case _:
+            raise AssertionError(event)

@@ -1,0 +1,90 @@
+"""What is open in a log without reading all of it: the tables say which streams, and their rows in which state."""
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+
+import apsw
+
+from cli.log_fold import LogFold, Standing
+from engine.chain import Row, verified
+from engine.fold import Machines, fold
+from engine.machine import State
+from engine.read_model import StreamIndex
+from engine.storage_errors import DamagedError
+from engine.store import read_rows, select_rows
+
+_OPEN = (
+    "SELECT stream, state_name, version, began_unix_us, since_unix_us FROM stream "
+    "WHERE kind = ? AND final = 0"
+)
+
+
+def standing_in(
+    connection: apsw.Connection, machines: Machines, states: Collection[type[State]]
+) -> dict[str, Standing]:
+    """Every stream that is in one of these states, which are not final, by name.
+
+    Rows are taken as they stand. A log whose tables another version of the program wrote is folded as a whole.
+    Raises DamagedError when the tables are not of this log.
+    """
+    if not _has_tables(connection):
+        whole = LogFold(machines)
+        whole.read(verified(read_rows(connection)))
+        return {name: one for name, one in whole.open.items() if type(one.state) in states}
+    with _snapshot(connection):
+        found = {
+            str(stream): _standing(connection, machines, str(stream), str(state_name), numbers)
+            for machine in machines
+            if (names := {state.__name__ for state in machine.states if state in states})
+            for stream, state_name, *numbers in connection.execute(_OPEN, (machine.kind,))
+            if state_name in names
+        }
+    return dict(sorted(found.items()))
+
+
+def state_of(
+    connection: apsw.Connection, machines: Machines, stream: str, before_version: int | None = None
+) -> State:
+    """The state of a stream, now or before it had a version; the initial one if it has no event."""
+    rows = _rows_of(connection, stream, before_version)
+    position = fold(machines, rows, keep_final=True).get(stream)
+    return machines.of(stream).initial if position is None else position.state
+
+
+def _standing(
+    connection: apsw.Connection,
+    machines: Machines,
+    stream: str,
+    state_name: str,
+    numbers: list[int],
+) -> Standing:
+    version, began_unix_us, since_unix_us = numbers
+    state = state_of(connection, machines, stream)
+    if type(state).__name__ != state_name:
+        raise DamagedError(
+            f"the tables say that {stream} is {state_name}, its rows that it is {type(state).__name__}: "
+            "look with gatewayd log verify"
+        )
+    return Standing(state, version, began_unix_us, since_unix_us)
+
+
+def _rows_of(connection: apsw.Connection, stream: str, before_version: int | None) -> Iterator[Row]:
+    where = "stream = ?1 AND (?2 IS NULL OR version < ?2) ORDER BY version"
+    return (chained.row for chained in select_rows(connection, where, (stream, before_version)))
+
+
+def _has_tables(connection: apsw.Connection) -> bool:
+    """Whether the index of streams is this program's; else the next start rebuilds it."""
+    model = StreamIndex()
+    stored = connection.execute("SELECT version FROM read_model WHERE name = ?", (model.name,))
+    return stored.fetchone() == (model.version,)
+
+
+@contextmanager
+def _snapshot(connection: apsw.Connection) -> Iterator[None]:
+    """Tables and rows of one moment, also of a running gateway."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
