@@ -95,6 +95,11 @@ class SimulatedPart:
         """Forget the faults that no call has met yet."""
         self._faults.clear()
 
+    @property
+    def has_delayed(self) -> bool:
+        """Whether calls that died may still reach the node."""
+        return bool(self._delayed)
+
     def deliver_delayed(self) -> None:
         """Let the delayed calls reach the node now; what it refuses, nobody hears."""
         calls, self._delayed = self._delayed, []

@@ -120,6 +120,17 @@ class SimulatedPayee(SimulatedPart):
             raise ConflictError("the invoice is settled")
         self._give_up(invoice)
 
+    def held(self) -> tuple[bytes, ...]:
+        """Payment hashes of everything that is held."""
+        return tuple(self._held)
+
+    def forget_invoice(self, payment_hash: bytes) -> None:
+        """Lose an invoice that nobody has paid; ConflictError for another."""
+        invoice = self.invoices[payment_hash]
+        if invoice.state is not InvoiceState.OPEN:
+            raise ConflictError(f"the invoice is {invoice.state}")
+        del self.invoices[payment_hash]
+
     def invoice_state(self, payment_hash: bytes) -> InvoiceState:
         """How an invoice of this node stands."""
         return self._up_to_date(self.invoices[payment_hash]).state

@@ -77,6 +77,14 @@ class SimulatedPayments(SimulatedPart):
         record = self._records.get(payment_hash)
         return NotFound() if record is None else record.status
 
+    def pay_by_hand(self, invoice: str, *, max_fee_msat: int, max_delay_blocks: int) -> None:
+        """Begin a payment as somebody does who sits at the node. Raises as `pay` does."""
+        if self.is_down:
+            raise NodeUnansweredError("the node is down")
+        fields = bolt11.decode(invoice)
+        check_order(invoice, fields.payment_hash, max_fee_msat, max_delay_blocks)
+        self._take(_Call(fields, max_fee_msat, min(max_delay_blocks, MAX_DELAY_CAP_BLOCKS)))
+
     def forget(self, payment_hash: bytes) -> PaymentRecord:
         """Lose the record of a payment, not the payment."""
         return self._records.pop(payment_hash)

@@ -4,7 +4,7 @@ Source: fedimint-server src/consensus/transaction.rs: inputs one by one, signatu
 one, then the balance. The order matters, since clients count equal errors.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
@@ -36,7 +36,7 @@ from fedimint.transaction import (
     UnbalancedTransaction,
     UnsupportedSignatureScheme,
 )
-from fedimint.wire_types import ModuleError, OutPoint
+from fedimint.wire_types import ModuleError, OutPoint, TransactionId
 
 _U64_MAX: Final = (1 << 64) - 1
 _REMEMBERED_TRANSACTIONS: Final = 64
@@ -55,13 +55,19 @@ class DecodedTransaction(NamedTuple):
 
 
 class TransactionRules:
-    """The rules of one federation; they hold no state but what they remember of good notes."""
+    """The rules of one federation; they hold no state but what they remember of good notes, and of wrongs.
+
+    `refuses`, which may be changed at any time, makes all guardians refuse good transactions: a fault of the
+    federation. What was refused so is `refused`, and stays refused.
+    """
 
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
         self._mint = MintRules(module_config(config, MintV2ClientConfig))
         self._lightning = LightningRules(module_config(config, LnV2ClientConfig))
         self.wallet = WalletRules(module_config(config, WalletV2ClientConfig))
+        self.refuses: Callable[[DecodedTransaction], bool] | None = None
+        self.refused: set[TransactionId] = set()
 
         # Every guardian is given the same bytes.
         self._remembered = lru_cache(_REMEMBERED_TRANSACTIONS)(self._decode)
@@ -74,6 +80,17 @@ class TransactionRules:
         self, decoded: DecodedTransaction, draft: Draft, moment: Moment
     ) -> int | TransactionError:
         """Apply to the draft; return what the federation keeps (msat), or why it refuses."""
+        judged = self._judge(decoded, draft, moment)
+        if not isinstance(judged, int):
+            return judged
+        txid = decoded.transaction.txid()
+        if self.refuses is not None and txid not in self.refused and self.refuses(decoded):
+            self.refused.add(txid)
+        return InvalidWitnessLength() if txid in self.refused else judged
+
+    def _judge(
+        self, decoded: DecodedTransaction, draft: Draft, moment: Moment
+    ) -> int | TransactionError:
         transaction = decoded.transaction
         txid = transaction.txid()
         self._mint.verify_together(

@@ -18,10 +18,11 @@ from engine.fold import Machines, Position
 from engine.machine import State
 from engine.store import StoredStep
 from fedimint import bolt11, lnv2
+from fuzz.losses import Losses
+from fuzz.wrongs import Wrongs
 from gateway.log import machines
 from statemachines import (
     completion,
-    deposit,
     gift,
     image,
     ledger,
@@ -36,6 +37,9 @@ from statemachines.send import stream_of as send_stream
 #: Of a receive whose contract is bought or being bought: its payer may not get his money back.
 _BOUGHT = (receive.Funding, receive.Decrypting, receive.Received)
 
+#: Of a payment whose routing and amount are booked.
+_PAID = (send.Paid, send.Claiming, send.Claimed, send.ClaimRejected, operator_payment.Paid)
+
 
 @dataclass
 class Auditor:
@@ -44,10 +48,9 @@ class Auditor:
     node: SimulatedNode
     new_blocks: Callable[[], int]
     """How many blocks were found a moment ago."""
+    wrongs: Wrongs
     problems: list[str] = field(default_factory=list)
     position: int = 0
-    written_off_msat: int = 0
-    """What was not worth its fees, which is no loss that anybody could have kept off."""
     given: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     """Ecash given away: msat by nonce, by federation."""
     _machines: Machines = field(default_factory=machines)
@@ -61,6 +64,9 @@ class Auditor:
     _indices: dict[str, str] = field(default_factory=dict)
     _lines: list[tuple[str, str]] = field(default_factory=list)
     _to_complete: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.losses = Losses(self.wrongs)
 
     # --- the log ---
 
@@ -101,7 +107,11 @@ class Auditor:
         key = row.stream.partition("/")[2]
         self._lines.append((f"{row.position:5} {seconds:.3f} {row.stream} {row.kind}", key))
         self._judge(step, before)
-        self._count(step, before)
+        for problem in self.losses.inspect(step, before):
+            self._check(False, problem)
+        if isinstance(step.event, gift.GiftGiven):
+            notes = {note.nonce: note.amount_msat for note in step.event.notes}
+            self.given[before.facts.federation_id] |= notes
 
     def _judge(self, step: StoredStep, before: Any) -> None:
         row = step.row
@@ -125,16 +135,6 @@ class Auditor:
             case IndexTaken(federation_id=federation_id, index=index):
                 self._once(self._indices, str(index), federation_id)
 
-    def _count(self, step: StoredStep, before: Any) -> None:
-        """What left for good, and to whom."""
-        match step.event:
-            case deposit.DepositDropped():
-                self.written_off_msat += before.output.value_sat * 1_000
-            case receive.ReceiveRefundLost() if not before.facts.refund_worth_msat:
-                self.written_off_msat += before.facts.contract_msat
-            case gift.GiftGiven(notes=notes):
-                self.given[before.facts.federation_id] |= {n.nonce: n.amount_msat for n in notes}
-
     def _once(self, known: dict[str, str], key: str, value: str) -> None:
         self._check(key not in known, f"1: {key} was given to {known.get(key)} and to {value}")
         known[key] = value
@@ -150,7 +150,7 @@ class Auditor:
     def _can_never_settle(self, state: State) -> None:
         assert isinstance(state, send.Cancelling | send.Cancelled)
         facts = state.facts
-        record = self.node.payment(bytes.fromhex(facts.payment_hash))
+        record = self.wrongs.payment(self.node, facts.payment_hash)
         if self._operation_of(facts.payment_hash) == send_stream(facts.contract_id):
             self._check(
                 not isinstance(record, InFlight | Succeeded),
@@ -198,6 +198,14 @@ class Auditor:
         told = " ".join(problems)
         named = [line for line, key in self._lines if key in told]
         return tuple(named or [line for line, _key in self._lines])
+
+    def spent_unbooked_msat(self) -> int:
+        """What somebody spent at the node himself, and no payment of the gateway's took for its own."""
+        return sum(
+            self.wrongs.spent_by_hand_msat(self.node, payment_hash)
+            for payment_hash in self.wrongs.paid_by_hand
+            if not isinstance(self.state_of(self._operation_of(payment_hash) or "send/"), _PAID)
+        )
 
     # --- the doors ---
 

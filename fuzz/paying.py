@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+from collections.abc import Callable
 
 import anyio
 import msgspec
@@ -17,7 +18,7 @@ from devnet.wallet import TransactionRefused
 from errors import InputError
 from fedimint import bolt11, secp
 from fedimint.lnv2 import HashImage, OutgoingContract
-from fuzz import steps
+from fuzz import odd_payments, steps
 from fuzz.stage import Refused, Stage, persist
 
 #: Blocks of a contract that is about too short: 144 are the least that the gateway wants, counted at another moment.
@@ -75,7 +76,10 @@ async def _hold(
 
 async def send(stage: Stage, step: steps.Send) -> None:
     """To the end: paid, given back by the gateway, or taken back when the contract has expired."""
-    invoice = payee_invoice(stage, step.amount_msat, step.payee, step.hold_s, step.expiry_s)
+    if step.twist == "other network":
+        invoice = odd_payments.foreign_invoice(stage, step.amount_msat, step.expiry_s)
+    else:
+        invoice = payee_invoice(stage, step.amount_msat, step.payee, step.hold_s, step.expiry_s)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_pay_invoice, stage, step.federation, invoice, step.twist)
         if step.twist == "two contracts":
@@ -94,6 +98,8 @@ async def _pay_invoice(
         payment = await _fund(stage, user, invoice, routing, twist)
     except (Refused, TransactionRefused):
         return None
+    if twist == "paid by hand":
+        odd_payments.pay_by_hand(stage, invoice)
     answer = await _ask(stage, user, payment, twist)
     if answer is None:
         await stage.height(payment.contract.expiration_block_height)
@@ -156,21 +162,22 @@ async def _ask(
 
 async def _ordered(
     stage: Stage,
-    federation: int,
-    user: EmbeddedUser,
+    at: tuple[int, EmbeddedUser],
     order: tuple[int, int],
     flaw: Flaw | None,
+    asks: Callable[[IncomingPayment], None] = lambda _payment: None,
 ) -> tuple[IncomingPayment, str]:
     """A contract over so many msat for so many seconds, and the gateway's invoice for it.
 
-    Raises Refused, and InputError when fees take it all.
+    `asks` hears of every contract before the gateway does. Raises Refused, and InputError when fees take it all.
     """
-    amount_msat, expiry_s = order
+    (federation, user), (amount_msat, expiry_s) = at, order
 
     async def ask() -> tuple[IncomingPayment, bytes]:
         routing = await routing_of(stage, federation)
         terms = IncomingOrder(amount_msat, stage.now_unix_s(), expiry_s)
         payment = user.receive(terms, routing, flaw)
+        asks(payment)
         body = user.receive_body(payment)
         return payment, await stage.call("POST", "/create_bolt11_invoice", body)
 
@@ -186,10 +193,13 @@ async def _ordered(
 
 async def receive(stage: Stage, step: steps.Receive) -> None:
     """To the end: the user has what was paid for, and the payer his preimage or his money."""
+    if step.payer == "pays early":
+        await _receive_early(stage, step)
+        return
     user = stage.new_user(step.federation)
     try:
         payment, invoice = await _ordered(
-            stage, step.federation, user, (step.amount_msat, step.expiry_s), step.flaw
+            stage, (step.federation, user), (step.amount_msat, step.expiry_s), step.flaw
         )
     except (Refused, InputError):
         return
@@ -197,6 +207,26 @@ async def receive(stage: Stage, step: steps.Receive) -> None:
         tasks.start_soon(_await_contract, stage, user, payment)
         await anyio.sleep(step.pays_after_s)
         await _pay(stage, payment, invoice, step.payer)
+
+
+async def _receive_early(stage: Stage, step: steps.Receive) -> None:
+    """Whoever finds the invoice in the node's list pays it, perhaps before the gateway knows of it."""
+    user = stage.new_user(step.federation)
+    order = step.amount_msat, step.expiry_s
+    async with anyio.create_task_group() as tasks:
+
+        def asks(payment: IncomingPayment) -> None:
+            tasks.start_soon(_await_contract, stage, user, payment)
+            tasks.start_soon(pay_early, payment)
+
+        async def pay_early(payment: IncomingPayment) -> None:
+            invoice = await odd_payments.found_at_node(stage, payment)
+            if invoice is not None:
+                await anyio.sleep(step.pays_after_s)
+                await pay_over_lightning(stage, invoice, payment)
+
+        with contextlib.suppress(Refused, InputError):
+            await _ordered(stage, (step.federation, user), order, step.flaw, asks)
 
 
 async def _pay(stage: Stage, payment: IncomingPayment, invoice: str, payer: steps.Payer) -> None:
@@ -273,12 +303,14 @@ async def swap(stage: Stage, step: steps.Swap) -> None:
     receiver = stage.new_user(step.target)
     try:
         payment, invoice = await _ordered(
-            stage, step.target, receiver, (step.amount_msat, _SWAP_EXPIRY_S), step.flaw
+            stage, (step.target, receiver), (step.amount_msat, _SWAP_EXPIRY_S), step.flaw
         )
     except (Refused, InputError):
         return
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_await_contract, stage, receiver, payment)
+        if step.pays_after_s:
+            await anyio.sleep(step.pays_after_s)
         tasks.start_soon(_pay_invoice, stage, step.source, invoice)
         if step.lightning_too:
             tasks.start_soon(pay_over_lightning, stage, invoice, payment)

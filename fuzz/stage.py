@@ -28,6 +28,7 @@ from fuzz import doors
 from fuzz.auditor import Auditor
 from fuzz.simulated_gateway import SimulatedGateway
 from fuzz.simulation import START_UNIX_S, SimulatedCrash, grind_address, now_unix_s
+from fuzz.wrongs import Wrongs
 from gateway.application import Outside
 
 #: One seed for the keys of every run, so that deposit addresses are always the same.
@@ -35,6 +36,7 @@ KEYS_SEED = 7
 #: Blocks that may be found while people and faults are at work: fewer than a claim is sure to have left.
 BLOCKS_MAX = 120
 RETRY_PAUSE_S = 1.0
+_LOOK_PAUSE_S = 0.1
 _MOMENT_S = 60.0
 NODE_COINS_SAT = 1_000_000
 _ENDOWMENT_SAT = 10_000_000
@@ -51,15 +53,25 @@ class Refused(PeerError):  # noqa: N818 - what the gateway did
 
 @dataclass
 class CrashSoon:
-    """An `engine.ports.Probe` that kills the process when `probes` have passed, if it was armed."""
+    """An `engine.ports.Probe` that kills the process when `probes` have passed, or `hits` of one point, if armed."""
 
     probes: int = 0
+    point: str = ""
+    hits: int = 0
 
     def __call__(self, point: str) -> None:
         if self.probes:
             self.probes -= 1
             if not self.probes:
                 raise SimulatedCrash(point)
+        if self.hits and point == self.point:
+            self.hits -= 1
+            if not self.hits:
+                raise SimulatedCrash(point)
+
+    def disarm(self) -> None:
+        """Let every life go on from here."""
+        self.probes = self.hits = 0
 
 
 @dataclass
@@ -89,7 +101,8 @@ class Stage:
         self.witness = Witness()
         self._blocks_s: list[float] = []
         world.chain.on_block(lambda: self._blocks_s.append(anyio.current_time()))
-        self.auditor = Auditor(world.gateway_node, self._new_blocks)
+        self.wrongs = Wrongs()
+        self.auditor = Auditor(world.gateway_node, self._new_blocks, self.wrongs)
         self.clock = doors.WrongClock(START_UNIX_S)
         self.disk = doors.SlowDisk()
         self.crash = CrashSoon()
@@ -187,6 +200,21 @@ class Stage:
         self.wanted_height = max(self.wanted_height, height)
         while self.world.chain.height < height:  # noqa: ASYNC110 - as everybody looks at the chain
             await anyio.sleep(10)
+
+    async def lasts(self, for_s: float) -> None:
+        """Return after this time, or when everything is to be calm."""
+        with anyio.move_on_after(for_s):
+            await self.is_calm.wait()
+
+    async def finds(self, look: Callable[[], T], for_s: float) -> T | None:
+        """What is found once there is something; None after this time, or when everything is to be calm."""
+        until_s = anyio.current_time() + for_s
+        while anyio.current_time() <= until_s and not self.is_calm.is_set():
+            found = look()
+            if found:
+                return found
+            await anyio.sleep(_LOOK_PAUSE_S)
+        return None
 
     def now_unix_s(self) -> int:
         """The wall clock of everybody but the gateway."""

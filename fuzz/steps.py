@@ -6,26 +6,32 @@ Lightning and ecash are msat.
 
 from typing import Literal
 
-import msgspec
-
 from backends.simulated import Fault
 from backends.simulated_part import Call
 from devnet.receiving import Flaw
+from fuzz import wrong_steps
+from fuzz.step import Step
 
 #: How a payee treats what arrives: takes it; holds it and takes or fails it after `hold_s`; never heard of it.
 Payee = Literal["takes", "holds and takes", "holds and fails", "knows nothing"]
 #: What is unusual about a payment out: the contract holds too little, ends too soon, is paid for twice by one contract
-#: or by two of two federations, was given another's claim key; or its sender hangs up and asks again.
-SendTwist = Literal["none", "poor", "short", "two contracts", "not ours", "hangs up", "asks twice"]
-#: What a payer does with an invoice: pays it; locks another amount; pays twice; pays near the deadline; does not pay.
-Payer = Literal["pays", "locks more", "pays twice", "pays late", "does not pay"]
+#: or by two of two federations, was given another's claim key; its sender hangs up and asks again; its invoice is of
+#: another network; somebody at the node pays it himself before.
+SendTwist = Literal[
+    "none",
+    "poor",
+    "short",
+    "two contracts",
+    "not ours",
+    "hangs up",
+    "asks twice",
+    "other network",
+    "paid by hand",
+]
+#: What a payer does with an invoice: pays it; locks another amount; pays twice; pays near the deadline; does not pay;
+#: finds it in the node's list and pays before the gateway has heard of it.
+Payer = Literal["pays", "locks more", "pays twice", "pays late", "does not pay", "pays early"]
 Lie = Literal["wrong shares", "wrong errors", "garbage"]
-
-
-class Step(msgspec.Struct, frozen=True, tag=True, kw_only=True):
-    """Base of all steps."""
-
-    at_s: float
 
 
 # --- people ------------------------------------------------------------------------------------------------------
@@ -62,6 +68,7 @@ class Swap(Step, frozen=True):
     flaw: Flaw | None
     lightning_too: bool
     """Somebody else pays the same invoice over Lightning at that moment."""
+    pays_after_s: float = 0.0
 
 
 class Deposit(Step, frozen=True):
@@ -274,5 +281,11 @@ Trouble = (
     | ClockJump
     | SlowDisk
     | Crowd
+    | wrong_steps.CrashAt
+    | wrong_steps.FederationRefuses
+    | wrong_steps.DepositsTaken
+    | wrong_steps.NodeGivesUp
+    | wrong_steps.NodeForgetsInvoices
+    | wrong_steps.NodeForgetsPayments
 )
 AnyStep = People | Trouble

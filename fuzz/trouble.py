@@ -10,7 +10,7 @@ import anyio
 from api.limits import Gate
 from devnet import faults
 from errors import BusyError
-from fuzz import steps
+from fuzz import misdeeds, steps, wrong_steps
 from fuzz.stage import Stage
 
 _LIES: Mapping[steps.Lie, faults.Lie] = {
@@ -26,11 +26,6 @@ async def make(stage: Stage, step: steps.AnyStep) -> None:
     await _TROUBLE[type(step)](stage, step)
 
 
-async def _lasts(stage: Stage, for_s: float) -> None:
-    with anyio.move_on_after(for_s):
-        await stage.is_calm.wait()
-
-
 # --- process and disk --------------------------------------------------------------------------------------------
 
 
@@ -39,9 +34,14 @@ async def _crash(stage: Stage, step: steps.Crash) -> None:
     stage.crash.probes = step.probes
 
 
+async def _crash_at(stage: Stage, step: wrong_steps.CrashAt) -> None:
+    stage.down_s = step.down_s
+    stage.crash.point, stage.crash.hits = step.point, step.hits
+
+
 async def _slow_disk(stage: Stage, step: steps.SlowDisk) -> None:
     stage.disk.pause_s = step.pause_s
-    await _lasts(stage, step.for_s)
+    await stage.lasts(step.for_s)
     stage.disk.pause_s = 0.0
 
 
@@ -59,7 +59,7 @@ async def _crowd(stage: Stage, step: steps.Crowd) -> None:
 
 async def _stand_at(gate: Gate, stage: Stage, for_s: float) -> None:
     with suppress(BusyError), gate.hold():
-        await _lasts(stage, for_s)
+        await stage.lasts(for_s)
 
 
 # --- the node ----------------------------------------------------------------------------------------------------
@@ -75,7 +75,7 @@ async def _deliver_late(stage: Stage, _step: steps.DeliverLate) -> None:
 
 async def _node_down(stage: Stage, step: steps.NodeDown) -> None:
     stage.world.gateway_node.is_down = True
-    await _lasts(stage, step.for_s)
+    await stage.lasts(step.for_s)
     stage.world.gateway_node.is_down = False
 
 
@@ -89,7 +89,7 @@ async def _node_repeats(stage: Stage, _step: steps.NodeRepeats) -> None:
 
 async def _node_behind(stage: Stage, step: steps.NodeBehind) -> None:
     stage.world.gateway_node.is_synced = False
-    await _lasts(stage, step.for_s)
+    await stage.lasts(step.for_s)
     stage.world.gateway_node.is_synced = True
 
 
@@ -99,7 +99,7 @@ async def _node_behind(stage: Stage, step: steps.NodeBehind) -> None:
 async def _guardian_down(stage: Stage, step: steps.GuardianDown) -> None:
     guardian = stage.federation(step.federation).guardians[step.peer]
     guardian.stop()
-    await _lasts(stage, step.for_s)
+    await stage.lasts(step.for_s)
     guardian.start()
 
 
@@ -109,14 +109,14 @@ async def _guardian_slow(stage: Stage, step: steps.GuardianSlow) -> None:
 
     guardian = stage.federation(step.federation).faults(step.peer)
     guardian.pause = pause
-    await _lasts(stage, step.for_s)
+    await stage.lasts(step.for_s)
     guardian.pause = None
 
 
 async def _guardian_lies(stage: Stage, step: steps.GuardianLies) -> None:
     liar = stage.world.federations[1].faults(0)
     liar.lie = _LIES[step.lie]
-    await _lasts(stage, step.for_s)
+    await stage.lasts(step.for_s)
     liar.lie = None
 
 
@@ -131,7 +131,7 @@ async def _answers_lost(stage: Stage, step: steps.AnswersLost) -> None:
     guardians = [guardian.faults for guardian in stage.federation(step.federation).guardians]
     for guardian in guardians:
         guardian.loses_answer = loses
-    await _lasts(stage, step.for_s)
+    await stage.lasts(step.for_s)
     for guardian in guardians:
         guardian.loses_answer = faults.Faults().loses_answer
 
@@ -140,7 +140,7 @@ async def _partition(stage: Stage, step: steps.Partition) -> None:
     guardians = stage.federation(step.federation).guardians
     for guardian in guardians:
         guardian.stop()
-    await _lasts(stage, step.for_s)
+    await stage.lasts(step.for_s)
     for guardian in guardians:
         guardian.start()
 
@@ -148,7 +148,7 @@ async def _partition(stage: Stage, step: steps.Partition) -> None:
 async def _slow_consensus(stage: Stage, step: steps.SlowConsensus) -> None:
     federation = stage.federation(step.federation)
     federation.set_acceptance_delay(partial(anyio.sleep, step.pause_s))
-    await _lasts(stage, step.for_s)
+    await stage.lasts(step.for_s)
     federation.set_acceptance_delay(None)
 
 
@@ -165,6 +165,7 @@ async def _reorganise(stage: Stage, step: steps.Reorganise) -> None:
 
 _TROUBLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[None]]] = {
     steps.Crash: _crash,
+    wrong_steps.CrashAt: _crash_at,
     steps.SlowDisk: _slow_disk,
     steps.ClockJump: _clock_jump,
     steps.Crowd: _crowd,
@@ -182,4 +183,9 @@ _TROUBLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[None]]] 
     steps.SlowConsensus: _slow_consensus,
     steps.Mine: _mine,
     steps.Reorganise: _reorganise,
+    wrong_steps.FederationRefuses: misdeeds.federation_refuses,
+    wrong_steps.DepositsTaken: misdeeds.deposits_taken,
+    wrong_steps.NodeGivesUp: misdeeds.node_gives_up,
+    wrong_steps.NodeForgetsInvoices: misdeeds.node_forgets_invoices,
+    wrong_steps.NodeForgetsPayments: misdeeds.node_forgets_payments,
 }

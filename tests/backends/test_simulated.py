@@ -143,6 +143,29 @@ async def test_a_forgotten_payment_still_moves_money(world: SimulatedWorld) -> N
     world.network.audit()
 
 
+async def test_a_payment_by_hand_is_in_the_nodes_record(world: SimulatedWorld) -> None:
+    invoice = world.bob.make_invoice(AMOUNT_MSAT)
+    world.node.is_down = True
+    with pytest.raises(NodeUnansweredError):
+        world.node.pay_by_hand(invoice.text, max_fee_msat=0, max_delay_blocks=100)
+    world.node.is_down = False
+    world.node.script(Fault.LOST)
+    world.node.pay_by_hand(invoice.text, max_fee_msat=0, max_delay_blocks=100)
+    assert isinstance(await world.node.lookup(invoice.payment_hash), Succeeded)
+    with pytest.raises(NodeRefusedError):
+        world.node.pay_by_hand(invoice.text, max_fee_msat=0, max_delay_blocks=100)
+
+
+async def test_a_forgotten_invoice_cannot_be_paid(world: SimulatedWorld) -> None:
+    forgotten, held = world.bob.make_invoice(AMOUNT_MSAT), await hold(world)
+    assert world.bob.held() == (held.payment_hash,)
+    world.bob.forget_invoice(forgotten.payment_hash)
+    async with pay(world, forgotten) as statuses:
+        assert isinstance([status async for status in statuses][-1], Failed)
+    with pytest.raises(ConflictError):
+        world.bob.forget_invoice(held.payment_hash)
+
+
 async def test_an_invoice_with_a_hash_of_somebody_else(world: SimulatedWorld) -> None:
     preimage = bytes(range(32))
     invoice = world.bob.make_invoice(AMOUNT_MSAT, payment_hash=hashlib.sha256(preimage).digest())

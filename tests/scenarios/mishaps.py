@@ -2,20 +2,15 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from unittest.mock import patch
 
 import anyio
 import pytest
 
 from backends.simulated import Fault
 from devnet.gateway_messages import Paid
-from devnet.ledger import Draft
-from devnet.module_rules import Moment
 from devnet.receiving import Flaw, IncomingOrder
-from devnet.transaction_rules import DecodedTransaction
 from errors import UnavailableError
 from fedimint import bolt11, lnv2
-from fedimint.transaction import InvalidWitnessLength, TransactionError
 from statemachines.receive import FORGET_AFTER_EXPIRY_S
 from tests.scenarios import books, flows
 from tests.scenarios.calls import Calls, patiently
@@ -36,18 +31,11 @@ ANY_EXPIRY_BLOCKS = 2_000
 def refusing(federation: SimulatedFederation, what: Callable[[object], bool]) -> Iterator[None]:
     """Let all guardians refuse every transaction with an input or output like this."""
     rules = federation.embedded.consensus.rules
-    honest = rules.process
-
-    def process(
-        decoded: DecodedTransaction, draft: Draft, moment: Moment
-    ) -> int | TransactionError:
-        items: tuple[object, ...] = (*decoded.inputs, *decoded.outputs)
-        if any(what(item) for item in items):
-            return InvalidWitnessLength()
-        return honest(decoded, draft, moment)
-
-    with patch.object(rules, "process", process):
+    rules.refuses = lambda decoded: any(map(what, (*decoded.inputs, *decoded.outputs)))
+    try:
         yield
+    finally:
+        rules.refuses = None
 
 
 def is_claim(item: object) -> bool:

@@ -1,0 +1,306 @@
+"""What must be played within few seeds: steps that belong together, each story in its turn, beside what the dice bring.
+
+What is rare by chance, and rarer the more goes wrong beside it, is told here on purpose. `turn` is how often a
+story was told before, for stories of which there are several versions.
+"""
+
+import random
+from collections.abc import Callable
+from typing import TypeVar
+
+from backends.simulated import Fault
+from devnet.receiving import Flaw
+from fuzz import steps, wrong_steps
+from fuzz.steps import AnyStep
+
+T = TypeVar("T")
+Story = Callable[[random.Random, int], tuple[AnyStep, ...]]
+
+_LONG_S = 120.0
+_AMOUNT_MSAT = 1_234_567
+#: Less than taking it back costs.
+_TINY_MSAT = 3_500
+#: The least of ecash.
+_LEAST_MSAT = 512
+#: More than makes a deposit final.
+_BURIED_BLOCKS = 10
+
+
+def told(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The story of this turn of all turns."""
+    return _STORIES[turn % len(_STORIES)](dice, turn // len(_STORIES))
+
+
+def _at(dice: random.Random) -> float:
+    return dice.choice((0.0, 5.0, dice.uniform(0, 30)))
+
+
+def _in_turn(turn: int, *versions: T) -> T:
+    return versions[turn % len(versions)]
+
+
+# --- the federation refuses --------------------------------------------------------------------------------------
+
+
+def _refusing(
+    dice: random.Random, federation: int, kind: wrong_steps.Kind, times: int = 1
+) -> wrong_steps.FederationRefuses:
+    for_s = dice.choice((60.0, _LONG_S))
+    return wrong_steps.FederationRefuses(
+        at_s=0.0, federation=federation, kind=kind, times=times, for_s=for_s
+    )
+
+
+def _claim_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The sender has his preimage, and the gateway nothing: that is the federation's fault."""
+    federation = turn % 2
+    return (
+        _sending(dice, federation, "takes"),
+        _refusing(dice, federation, "claim", dice.choice((1, 2))),
+    )
+
+
+def _funding_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    federation = turn % 2
+    paid: AnyStep = _receiving(dice, federation)
+    if _in_turn(turn // 2, False, True):
+        paid = _swapping(dice, federation)
+    return paid, _refusing(dice, federation, "funding")
+
+
+def _refund_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    federation = turn % 2
+    receive = _receiving(dice, federation, flaw=Flaw.WRONG_PREIMAGE)
+    return receive, _refusing(dice, federation, "taking back")
+
+
+def _withdrawal_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    federation = turn % 2
+    withdrawal = steps.Withdraw(at_s=_at(dice), federation=federation, value_sat=10_000)
+    return withdrawal, _refusing(dice, federation, "withdrawal")
+
+
+def _deposit_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    federation = turn % 2
+    return (*_depositing(federation), _refusing(dice, federation, "deposit", dice.choice((1, 3))))
+
+
+def _gift_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """Notes that fit must be made first, and are not."""
+    federation = turn % 2
+    refusing = _refusing(dice, federation, "ecash", _in_turn(turn // 2, 3, 6, 12))
+    return (*_giving(dice, federation), refusing)
+
+
+# --- the node and who sits at it ---------------------------------------------------------------------------------
+
+
+def _given_up(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The receiver is paid for, and what pays for him is failed back."""
+    federation = turn % 2
+    slow = [
+        steps.GuardianSlow(
+            at_s=0.0, federation=federation, peer=peer, pause_s=dice.uniform(1, 4), for_s=_LONG_S
+        )
+        for peer in range(4 if federation else 1)
+    ]
+    return (
+        _receiving(dice, federation),
+        *slow,
+        wrong_steps.NodeGivesUp(at_s=0.0, for_s=_LONG_S),
+    )
+
+
+def _invoice_forgotten(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    swap = _swapping(dice, turn % 2, at_s=0.0, pays_after_s=30.0)
+    return swap, wrong_steps.NodeForgetsInvoices(at_s=dice.uniform(20, 29))
+
+
+def _paid_early(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The node's answer with the invoice is lost again and again, and somebody pays it meanwhile."""
+    federation = turn % 2
+    receive = _receiving(dice, federation, payer="pays early")
+    lost = steps.CallFault(at_s=0.0, call="create_invoice", faults=(Fault.TAKEN,) * 6)
+    if _in_turn(turn // 2, False, True):
+        return receive, lost
+    off = steps.SetTerms(
+        at_s=receive.at_s + 0.2,
+        federation=federation,
+        transaction_base_msat=2_000,
+        receive_enabled=False,
+    )
+    return receive, lost, off
+
+
+def _paid_by_hand(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    payee: steps.Payee = _in_turn(
+        turn, "takes", "knows nothing", "holds and takes", "holds and fails"
+    )
+    return (_sending(dice, dice.randrange(2), payee, twist="paid by hand"),)
+
+
+def _foreign(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    return (_sending(dice, turn % 2, "takes", twist="other network"),)
+
+
+def _vanished(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """It comes back while it is in flight still, or when it is over."""
+    payee: steps.Payee = _in_turn(turn, "holds and takes", "holds and fails", "holds and takes")
+    over_after_s = _in_turn(turn, 15.0, 15.0, _LONG_S)
+    send = _sending(dice, dice.randrange(2), payee, hold_s=over_after_s)
+    return send, wrong_steps.NodeForgetsPayments(at_s=0.0, for_s=40.0)
+
+
+def _vanished_after_a_lost_call(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """For all the gateway knows, the call before may still arrive."""
+    lost = steps.CallFault(at_s=0.0, call="pay", faults=(Fault.LOST,))
+    payee: steps.Payee = _in_turn(turn, "holds and fails", "holds and fails", "holds and takes")
+    send = _sending(dice, dice.randrange(2), payee, hold_s=15.0)
+    return send, lost, wrong_steps.NodeForgetsPayments(at_s=0.0, for_s=40.0)
+
+
+def _stray(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """A call that was given up begins the payment after all."""
+    payee: steps.Payee = _in_turn(turn, "takes", "holds and takes", "holds and fails")
+    send = _sending(dice, dice.randrange(2), payee, hold_s=60.0)
+    return (
+        send,
+        steps.CallFault(at_s=0.0, call="pay", faults=(Fault.DELAYED, Fault.REFUSED)),
+        steps.DeliverLate(at_s=send.at_s + dice.uniform(3, 20)),
+    )
+
+
+def _failure_unheard(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The payment fails, and what the node says of it is lost."""
+    faults = _in_turn(turn, (Fault.TAKEN,), (Fault.LOST, Fault.TAKEN))
+    send = _sending(dice, dice.randrange(2), "knows nothing")
+    return send, steps.CallFault(at_s=0.0, call="pay", faults=faults)
+
+
+# --- coins and ecash ---------------------------------------------------------------------------------------------
+
+
+def _deposit_taken(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The gateway dies between finding a deposit and claiming it, and comes back to find it gone."""
+    federation = turn % 2
+    point = _in_turn(turn // 2, "after deposit.found", "after deposit.claiming")
+    return (
+        *_depositing(federation),
+        wrong_steps.CrashAt(at_s=0.0, point=point, hits=1, down_s=dice.uniform(5, 20)),
+        wrong_steps.DepositsTaken(at_s=0.0, federation=federation, for_s=_LONG_S),
+    )
+
+
+def _small_gifts(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    return _giving(dice, turn % 2)
+
+
+def _tiny_contract(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """It holds no preimage and is not worth taking back."""
+    receive = _receiving(dice, turn % 2, flaw=Flaw.WRONG_PREIMAGE, amount_msat=_TINY_MSAT)
+    return (receive,)
+
+
+def _reissue_forgotten(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The gateway dies before it has signed, and forgets whose notes these are."""
+    hand_in = steps.HandIn(
+        at_s=_at(dice), federation=turn % 2, amount_msat=1_024_000, spent_elsewhere=False
+    )
+    dies = wrong_steps.CrashAt(at_s=0.0, point="after reissue.requested", hits=1, down_s=0.0)
+    return hand_in, dies
+
+
+_STORIES: tuple[Story, ...] = (
+    _claim_refused,
+    _funding_refused,
+    _refund_refused,
+    _withdrawal_refused,
+    _deposit_refused,
+    _gift_refused,
+    _given_up,
+    _invoice_forgotten,
+    _paid_early,
+    _paid_by_hand,
+    _foreign,
+    _vanished,
+    _vanished_after_a_lost_call,
+    _stray,
+    _failure_unheard,
+    _deposit_taken,
+    _small_gifts,
+    _tiny_contract,
+    _reissue_forgotten,
+)
+
+
+# --- steps of more than one story --------------------------------------------------------------------------------
+
+
+def _sending(
+    dice: random.Random,
+    federation: int,
+    payee: steps.Payee,
+    hold_s: float = 20.0,
+    twist: steps.SendTwist = "none",
+) -> steps.Send:
+    return steps.Send(
+        at_s=_at(dice),
+        federation=federation,
+        amount_msat=_AMOUNT_MSAT,
+        payee=payee,
+        hold_s=hold_s,
+        expiry_s=600,
+        twist=twist,
+    )
+
+
+def _receiving(
+    dice: random.Random,
+    federation: int,
+    payer: steps.Payer = "pays",
+    flaw: Flaw | None = None,
+    amount_msat: int = _AMOUNT_MSAT,
+) -> steps.Receive:
+    return steps.Receive(
+        at_s=_at(dice),
+        federation=federation,
+        amount_msat=amount_msat,
+        payer=payer,
+        flaw=flaw,
+        expiry_s=600,
+        pays_after_s=dice.choice((0.0, 0.5)),
+    )
+
+
+def _swapping(
+    dice: random.Random, target: int, at_s: float | None = None, pays_after_s: float = 0.0
+) -> steps.Swap:
+    return steps.Swap(
+        at_s=_at(dice) if at_s is None else at_s,
+        source=dice.randrange(2),
+        target=target,
+        amount_msat=_AMOUNT_MSAT,
+        flaw=None,
+        lightning_too=False,
+        pays_after_s=pays_after_s,
+    )
+
+
+def _depositing(federation: int) -> tuple[AnyStep, ...]:
+    """A deposit that is found while things go wrong."""
+    deposit = steps.Deposit(at_s=0.0, federation=federation, value_sat=250_000)
+    mined = (steps.Mine(at_s=at_s, blocks=_BURIED_BLOCKS) for at_s in (10.0, 30.0, 50.0, 70.0))
+    return deposit, *mined
+
+
+def _giving(dice: random.Random, federation: int) -> tuple[AnyStep, ...]:
+    """The smallest notes, until there are none."""
+    return tuple(
+        steps.Give(
+            at_s=float(second),
+            federation=federation,
+            amount_msat=_LEAST_MSAT,
+            redeemed=dice.random() < 0.5,
+        )
+        for second in range(6)
+    )
