@@ -7,7 +7,7 @@ the promise.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from engine.machine import State
 from engine.store import StoredStep
 from fedimint import bolt11, lnv2
 from fuzz.losses import Losses
+from fuzz.lost_logs import LostLogs
 from fuzz.wrongs import Wrongs
 from gateway.log import machines
 from statemachines import (
@@ -57,7 +58,9 @@ class Auditor:
     _known: dict[str, Position] = field(default_factory=dict)
     _books: ledger.Auditor = field(default_factory=ledger.Auditor)
     _images: dict[str, str] = field(default_factory=dict)
-    _tweaks: set[tuple[str, str]] = field(default_factory=set)
+    lost: LostLogs = field(default_factory=LostLogs)
+    _tweaks: dict[tuple[str, str], str] = field(default_factory=dict)
+    _reserved_before: set[str] = field(default_factory=set)
     _signed: set[str] = field(default_factory=set)
     _funded: set[str] = field(default_factory=set)
     _dispatched: set[tuple[str, int]] = field(default_factory=set)
@@ -66,7 +69,7 @@ class Auditor:
     _to_complete: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.losses = Losses(self.wrongs)
+        self.losses = Losses(self.wrongs, self.lost)
 
     # --- the log ---
 
@@ -78,6 +81,30 @@ class Auditor:
         """Read what became durable in the moment that the last life died."""
         for row in rows:
             self._take(row)
+
+    def goes_on_from(self, rows: Sequence[Row]) -> None:
+        """Another log has taken the place of this one, which is lost: one restored from its backup, or an empty one.
+
+        What of this log is in the other was judged before. What is not is remembered: keys and calls of lost events
+        may not be used again, and what they moved the books can only know from outside (`fuzz/lost_logs.py`).
+        """
+        self.lost.remember(self.states(), self.given)
+        told, self.problems = self.problems, []
+        self._lines = [(f"lost {line}", key) for line, key in self._lines]
+        self._known, self._books = {}, ledger.Auditor()
+        self._images, self._indices = {}, {}
+        self._signed, self._funded, self._to_complete = set(), set(), {}
+        self.given = defaultdict(dict)
+        self.losses = Losses(self.wrongs, self.lost)
+        self.position = 0
+        for row in rows:
+            self._take(row)
+        self.problems = told
+        self._reserved_before = {
+            stream
+            for stream, state in self.states().items()
+            if isinstance(state, transaction.Reserved)
+        }
 
     def balances(self) -> dict[str, int]:
         """The books at rest, in msat by account; what is wrong with them becomes a problem, too."""
@@ -120,6 +147,7 @@ class Auditor:
                 self._once(self._images, row.stream, operation)
             case transaction.TxSigned(signed=signed):
                 self._signed.add(signed.encoded.hex())
+                self.lost.signed(step.event, before)
                 self._tweaks_are_new(row.stream, [issue.tweak for issue in signed.issues])
             case send.SendDispatching(intent=intent):
                 self._time_is_left(before.facts, intent.max_delay_blocks)
@@ -140,12 +168,13 @@ class Auditor:
         known[key] = value
 
     def _tweaks_are_new(self, tx: str, tweaks: list[str]) -> None:
+        """But for what a backup had reserved: signed anew, at most one of both is accepted."""
         federation = tx.partition("/")[2].partition("-")[0]
         for tweak in tweaks:
-            self._check(
-                (federation, tweak) not in self._tweaks, f"5: {tx} uses the tweak {tweak} again"
-            )
-            self._tweaks.add((federation, tweak))
+            user = self._tweaks.setdefault((federation, tweak), "")
+            is_the_same = user == tx and tx in self._reserved_before
+            self._check(not user or is_the_same, f"5: {tx} uses the tweak {tweak} again")
+            self._tweaks[federation, tweak] = tx
 
     def _can_never_settle(self, state: State) -> None:
         assert isinstance(state, send.Cancelling | send.Cancelled)
@@ -160,7 +189,7 @@ class Auditor:
             receiver = self.state_of(receive.stream_of(facts.payment_hash))
             self._check(
                 not isinstance(receiver, _BOUGHT)
-                or receiver.payer != send_stream(facts.contract_id),
+                or receiver.payer not in {send_stream(facts.contract_id), receive.UNKNOWN_PAYER},
                 f"2: the swap {facts.contract_id} was given back while its receiver is funded",
             )
 
@@ -272,7 +301,7 @@ class Auditor:
 
     def ecash_leaves(self, nonces: Iterable[str]) -> None:
         """The operator has ecash as text."""
-        given = set[str]().union(*self.given.values())
+        given = self.lost.given.union(*self.given.values())
         for nonce in nonces:
             self._check(nonce in given, f"8: the note {nonce} left before it was spent")
 

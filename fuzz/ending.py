@@ -6,11 +6,12 @@ from collections.abc import Iterator
 import anyio
 
 from devnet.embedded_world import CHANNEL_SIDE_MSAT
+from devnet.federation import EmbeddedFederation
 from engine.machine import State
 from fedimint import bls, tbs
 from fuzz.stage import Stage
 from gateway.status import OPEN_STATES
-from statemachines import accounts, node_order
+from statemachines import accounts, identity, node_order
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
 
@@ -70,6 +71,9 @@ def problems(stage: Stage) -> list[str]:
     booked = Counter(stage.auditor.balances())
     found = [*stage.auditor.problems, *stage.witness.problems]
     found += _outside(stage, booked)
+    founded = stage.auditor.state_of(identity.STREAM)
+    if isinstance(founded, identity.Founded) and founded.is_frozen:
+        found.append("the restored log stays frozen")
     return [*found, *_bad_notes(stage)]
 
 
@@ -92,24 +96,31 @@ def _bad_notes(stage: Stage) -> Iterator[str]:
 
 def _outside(stage: Stage, booked: Counter[str]) -> Iterator[str]:
     """The log's accounts against node, chain and federations."""
-    network = stage.world.network
+    network, auditor, states = stage.world.network, stage.auditor, stage.auditor.states()
     network.audit()
-    losses = stage.auditor.losses
-    node_msat = network.holdings_msat("gateway") + stage.auditor.spent_unbooked_msat()
+    lost, federations, losses = auditor.lost, stage.world.federations, auditor.losses
+    node_msat = network.holdings_msat("gateway") + auditor.spent_unbooked_msat()
+    booked_msat = booked[accounts.NODE] + lost.node_msat(stage.world.gateway_node, states)
+    deposited_msat = lost.deposited_msat(states) - booked[accounts.DEPOSITED]
+    withdrawn_msat = booked[accounts.WITHDRAWN] + sum(
+        lost.paid_out_msat(federation, states) for federation in federations
+    )
     compared = {
         "HTLCs locked at rest": (0, network.locked_msat()),
-        "the node": (booked[accounts.NODE], node_msat - CHANNEL_SIDE_MSAT),
-        "deposits": (-booked[accounts.DEPOSITED], 1_000 * stage.witness.paid_in_sat),
-        "withdrawals": (booked[accounts.WITHDRAWN], 1_000 * _paid_out_sat(stage)),
+        "the node": (booked_msat, node_msat - CHANNEL_SIDE_MSAT),
+        "deposits": (deposited_msat, 1_000 * stage.witness.paid_in_sat),
+        "withdrawals": (withdrawn_msat, 1_000 * _paid_out_sat(stage)),
         "losses": (booked[accounts.LOST], losses.written_off_msat),
     }
-    for number, federation in enumerate(stage.world.federations):
+    for number, federation in enumerate(federations):
         audit = federation.audit()
         if not audit.is_balanced():
             yield f"7: the books of federation {number} do not balance"
+        yield from _funded_twice(federation)
         name = federation.federation_id.hex()
         in_contracts_msat = sum(audit.contracts_msat.values())
-        compared[f"contracts of federation {number}"] = losses.stuck_msat[name], in_contracts_msat
+        stuck_msat = losses.stuck_msat[name] + lost.contracts_msat(federation, states)
+        compared[f"contracts of federation {number}"] = stuck_msat, in_contracts_msat
         held_msat = booked[accounts.ecash(name)] + _of_others_msat(stage, number)
         held_msat += losses.dead_notes_msat[name]
         compared[f"notes of federation {number}"] = held_msat, audit.notes_msat
@@ -119,6 +130,13 @@ def _outside(stage: Stage, booked: Counter[str]) -> Iterator[str]:
     for account, amount_msat in booked.items():
         if "/" in account and not account.startswith(accounts.ecash("")) and amount_msat:
             yield f"7: {amount_msat} msat stay in {account}"
+
+
+def _funded_twice(federation: EmbeddedFederation) -> Iterator[str]:
+    funded = Counter(c.contract_id().hex() for c in federation.consensus.ledger.incoming.values())
+    for contract_id, times in funded.items():
+        if times > 1:
+            yield f"4: the contract {contract_id} was funded {times} times"
 
 
 def _paid_out_sat(stage: Stage) -> int:

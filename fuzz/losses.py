@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.store import StoredStep
+from fuzz.lost_logs import LostLogs
 from fuzz.wrongs import Wrongs
 from statemachines import completion, deposit, receive, send, transaction, wallet
 
@@ -22,6 +23,7 @@ class Losses:
     """Follows one log beside the auditor."""
 
     wrongs: Wrongs
+    lost: LostLogs
     written_off_msat: int = 0
     """What may be in the account of losses."""
     stuck_msat: Counter[str] = field(default_factory=Counter)
@@ -38,11 +40,20 @@ class Losses:
                 self._txids[step.row.stream] = signed.txid
             case transaction.TxRejected():
                 self._rejected[before.reservation.parent].append(before.signed.txid)
+            case wallet.NotesLost(amount_msat=amount_msat) if spent_msat := self.lost.spent_msat(
+                step.event, before
+            ):  # with what was beside them and is not worth a fee
+                self.dead_notes_msat[before.federation_id] += amount_msat - spent_msat
+                self.written_off_msat += amount_msat
             case wallet.NotesLost(tx=tx, amount_msat=amount_msat):
                 self.dead_notes_msat[before.federation_id] += amount_msat
                 yield from self._forgive(
                     amount_msat, self._is_wronged(self._txids[tx]), f"6: notes of {tx} are lost"
                 )
+            case send.SendClaimRejected() | receive.ReceiveRefundLost() if self.lost.have_claimed(
+                step.row.stream
+            ):
+                self.written_off_msat += before.facts.contract_msat
             case send.SendClaimRejected(tx=tx):
                 yield from self._contract_lost(before, self._is_wronged(self._txids[tx]))
             case receive.ReceiveRefundLost():
@@ -69,7 +80,9 @@ class Losses:
     def _dropped(self, before: deposit.Found, stream: str) -> Iterator[str]:
         output = before.output
         is_taken = (before.federation_id, output.output_index) in self.wrongs.taken
-        is_forgiven = is_taken or output.value_sat < WORTH_CLAIMING_SAT
+        is_forgiven = (
+            is_taken or self.lost.have_claimed(stream) or output.value_sat < WORTH_CLAIMING_SAT
+        )
         yield from self._forgive(1_000 * output.value_sat, is_forgiven, f"{stream} is dropped")
 
     def _contradicted(self, before: Any) -> Iterator[str]:

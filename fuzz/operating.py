@@ -21,13 +21,15 @@ FLOAT_MSAT = 512 * 120_000
 
 async def join(stage: Stage, federation: int) -> None:
     """Serve a federation, and have ecash there to pay receivers with."""
-    await _connect(stage, federation)
+    await connect(stage, federation)
+    stage.joined.append(federation)
     await _hand_in(stage, stage.federation(federation).issue_ecash(FLOAT_MSAT))
 
 
-async def _connect(stage: Stage, federation: int) -> None:
+async def connect(stage: Stage, federation: int, *, recover: bool = False) -> None:
+    """Have it served."""
     invite = stage.federation(federation).invite_code().to_text()
-    body = {"invite_code": invite, "recover": False}
+    body = {"invite_code": invite, "recover": recover}
     with contextlib.suppress(Refused):  # served already: an answer was lost
         await persist(lambda: stage.call("POST", "/connect_fed", body))
 
@@ -109,7 +111,7 @@ async def leave(stage: Stage, step: steps.Leave) -> None:
         await stage.call("POST", "/leave_fed", body)
         stage.witness.counts["left"] += 1
     await anyio.sleep(step.away_s)
-    await _connect(stage, step.federation)
+    await connect(stage, step.federation)
 
 
 async def set_terms(stage: Stage, step: steps.SetTerms) -> None:

@@ -8,7 +8,7 @@ import msgspec
 from backends.simulated import Fault
 from backends.simulated_part import Call
 from devnet.receiving import Flaw
-from fuzz import steps, stories
+from fuzz import disasters, steps, stories
 from fuzz.steps import AnyStep
 
 #: How long people and faults are at work; what is under way then goes on undisturbed.
@@ -38,12 +38,12 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def draw(seed: int) -> Plan:
-    """The plan of a seed: people first, then trouble; every other seed tells a story besides."""
+    """The plan of a seed: people first, then trouble; every other seed tells a story, every tenth a disaster."""
     dice = random.Random(f"plan {seed}")
     people = [dice.choice(_PEOPLE)(dice) for _ in range(dice.randint(*PEOPLE))]
     trouble = [dice.choice(_TROUBLE)(dice) for _ in range(dice.randint(*TROUBLE))]
     story = stories.told(dice, seed // 2) if seed % 2 else ()
-    return Plan(seed, (*people, *trouble, *story))
+    return Plan(seed, (*people, *trouble, *story, *disasters.draw(seed)))
 
 
 # --- people ------------------------------------------------------------------------------------------------------

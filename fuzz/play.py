@@ -14,7 +14,7 @@ import structlog
 from engine.machine import State
 from fedimint import bls
 from fedimint.curve import Curve
-from fuzz import ending, operating, paying, plan, steps, trouble
+from fuzz import disasters, ending, operating, paying, plan, steps, trouble
 from fuzz.simulation import run_seeded
 from fuzz.stage import Stage
 from fuzz.stand_in_curve import STAND_IN
@@ -45,6 +45,7 @@ def play(seed: int, left_out: Collection[int] = (), curve: Curve = STAND_IN) -> 
     drawn = plan.draw(seed)
     with (
         bls.using(curve),
+        disasters.recoverable(drawn.steps),
         tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder,
     ):
         return run_seeded(lambda: _run(seed, drawn.without(left_out), Path(folder)), seed)
@@ -92,6 +93,9 @@ async def _play(stage: Stage, chosen: Sequence[steps.AnyStep]) -> None:
         await anyio.sleep(plan.PHASE_S)
         await ending.calm(stage)
     await ending.at_rest(stage)
+    for happen in stage.afterwards:
+        await happen()
+        await ending.at_rest(stage)
 
 
 async def _begin(stage: Stage, step: steps.AnyStep) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import random
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,10 +16,10 @@ from backends.simulated_chain import ChainOutput
 from devnet.embedded_world import EmbeddedWorld
 from devnet.federation import EmbeddedFederation
 from devnet.user import EmbeddedUser
-from engine.chain import verified
+from engine.chain import Row
 from engine.engine import Observers, Ports
 from engine.ports import Probe
-from engine.store import LOG_NAME, open_reader, read_rows
+from engine.store import LOG_NAME
 from errors import BusyError, PeerError, UnavailableError
 from fedimint.addresses import segwit_address
 from fedimint.mintv2 import SpendableNote
@@ -53,13 +53,22 @@ class Refused(PeerError):  # noqa: N818 - what the gateway did
 
 @dataclass
 class CrashSoon:
-    """An `engine.ports.Probe` that kills the process when `probes` have passed, or `hits` of one point, if armed."""
+    """An `engine.ports.Probe` that kills the process when `probes` have passed, or `hits` of one point, if armed.
+
+    And does `then` when `passing` have.
+    """
 
     probes: int = 0
     point: str = ""
     hits: int = 0
+    passing: int = 0
+    then: Callable[[], None] = field(default=lambda: None)
 
     def __call__(self, point: str) -> None:
+        if self.passing:
+            self.passing -= 1
+            if not self.passing:
+                self.then()
         if self.probes:
             self.probes -= 1
             if not self.probes:
@@ -108,6 +117,10 @@ class Stage:
         self.crash = CrashSoon()
         self.users: list[tuple[int, EmbeddedUser]] = []
         self.is_calm = anyio.Event()
+        #: Numbers of the federations that the gateway was told to serve.
+        self.joined: list[int] = []
+        #: What happens once all is at rest, and ends at rest again.
+        self.afterwards: list[Callable[[], Awaitable[None]]] = []
         self.gateway = SimulatedGateway(world, directory, tasks, seed)
         self.gateway.outside = self._outside
         self.gateway.observers = Observers(committed=self.auditor.committed)
@@ -116,6 +129,7 @@ class Stage:
         self.wanted_height = 0
         self._mined = 0
         self._addresses = 0
+        self._replaced: tuple[Callable[[], None], anyio.Event] | None = None
 
     # --- the gateway -------------------------------------------------------------------------------------------
 
@@ -129,6 +143,7 @@ class Stage:
         """Start the gateway whenever it is dead, for ever."""
         while True:
             self._catch_up()
+            self._replace_directory()
             try:
                 await self.gateway.live(self._probe())
             except UnavailableError:
@@ -142,13 +157,26 @@ class Stage:
         return self.crash
 
     def _catch_up(self) -> None:
-        path = self.gateway.directory / LOG_NAME
-        if path.exists():
-            connection = open_reader(path)
-            try:
-                self.auditor.catch_up(verified(read_rows(connection)))
-            finally:
-                connection.close()
+        self.auditor.catch_up(self._durable_rows())
+
+    def _durable_rows(self) -> Sequence[Row]:
+        return self.gateway.rows() if (self.gateway.directory / LOG_NAME).exists() else ()
+
+    async def replace_directory(self, fill: Callable[[], None]) -> None:
+        """Kill the gateway, and before its next life let `fill` make its data directory, a new one."""
+        filled = anyio.Event()
+        self._replaced = fill, filled
+        await self.gateway.kill()
+        await filled.wait()
+
+    def _replace_directory(self) -> None:
+        """Everything durable in the lost directory is known by now."""
+        if self._replaced is not None:
+            (fill, filled), self._replaced = self._replaced, None
+            self.gateway.move()
+            fill()
+            self.auditor.goes_on_from(self._durable_rows())
+            filled.set()
 
     async def call(self, method: str, path: str, body: object = None) -> bytes:
         """Call the API. Raises Refused for refusals, UnavailableError when no answer comes or the gateway is busy."""

@@ -249,6 +249,21 @@ class Crowd(Step, frozen=True):
     for_s: float
 
 
+class DiskLost(Step, frozen=True):
+    """The log is backed up at the n-th probe from then on, as it is then, and goes on.
+
+    It is lost `lost_after_s` after that, and `down_s` later the backup is restored.
+    """
+
+    probes: int
+    lost_after_s: float
+    down_s: float
+
+
+class DirectoryLost(Step, frozen=True):
+    """Everything is lost once all is at rest, and an empty directory is started with the words and recovery."""
+
+
 People = (
     Send
     | Receive
@@ -287,5 +302,7 @@ Trouble = (
     | wrong_steps.NodeGivesUp
     | wrong_steps.NodeForgetsInvoices
     | wrong_steps.NodeForgetsPayments
+    | DiskLost
+    | DirectoryLost
 )
 AnyStep = People | Trouble

@@ -10,7 +10,7 @@ import anyio
 from api.limits import Gate
 from devnet import faults
 from errors import BusyError
-from fuzz import misdeeds, steps, wrong_steps
+from fuzz import disasters, misdeeds, steps, wrong_steps
 from fuzz.stage import Stage
 
 _LIES: Mapping[steps.Lie, faults.Lie] = {
@@ -188,4 +188,6 @@ _TROUBLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[None]]] 
     wrong_steps.NodeGivesUp: misdeeds.node_gives_up,
     wrong_steps.NodeForgetsInvoices: misdeeds.node_forgets_invoices,
     wrong_steps.NodeForgetsPayments: misdeeds.node_forgets_payments,
+    steps.DiskLost: disasters.lose_disk,
+    steps.DirectoryLost: disasters.lose_everything,
 }

@@ -9,6 +9,7 @@ from gateway.context import GatewayContext
 from gateway.funding_turns import M
 from statemachines import receive
 
+_BUYING = (receive.Funding, receive.Decrypting)
 #: How long guardians may take to show that the federation is alive (fedimint-gwv2-client/src/lib.rs).
 ALIVE_LIMIT_S = 10.0
 
@@ -72,3 +73,14 @@ class SwapReceivers:
         if state.facts.invoice_msat != amount_msat:
             return "the invoice was made for another amount"
         return refusal_to_fund(context, state.facts)
+
+    async def preimage(self, payment_hash: str) -> str | None:
+        """The preimage (hex) that lost events have bought from the receiver; None when they have not.
+
+        Waits for the end of what is funded. Raises UnavailableError while a restored log does not know yet.
+        """
+        context = self._context()
+        context.refuse_while_frozen()
+        stream = receive.stream_of(payment_hash)
+        state = (await context.engine.wait(stream, lambda now: not isinstance(now, _BUYING))).state
+        return state.preimage if isinstance(state, receive.Received) else None

@@ -164,7 +164,7 @@ async def _find_contract(
     found = receive.FundingFound(
         txid=out_point.txid.hex(),
         tx=_transaction_for(engine, stream),
-        payer=_payer_of(engine, facts.payment_hash),
+        payer=await _payer_of(context, facts.payment_hash),
     )
     await engine.submit(stream, found)
 
@@ -177,14 +177,18 @@ def _transaction_for(engine: Engine, stream: str) -> str:
     return ""
 
 
-def _payer_of(engine: Engine, payment_hash: str) -> str:
-    """The send of a direct swap that owns this hash; empty when HTLCs pay."""
-    owner = engine.peek(image.stream_of(payment_hash))
-    if not isinstance(owner, image.Claimed):
-        return ""
-    paying = engine.peek(owner.operation)
-    is_swap = isinstance(paying, send.Unanswered | send.Swapping) and paying.facts.is_swap
-    return owner.operation if is_swap else ""
+async def _payer_of(context: GatewayContext, payment_hash: str) -> str:
+    """The send of a direct swap that owns this hash; empty when HTLCs pay.
+
+    A swap shuts its invoice at the node. Raises UnavailableError when the node does not answer.
+    """
+    owner = context.engine.peek(image.stream_of(payment_hash))
+    if isinstance(owner, image.Claimed):
+        paying = context.engine.peek(owner.operation)
+        is_swap = isinstance(paying, send.Unanswered | send.Swapping) and paying.facts.is_swap
+        return owner.operation if is_swap else ""
+    invoice = await context.outside.node.invoice(bytes.fromhex(payment_hash))
+    return receive.UNKNOWN_PAYER if invoice is None or invoice.status == "Failed" else ""
 
 
 # --- its notes -----------------------------------------------------------------------------------------------------

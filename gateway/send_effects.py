@@ -65,6 +65,10 @@ class Receivers(Protocol):
         """Why the receiver cannot be paid, by the log as it is decided at that moment; None when he can."""
         ...
 
+    async def preimage(self, payment_hash: str) -> str | None:
+        """What lost events have bought from the receiver, hex; None when nothing."""
+        ...
+
 
 class SendEffects:
     """Handlers over one Lightning node and the open federations."""
@@ -143,10 +147,17 @@ class SendEffects:
         raise UnavailableError("the Lightning node's answer ended without a final status")
 
     async def look_up(self, effect: LookUpRecord, _context: EffectContext) -> Input:
-        """Ask again and again until the machine can decide on the answer."""
+        """Ask again and again until the machine can decide on the answer.
+
+        Of a swap that was held back the receiver may have the preimage, bought by events that are lost.
+        """
         facts = effect.facts
         while True:
             looked_up_unix_s = self._now_unix_s()
+            if facts.is_swap:
+                preimage = await self._receivers.preimage(facts.payment_hash)
+                if preimage is not None:
+                    return PaymentSucceeded(preimage=preimage, routing_fee_msat=0)
             status = await self._node.lookup(bytes.fromhex(facts.payment_hash))
             if isinstance(status, InFlight | Succeeded):
                 return _known(status)

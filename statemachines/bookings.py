@@ -151,8 +151,11 @@ def _accepted(before: transaction.Signed, _event: transaction.TxAccepted) -> Amo
 
 def _paid(before: Payable, event: send.SendPaid) -> Amounts:
     facts = before.facts
+    source = NODE
+    if facts.is_swap:  # held back, it learns the preimage of a receive that lost events funded
+        source = RECOVERED if isinstance(before, send.Unanswered) else SWAPS
     return {
-        SWAPS if facts.is_swap else NODE: -facts.invoice_msat - event.routing_fee_msat,
+        source: -facts.invoice_msat - event.routing_fee_msat,
         contracts(facts.federation_id): facts.contract_msat,
         FEES_EARNED: facts.invoice_msat - facts.contract_msat,
         ROUTING_FEES: event.routing_fee_msat,
@@ -161,9 +164,10 @@ def _paid(before: Payable, event: send.SendPaid) -> Amounts:
 
 def _received(before: receive.Decrypting, _event: receive.ReceiveSucceeded) -> Amounts:
     facts = before.facts
+    payers = {"": htlcs(facts.federation_id), receive.UNKNOWN_PAYER: RECOVERED}
     return {
         incoming(facts.federation_id): -facts.contract_msat,
-        SWAPS if before.payer else htlcs(facts.federation_id): facts.invoice_msat,
+        payers.get(before.payer, SWAPS): facts.invoice_msat,
         FEES_EARNED: facts.contract_msat - facts.invoice_msat,
     }
 

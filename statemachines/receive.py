@@ -46,6 +46,9 @@ class ReceiveFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     description_hash: str | None = None
 
 
+#: A direct swap of which only lost events know: its sender asks again, and is given the preimage then.
+UNKNOWN_PAYER = "lost"
+
 # --- states ----------------------------------------------------------------------------------------------------
 
 
@@ -87,7 +90,10 @@ class Declined(State, frozen=True):
 
 
 class Funding(State, frozen=True):
-    """The contract's transaction is reserved. `payer` is the send of a direct swap, empty for an HTLC."""
+    """The contract's transaction is reserved. `payer` is the send of a direct swap, empty for an HTLC.
+
+    Of a contract that a restored log found funded it may be UNKNOWN_PAYER.
+    """
 
     facts: ReceiveFacts
     payer: str
@@ -191,7 +197,7 @@ class FundForSwap(Input, frozen=True):
 class FundingFound(Input, frozen=True):
     """The federation holds this contract, funded as output 0 of `txid` by events that a restored log lost.
 
-    `tx` is the stream of a transaction reserved for it and not signed, `payer` as in Funding; both may be empty.
+    `tx` is the stream of a transaction reserved for it and not signed, or empty; `payer` is as in Funding.
     """
 
     txid: str

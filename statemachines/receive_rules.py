@@ -9,6 +9,7 @@ from statemachines import completion, receive, send
 from statemachines.items import FundedContract, IncomingRefund
 from statemachines.receive import (
     DEADLINE_BLOCKS_MIN,
+    UNKNOWN_PAYER,
     Declined,
     Decrypted,
     Decrypting,
@@ -103,7 +104,7 @@ def _htlc_held(state: Registered | Invoiced, input_: HtlcHeld) -> Decision:
     if refusal is not None:
         return Decision(
             events=(ReceiveDeclined(reason=refusal),),
-            tells=(begun, _answer(facts, "", _no_preimage(FAILURE, refusal))),
+            tells=(begun, *_answer(facts, "", _no_preimage(FAILURE, refusal))),
         )
     return Decision(events=(ReceiveFunding(payer=""),), tells=(begun, _fund(facts)))
 
@@ -152,7 +153,7 @@ def _funding_refused(state: Funding, input_: FundingRefused) -> Decision:
     )
     return Decision(
         events=(ReceiveFundingFailed(error=detail),),
-        tells=(_answer(facts, state.payer, _no_preimage(REJECTED, detail)),),
+        tells=_answer(facts, state.payer, _no_preimage(REJECTED, detail)),
     )
 
 
@@ -163,7 +164,7 @@ def _funding_signed(_state: Funding, input_: TransactionSigned) -> Decision:
 def _funding_rejected(state: Funding, input_: TransactionRejected) -> Decision:
     return Decision(
         events=(ReceiveFundingFailed(error=input_.error),),
-        tells=(_answer(state.facts, state.payer, _no_preimage(REJECTED, input_.error)),),
+        tells=_answer(state.facts, state.payer, _no_preimage(REJECTED, input_.error)),
     )
 
 
@@ -181,7 +182,9 @@ def _found_funded(state: Registered | Invoiced | Funding, input_: FundingFound) 
     htlcs = completion.stream_of(facts.payment_hash)
     tells = [Tell(htlcs, begin)]
     if input_.payer:
-        tells += [Tell(htlcs, completion.Cancel()), Tell(input_.payer, send.SwapFound())]
+        tells.append(Tell(htlcs, completion.Cancel()))
+    if input_.payer not in {"", UNKNOWN_PAYER}:
+        tells.append(Tell(input_.payer, send.SwapFound()))
     return Decision(events=(found,), tells=tuple(tells))
 
 
@@ -198,7 +201,7 @@ def _decrypted(state: Decrypting, input_: Decrypted) -> Decision:
     )
     return Decision(
         events=(ReceiveSucceeded(preimage=input_.preimage),),
-        tells=(_answer(state.facts, payer, told),),
+        tells=_answer(state.facts, payer, told),
     )
 
 
@@ -208,7 +211,7 @@ def _undecryptable(state: Decrypting, input_: Undecryptable) -> Decision:
     answered = _answer(facts, state.payer, _no_preimage(REFUNDED, "the contract has no preimage"))
     if facts.refund_worth_msat <= 0:
         why = f"{facts.contract_msat} msat do not pay for taking them back"
-        return Decision(events=(ReceiveRefundLost(reason=why),), tells=(answered,))
+        return Decision(events=(ReceiveRefundLost(reason=why),), tells=answered)
     refund = IncomingRefund(
         txid=state.txid,
         out_idx=0,
@@ -218,7 +221,7 @@ def _undecryptable(state: Decrypting, input_: Undecryptable) -> Decision:
     claim = ClaimInputs(parent=stream_of(facts.payment_hash), claims=(refund,))
     return Decision(
         events=(ReceiveRefunding(),),
-        tells=(answered, Tell(wallet_of(facts.federation_id), claim)),
+        tells=(*answered, Tell(wallet_of(facts.federation_id), claim)),
     )
 
 
@@ -237,12 +240,14 @@ def _refund_rejected(state: Refunding, input_: TransactionRejected) -> Decision:
     return Decision(events=(ReceiveRefundLost(reason=input_.error),))
 
 
-def _answer(facts: ReceiveFacts, payer: str, told: AnyInput) -> Tell:
+def _answer(facts: ReceiveFacts, payer: str, told: AnyInput) -> tuple[Tell, ...]:
     """To the send of a swap, or to the HTLCs at our node."""
+    if payer == UNKNOWN_PAYER:
+        return ()
     if payer:
-        return Tell(payer, told)
+        return (Tell(payer, told),)
     htlcs = completion.Cancel() if isinstance(told, send.SwapFailed) else told
-    return Tell(completion.stream_of(facts.payment_hash), htlcs)
+    return (Tell(completion.stream_of(facts.payment_hash), htlcs),)
 
 
 def _no_preimage(reason: str, detail: str) -> send.SwapFailed:

@@ -20,7 +20,7 @@ from fuzz.machine_scene import (
     txid_of,
 )
 from statemachines import completion, federation, identity, image, receive, send, send_rules
-from statemachines.accounts import RECOVERED, ecash, incoming
+from statemachines.accounts import LOST, RECOVERED, ecash, incoming
 from statemachines.identity import Founded, JoinFederation, Reconcile, Restoration, Restore
 from statemachines.receive import FundingFound, RequestReceive
 from statemachines.send import (
@@ -357,3 +357,26 @@ def test_a_swap_that_goes_on_by_itself_is_not_found_again() -> None:
     assert isinstance(wallet, Wallet)
     assert stream_of(OTHER, 1) not in wallet.spending
     assert scene.audit().is_sound
+
+
+def test_a_swap_that_only_lost_events_know_waits_for_its_sender() -> None:
+    scene = invoiced()
+    before_msat = scene.audit().balances[RECOVERED]
+    scene.deliver(RECEIVE, FundingFound(txid="f0" * 32, tx="", payer=receive.UNKNOWN_PAYER))
+    assert scene.last_append() == [
+        "receive.found_funded",
+        "completion.begun",
+        "completion.cancelling",
+    ]
+    scene.deliver(RECEIVE, receive.Decrypted(preimage=PREIMAGE))
+    assert scene.last_append() == ["receive.succeeded"]
+    scene.deliver(SWAP, send.RequestSend(facts=SENT, other_network=False, may_be_lost=True))
+    scene.deliver(SWAP, PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=0))
+    paid = scene.state(SWAP)
+    assert isinstance(paid, send.Paid)
+    report = scene.audit()
+    assert report.is_sound
+    # What was paid for the receiver is found again in the sender's contract, and nothing is lost.
+    found_msat = RECEIVED.contract_msat - RECEIVED.invoice_msat + SENT.invoice_msat
+    assert report.balances[RECOVERED] == before_msat - found_msat
+    assert LOST not in report.balances
