@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 import pytest
 
 from errors import InputError, UnavailableError
@@ -29,6 +30,12 @@ def double(number: int) -> int:
 
 def refuse(text: str) -> None:
     raise InputError(text)
+
+
+def wait_to_be_told(begun: Path, may_end: Path) -> bytes:
+    """Pipes that have names: each end waits for the other one."""
+    begun.write_bytes(b"begun")
+    return may_end.read_bytes()
 
 
 def die() -> None:
@@ -132,12 +139,17 @@ async def test_a_worker_that_was_killed_is_unavailable_once() -> None:
         assert await workers.run(double, 4) == 8
 
 
-async def test_a_caller_that_is_cancelled_leaves_at_once() -> None:
+async def test_a_caller_that_is_cancelled_leaves_his_worker_at_its_work(tmp_path: Path) -> None:
+    """The worker goes on once the caller has left; one that waited for it would wait for ever."""
+    begun, may_end = tmp_path / "begun", tmp_path / "may_end"
+    os.mkfifo(begun)
+    os.mkfifo(may_end)
     with WorkerProcesses() as workers:
-        assert await workers.run(os.getpid) != os.getpid()
-        with anyio.fail_after(DEADLINE_S), anyio.CancelScope() as scope:
-            scope.cancel()
-            await workers.run(double, 1)
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(workers.run, wait_to_be_told, begun, may_end)
+            assert await anyio.to_thread.run_sync(begun.read_bytes) == b"begun"
+            callers.cancel_scope.cancel()
+        may_end.write_bytes(b"end")
         assert await workers.run(double, 2) == 4
 
 
