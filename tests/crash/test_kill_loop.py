@@ -15,6 +15,7 @@ from engine.store import LOG_NAME, open_reader
 from errors import UnavailableError
 from gateway.log import machines
 from statemachines import accounts, ledger
+from statemachines.send import SendCancelling
 from statemachines.withdrawal import WithdrawalRequested
 from tests.crash.effort import ROUNDS
 from tests.crash.process_stage import Hurried, ProcessStage, Unhurried, process_stage
@@ -57,6 +58,7 @@ class Traffic:
     def __init__(self, stage: ProcessStage, addresses: dict[str, str]) -> None:
         """`addresses` are for deposits, by federation: to grind another one takes longer than a life lasts."""
         self.done: set[str] = set()
+        self.given_up = 0
         self.bitcoiner_is_done = anyio.Event()
         self._addresses = addresses
         self._stage = stage
@@ -97,11 +99,15 @@ class Traffic:
         await flows.receive(self._stage, federation, user, _amount_msat(random))
 
     async def _swap(self, random: Random) -> None:
+        """A contract of a swap lasts a dozen blocks only: four lives later, it is given up by right, and begun anew."""
         payer, payee = random.sample(self._stage.federations, 2)
         amount_msat = _amount_msat(random)
-        sender = await payer.new_user(2 * amount_msat + 1_000_000)
-        receiver = await payee.new_user(0)
-        await flows.swap(self._stage, (payer, sender), (payee, receiver), amount_msat)
+        while True:
+            sender = payer, await payer.new_user(2 * amount_msat + 1_000_000)
+            receiver = payee, await payee.new_user(0)
+            if await flows.try_to_swap(self._stage, sender, receiver, amount_msat):
+                return
+            self.given_up += 1
 
     async def _hand_in(self, random: Random) -> None:
         federation = random.choice(self._stage.federations)
@@ -203,6 +209,13 @@ async def _every_deposit_is_told(stage: ProcessStage) -> bool:
     return -balances.get(accounts.DEPOSITED, 0) >= 1_000 * stage.witness.paid_in_sat
 
 
+def _reasons_to_give_up(stage: ProcessStage) -> list[str]:
+    codec = machines().codec
+    given_up = [row for row in stage.process.rows() if row.kind == SendCancelling.kind]
+    events = [codec.decode(row.event) for row in given_up]
+    return [event.reason for event in events if isinstance(event, SendCancelling)]
+
+
 @pytest.mark.timeout(7_200)
 async def test_nothing_is_lost_in_a_loop_of_kills(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -244,7 +257,9 @@ async def test_nothing_is_lost_in_a_loop_of_kills(
         told = partial(_every_deposit_is_told, stage)
         await until("every deposit is told", told, deadline_s=_PATIENCE_S)
         await books.check(stage)
+        reasons = _reasons_to_give_up(stage)
     assert set(killer.kills) == {"opening", "serving", "working"}
     assert traffic.done == KINDS
+    assert reasons == ["TimeoutTooClose"] * traffic.given_up
     assert stage.witness.paid_in_sat
     assert stage.witness.payout_addresses

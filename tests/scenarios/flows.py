@@ -5,7 +5,7 @@ Whoever calls a gateway that dies asks again where that is safe, and else looks 
 
 import anyio
 
-from devnet.gateway_messages import Forfeited, Paid
+from devnet.gateway_messages import Forfeited
 from devnet.processes import until
 from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.user import EmbeddedUser
@@ -22,30 +22,33 @@ _CONFLICT = 409
 # --- sending -----------------------------------------------------------------------------------------------------
 
 
-async def send(
+async def pay(
     stage: Stage, federation: StagedFederation, user: EmbeddedUser, invoice: str
-) -> None:
-    """The user pays an invoice through the gateway and holds its preimage."""
+) -> bytes | None:
+    """What comes of an invoice that the user wants paid: its preimage, or None and his money is back at once."""
     calls = Calls(stage.gateway)
     routing = await patiently(lambda: calls.routing_info(federation))
     payment = await user.fund(invoice, routing)
     answer = await patiently(lambda: calls.send(user.body(payment)))
-    assert isinstance(answer, Paid), "the gateway gave the payment up"
-    await user.settle(payment, answer)
+    preimage = await user.settle(payment, answer)
+    assert (preimage is None) == isinstance(answer, Forfeited)
     await patiently(calls.settled)
+    return preimage
+
+
+async def send(
+    stage: Stage, federation: StagedFederation, user: EmbeddedUser, invoice: str
+) -> None:
+    """The user pays an invoice through the gateway and holds its preimage."""
+    preimage = await pay(stage, federation, user, invoice)
+    assert preimage is not None, "the gateway gave the payment up"
 
 
 async def send_in_vain(
     stage: Stage, federation: StagedFederation, user: EmbeddedUser, invoice: str
 ) -> None:
     """The gateway cannot pay the invoice, and the user gets his money back at once."""
-    calls = Calls(stage.gateway)
-    routing = await patiently(lambda: calls.routing_info(federation))
-    payment = await user.fund(invoice, routing)
-    answer = await patiently(lambda: calls.send(user.body(payment)))
-    assert isinstance(answer, Forfeited), "the gateway paid"
-    assert await user.settle(payment, answer) is None
-    await patiently(calls.settled)
+    assert await pay(stage, federation, user, invoice) is None, "the gateway paid"
 
 
 async def send_held(
@@ -110,9 +113,21 @@ async def swap(
     amount_msat: int,
 ) -> None:
     """A user of one federation pays a user of another; no payment reaches the node."""
+    assert await try_to_swap(stage, sender, receiver, amount_msat), "the gateway gave the swap up"
+
+
+async def try_to_swap(
+    stage: Stage,
+    sender: tuple[StagedFederation, EmbeddedUser],
+    receiver: tuple[StagedFederation, EmbeddedUser],
+    amount_msat: int,
+) -> bool:
+    """As `swap`; False when the gateway gave it up, which leaves everybody his money."""
     payment, invoice = await ordered(stage, *receiver, amount_msat)
-    await send(stage, *sender, invoice)
+    if await pay(stage, *sender, invoice) is None:
+        return False
     await claim(receiver[1], payment)
+    return True
 
 
 # --- bitcoin -----------------------------------------------------------------------------------------------------
