@@ -70,6 +70,7 @@ class ConfigError(GatewayError):
 
 
 class FatalError(GatewayError):
-    """The process must stop: its storage or an invariant can no longer be trusted."""
+    """The process must stop: its storage or an invariant can no longer be trusted. A caller may ask the next one."""
 
+    http_status = 503
     exit_code = 70

@@ -19,6 +19,7 @@ from engine.fold import Machines, Position, fold, steps
 from engine.journal import Append, Journal
 from engine.machine import Effect, Input, State
 from engine.ports import Clock, Probe, Randomness, RunBlocking, in_thread, no_probe
+from engine.storage_errors import DamagedError
 from engine.store import Store, StoredStep
 from errors import FatalError, GatewayError, UnavailableError
 
@@ -93,6 +94,9 @@ class Engine:
         self._changed: dict[str, anyio.Event] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stopped = False
+        self._failure: FatalError | None = None
+        self._failed = anyio.Event()
+        store.failed = self._fail
         self._effects = Effects(
             handlers,
             clock=ports.clock,
@@ -108,12 +112,14 @@ class Engine:
     ) -> None:
         """Resume the effects of all open machines, then journal until cancelled.
 
-        Any error at commit, and any FatalError of a handler, leaves here as FatalError; the process must then end.
+        Any error at commit, any FatalError of a handler or of a decision, and any read of the log that failed leaves
+        here as FatalError; the process must then end.
         """
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._journal.write, self._committed)
+                tasks.start_soon(self._end_on_failure)
                 for stream, wanted in self._resumable.items():
                     self._effects.reconcile(tasks, stream, wanted, resumed=True)
                 self._resumable.clear()
@@ -151,7 +157,11 @@ class Engine:
         Either all of its events, on all streams, enter memory and journal, or none does and the error is raised.
         """
         plan = _Plan()
-        self._decide(plan, stream, input_, depth=0)
+        try:
+            self._decide(plan, stream, input_, depth=0)
+        except FatalError as error:
+            self._fail(error)
+            raise
         if plan.events:
             self._adopt(plan)
 
@@ -203,12 +213,35 @@ class Engine:
         live = self._live.get(stream)
         if live is not None:
             return live.state, live.version
-        # Out of memory is finished, or new. The log says which: it is chained, the stream index only follows from it.
-        rows = (chained.row for chained in self._store.rows_of(stream))
+        try:
+            return self._stored(stream)
+        except FatalError as error:
+            self._fail(error)
+            raise
+
+    def _stored(self, stream: str) -> tuple[State, int]:
+        """A stream that is out of memory, so finished or new. The log says which.
+
+        Its rows are chained, but nothing in them says that one is missing: the index of streams must agree.
+        """
+        rows = self._store.rows_of(stream)
         finished = fold(self._machines, rows, keep_final=True).get(stream)
+        version = finished.version if finished is not None else 0
+        if self._store.indexed_version(stream) not in {version, None}:
+            raise DamagedError(f"the log does not bring what it has of {stream}")
         if finished is not None:
-            return finished.state, finished.version
+            return finished.state, version
         return self._machines.of(stream).initial, 0
+
+    def _fail(self, error: FatalError) -> None:
+        """Whoever met the error hears of it, too; it may be a caller, whose answer it is."""
+        self._failure = self._failure or error
+        self._failed.set()
+
+    async def _end_on_failure(self) -> None:
+        await self._failed.wait()
+        assert self._failure is not None
+        raise self._failure
 
     def _decide(self, plan: _Plan, stream: str, input_: Input, depth: int) -> None:
         if depth > TELL_DEPTH_MAX:

@@ -1,4 +1,4 @@
-"""Opening the file for writing: private, whole, of this program's schema, and with nothing left in the WAL."""
+"""Opening the file for writing: private, whole, of this program's schema, with the WAL of a crash folded in."""
 
 import os
 from collections.abc import Iterator
@@ -49,10 +49,10 @@ def sync_directory(directory: Path) -> None:
 
 
 def open_writer(path: Path) -> apsw.Connection:
-    """A connection that makes each commit durable. The WAL left by a crash is folded in before anything reads.
+    """A connection that makes each commit durable. It changes nothing of a log that is there, not even at its end.
 
-    Nothing is checkpointed by itself: SQLite would keep a failure of that to itself. Raises UnavailableError when
-    another program keeps reading, DamagedError when the file is not sound, and errors of the system and of SQLite.
+    Nothing is checkpointed by itself: SQLite would keep a failure of that to itself, and a WAL of which it could not
+    read the end must stay as it is. Raises FatalError, and errors of the system and of SQLite.
     """
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     connection = apsw.Connection(str(path))
@@ -84,6 +84,7 @@ def close(connection: apsw.Connection) -> None:
 
 
 def _prepare(connection: apsw.Connection, path: Path) -> None:
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     connection.set_busy_timeout(BUSY_MS)
     # To its last row, here and below: a statement that is left after its first one may fail and nobody hears of it.
     if list(connection.execute("PRAGMA journal_mode = WAL")) != [("wal",)]:
@@ -94,8 +95,23 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
-    if only_int(connection, "PRAGMA wal_checkpoint(TRUNCATE)"):
+
+
+def fold_in(connection: apsw.Connection) -> int:
+    """Take the WAL that a crash left into the file. Says how many pages it had.
+
+    The WAL itself stays until the next write, so that what was read wrongly on the way can be read again. Raises
+    UnavailableError when another program keeps reading.
+    """
+    ((is_busy, wal_pages, _),) = connection.execute("PRAGMA wal_checkpoint(FULL)")
+    if is_busy:
         raise UnavailableError("another program keeps reading the log: start again when it is done")
+    assert isinstance(wal_pages, int)
+    return wal_pages
+
+
+def check_pages(connection: apsw.Connection, path: Path) -> None:
+    """Raises DamagedError when a page of the file is not sound. Of use on a connection that has read nothing yet."""
     found = list(connection.execute("PRAGMA integrity_check(1)"))
     if found != [("ok",)]:
         raise DamagedError(f"{path} is damaged ({found})")
@@ -121,3 +137,8 @@ def only_int(connection: apsw.Connection, sql: str) -> int:
     if not found or not isinstance(found[0][0], int):
         raise FatalError(f"the database does not answer {sql!r}: it is damaged or not ours")
     return found[0][0]
+
+
+def schema_of(connection: apsw.Connection) -> list[tuple[object, ...]]:
+    """Every table, index and trigger, with the SQL that made it."""
+    return list(connection.execute("SELECT * FROM sqlite_schema"))

@@ -24,7 +24,7 @@ class DamagedError(FatalError):
 def storage_error(path: Path, error: Exception) -> FatalError:
     """The end of a process that cannot read or write `path`, because of SQLite or of the system."""
     match error:
-        case apsw.CorruptError() | apsw.NotADBError():
+        case apsw.CorruptError() | apsw.NotADBError() | UnicodeDecodeError():
             return DamagedError(f"{path} is damaged ({error})")
         case apsw.FullError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
             sentence = (
@@ -43,7 +43,7 @@ def storage_error(path: Path, error: Exception) -> FatalError:
         case _:
             sentence = (
                 f"{path} cannot be used as a log ({type(error).__name__}: {error}): "
-                "stopping; nothing is tried again"
+                f"start again; when that says the same, {_ADVICE}"
             )
     return FatalError(sentence)
 

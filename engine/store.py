@@ -1,14 +1,14 @@
 """The SQLite file: one transaction per batch, asserted against epoch and head; readers never write."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 
 import apsw
 import msgspec
 
-from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash
+from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash, verified
 from engine.events import EncodedEvent, Event
 from engine.head_file import HeadFile
 from engine.lock import DirectoryLock
@@ -16,20 +16,25 @@ from engine.machine import State
 from engine.opening import (
     BUSY_MS,
     Migrations,
+    check_pages,
     close,
+    fold_in,
     make_private,
     migrate,
     only_int,
     open_writer,
+    schema_of,
     transaction,
 )
-from engine.read_model import ReadModel
+from engine.read_model import ReadModel, StreamIndex
 from engine.storage_errors import DamagedError, storage_error
 from errors import FatalError, NotFoundError
 
 LOG_NAME = "gateway.sqlite3"
 #: Pages of the WAL before it is checkpointed: 4 MiB, a few thousand events.
 WAL_PAGES = 1000
+#: More rows than a page has room for.
+PAGE_ROWS_MAX = 64
 #: Rows folded at a time when a read model is rebuilt: bounds memory.
 REBUILD_ROWS = 1_000
 
@@ -62,6 +67,9 @@ class Store:
         make_private(directory)
         self.path = directory / LOG_NAME
         self.read_models = tuple(read_models)
+        #: Hears of reads that failed, once: whoever decides on what is stored must end.
+        self.failed: Callable[[FatalError], None] = _nobody_listens
+        self._is_whole = True
         self._wal_pages = 0
         with ExitStack() as opened:
             self._lock = DirectoryLock(directory)
@@ -78,28 +86,47 @@ class Store:
         self._write = open_writer(self.path)
         opened.callback(close, self._write)
         self._write.set_wal_hook(self._grown)
-        migrate(self._write, migrations)
-        self.head = newest_head(self._write)
         self._check_end()
+        tables = schema_of(self._write)
+        wal_pages = fold_in(self._write)
+        self._read = open_reader(self.path)
+        opened.callback(close, self._read)
+        check_pages(self._read, self.path)
+        if self.head.position:
+            self._check_folded(wal_pages, tables)
+        migrate(self._write, migrations)
         self._forget_other_read_models()
         self._raise_epoch()
         self._noted.write(self.head)
-        self._read = open_reader(self.path)
-        opened.callback(close, self._read)
 
     def rows(self, after: int = 0) -> Iterator[ChainedRow]:
-        """Stored rows after a position, in order."""
-        return read_rows(self._read, after)
+        """Stored rows after a position, in order. Raises FatalError when they cannot be read, as all reads do."""
+        with self._reading():
+            yield from read_rows(self._read, after)
 
-    def rows_of(self, stream: str) -> Iterator[ChainedRow]:
-        """Stored rows of one stream, in order."""
-        return select_rows(self._read, "stream = ? ORDER BY version", (stream,))
+    def rows_of(self, stream: str) -> Iterator[Row]:
+        """Stored rows of one stream, in order, each checked against the row before it in the log."""
+        with self._reading():
+            for chained in select_rows(self._read, "stream = ? ORDER BY version", (stream,)):
+                before = _head_at(self._read, chained.row.position - 1)
+                yield from verified([chained], before)
+
+    def indexed_version(self, stream: str) -> int | None:
+        """How many rows a stream has by the index of streams, which lies in other pages than the log's own.
+
+        None when this store keeps no such index.
+        """
+        if not any(isinstance(model, StreamIndex) for model in self.read_models):
+            return None
+        found = self.query("SELECT version FROM stream WHERE stream = ?", (stream,))
+        return sum(version for (version,) in found if isinstance(version, int))
 
     def query(
         self, sql: str, bindings: Sequence[str | int | bytes] = ()
     ) -> list[tuple[object, ...]]:
         """Rows of a read model. Reads only what is committed."""
-        return list(self._read.execute(sql, bindings))
+        with self._reading():
+            return list(self._read.execute(sql, bindings))
 
     def append(self, steps: Sequence[StoredStep]) -> None:
         """Write whole appends in one durable transaction, folding every read model.
@@ -107,6 +134,7 @@ class Store:
         Raises FatalError when the stored epoch or head is not the one this process left, and on any error of
         SQLite: what is on disk is then unknown until the file is opened again.
         """
+        self._is_whole = False
         try:
             with transaction(self._write):
                 self._assert_unchanged()
@@ -124,11 +152,13 @@ class Store:
                 f"the log could not be written ({error!r}): stopping; nothing is tried again"
             ) from error
         self.head = head
+        self._is_whole = True
 
     def outdated_read_models(self) -> list[ReadModel]:
         """Read models whose stored version is not this program's, or whose tables were dropped."""
-        stored = dict(self._write.execute("SELECT name, version FROM read_model"))
-        present = {name for (name,) in self._write.execute("SELECT name FROM sqlite_schema")}
+        with self._reading():
+            stored = dict(self._write.execute("SELECT name, version FROM read_model"))
+            present = {name for (name,) in self._write.execute("SELECT name FROM sqlite_schema")}
         return [
             model
             for model in self.read_models
@@ -159,11 +189,28 @@ class Store:
             raise storage_error(self.path, error) from error
 
     def close(self) -> None:
-        """Close the file and give the lock up."""
+        """Close the file, after a last checkpoint unless a write failed, and give the lock up."""
+        if self._is_whole:
+            self._write.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         self._opened.close()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Whatever goes wrong with a read in the block is fatal, and told to who listens."""
+        try:
+            yield
+        except FatalError as error:
+            self.failed(error)
+            raise
+        except (apsw.Error, UnicodeDecodeError) as error:
+            fatal = storage_error(self.path, error)
+            self.failed(fatal)
+            raise fatal from error
 
     def _check_end(self) -> None:
         """Nothing that was once written may be missing."""
+        is_new = not only_int(self._write, "PRAGMA user_version")
+        self.head = EMPTY_HEAD if is_new else newest_head(self._write)
         noted = self._noted.read()
         if noted is None:
             return
@@ -173,11 +220,18 @@ class Store:
                 f"{noted.position}: its end is missing. Put back what was taken away, such as "
                 f"{self.path.name}-wal, or"
             )
-        stored = self._write.execute("SELECT hash FROM log WHERE position = ?", (noted.position,))
-        if noted.position and stored.fetchone() != (noted.hash,):
+        if noted.position and _head_at(self._write, noted.position) != noted:
             raise DamagedError(
                 f"{self.path} is not the log that this directory had: position {noted.position} is another one"
             )
+
+    def _check_folded(self, wal_pages: int, tables: Sequence[tuple[object, ...]]) -> None:
+        """What lies in the file now is what the WAL had, which is given up with the first write."""
+        after = max(0, self.head.position - wal_pages * PAGE_ROWS_MAX)
+        for _ in verified(read_rows(self._read, after), _head_at(self._read, after)):
+            pass
+        if newest_head(self._read) != self.head or schema_of(self._read) != tables:
+            raise DamagedError(f"{self.path} is not what {self.path.name}-wal was to make of it")
 
     def _grown(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self._wal_pages = pages
@@ -239,6 +293,18 @@ class Store:
         return Head(steps[-1].row.position, previous)
 
 
+def _nobody_listens(_error: FatalError) -> None:
+    """Who opened the store hears of errors by itself."""
+
+
+def _head_at(connection: apsw.Connection, position: int) -> Head:
+    """Position and hash of a row; those of an empty log when there is none."""
+    found = connection.execute(
+        "SELECT position, hash FROM log WHERE position = ?", (position,)
+    ).fetchone()
+    return Head(*found) if found is not None else EMPTY_HEAD
+
+
 def open_reader(path: Path) -> apsw.Connection:
     """A read-only connection, also to the log of a running gateway. Raises NotFoundError without a file."""
     if not path.is_file():
@@ -266,9 +332,7 @@ def select_rows(
             position, append, stream, version, kind, schema, body, epoch, recorded, digest = values
             event = EncodedEvent(kind, schema, body)
             yield ChainedRow(Row(position, append, stream, version, event, epoch, recorded), digest)
-    except UnicodeDecodeError as error:
-        raise DamagedError(f"the log cannot be read ({error})") from error
-    except apsw.Error as error:
+    except (apsw.Error, UnicodeDecodeError) as error:
         raise storage_error(Path(connection.filename), error) from error
 
 

@@ -260,7 +260,7 @@ async def test_refusals_go_out_as_they_are(
     [
         (PeerError("guardian 3 lies"), 502, None, "guardian 3 lies"),
         (UnavailableError("LND at 10.0.0.7 is down"), 503, None, "LND at 10.0.0.7 is down"),
-        (FatalError("disk full"), 500, None, "disk full"),
+        (FatalError("disk full"), 503, None, "disk full"),
         (KeyError("secret"), 500, "Gateway internal error", "Gateway internal error"),
         (TimeoutError("secret"), 500, "Gateway internal error", "Gateway internal error"),
     ],

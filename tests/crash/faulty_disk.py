@@ -1,5 +1,7 @@
 """A disk under SQLite that fails, tears, fills up or dies at its n-th operation, and forgets what was not synced.
 
+Its reads may go wrong, too (`faulty_reads.py`).
+
 An apsw VFS over the real one. Beside what programs see it keeps what the platter would hold: writes reach that at the
 next sync of their file, and a power cut keeps, drops or garbles each 512-byte sector of those that waited.
 """
@@ -14,6 +16,8 @@ from random import Random
 from typing import Any
 
 import apsw
+
+from tests.crash.faulty_reads import Reads
 
 SECTOR_BYTES = 512
 #: Of the sectors that waited at a power cut, how many reach the disk, and how many of those as something else.
@@ -82,6 +86,7 @@ class FaultyDisk:
         """What was done, such as `write gateway.sqlite3-wal`."""
         self.struck: str | None = None
         """The operation that the fault befell."""
+        self.reads = Reads()
         self._platters: dict[str, _Platter] = {}
 
     def arm(self, fault: Fault, after: int) -> None:
@@ -91,6 +96,7 @@ class FaultyDisk:
     def repair(self) -> None:
         """Nothing befalls it any more; there is space again."""
         self.at, self.struck = 0, None
+        self.reads.repair()
 
     def after_power_cut(self, directory: Path, target: Path, random: Random) -> None:
         """Write into a new folder what a power cut would leave of `directory` now."""
@@ -245,6 +251,10 @@ class _File(apsw.VFSFile):
         if not self._is_writable and level == apsw.SQLITE_LOCK_EXCLUSIVE:
             raise apsw.BusyError
         super().xLock(level)
+
+    def xRead(self, amount: int, offset: int) -> bytes:  # noqa: N802 - same
+        data = super().xRead(amount, offset)
+        return self._disk.reads.bring(Path(self._path).name, data, offset)
 
     def xWrite(self, data: Any, offset: int) -> None:  # noqa: N802 - same
         written = self._disk.write(self._path, bytes(data), offset, self.xFileSize())

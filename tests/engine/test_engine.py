@@ -351,7 +351,6 @@ _RULES: dict[Any, Any] = dict(TRANSFER.rules)
         ({"evolvers": dict.fromkeys(TRANSFER.evolvers, _broken)}, ZeroDivisionError),
         ({"wants_of": {Sending: _broken}}, ZeroDivisionError),
         ({"rules": {**_RULES, (Unborn, Begin): Handle(_missing, to=(Sending,))}}, NotFoundError),
-        ({"rules": {**_RULES, (Unborn, Begin): Handle(begin, to=())}}, FatalError),
     ],
 )
 async def test_a_decision_that_fails_half_way_changes_nothing(
@@ -366,6 +365,25 @@ async def test_a_decision_that_fails_half_way_changes_nothing(
         with pytest.raises(error):
             await engine.submit("transfer/1", Begin(order=order()))
         assert (await engine.submit("account/a", Credit(amount=1))).position == 1
+
+
+async def test_a_decision_that_the_table_forbids_changes_nothing_and_ends_the_engine(
+    store: Store,
+) -> None:
+    rules = {**_RULES, (Unborn, Begin): Handle(begin, to=())}
+    engine = _engine_of(store, Machines([ACCOUNT, LIMITS, replace(TRANSFER, rules=rules)]))
+
+    async def use() -> None:
+        async with running(engine):
+            with pytest.raises(FatalError):
+                await engine.submit("transfer/1", Begin(order=order()))
+            assert engine.open_streams() == {}
+            with pytest.raises(UnavailableError, match="is stopping"):
+                await engine.wait("transfer/1", lambda _state: False)
+
+    with pytest.raises(FatalError, match="transfer"):
+        await use()
+    assert list(store.rows()) == []
 
 
 def _engine_of(store: Store, machines: Machines) -> Engine:

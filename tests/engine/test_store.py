@@ -151,13 +151,14 @@ def test_a_lasting_reader_keeps_a_start_waiting_and_then_refuses_it(
     store.append([_step(store, 1, 1), _step(store, 2, 2)])
     cursor = reader.execute("SELECT position FROM log")
     assert next(cursor) == (1,)
+    store.append([_step(store, 3, 3)])
     store.close()
     monkeypatch.setattr("engine.opening.BUSY_MS", 1)
     with pytest.raises(UnavailableError, match="keeps reading"):
         open_store(tmp_path)
     reader.close(force=True)
     again = open_store(tmp_path)
-    assert again.head.position == 2
+    assert again.head.position == 3
     again.close()
     assert BUSY_MS > 1
 
