@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cli.cli_http import CliError
-from cli.cli_target import GivenTarget, print_answer, secret_of
+from cli.cli_target import GivenTarget, SecretWord, print_answer, secret_of
 
 _DAY_MILLIS = 24 * 60 * 60 * 1000
 
@@ -76,13 +76,13 @@ def invite_codes(*, target: GivenTarget) -> None:
     print_answer(target.call("/invite_codes"))
 
 
-def create_password_hash(password: str | None = None, /, *, cost: int = 12) -> None:
+def create_password_hash(password: SecretWord | None = None, /, *, cost: int = 12) -> None:
     """Make the bcrypt hash of a password, for gatewayd's settings.
 
     Parameters
     ----------
     password
-        The password; without it, it is read from stdin, which keeps it out of the list of processes.
+        The password; without it, or as -, it is read from stdin, which keeps it out of the list of processes.
     cost
         How much work a check shall be, 4 to 31; each step doubles it.
     """

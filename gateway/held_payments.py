@@ -75,7 +75,14 @@ class HeldPayments:
             self._context.refuse_while_frozen()
             await engine.submit(stream, await self._measure_in_turn(payment, state.facts))
             if isinstance(engine.peek(stream), receive.Registered | receive.Invoiced):
-                return  # of another amount: neither funded nor failed back
+                # Of another amount, such as a payer's who gives more: neither funded nor failed back.
+                _log.warning(
+                    "held_payment_of_another_amount",
+                    payment_hash=payment_hash,
+                    invoice_msat=state.facts.invoice_msat,
+                    held_msat=payment.amount_msat,
+                )
+                return
         await self._answer_again(payment, engine.peek(completion.stream_of(payment_hash)))
 
     async def _measure_in_turn(

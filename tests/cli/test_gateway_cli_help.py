@@ -18,9 +18,12 @@ def test_a_password_hash_is_json(
     assert main(["create-password-hash", "pässword", "--cost", "4"]) == 0
     hashed = json.loads(capsys.readouterr().out)
     assert bcrypt.checkpw("pässword".encode(), hashed.encode())
-    monkeypatch.setattr(sys, "stdin", io.StringIO("from stdin\n"))
-    assert main(["create-password-hash", "--cost", "4"]) == 0
-    assert bcrypt.checkpw(b"from stdin", json.loads(capsys.readouterr().out).encode())
+    for given in ([], ["-"]):
+        monkeypatch.setattr(sys, "stdin", io.StringIO("from stdin\n"))
+        assert main(["create-password-hash", *given, "--cost", "4"]) == 0
+        assert bcrypt.checkpw(b"from stdin", json.loads(capsys.readouterr().out).encode())
+    assert main(["create-password-hash", "-secret", "--cost", "4"]) == 0
+    assert bcrypt.checkpw(b"-secret", json.loads(capsys.readouterr().out).encode())
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish", "powershell"])

@@ -12,6 +12,7 @@ from unittest.mock import patch
 
 import anyio
 import pytest
+from structlog.testing import capture_logs
 
 from backends.lightning import HeldPayment, PaymentStatus
 from backends.simulated import Fault, InvoiceState
@@ -247,7 +248,7 @@ def test_a_guardian_whose_shares_do_not_verify_is_done_without(tmp_path: Path) -
 
 
 def test_htlcs_of_another_amount_are_neither_settled_nor_failed_back(tmp_path: Path) -> None:
-    """Failing them back would fail those that are about to be settled."""
+    """Failing them back would fail those that are about to be settled. The operator reads of it."""
 
     async def scenario(stage: SimulatedStage) -> None:
         federation, world = stage.federations[0], stage.world
@@ -274,7 +275,12 @@ def test_htlcs_of_another_amount_are_neither_settled_nor_failed_back(tmp_path: P
         world.gateway_node.cancel_held(fields.payment_hash)
         await books.check(stage)
 
-    played(scenario, tmp_path)
+    with capture_logs() as logs:
+        played(scenario, tmp_path)
+    told = [line for line in logs if line["event"] == "held_payment_of_another_amount"]
+    assert [(line["invoice_msat"], line["held_msat"]) for line in told] == [
+        (AMOUNT_MSAT, AMOUNT_MSAT + 1)
+    ]
 
 
 def test_a_refund_worth_less_than_its_fees_ends_its_own_machine_and_nothing_else(
