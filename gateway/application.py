@@ -166,7 +166,9 @@ class Gateway:
             lightning=status.lightning(context.watch.info),
             federations=tuple([await self.federations.status(f) for f in context.federations]),
             open_payments=open_now,
-            problems=status.problems(context.watch, context.federations, open_now),
+            problems=status.problems(
+                context.watch, context.federations, open_now, is_frozen=context.is_frozen
+            ),
             public_url=context.settings.public_url,
             gateway_id=secp.public_key(secrets.gateway_identity_secret(context.root)).hex(),
         )

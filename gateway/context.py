@@ -83,10 +83,15 @@ class GatewayContext:
         state = self.engine.peek(identity.STREAM)
         return state.restoration if isinstance(state, identity.Founded) else None
 
-    def refuse_while_frozen(self) -> None:
-        """Raises UnavailableError while a restored log waits to be reconciled: nothing may leave then."""
+    @property
+    def is_frozen(self) -> bool:
+        """Whether a restored log waits to be reconciled: nothing may leave then."""
         restoration = self.restoration
-        if restoration is not None and restoration.is_frozen:
+        return restoration is not None and restoration.is_frozen
+
+    def refuse_while_frozen(self) -> None:
+        """Raises UnavailableError while the log is frozen."""
+        if self.is_frozen:
             raise UnavailableError(
                 "this gateway's log was restored from a backup: nothing is paid, funded or given out until its "
                 "Lightning node and federations have told what happened since; see `gatewayd log stuck`"

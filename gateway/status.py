@@ -92,10 +92,19 @@ def lightning(node: NodeInfo | None) -> LightningStatus | None:
 
 
 def problems(
-    watch: NodeWatch, federations: Iterable[FederationClient], open_now: Iterable[OpenPayment]
+    watch: NodeWatch,
+    federations: Iterable[FederationClient],
+    open_now: Iterable[OpenPayment],
+    *,
+    is_frozen: bool,
 ) -> tuple[str, ...]:
     """A sentence for everything that an operator should look at."""
     found: list[str | None] = []
+    if is_frozen:
+        found.append(
+            "the log was restored from a backup and is frozen until the Lightning node and the federations "
+            "have told what happened since; the gateway's output names whom it waits for"
+        )
     if watch.info is None:
         found.append(f"the Lightning node does not answer: {watch.last_error}")
     elif not watch.info.synced_to_chain:

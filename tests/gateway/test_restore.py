@@ -181,6 +181,7 @@ async def test_nothing_leaves_while_it_is_frozen_however_often_it_starts(scene: 
                 await ask(gateway, body)
             scene.clock.advance(PAUSE_S)
             assert _founded(gateway).is_frozen
+            assert "was restored from a backup" in (await gateway.info()).problems[0]
     assert kinds(scene.directory)[-2:] == ["gateway.restored", "wallet.tweaks_discarded"]
 
 
@@ -210,6 +211,7 @@ async def test_the_node_must_answer_too(scene: Scene) -> None:
         assert _founded(gateway).is_frozen
         scene.world.gateway_node.is_down = False
         await _thawed(scene, gateway)
+        assert (await gateway.info()).problems == ()
 
 
 # --- payments ------------------------------------------------------------------------------------------------------
