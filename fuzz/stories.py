@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from backends.simulated import Fault
+from backends.simulated_part import Call
 from devnet.receiving import Flaw
 from fuzz import steps, wrong_steps
 from fuzz.steps import AnyStep
@@ -32,7 +33,12 @@ def told(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
 
 
 def _at(dice: random.Random) -> float:
-    return dice.choice((0.0, 5.0, dice.uniform(0, 30)))
+    """Seldom at the same moment as others, who would meet what is meant for this story."""
+    return dice.uniform(2, 30)
+
+
+def _just_before(step: AnyStep, call: Call, *faults: Fault) -> AnyStep:
+    return steps.CallFault(at_s=step.at_s - 0.5, call=call, faults=faults)
 
 
 def _in_turn(turn: int, *versions: T) -> T:
@@ -63,7 +69,7 @@ def _claim_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
 def _funding_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     federation = turn % 2
     paid: AnyStep = _receiving(dice, federation)
-    if _in_turn(turn // 2, False, True):
+    if turn // 2 % 2:
         paid = _swapping(dice, federation)
     return paid, _refusing(dice, federation, "funding")
 
@@ -119,9 +125,9 @@ def _invoice_forgotten(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
 def _paid_early(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     """The node's answer with the invoice is lost again and again, and somebody pays it meanwhile."""
     federation = turn % 2
-    receive = _receiving(dice, federation, payer="pays early")
-    lost = steps.CallFault(at_s=0.0, call="create_invoice", faults=(Fault.TAKEN,) * 6)
-    if _in_turn(turn // 2, False, True):
+    receive = _receiving(dice, federation, payer="pays early", pays_after_s=0.5)
+    lost = _just_before(receive, "create_invoice", *(Fault.TAKEN,) * 6)
+    if turn // 2 % 2:
         return receive, lost
     off = steps.SetTerms(
         at_s=receive.at_s + 0.2,
@@ -133,10 +139,11 @@ def _paid_early(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
 
 
 def _paid_by_hand(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
-    payee: steps.Payee = _in_turn(
-        turn, "takes", "knows nothing", "holds and takes", "holds and fails"
+    payees: tuple[steps.Payee, ...] = ("takes", "knows nothing", "holds and takes")
+    more: steps.Payee = "holds and fails" if turn % 2 else "takes"
+    return tuple(
+        _sending(dice, dice.randrange(2), payee, twist="paid by hand") for payee in (*payees, more)
     )
-    return (_sending(dice, dice.randrange(2), payee, twist="paid by hand"),)
 
 
 def _foreign(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
@@ -144,19 +151,22 @@ def _foreign(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
 
 
 def _vanished(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
-    """It comes back while it is in flight still, or when it is over."""
-    payee: steps.Payee = _in_turn(turn, "holds and takes", "holds and fails", "holds and takes")
-    over_after_s = _in_turn(turn, 15.0, 15.0, _LONG_S)
-    send = _sending(dice, dice.randrange(2), payee, hold_s=over_after_s)
-    return send, wrong_steps.NodeForgetsPayments(at_s=0.0, for_s=40.0)
+    """They come back over, or in flight still."""
+    over: tuple[tuple[steps.Payee, float], ...] = (
+        ("holds and takes", 35.0),
+        ("holds and fails", 35.0),
+        ("holds and takes", _LONG_S),
+    )
+    sends = (_sending(dice, dice.randrange(2), payee, hold_s=hold_s) for payee, hold_s in over)
+    return *sends, wrong_steps.NodeForgetsPayments(at_s=32.0, for_s=40.0 + turn % 3)
 
 
 def _vanished_after_a_lost_call(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     """For all the gateway knows, the call before may still arrive."""
-    lost = steps.CallFault(at_s=0.0, call="pay", faults=(Fault.LOST,))
     payee: steps.Payee = _in_turn(turn, "holds and fails", "holds and fails", "holds and takes")
     send = _sending(dice, dice.randrange(2), payee, hold_s=15.0)
-    return send, lost, wrong_steps.NodeForgetsPayments(at_s=0.0, for_s=40.0)
+    lost = _just_before(send, "pay", Fault.LOST)
+    return send, lost, wrong_steps.NodeForgetsPayments(at_s=send.at_s, for_s=40.0)
 
 
 def _stray(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
@@ -165,16 +175,19 @@ def _stray(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     send = _sending(dice, dice.randrange(2), payee, hold_s=60.0)
     return (
         send,
-        steps.CallFault(at_s=0.0, call="pay", faults=(Fault.DELAYED, Fault.REFUSED)),
-        steps.DeliverLate(at_s=send.at_s + dice.uniform(3, 20)),
+        _just_before(send, "pay", Fault.DELAYED, Fault.REFUSED),
+        *(steps.DeliverLate(at_s=send.at_s + after_s) for after_s in (5.0, 20.0, 40.0)),
     )
 
 
-def _failure_unheard(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
-    """The payment fails, and what the node says of it is lost."""
+def _end_unheard(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The payment ends at once, and what the node says of it is lost."""
     faults = _in_turn(turn, (Fault.TAKEN,), (Fault.LOST, Fault.TAKEN))
-    send = _sending(dice, dice.randrange(2), "knows nothing")
-    return send, steps.CallFault(at_s=0.0, call="pay", faults=faults)
+    payee: steps.Payee = _in_turn(
+        turn // 2, "knows nothing", "takes", "knows nothing", "knows nothing"
+    )
+    send = _sending(dice, dice.randrange(2), payee)
+    return send, _just_before(send, "pay", *faults)
 
 
 # --- coins and ecash ---------------------------------------------------------------------------------------------
@@ -206,7 +219,9 @@ def _reissue_forgotten(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     hand_in = steps.HandIn(
         at_s=_at(dice), federation=turn % 2, amount_msat=1_024_000, spent_elsewhere=False
     )
-    dies = wrong_steps.CrashAt(at_s=0.0, point="after reissue.requested", hits=1, down_s=0.0)
+    dies = wrong_steps.CrashAt(
+        at_s=hand_in.at_s - 0.5, point="after reissue.requested", hits=1, down_s=0.0
+    )
     return hand_in, dies
 
 
@@ -225,7 +240,7 @@ _STORIES: tuple[Story, ...] = (
     _vanished,
     _vanished_after_a_lost_call,
     _stray,
-    _failure_unheard,
+    _end_unheard,
     _deposit_taken,
     _small_gifts,
     _tiny_contract,
@@ -257,9 +272,11 @@ def _sending(
 def _receiving(
     dice: random.Random,
     federation: int,
+    *,
     payer: steps.Payer = "pays",
     flaw: Flaw | None = None,
     amount_msat: int = _AMOUNT_MSAT,
+    pays_after_s: float = 0.0,
 ) -> steps.Receive:
     return steps.Receive(
         at_s=_at(dice),
@@ -268,7 +285,7 @@ def _receiving(
         payer=payer,
         flaw=flaw,
         expiry_s=600,
-        pays_after_s=dice.choice((0.0, 0.5)),
+        pays_after_s=pays_after_s,
     )
 
 
