@@ -33,20 +33,27 @@ _PREFLIGHT = {"Access-Control-Allow-Methods": "*", "Access-Control-Allow-Headers
 _CLIENT_LEFT = 499
 
 CONNECTIONS = web.AppKey("connections", Connections[RequestHandler])
+_NO_ROUTE = web.AppKey("no_route", str)
 
 _log = structlog.get_logger("http")
 
 
 def create_app(
-    routes: Iterable[Route], password: PasswordCheck, *, debug: bool = False, closing: bool = False
+    routes: Iterable[Route],
+    password: PasswordCheck,
+    *,
+    debug: bool = False,
+    closing: bool = False,
+    no_route: str = "There is no such route",
 ) -> web.Application:
     """Build the application: every route at its path and once more under `/v1`.
 
     With `debug` the callers of public routes, too, are told what failed inside. With `closing` each answer
-    ends its connection.
+    ends its connection. `no_route` is said where there is none.
     """
     app = web.Application(middlewares=[_closing, _outermost] if closing else [_outermost])
     app[CONNECTIONS] = Connections()
+    app[_NO_ROUTE] = no_route
     for route in routes:
         handler = _handler(route, password, debug=debug)
         for prefix in ("", "/v1"):
@@ -95,7 +102,7 @@ async def _respond(request: web.Request, handler: Handler) -> web.StreamResponse
         response.headers["Allow"] = allowed
         return response
     except web.HTTPNotFound:
-        return _sentence(404, "There is no such route")
+        return _sentence(404, request.app[_NO_ROUTE])
     except Exception:  # noqa: BLE001 - nobody outside may see what went wrong inside
         _log.exception("a handler failed", path=request.path[:100])
         return _sentence(500, INTERNAL)

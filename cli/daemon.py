@@ -72,7 +72,13 @@ async def _serve(settings: Settings) -> None:
 
 async def _set_up(settings: Settings, listener: Listener, setup: FirstSetup) -> str:
     """Serve POST `/mnemonic` alone until it was called."""
-    app = create_app(setup_routes(setup), _passwords(settings), debug=settings.debug, closing=True)
+    app = create_app(
+        setup_routes(setup),
+        _passwords(settings),
+        debug=settings.debug,
+        closing=True,
+        no_route="This gateway waits for its mnemonic, and for nothing else: gateway-cli cfg set-mnemonic",
+    )
     await listener.serve(app)
     _log.info("listening", host=listener.host, port=listener.port, waits_for="POST /mnemonic")
     return await setup.words()

@@ -203,8 +203,9 @@ async def test_without_a_mnemonic_it_waits_for_one_and_stops_when_told(
     def live() -> str:
         with started(environ) as daemon:
             for path in ("/info", "/v1/info", "/id"):
-                with pytest.raises(HTTPError, match="404"):
+                with pytest.raises(HTTPError, match="404") as refused:
                     daemon.get(path)
+                assert b"gateway-cli cfg set-mnemonic" in refused.value.read()
             with pytest.raises(HTTPError, match="400"):
                 daemon.post("/mnemonic", {"words": "abandon abandon"})
             assert daemon.post("/v1/mnemonic", {"words": words}) is None

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from structlog.testing import capture_logs
@@ -58,7 +59,9 @@ async def test_the_list_has_every_request_newest_first(scene: Scene) -> None:
         assert (refused.state, given.state) == ("GiftRefused", "Given")
         assert refused.reason is not None
         assert refused.asked_unix_s - given.asked_unix_s == 60
-        assert await treasury.sent_ecash(None, 1) == (refused,)
+        with patch.object(gateway.engine, "peek", wraps=gateway.engine.peek) as read:
+            assert await treasury.sent_ecash(None, 1) == (refused,)
+        assert read.call_count == 1
         assert await treasury.sent_ecash("ff" * 32, 25) == ()
         with pytest.raises(ConflictError, match="brings"):
             await treasury.show_sent_ecash(refused.id)
