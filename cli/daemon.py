@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 import structlog
 
 from api.auth import PasswordCheck
@@ -59,11 +60,12 @@ async def _serve(settings: Settings) -> None:
             listening(settings.listen.host, settings.listen.port) as listener,
             anyio.create_task_group() as tasks,
         ):
-            tasks.start_soon(_stop_on_signal, tasks.cancel_scope)
+            ending = Ending(tasks.cancel_scope)
+            tasks.start_soon(ending.on_signals)
             setup = FirstSetup(settings.data_dir, SystemRandomness().random_bytes)
             # Under the store's lock, so that two first starts make one mnemonic.
             words = _mnemonic(settings) or await _set_up(settings, listener, setup)
-            await _run_gateway(settings, store, words, listener, setup)
+            await _run_gateway(settings, store, words, listener, setup=setup, ending=ending)
             tasks.cancel_scope.cancel()
     finally:
         store.close()
@@ -85,15 +87,22 @@ async def _set_up(settings: Settings, listener: Listener, setup: FirstSetup) -> 
 
 
 async def _run_gateway(
-    settings: Settings, store: Store, words: str, listener: Listener, setup: FirstSetup
+    settings: Settings,
+    store: Store,
+    words: str,
+    listener: Listener,
+    *,
+    setup: FirstSetup,
+    ending: "Ending",
 ) -> None:
-    """Serve the whole gateway until `/stop`."""
+    """Serve the whole gateway until `/stop`, or until it is ended."""
     passwords = _passwords(settings)
     with WorkerProcesses() as workers:
         async with GrinderProcess() as grinder, _lightning_node(settings) as node:
             gateway = _gateway(settings, _outside(settings, node, grinder, workers), store, words)
             async with anyio.create_task_group() as tasks:
                 await tasks.start(gateway.run)
+                ending.first = gateway.halt
                 drain = Drain(gateway.stop)
                 table = _routes(settings, gateway, drain)
                 await listener.serve(create_app(table, passwords, debug=settings.debug))
@@ -103,6 +112,32 @@ async def _run_gateway(
                 )
                 await drain.run()
                 tasks.cancel_scope.cancel()
+
+
+class Ending:
+    """Ends the process at SIGINT or SIGTERM: in order at the first of them, at once at the second."""
+
+    def __init__(self, scope: anyio.CancelScope) -> None:
+        self._scope = scope
+        self._has_begun = False
+        self.first: Callable[[], Awaitable[None]] = anyio.lowlevel.checkpoint
+        """What comes before the end."""
+
+    async def on_signals(self) -> None:
+        """Wait for signals."""
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async with anyio.create_task_group() as tasks:
+                async for received in signals:
+                    _log.info("stopping", signal=signal.Signals(received).name)
+                    if self._has_begun:
+                        self._scope.cancel()
+                    else:
+                        self._has_begun = True
+                        tasks.start_soon(self._end)
+
+    async def _end(self) -> None:
+        await self.first()
+        self._scope.cancel()
 
 
 class Drain:
@@ -192,13 +227,6 @@ def _routes(settings: Settings, gateway: Gateway, drain: Drain) -> tuple[Route, 
 
 def _passwords(settings: Settings) -> PasswordCheck:
     return PasswordCheck(settings.bcrypt_password_hash, settings.manager_bcrypt_password_hash)
-
-
-async def _stop_on_signal(scope: anyio.CancelScope) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for received in signals:
-            _log.info("stopping", signal=signal.Signals(received).name)
-            scope.cancel()
 
 
 def _log_step(step: StoredStep) -> None:

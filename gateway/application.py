@@ -41,6 +41,8 @@ __all__ = ["Gateway", "GatewaySettings", "Outside"]
 DRAIN_PAUSE_S = 0.25
 #: Upstream's patience with its tasks at the end (fedimint-gateway-server/src/lib.rs).
 DRAIN_LIMIT_S = 180.0
+#: Whoever sends SIGTERM sends SIGKILL soon after, docker after ten seconds: of them this much is for the disk.
+HALT_LIMIT_S = 2.0
 
 
 class Gateway:
@@ -86,7 +88,6 @@ class Gateway:
         )
         self._served = ServedFederations(self._context)
         self._words = words
-        self._stopping = False
         self.node = OperatorNode(self._context)
         self.treasury = Treasury(self._context, self.node)
         self.federations = FederationDesk(self._context, self.treasury, self._served)
@@ -134,21 +135,31 @@ class Gateway:
                 "a task that was not asked to end has ended the gateway's: start again"
             )
         finally:
-            self._stopping = True
+            context.closing.has_begun = True
             with anyio.CancelScope(shield=True):
-                for federation in context.federations:
-                    await federation.aclose()
+                async with anyio.create_task_group() as closing:
+                    for federation in context.federations:
+                        closing.start_soon(federation.aclose)
 
     async def stop(self) -> None:
-        """Return when every payment held at our node is answered, or after three minutes.
+        """Take no new work, and return when every payment held at our node is answered, or after three minutes.
 
         Whatever is left goes on at the next start.
         """
-        self._stopping = True
+        self._context.closing.has_begun = True
         clock, waited_s = self._context.outside.ports.clock, 0.0
         while waited_s < DRAIN_LIMIT_S and self._holds_payments():
             await clock.sleep(DRAIN_PAUSE_S)
             waited_s += DRAIN_PAUSE_S
+
+    async def halt(self) -> None:
+        """Take no new work, and return when all that was decided is in the log, or after two seconds.
+
+        Payments under way go on at the next start.
+        """
+        self._context.closing.has_begun = True
+        with anyio.move_on_after(HALT_LIMIT_S), contextlib.suppress(UnavailableError):
+            await self.engine.read(identity.STREAM)
 
     def _holds_payments(self) -> bool:
         open_now = self.engine.open_streams().values()
@@ -162,7 +173,7 @@ class Gateway:
             self.engine, context.store, context.outside.ports.clock.now_unix_us()
         )
         return GatewayStatus(
-            state=status.state_name(context.watch.info, stopping=self._stopping),
+            state=status.state_name(context.watch.info, stopping=context.closing.has_begun),
             lightning=status.lightning(context.watch.info),
             federations=tuple([await self.federations.status(f) for f in context.federations]),
             open_payments=open_now,

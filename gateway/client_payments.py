@@ -90,10 +90,11 @@ class ClientPayments:
         authentic = send_requests.authenticate(request, federation)
         stream = send.stream_of(authentic.contract_id)
         if isinstance(self._engine.peek(stream), send.New):
-            self._context.refuse_while_frozen()
+            self._context.refuse_new_work()
             node = self._context.watch.connected()
             confirmed = await federation.lnv2.outgoing_contract_expiration(authentic.out_point)
             federation, terms = self._context.served(request.federation_id)
+            self._context.refuse_new_work()
             verified = send_requests.verify(
                 authentic,
                 federation,
@@ -127,7 +128,7 @@ class ClientPayments:
         Raises BusyError when too many invoices are unpaid, InputError for what fails a check, ConflictError for a
         second contract of the same hash, UnavailableError when the node does not make the invoice.
         """
-        self._context.refuse_while_frozen()
+        self._context.refuse_new_work()
         federation, terms = self._context.served(request.federation_id)
         self._context.watch.connected()
         self._check_room(request.expiry_s)
@@ -140,6 +141,7 @@ class ClientPayments:
             cpu=self._context.outside.cpu,
         )
         self._context.served(request.federation_id)
+        self._context.refuse_new_work()
         stream = receive.stream_of(verified.facts.payment_hash)
         await self._engine.submit(stream, verified)
         made = await self._engine.wait(
@@ -170,7 +172,7 @@ class ClientPayments:
 
         The same ecash again joins the reissue that is under way; afterwards it is spent, and a ConflictError.
         """
-        self._context.refuse_while_frozen()
+        self._context.refuse_new_work()
         given = Ecash.parse(notes)
         federation = self._federation_of(given)
         spendable = await self._context.outside.cpu.run(
@@ -189,6 +191,7 @@ class ClientPayments:
         if isinstance((await self._engine.read(stream)).state, reissue.Reissued):
             raise ConflictError("this ecash was received before")
         self._context.served(federation.federation_id)
+        self._context.refuse_new_work()
         self._context.foreign_notes.keep(spendable)
         try:
             await self._engine.submit(stream, reissue.RequestReissue(facts=facts))

@@ -1,6 +1,6 @@
 """What every part of the application works with: the log's engine, the federations, the node, and what is set."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from backends.operations import Node
@@ -45,6 +45,13 @@ class Outside:
     ports: Ports
 
 
+@dataclass
+class Closing:
+    """Whether the gateway is about to end: it begins nothing new then."""
+
+    has_begun: bool = False
+
+
 @dataclass(frozen=True)
 class GatewayContext:
     """One running gateway. Its repr shows nothing, since it holds the root of all keys."""
@@ -58,6 +65,7 @@ class GatewayContext:
     foreign_notes: ForeignNotes
     funding_turns: FundingTurns
     root: DerivableSecret
+    closing: Closing = field(default_factory=Closing)
 
     def __repr__(self) -> str:
         return "GatewayContext(…)"
@@ -88,6 +96,12 @@ class GatewayContext:
         """Whether a restored log waits to be reconciled: nothing may leave then."""
         restoration = self.restoration
         return restoration is not None and restoration.is_frozen
+
+    def refuse_new_work(self) -> None:
+        """Raises UnavailableError while the gateway stops or its log is frozen. Ask again before the work begins."""
+        if self.closing.has_begun:
+            raise UnavailableError("the gateway is stopping; ask again when it is back")
+        self.refuse_while_frozen()
 
     def refuse_while_frozen(self) -> None:
         """Raises UnavailableError while the log is frozen."""

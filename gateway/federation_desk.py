@@ -56,7 +56,7 @@ class FederationDesk:
 
         Raises InputError for a code that cannot be joined, ConflictError when it is joined or needs no recovery.
         """
-        self._context.refuse_while_frozen()
+        self._context.refuse_new_work()
         invite = InviteCode.parse(invite_code)
         federation_id = invite.federation_id().hex()
         self._context.watch.connected()
@@ -122,7 +122,7 @@ class FederationDesk:
 
         Raises ConflictError while anything of it is under way.
         """
-        self._context.refuse_while_frozen()
+        self._context.refuse_new_work()
         federation = self._context.federations.serving(federation_id)
         stood = await self.status(federation)
         with anyio.CancelScope(shield=True):

@@ -53,7 +53,7 @@ class OperatorNode:
         fields = bolt11.decode(invoice)
         stream = operator_payment.stream_of(fields.payment_hash.hex())
         if isinstance(self._engine.peek(stream), operator_payment.New | operator_payment.Failed):
-            self._context.refuse_while_frozen()
+            self._context.refuse_new_work()
             self._node()
             facts = self._payable(invoice, fields)
             await self._engine.submit(stream, RequestOperatorPayment(facts=facts))
@@ -102,7 +102,7 @@ class OperatorNode:
 
         Raises InputError for an address of another network, PeerError when the node refuses.
         """
-        self._context.refuse_while_frozen()
+        self._context.refuse_new_work()
         self._node()
         script_of(request.address, self._context.settings.network)
         return await self._order(
@@ -116,7 +116,7 @@ class OperatorNode:
 
         The connection comes first, since it can be tried any number of times and the order cannot.
         """
-        self._context.refuse_while_frozen()
+        self._context.refuse_new_work()
         await self._node().connect_peer(order.public_key, order.host)
         return await self._order(
             OpenChannel(

@@ -19,7 +19,7 @@ import bcrypt
 import pytest
 from lndgrpc.compiled import lightning_pb2
 
-from cli.daemon import Drain
+from cli.daemon import Drain, Ending
 from tests.backends.fake_lnd import MACAROON, FakeLnd, write_credentials
 
 pytestmark = pytest.mark.anyio
@@ -243,6 +243,35 @@ async def test_a_drain_goes_on_when_nobody_waits_for_it_any_more() -> None:
             callers.cancel_scope.cancel()
         may_end.set()
     await drain.ask()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_first_signal_ends_in_order_and_the_second_at_once(
+    number: signal.Signals,
+) -> None:
+    heard: list[str] = []
+
+    async def first() -> None:
+        heard.append("begins")
+        begun.set()
+        await may_go_on.wait()
+        heard.append("ends")
+
+    for is_signalled_again in (False, True):
+        begun, may_go_on = anyio.Event(), anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            ending = Ending(tasks.cancel_scope)
+            ending.first = first
+            tasks.start_soon(ending.on_signals)
+            await anyio.wait_all_tasks_blocked()
+            os.kill(os.getpid(), number)
+            await begun.wait()
+            if is_signalled_again:
+                os.kill(os.getpid(), number)
+            else:
+                may_go_on.set()
+            await anyio.sleep_forever()
+    assert heard == ["begins", "ends", "begins"]
 
 
 async def test_a_second_one_on_the_directory_is_refused(lnd: FakeLnd, tmp_path: Path) -> None:

@@ -31,6 +31,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.crash, pytest.mark.timeout(1_800)]
 AMOUNT_MSAT = 1_000_000
 FLOAT_MSAT = 20_000_000
 USER_MSAT = 4_000_000
+#: Who hand in ecash at once.
+CROWD = 8
 _PATIENCE_S = 600.0
 
 
@@ -101,6 +103,31 @@ async def test_sigterm_amid_a_payment_ends_it_in_order_and_the_payment_later(
         assert '"stopped"' in program_of(stage.process).log_tail()
         await held.settle()
         await stage.process.start()
+
+
+async def test_sigterm_amid_many_requests_closes_the_log_in_order(
+    stage: ProcessStage,
+) -> None:
+    """Whoever was not answered asks the next one; nobody's ecash is lost or taken twice."""
+    log = stage.process.program.data_dir / LOG_NAME
+    before = len(program_of(stage.process).log_path.read_text().splitlines())
+    async with anyio.create_task_group() as tasks:
+        for federation in [stage.federations[0]] * CROWD:
+            tasks.start_soon(trouble, stage, federation)
+
+        async def is_busy() -> bool:
+            return '"reissue.requested"' in "\n".join(_lines_after(stage.process, before))
+
+        await until("ecash is taken", is_busy, deadline_s=_PATIENCE_S)
+        os.kill(pid_of(stage.process), signal.SIGTERM)
+        assert await ended(stage.process) == (0, "")
+        assert '"stopped"' in _lines_after(stage.process, before)[-1]
+        assert not log.with_name(f"{LOG_NAME}-wal").exists()
+        await stage.process.start()
+
+
+def _lines_after(gateway: ProcessGateway, count: int) -> list[str]:
+    return program_of(gateway).log_path.read_text().splitlines()[count:]
 
 
 async def test_children_that_are_killed_are_replaced(stage: ProcessStage) -> None:
