@@ -59,6 +59,7 @@ _UNANSWERED_TEXTS = (
     "Stream removed",
     "Received http2 header with status",
     "waiting to start, RPC services not available",
+    "wallet not created, create one to enable full RPC access",
     "wallet locked, unlock it to enable full RPC access",
     "the RPC server is in the process of starting up",
     "routerrpc server shutting down",

@@ -160,6 +160,7 @@ async def test_stream_that_ends_early_is_unanswered(tmp_path: Path) -> None:
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "message too big"),
         (grpc.StatusCode.UNKNOWN, "Stream removed"),
         (grpc.StatusCode.UNKNOWN, "routerrpc server shutting down"),
+        (grpc.StatusCode.UNKNOWN, "wallet not created, create one to enable full RPC access"),
         (grpc.StatusCode.UNKNOWN, "wallet locked, unlock it to enable full RPC access"),
     ],
 )
