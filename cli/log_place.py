@@ -16,11 +16,17 @@ PLACE_NAME = "gateway.place"
 
 
 def check_place(data_dir: Path) -> None:
-    """Raises ConfigError when the log of a data directory was written somewhere else, or nobody knows where."""
+    """Raises ConfigError when the log of a data directory was written somewhere else, or nobody knows where.
+
+    Raises FatalError when the disk fails.
+    """
     log, note = data_dir / LOG_NAME, data_dir / PLACE_NAME
-    if not log.exists() or not log.stat().st_size:
-        return
-    noted = note.read_text().strip() if note.exists() else "another"
+    try:
+        if not log.exists() or not log.stat().st_size:
+            return
+        noted = note.read_bytes().strip().decode(errors="replace") if note.exists() else "another"
+    except OSError as error:
+        raise storage_error(note, error) from error
     if noted != _number_of(log):
         raise ConfigError(
             f"{log} is a copy of a gateway's log: two gateways on one history lose money. If the original is "

@@ -38,7 +38,7 @@ def test_it_kills_at_its_point_and_at_no_other() -> None:
         cwd=Path(__file__).parents[2],
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=100,
     )
     assert ended.stdout == b"alive\n"
     assert ended.returncode == -signal.SIGKILL

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 PASSWORD = "the password of the operator"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 ROOT = Path(__file__).parents[2]
-DEADLINE_S = 60.0
+DEADLINE_S = 100.0
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,13 @@ def started(environ: dict[str, str]) -> Iterator[Daemon]:
 def refused(environ: dict[str, str]) -> str:
     """One sentence on stderr and exit code 4, with nothing left running."""
     ended = subprocess.run(
-        COMMAND, cwd=ROOT, env=environ, capture_output=True, text=True, check=False, timeout=40
+        COMMAND,
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=DEADLINE_S,
     )
     assert ended.returncode == 4, ended.stderr
     assert ended.stdout == ""

@@ -149,6 +149,13 @@ def test_a_renamed_directory_is_no_copy(run: Tools, tmp_path: Path) -> None:
     check_place(moved)
 
 
+def test_a_note_that_cannot_be_read_is_no_copy(tmp_path: Path) -> None:
+    (tmp_path / LOG_NAME).write_bytes(b"a log")
+    (tmp_path / PLACE_NAME).mkdir()
+    with pytest.raises(FatalError, match=r"gateway\.place was read or written"):
+        check_place(tmp_path)
+
+
 def test_a_new_directory_is_no_copy(tmp_path: Path) -> None:
     check_place(tmp_path)
     (tmp_path / LOG_NAME).touch()

@@ -9,7 +9,14 @@ import pytest
 
 from devnet.dealer import LNV2_ID, MINTV2_ID
 from engine.store import LOG_NAME
-from errors import ConfigError, ConflictError, GatewayError, InputError, UnavailableError
+from errors import (
+    ConfigError,
+    ConflictError,
+    FatalError,
+    GatewayError,
+    InputError,
+    UnavailableError,
+)
 from fedimint.invite import InviteCode
 from gateway import secret_files
 from gateway.application import Gateway
@@ -285,7 +292,7 @@ def test_a_crash_while_writing_leaves_no_half_mnemonic(
         raise OSError("the power is gone")
 
     monkeypatch.setattr("gateway.secret_files.os.fsync", dies)
-    with pytest.raises(OSError, match="power"):
+    with pytest.raises(FatalError, match="the power is gone"):
         secret_files.load_or_create_mnemonic(tmp_path, WORDS, bytes(16))
     monkeypatch.undo()
     assert not (tmp_path / secret_files.MNEMONIC_NAME).exists()

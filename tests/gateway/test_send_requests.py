@@ -4,7 +4,6 @@ import random
 from pathlib import Path
 from typing import Any
 
-import anyio
 import msgspec
 import pytest
 
@@ -344,8 +343,7 @@ async def test_no_spoilt_request_pays_or_raises_what_it_should_not(scene: Scene)
             if _same(request, genuine):
                 continue
             try:
-                with anyio.fail_after(10):
-                    await ask_json(gateway, request)
+                await ask_json(gateway, request)
             except (GatewayError, msgspec.ValidationError, msgspec.DecodeError) as error:
                 outcomes.add(str(error)[:25])
             else:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import msgspec
 import pytest
 from structlog.testing import capture_logs
@@ -140,8 +139,7 @@ async def test_no_value_from_outside_is_an_error_of_ours(tmp_path: Path, path: s
                 encoded = json.dumps(wrong).encode()
                 if len(encoded) > limits.PUBLIC_BODY_BYTES:
                     continue
-                with anyio.fail_after(10):
-                    status = await status_of(route, encoded)
+                status = await status_of(route, encoded)
                 assert status < 500, encoded[:500]
                 refused += status != 200
         assert refused > len(WRONG) // 2
