@@ -228,6 +228,10 @@ class Auditor:
         named = [line for line, key in self._lines if key in told]
         return tuple(named or [line for line, _key in self._lines])
 
+    def has_signed(self, encoded: str) -> bool:
+        """Whether a transaction (hex) is the gateway's."""
+        return encoded in self._signed
+
     def spent_unbooked_msat(self) -> int:
         """What somebody spent at the node himself, and no payment of the gateway's took for its own."""
         return sum(

@@ -12,6 +12,7 @@ from engine.machine import State
 from errors import ConflictError, UnavailableError
 from fedimint import lnv2, mintv2, secrets, tpe, walletv2
 from fedimint.deposits import GroundAddress
+from fedimint.transaction import TRANSACTION
 from fedimint.wire_types import OutPoint
 from fuzz import wrong_steps
 from fuzz.simulation import WORDS
@@ -25,9 +26,14 @@ async def federation_refuses(stage: Stage, step: wrong_steps.FederationRefuses) 
     rules = federation.consensus.rules
     left = step.times
 
+    def is_meant(decoded: DecodedTransaction) -> bool:
+        if step.kind == "gateway's":
+            return stage.auditor.has_signed(TRANSACTION.encode(decoded.transaction).hex())
+        return _is_of(step.kind, decoded, federation.consensus.ledger.incoming)
+
     def refuses(decoded: DecodedTransaction) -> bool:
         nonlocal left
-        if not left or not is_of(step.kind, decoded, federation.consensus.ledger.incoming):
+        if not left or not is_meant(decoded):
             return False
         left -= 1
         stage.wrongs.refused.add(decoded.transaction.txid().hex())
@@ -39,7 +45,7 @@ async def federation_refuses(stage: Stage, step: wrong_steps.FederationRefuses) 
         rules.refuses = None
 
 
-def is_of(
+def _is_of(
     kind: wrong_steps.Kind,
     decoded: DecodedTransaction,
     incoming: Mapping[OutPoint, lnv2.IncomingContract],

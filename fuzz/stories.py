@@ -13,11 +13,14 @@ from backends.simulated_part import Call
 from devnet.receiving import Flaw
 from fuzz import steps, wrong_steps
 from fuzz.steps import AnyStep
+from statemachines import ALL_MACHINES
 
 T = TypeVar("T")
 Story = Callable[[random.Random, int], tuple[AnyStep, ...]]
 
 _LONG_S = 120.0
+#: How often the gateway dies amid a story.
+_DIES = 0.4
 _AMOUNT_MSAT = 1_234_567
 #: Less than taking it back costs.
 _TINY_MSAT = 3_500
@@ -28,8 +31,19 @@ _BURIED_BLOCKS = 10
 
 
 def told(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
-    """The story of this turn of all turns."""
-    return _STORIES[turn % len(_STORIES)](dice, turn // len(_STORIES))
+    """The story of this turn of all turns; in some of them the gateway dies at an event of any kind."""
+    story = _STORIES[turn % len(_STORIES)](dice, turn // len(_STORIES))
+    return story if dice.random() > _DIES else (*story, _crash(dice))
+
+
+def _crash(dice: random.Random) -> AnyStep:
+    kinds = sorted(event.kind for machine in ALL_MACHINES for event in machine.events)
+    return wrong_steps.CrashAt(
+        at_s=dice.uniform(0, 60),
+        point=f"{dice.choice(('before', 'after'))} {dice.choice(kinds)}",
+        hits=dice.choice((1, 1, 2)),
+        down_s=dice.choice((0.0, 5.0, 20.0)),
+    )
 
 
 def _at(dice: random.Random) -> float:
@@ -96,6 +110,19 @@ def _gift_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     federation = turn % 2
     refusing = _refusing(dice, federation, "ecash", _in_turn(turn // 2, 3, 6, 12))
     return (*_giving(dice, federation), refusing)
+
+
+def _everything_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """Of the gateway's, also the reissue of the notes that were refused before."""
+    federation = turn % 2
+    return (
+        _sending(dice, federation, "takes"),
+        _receiving(dice, federation),
+        _receiving(dice, federation, flaw=Flaw.WRONG_PREIMAGE),
+        steps.Withdraw(at_s=_at(dice), federation=federation, value_sat=10_000),
+        *_giving(dice, federation),
+        _refusing(dice, federation, "gateway's", dice.randint(2, 12)),
+    )
 
 
 # --- the node and who sits at it ---------------------------------------------------------------------------------
@@ -232,6 +259,7 @@ _STORIES: tuple[Story, ...] = (
     _withdrawal_refused,
     _deposit_refused,
     _gift_refused,
+    _everything_refused,
     _given_up,
     _invoice_forgotten,
     _paid_early,

@@ -9,8 +9,8 @@ from typing import Literal
 from fuzz.step import Step
 
 #: Transactions of one kind: the claim of an outgoing contract, the funding of an incoming one, its taking back for want
-#: of a preimage; a withdrawal, the claim of a deposit; notes for notes.
-Kind = Literal["claim", "funding", "taking back", "withdrawal", "deposit", "ecash"]
+#: of a preimage; a withdrawal, the claim of a deposit; notes for notes; whatever is the gateway's.
+Kind = Literal["claim", "funding", "taking back", "withdrawal", "deposit", "ecash", "gateway's"]
 
 
 class CrashAt(Step, frozen=True):
