@@ -1,5 +1,6 @@
 """A gateway inside the test as if it were a process: started, asked through the table of routes, dead at a point."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -14,6 +15,7 @@ from api import body as bodies
 from api import canned
 from api.limits import Gate, RateLimit, TokenBucket
 from api.routes import Route, routes
+from cli.log_restore import restore
 from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
 from engine.engine import Observers, Ports
@@ -38,6 +40,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
+_BACKUP = "backup"
 #: Scenarios ask for more invoices than strangers may.
 _NO_LIMIT = RateLimit(burst=1_000_000, per_second=1_000_000)
 
@@ -158,6 +161,13 @@ class SimulatedGateway:
     async def start_over(self) -> None:
         self.move()
         self.node_msat_at_first = self._world.network.holdings_msat("gateway")
+
+    async def back_up(self) -> None:
+        shutil.copytree(self.directory, self._base / _BACKUP)
+
+    async def restore(self) -> None:
+        self.move()
+        restore(self._base / _BACKUP / LOG_NAME, self.directory, ports(self._seed).clock)
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         life = self._life

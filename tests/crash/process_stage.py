@@ -17,6 +17,7 @@ from engine.chain import Row, verified
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import UnavailableError
 from fuzz.simulated_gateway import Answer
+from tests.scenarios import backups
 from tests.scenarios.simulated import SimulatedBitcoin, SimulatedFederation, SimulatedOtherNode
 from tests.scenarios.stage import Witness
 
@@ -48,6 +49,12 @@ class ProcessGateway:
     async def start_over(self) -> None:
         raise NotImplementedError("nothing of this stage loses its directory")
 
+    async def back_up(self) -> None:
+        backups.back_up(self.program)
+
+    async def restore(self) -> None:
+        await backups.restore(self.program)
+
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         headers = {"Authorization": f"Bearer {PASSWORD}", "Content-Type": "application/json"}
         request = urllib.request.Request(  # noqa: S310 - the URL is our own
@@ -70,6 +77,7 @@ class Hurried:
         self._gateway = gateway
         self.start, self.kill, self.died = gateway.start, gateway.kill, gateway.died
         self.start_over, self.rows = gateway.start_over, gateway.rows
+        self.back_up, self.restore = gateway.back_up, gateway.restore
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         if path == "/info":

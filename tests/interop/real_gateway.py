@@ -9,6 +9,7 @@ from devnet.lnd_node import LndNode
 from engine.chain import Row, verified
 from engine.store import LOG_NAME, open_reader, read_rows
 from gateway.secret_files import MNEMONIC_NAME
+from tests.scenarios import backups
 from tests.scenarios.stage import Answer
 
 
@@ -32,6 +33,12 @@ class RealGateway:
         directory.rename(lost)
         directory.mkdir(mode=0o700)
         shutil.copy2(lost / MNEMONIC_NAME, directory)
+
+    async def back_up(self) -> None:
+        backups.back_up(self.program)
+
+    async def restore(self) -> None:
+        await backups.restore(self.program)
 
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         answer = await self.program.call(method, path, body)

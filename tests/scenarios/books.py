@@ -12,11 +12,7 @@ from tests.scenarios.stage import Stage, StagedFederation
 
 async def check(stage: Stage) -> ledger.Report:
     """Settle, audit the log, and compare it with node, federations, users and chain."""
-    await patiently(Calls(stage.gateway).settled)
-    rows = stage.gateway.rows()
-    report = ledger.audit(machines(), rows)
-    assert report.problems == ()
-    _nothing_is_under_way(report)
+    report = await at_rest(stage)
     booked, witness = Counter(report.balances), stage.witness
     assert booked[accounts.LOST] == witness.lost_msat
     assert booked[accounts.NODE] == await stage.node_gain_msat()
@@ -25,9 +21,16 @@ async def check(stage: Stage) -> ledger.Report:
     received_sat = [await stage.chain.received_sat(one) for one in witness.payout_addresses]
     assert booked[accounts.WITHDRAWN] == 1_000 * sum(received_sat)
     for federation in stage.federations:
-        ours_msat = booked[accounts.ecash(federation.federation_id)]
-        ours_msat += unclaimed_msat(stage, federation)
-        await _agrees(federation, ours_msat, witness.stuck_msat.get(federation.federation_id, 0))
+        await agrees(stage, federation, report)
+    return report
+
+
+async def at_rest(stage: Stage) -> ledger.Report:
+    """Settle, and audit the log by itself."""
+    await patiently(Calls(stage.gateway).settled)
+    report = ledger.audit(machines(), stage.gateway.rows())
+    assert report.problems == ()
+    _nothing_is_under_way(report)
     return report
 
 
@@ -48,11 +51,13 @@ def _nothing_is_under_way(report: ledger.Report) -> None:
     assert between == {}
 
 
-async def _agrees(federation: StagedFederation, of_gateway_msat: int, stuck_msat: int) -> None:
+async def agrees(stage: Stage, federation: StagedFederation, report: ledger.Report) -> None:
     """The guardians' books: every note is the gateway's or a user's, and no contract is left that anybody takes."""
-    assert await federation.contracts_msat() == stuck_msat
+    name = federation.federation_id
+    ours_msat = report.balances.get(accounts.ecash(name), 0) + unclaimed_msat(stage, federation)
+    assert await federation.contracts_msat() == stage.witness.stuck_msat.get(name, 0)
     users_msat = await federation.held_by_users_msat()
-    assert await federation.notes_msat() == of_gateway_msat + users_msat
+    assert await federation.notes_msat() == ours_msat + users_msat
 
 
 def _given_msat(rows: Sequence[Row]) -> Counter[str]:

@@ -42,6 +42,14 @@ class Host(Protocol):
         """Lose the data directory of a gateway that is down; the next start has the same words."""
         ...
 
+    async def back_up(self) -> None:
+        """Copy its log as it is now; it may run meanwhile."""
+        ...
+
+    async def restore(self) -> None:
+        """Lose the data directory of a gateway that is down; the restored backup takes its place."""
+        ...
+
     async def call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         """Call its API as its operator may. Raises UnavailableError when no answer comes."""
         ...
