@@ -52,6 +52,7 @@ def status() -> views.GatewayStatus:
             ),
         ),
         problems=("a guardian does not answer",),
+        frozen_until=("the Lightning node",),
         public_url="http://127.0.0.1:8175/v1",
         gateway_id="0362efbe50406e1bd4fe4ccce1aff41921e0493bc8e2f1a42e9e2910f38a2b256a",
     )

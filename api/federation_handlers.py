@@ -41,6 +41,7 @@ async def info(gateway: Gateway, facts: NodeFacts) -> structs.GatewayInfo:
         ),
         open_payments=tuple(map(_open_payment, status.open_payments)),
         problems=status.problems,
+        frozen_until=status.frozen_until,
     )
 
 

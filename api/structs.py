@@ -5,8 +5,8 @@ library and msgspec alone, so that every client can use them. Source: fedimint-g
 Amounts are integers of msat unless the name says sats; hashes and keys are lower-case hex; rates are parts
 per million.
 
-`GatewayInfo` has two fields more than Rust: `open_payments` and `problems`. Rust decodes that struct without refusing
-unknown fields, so the Rust gateway-cli still reads it.
+`GatewayInfo` has three fields more than Rust: `open_payments`, `problems` and `frozen_until`. Rust decodes that struct
+without refusing unknown fields, so the Rust gateway-cli still reads it.
 """
 
 from typing import Annotated, Literal
@@ -110,7 +110,8 @@ class GatewayInfo(msgspec.Struct, frozen=True):
 
     `federations` is empty and `federation_fake_scids` null unless `gateway_state` is Running, as in
     Rust. `registrations` maps a protocol ("http") to the public URL and the gateway's key. `problems` are sentences
-    for the operator, none when all is well.
+    for the operator, none when all is well. `frozen_until` names whom a gateway that was restored from a backup waits
+    for, nobody when nothing is frozen.
     """
 
     version_hash: str
@@ -122,6 +123,7 @@ class GatewayInfo(msgspec.Struct, frozen=True):
     registrations: dict[str, tuple[str, str]]
     open_payments: tuple[OpenPaymentInfo, ...]
     problems: tuple[str, ...]
+    frozen_until: tuple[str, ...]
 
 
 class FederationBalanceInfo(msgspec.Struct, frozen=True):

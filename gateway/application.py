@@ -16,7 +16,7 @@ from gateway.context import GatewayContext, GatewaySettings, Outside
 from gateway.federation_desk import FederationDesk
 from gateway.federations import Federations
 from gateway.foreign_notes import ForeignNotes
-from gateway.freeze import held_back
+from gateway.freeze import Answered, held_back
 from gateway.funding_turns import FundingTurns
 from gateway.held_payments import HeldPayments
 from gateway.history import History
@@ -85,6 +85,7 @@ class Gateway:
             foreign_notes=foreign_notes,
             funding_turns=FundingTurns(),
             root=secrets.root_secret(words),
+            answered=Answered(),
         )
         self._served = ServedFederations(self._context)
         self._words = words
@@ -98,8 +99,8 @@ class Gateway:
         )
         identity.MACHINE.decide(self.engine.peek(identity.STREAM), self._start)
 
-    def _refuse_while_frozen(self) -> None:
-        self._context.refuse_while_frozen()
+    def _refuse_while_frozen(self, *federation_ids: str) -> None:
+        self._context.refuse_while_frozen(*federation_ids)
 
     @property
     def engine(self) -> Engine:
@@ -178,8 +179,9 @@ class Gateway:
             federations=tuple([await self.federations.status(f) for f in context.federations]),
             open_payments=open_now,
             problems=status.problems(
-                context.watch, context.federations, open_now, is_frozen=context.is_frozen
+                context.watch, context.federations, open_now, context.waits_for()
             ),
+            frozen_until=context.waits_for(),
             public_url=context.settings.public_url,
             gateway_id=secp.public_key(secrets.gateway_identity_secret(context.root)).hex(),
         )

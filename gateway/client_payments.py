@@ -90,7 +90,7 @@ class ClientPayments:
         authentic = send_requests.authenticate(request, federation)
         stream = send.stream_of(authentic.contract_id)
         if isinstance(self._engine.peek(stream), send.New):
-            self._context.refuse_new_work()
+            self._context.refuse_new_work(request.federation_id)
             node = self._context.watch.connected()
             confirmed = await federation.lnv2.outgoing_contract_expiration(authentic.out_point)
             federation, terms = self._context.served(request.federation_id)
@@ -128,7 +128,7 @@ class ClientPayments:
         Raises BusyError when too many invoices are unpaid, InputError for what fails a check, ConflictError for a
         second contract of the same hash, UnavailableError when the node does not make the invoice.
         """
-        self._context.refuse_new_work()
+        self._context.refuse_new_work(request.federation_id)
         federation, terms = self._context.served(request.federation_id)
         self._context.watch.connected()
         self._check_room(request.expiry_s)
@@ -172,9 +172,9 @@ class ClientPayments:
 
         The same ecash again joins the reissue that is under way; afterwards it is spent, and a ConflictError.
         """
-        self._context.refuse_new_work()
         given = Ecash.parse(notes)
         federation = self._federation_of(given)
+        self._context.refuse_new_work(federation.federation_id)
         spendable = await self._context.outside.cpu.run(
             ecash.notes_to_reissue, given, federation.ecash_rules, os.urandom
         )

@@ -12,6 +12,7 @@ from fedimint.wire_types import Network
 from gateway.federation import FederationClient
 from gateway.federations import Federations
 from gateway.foreign_notes import ForeignNotes
+from gateway.freeze import Answered
 from gateway.funding_turns import FundingTurns
 from gateway.node_watch import NodeWatch
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak
@@ -65,6 +66,7 @@ class GatewayContext:
     foreign_notes: ForeignNotes
     funding_turns: FundingTurns
     root: DerivableSecret
+    answered: Answered
     closing: Closing = field(default_factory=Closing)
 
     def __repr__(self) -> str:
@@ -91,24 +93,33 @@ class GatewayContext:
         state = self.engine.peek(identity.STREAM)
         return state.restoration if isinstance(state, identity.Founded) else None
 
-    @property
-    def is_frozen(self) -> bool:
-        """Whether a restored log waits to be reconciled: nothing may leave then."""
-        restoration = self.restoration
-        return restoration is not None and restoration.is_frozen
+    def waits_for(self) -> tuple[str, ...]:
+        """Whom a frozen log waits for, in words; empty when it is not frozen."""
+        if self.restoration is None or not self.restoration.is_frozen:
+            return ()
+        return self.answered.missing(*(one.federation_id for one in self.federations))
 
-    def refuse_new_work(self) -> None:
-        """Raises UnavailableError while the gateway stops or its log is frozen. Ask again before the work begins."""
+    def refuse_new_work(self, *federation_ids: str) -> None:
+        """Raises UnavailableError while the gateway stops, or as `refuse_while_frozen`.
+
+        Ask again before the work begins.
+        """
         if self.closing.has_begun:
             raise UnavailableError("the gateway is stopping; ask again when it is back")
-        self.refuse_while_frozen()
+        self.refuse_while_frozen(*federation_ids)
 
-    def refuse_while_frozen(self) -> None:
-        """Raises UnavailableError while the log is frozen."""
-        if self.is_frozen:
+    def refuse_while_frozen(self, *federation_ids: str) -> None:
+        """Raises UnavailableError while a restored log waits for its node or for one of these federations.
+
+        Nothing that needs them may leave then.
+        """
+        if not self.waits_for():
+            return
+        missing = self.answered.missing(*federation_ids)
+        if missing:
             raise UnavailableError(
-                "this gateway's log was restored from a backup: nothing is paid, funded or given out until its "
-                "Lightning node and federations have told what happened since; see `gatewayd log stuck`"
+                "this gateway's log was restored from a backup: nothing is paid, funded or given out until "
+                f"{' and '.join(missing)} have told what happened since; see `gatewayd log stuck`"
             )
 
     def now_unix_s(self) -> int:

@@ -13,6 +13,7 @@ from gateway.build import held_note
 from gateway.client_payments import payment_fee
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, open_federation
+from gateway.reconciliation import reconcile_federation
 from gateway.served import ServedFederations
 from gateway.treasury import Treasury
 from gateway.views import (
@@ -87,6 +88,11 @@ class FederationDesk:
                 joined = self._engine.peek(federation_stream(federation_id))
                 assert isinstance(joined, Joined)
                 federation = self._served.open(joined)
+        if (
+            self._context.restoration is not None
+        ):  # what its wallet held before may be from a backup
+            await reconcile_federation(self._context, federation)
+            self._context.answered.federations.add(federation_id)
         return await self.status(federation)
 
     async def _recover(self, facts: FederationFacts, invite: InviteCode) -> tuple[HeldNote, ...]:
@@ -122,7 +128,7 @@ class FederationDesk:
 
         Raises ConflictError while anything of it is under way.
         """
-        self._context.refuse_new_work()
+        self._context.refuse_new_work(federation_id)
         federation = self._context.federations.serving(federation_id)
         stood = await self.status(federation)
         with anyio.CancelScope(shield=True):

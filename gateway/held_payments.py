@@ -72,7 +72,7 @@ class HeldPayments:
         if isinstance(state, receive.New):
             return  # somebody else's: the node may serve others too
         if isinstance(state, receive.Registered | receive.Invoiced):
-            self._context.refuse_new_work()
+            self._context.refuse_new_work(state.facts.federation_id)
             await engine.submit(stream, await self._measure_in_turn(payment, state.facts))
             if isinstance(engine.peek(stream), receive.Registered | receive.Invoiced):
                 # Of another amount, such as a payer's who gives more: neither funded nor failed back.

@@ -49,10 +49,14 @@ class SwapReceivers:
         self._context = context
 
     async def measured(self, payment_hash: str, measure: Callable[[], Awaitable[M]]) -> M:
-        """`FundingTurns.measured` for the receiver whose invoice has this hash, if there is one."""
+        """`FundingTurns.measured` for the receiver whose invoice has this hash, if there is one.
+
+        Raises UnavailableError while a restored log does not know what its federation holds.
+        """
         context = self._context()
         state = context.engine.peek(receive.stream_of(payment_hash))
         if isinstance(state, receive.Invoiced):
+            context.refuse_while_frozen(state.facts.federation_id)
             return await context.funding_turns.measured(context.engine, state.facts, measure)
         return await measure()
 
@@ -80,7 +84,9 @@ class SwapReceivers:
         Waits for the end of what is funded. Raises UnavailableError while a restored log does not know yet.
         """
         context = self._context()
-        context.refuse_while_frozen()
         stream = receive.stream_of(payment_hash)
+        begun = context.engine.peek(stream)
+        if isinstance(begun, receive.Registered | receive.Invoiced | receive.Funding):
+            context.refuse_while_frozen(begun.facts.federation_id)
         state = (await context.engine.wait(stream, lambda now: not isinstance(now, _BUYING))).state
         return state.preimage if isinstance(state, receive.Received) else None

@@ -22,6 +22,7 @@ from fedimint.wire_types import ContractId
 from gateway.build import held_note
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
+from gateway.freeze import NODE
 from gateway.log import machines
 from statemachines import gift, identity, image, receive, send, transaction
 from statemachines.federation import RECOVERED_NOTES_PER_EVENT
@@ -46,7 +47,8 @@ _log = structlog.get_logger("restore")
 async def run_while_frozen(context: GatewayContext) -> None:
     """Reconcile a log that is frozen, and thaw it. Returns at once when it is not.
 
-    Node and federations are asked side by side: what one of them tells is used though another is away.
+    Node and federations are asked side by side: what one of them tells is used though another is away, and what needs
+    nobody else goes on at once.
     """
     restoration = context.restoration
     if restoration is None or not restoration.is_frozen:
@@ -55,12 +57,15 @@ async def run_while_frozen(context: GatewayContext) -> None:
 
     async def ask_node() -> None:
         unknown.update(await unknown_payments(context, restoration.backup_unix_s))
+        context.answered.node = True
 
-    waits: dict[str, Callable[[], Awaitable[None]]] = {"the Lightning node": ask_node}
+    async def ask_federation(federation: FederationClient) -> None:
+        await reconcile_federation(context, federation)
+        context.answered.federations.add(federation.federation_id)
+
+    waits: dict[str, Callable[[], Awaitable[None]]] = {NODE: ask_node}
     for federation in context.federations:
-        waits[f"federation {federation.federation_id}"] = partial(
-            reconcile_federation, context, federation
-        )
+        waits[f"federation {federation.federation_id}"] = partial(ask_federation, federation)
     _log.warning("log_is_frozen", restored_at_position=restoration.position, waits_for=list(waits))
     async with anyio.create_task_group() as tasks:
         for name, ask in waits.items():

@@ -1,6 +1,6 @@
 """How the gateway's own state reads to an operator: names of states, what is open, and what is overdue."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Protocol, cast
 
@@ -95,15 +95,14 @@ def problems(
     watch: NodeWatch,
     federations: Iterable[FederationClient],
     open_now: Iterable[OpenPayment],
-    *,
-    is_frozen: bool,
+    frozen_until: Sequence[str],
 ) -> tuple[str, ...]:
     """A sentence for everything that an operator should look at."""
     found: list[str | None] = []
-    if is_frozen:
+    if frozen_until:
         found.append(
-            "the log was restored from a backup and is frozen until the Lightning node and the federations "
-            "have told what happened since; the gateway's output names whom it waits for"
+            "the log was restored from a backup, and what needs them is frozen until "
+            f"{' and '.join(frozen_until)} have told what happened since"
         )
     if watch.info is None:
         found.append(f"the Lightning node does not answer: {watch.last_error}")

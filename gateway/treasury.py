@@ -65,7 +65,7 @@ class Treasury:
 
         Raises ConflictError when the wallet does not bring that much, InputError for no amount.
         """
-        self._context.refuse_new_work()
+        self._context.refuse_new_work(federation_id)
         federation = self._context.federations.serving(federation_id)
         if amount_msat <= 0:
             raise InputError("name an amount above 0 msat")
@@ -161,7 +161,7 @@ class Treasury:
         Raises InputError for an address or amount that cannot be paid, ConflictError when the wallet does not bring
         it, PeerError when the federation refuses.
         """
-        self._context.refuse_new_work()
+        self._context.refuse_new_work(request.federation_id)
         federation = self._context.federations.serving(request.federation_id)
         bitcoin = federation.bitcoin_wallet()
         script = script_of(request.address, self._context.settings.network)

@@ -61,7 +61,8 @@ class OpenPayment(msgspec.Struct, frozen=True):
 class GatewayStatus(msgspec.Struct, frozen=True):
     """Everything `/info` shows. `state` is Disconnected, Syncing, Connected, Running or ShuttingDown.
 
-    `problems` are sentences about what an operator should look at; none when all is well.
+    `problems` are sentences about what an operator should look at; none when all is well. `frozen_until` names whom a
+    restored log waits for, nobody when it is not frozen.
     """
 
     state: str
@@ -69,6 +70,7 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     federations: tuple[FederationStatus, ...]
     open_payments: tuple[OpenPayment, ...]
     problems: tuple[str, ...]
+    frozen_until: tuple[str, ...]
     public_url: str | None
     gateway_id: str
 

@@ -51,6 +51,7 @@ async def test_info_has_the_fields_of_rust() -> None:
         }
     ]
     assert answer.pop("problems") == ["a guardian does not answer"]
+    assert answer.pop("frozen_until") == ["the Lightning node"]
     assert list(answer) == [  # the order in which serde writes them
         "version_hash",
         "federations",

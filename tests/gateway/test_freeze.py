@@ -50,7 +50,9 @@ async def _handle(effect: Effect, *, is_frozen: bool) -> list[Effect]:
         handled.append(effect)
         return None
 
-    def refuse() -> None:
+    def refuse(*federation_ids: str) -> None:
+        of_a_federation = isinstance(effect, BuildTransaction)
+        assert federation_ids == ((FEDERATION,) if of_a_federation else ())
         if is_frozen:
             raise UnavailableError("frozen")
 

@@ -172,6 +172,7 @@ async def _frozen(scene: Scene) -> SendPaymentJson:
 
 async def test_nothing_leaves_while_it_is_frozen_however_often_it_starts(scene: Scene) -> None:
     body = await _frozen(scene)
+    scene.world.gateway_node.is_down = True
     for _ in range(2):
         async with scene.serving() as gateway:
             for call in _outbound(scene, gateway):
@@ -191,7 +192,7 @@ def _outbound(scene: Scene, gateway: Gateway) -> list[Callable[[], Awaitable[obj
     return [
         lambda: gateway.treasury.spend_ecash(federation_id, 512),
         lambda: gateway.treasury.withdraw(WithdrawalRequest(federation_id, "bcrt1q", 1_000, None)),
-        lambda: gateway.payments.receive_ecash("AgEE"),
+        lambda: gateway.payments.receive_ecash(scene.federation.issue_ecash(512).to_text()),
         lambda: gateway.node.pay_operator_invoice(scene.invoice()),
         lambda: gateway.node.send_onchain(OnchainRequest("bcrt1q", 1_000, 1)),
         lambda: gateway.node.open_channel(order),
