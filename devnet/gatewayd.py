@@ -15,7 +15,7 @@ from devnet.processes import ProcessError, Program, free_port, run_once, until
 from errors import PeerError, UnavailableError
 
 PASSWORD = "theresnosecondbest"  # noqa: S105 - of worlds that live for minutes
-_READY_DEADLINE_S = 60
+_READY_DEADLINE_S = 300
 _CALL_DEADLINE_S = 60
 #: A deposit address is ground at a low priority, and a busy machine lets that wait.
 _COMMAND_DEADLINE_S = 300
