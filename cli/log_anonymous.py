@@ -129,20 +129,21 @@ class Anonymiser:
 
 def telling(value: Any, stream: str = "") -> set[bytes]:
     """Everything in a value that tells who and what, as it would stand in a log."""
-    found: set[bytes] = set()
-    match value:
-        case msgspec.Struct():
-            for field in value.__struct_fields__:
-                found |= telling(getattr(value, field))
-        case str():
-            found = _telling_text(value)
-        case bytes():
-            found = {base64.b64encode(value), value.hex().encode()}
-        case tuple():
-            found.update(*map(telling, value))
-        case _:
-            pass
-    return {one for one in found | _telling_text(stream) if len(one) >= _TELLING}
+    found = _telling_text(stream)
+    left = [value]
+    while left:
+        match one := left.pop():
+            case msgspec.Struct():
+                left.extend(getattr(one, field) for field in one.__struct_fields__)
+            case str():
+                found |= _telling_text(one)
+            case bytes():
+                found |= {base64.b64encode(one), one.hex().encode()}
+            case tuple():
+                left.extend(one)
+            case _:
+                pass
+    return {one for one in found if len(one) >= _TELLING}
 
 
 def _telling_text(text: str) -> set[bytes]:

@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterator
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import apsw
 import msgspec
 
+from cli.log_changes import Changes
 from cli.log_fold import LogFold
 from cli.log_reading import Json, duration_text, program, reading, shortened, table, time_text
 from engine.chain import Row, verified
@@ -39,24 +41,14 @@ class At(msgspec.Struct, frozen=True):
     balances_msat: dict[str, int]
 
 
-class Change(msgspec.Struct, frozen=True):
-    """A stream that moved. `before` is null for one that began, `is_over` true for one that ended."""
-
-    stream: str
-    before: str | None
-    after: str
-    events: int
-    is_over: bool
-
-
-class Diff(msgspec.Struct, frozen=True):
-    """What `diff --json` prints; balances are what was added to each account, in msat."""
+class Diff(NamedTuple):
+    """What `diff --json` prints, with `changes` as a list; balances are what was added to each account, in msat."""
 
     first: int
     last: int
     lasted_us: int
-    changes: tuple[Change, ...]
     balances_msat: dict[str, int]
+    changes: Changes
 
 
 def print_at(data_dir: Path, position: int, /, *, json: Json = False) -> None:
@@ -114,7 +106,8 @@ def print_diff(data_dir: Path, first: int, last: int, /, *, json: Json = False) 
     machines, _ = program()
     with reading(data_dir) as connection:
         found = _diff(LogFold(machines), _up_to(connection, last), first, last)
-    print(msgspec.json.encode(found).decode() if json else "\n".join(_diff_text(found)))
+    for part in _diff_json(found) if json else _diff_text(found):
+        print(part)
 
 
 def _up_to(connection: apsw.Connection, position: int) -> Iterator[Row]:
@@ -128,23 +121,14 @@ def _up_to(connection: apsw.Connection, position: int) -> Iterator[Row]:
 def _diff(fold: LogFold, rows: Iterator[Row], first: int, last: int) -> Diff:
     balances_before: dict[str, int] = {}
     began_us = ended_us = 0
-    changes: dict[str, Change] = {}
+    changes = Changes()
     for moved in fold.steps(rows):
-        row, step = moved.step.row, moved.step
-        if row.position <= first:
-            if row.position == first:
-                balances_before, began_us = fold.balances_msat, row.recorded_unix_us
-            continue
-        known = changes.get(row.stream)
-        before = None if row.version == 1 else type(moved.before).__name__
-        changes[row.stream] = Change(
-            stream=row.stream,
-            before=known.before if known is not None else before,
-            after=type(step.state).__name__,
-            events=(known.events if known is not None else 0) + 1,
-            is_over=step.final,
-        )
-        began_us, ended_us = began_us or row.recorded_unix_us, row.recorded_unix_us
+        row = moved.step.row
+        if row.position > first:
+            changes.add(moved)
+            began_us, ended_us = began_us or row.recorded_unix_us, row.recorded_unix_us
+        elif row.position == first:
+            balances_before, began_us = fold.balances_msat, row.recorded_unix_us
     after = fold.balances_msat
     added = {
         account: after.get(account, 0) - balances_before.get(account, 0)
@@ -154,8 +138,8 @@ def _diff(fold: LogFold, rows: Iterator[Row], first: int, last: int) -> Diff:
         first=first,
         last=last,
         lasted_us=ended_us - began_us,
-        changes=tuple(changes[stream] for stream in sorted(changes)),
         balances_msat={account: msat for account, msat in added.items() if msat},
+        changes=changes,
     )
 
 
@@ -203,12 +187,24 @@ def _diff_text(found: Diff) -> Iterator[str]:
             "ended" if change.is_over else "",
             str(change.events),
         )
-        for change in found.changes[:NAMED_STREAMS]
+        for change in islice(found.changes, NAMED_STREAMS)
     ]
     yield from table(("stream", "was", "is", "", "events"), cells)
     yield from _rest(len(found.changes))
     yield ""
     yield from sheet(found.balances_msat)
+
+
+def _diff_json(found: Diff) -> Iterator[str]:
+    """One document in parts: of a long log its list has a place for every stream."""
+    balances = msgspec.json.encode(found.balances_msat).decode()
+    yield (
+        f'{{"first":{found.first},"last":{found.last},"lasted_us":{found.lasted_us},'
+        f'"balances_msat":{balances},"changes":['
+    )
+    for number, change in enumerate(found.changes):
+        yield ("," if number else "") + msgspec.json.encode(change).decode()
+    yield "]}"
 
 
 def _rest(number: int) -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from cli import log_changes
 from cli.log_fold import LogFold
 from cli.log_open import standing_in
 from cli.log_reading import reading
@@ -96,3 +97,14 @@ def test_a_payment_is_found_by_the_txid_of_its_claim(run: Tools) -> None:
     by_txid = run.document("trace", signed["facts"]["signed"]["txid"])
     assert by_txid["streams"] == by_stream["streams"]
     assert by_txid["events"] == by_stream["events"]
+
+
+@pytest.mark.parametrize("held", [1, 2, 7])
+def test_what_moved_is_the_same_however_much_of_it_memory_holds(
+    run: Tools, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    found = run.document("diff", 10, 198)
+    assert len(found["changes"]) > held
+    assert sum(change["events"] for change in found["changes"]) == 188
+    monkeypatch.setattr(log_changes, "STREAMS_HELD", held)
+    assert run.document("diff", 10, 198) == found

@@ -1,0 +1,145 @@
+"""The tools of `gatewayd log` on a long log: what each takes of one reading of all rows, and of memory.
+
+The log is filled by the machines themselves (`built_log.py`), 1,000 payments of it open. Each tool runs in a fresh
+process that has loaded the program before; so does what every row once needs: read, its chain checked, folded. Prints
+a line of JSON for each tool and one for the bounds; the exit status is 1 when a tool that looks up what it needs takes
+more than a part of that reading, one that reads everything more than so many of them, or one more memory than what is
+open needs.
+Usage: `bench_logtools.py [FOLDER [PAYMENTS]]`, a folder with room for three logs; 100,000 payments are 1.5 GB.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import anyio
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from bench.bench_restart import build, in_fresh_process, join, memory_kib
+from cli.gatewayd import main as gatewayd
+from cli.log_reading import program
+from engine.store import LOG_NAME, open_reader
+
+PAYMENTS, OPEN_NOW = 20_000, 1_000
+#: Processor time, in readings of all rows.
+LARGEST_OF_LOOKING_UP, LARGEST_OF_READING = 0.5, 15.0
+#: Above the loaded program: 1,000 open payments, a page of rows, and SQLite's own pages.
+LARGEST_MIB = 32
+LOOKING_UP = ("trace", "show", "stuck")
+
+
+def tool(words: Sequence[str]) -> dict[str, float]:
+    """Run a tool in this process, its output thrown away."""
+    program()
+    before_kib, began, began_cpu = memory_kib("VmRSS"), time.perf_counter(), time.process_time()
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        code = gatewayd(["log", *words])
+    assert code == 0, words
+    return {
+        "s": round(time.perf_counter() - began, 2),
+        "cpu_s": round(time.process_time() - began_cpu, 2),
+        "peak_mib": round((memory_kib("VmHWM") - before_kib) / 1024, 1),
+    }
+
+
+def calls(data_dir: Path, folder: Path) -> dict[str, tuple[str, ...]]:
+    """What is measured, by what it is called in the figures."""
+    reader = open_reader(data_dir / LOG_NAME)
+    ((rows,),) = reader.execute("SELECT max(position) FROM log")
+    ((stream, hash_stream),) = reader.execute(
+        "SELECT a.stream, b.stream FROM log a JOIN log b ON b.append = a.append "
+        "WHERE a.position > ? AND a.kind = 'send.accepted' AND b.kind = 'image.claimed' LIMIT 1",
+        (rows // 2,),
+    )
+    ((signed,),) = reader.execute(
+        "SELECT json_extract(CAST(body AS TEXT), '$.signed.txid') FROM log "
+        "WHERE position > ? AND kind = 'tx.signed' LIMIT 1",
+        (rows // 2,),
+    )
+    reader.close()
+    log, exported = str(data_dir), str(folder / "exported.jsonl")
+    return {
+        "trace a stream": ("trace", log, stream),
+        "trace a payment hash": ("trace", log, hash_stream.partition("/")[2]),
+        "trace a txid": ("trace", log, signed),
+        "show by position": ("show", log, "--after", str(rows // 2), "--limit", "1000"),
+        "show by stream": ("show", log, "--stream", stream),
+        "show by kind": ("show", log, "--kind", "send.vanished"),
+        "show by time": ("show", log, "--until", "1"),
+        "stuck": ("stuck", log, "--all"),
+        "simulate-recovery": ("simulate-recovery", log),
+        "at": ("at", log, str(rows)),
+        "diff": ("diff", log, str(rows // 2), str(rows)),
+        "verify": ("verify", log),
+        "restore": ("restore", log, str(folder / "restored")),
+        "export": ("export", log, exported),
+        "import": ("import", exported, str(folder / "imported")),
+    }
+
+
+def show(**result: object) -> None:
+    print(json.dumps({"bench": "logtools", **result}), flush=True)
+
+
+def measure(folder: Path, payments: int) -> bool:
+    """Every tool once, beside the reading."""
+    data_dir = folder / "data"
+    federation_id = anyio.run(join, data_dir)
+    build(data_dir, federation_id, finished=OPEN_NOW, open_now=OPEN_NOW)
+    built = build(data_dir, federation_id, finished=payments - OPEN_NOW, open_now=0)
+    reading = in_fresh_process("read", data_dir)
+    show(payments=payments, **built, reading=reading)
+    took = {}
+    for name, words in calls(data_dir, folder).items():
+        took[name] = in_tools_process(words)
+        readings = round(took[name]["cpu_s"] / reading["cpu_s"], 2)
+        show(tool=name, **took[name], readings=readings)
+    return judge(took, reading["cpu_s"])
+
+
+def in_tools_process(words: Sequence[str]) -> dict[str, float]:
+    command = [sys.executable, __file__, "tool", *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    answer: dict[str, float] = json.loads(done.stdout)
+    return answer
+
+
+def judge(took: Mapping[str, Mapping[str, float]], reading_s: float) -> bool:
+    """Whether each tool keeps to its bounds."""
+    missed = [
+        name
+        for name, one in took.items()
+        if one["cpu_s"] / reading_s
+        > (LARGEST_OF_LOOKING_UP if name.startswith(LOOKING_UP) else LARGEST_OF_READING)
+        or one["peak_mib"] > LARGEST_MIB
+    ]
+    show(
+        largest_of_looking_up=LARGEST_OF_LOOKING_UP,
+        largest_of_reading=LARGEST_OF_READING,
+        largest_mib=LARGEST_MIB,
+        missed=missed,
+        ok=not missed,
+    )
+    return not missed
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Measure with the logs on the disk of a folder; or be one of the fresh processes."""
+    match arguments:
+        case ["tool", *words]:
+            print(json.dumps(tool(words)))
+            return 0
+    payments = int(arguments[1]) if len(arguments) > 1 else PAYMENTS
+    with tempfile.TemporaryDirectory(dir=arguments[0] if arguments else None) as folder:
+        return 0 if measure(Path(folder), payments) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
