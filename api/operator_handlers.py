@@ -119,6 +119,12 @@ async def connect_peer(gateway: Gateway, payload: structs.ConnectPeerRequest) ->
     await gateway.node.connect_peer(public_key, host)
 
 
+async def dismiss(gateway: Gateway, payload: structs.DismissPayload) -> structs.DismissResponse:
+    """POST `/dismiss`: wait no more for a call that was never answered."""
+    stream = payload.stream.strip().lower()
+    return structs.DismissResponse(stream=stream, state=await gateway.node.dismiss(stream))
+
+
 def _order(payload: structs.OpenChannelRequest, *, push_sat: int) -> views.ChannelOrder:
     return views.ChannelOrder(
         public_key=payload.pubkey.lower(),

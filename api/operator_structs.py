@@ -161,3 +161,16 @@ class SetChannelFeesRequest(msgspec.Struct, frozen=True):
     funding_outpoint: BitcoinOutPoint
     base_fee_msat: Unsigned
     parts_per_million: Unsigned
+
+
+class DismissPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/dismiss`, which Rust does not have: a stream as `/info` shows it."""
+
+    stream: Annotated[str, msgspec.Meta(max_length=200)]
+
+
+class DismissResponse(msgspec.Struct, frozen=True):
+    """The stream and the state that it is in now."""
+
+    stream: str
+    state: str

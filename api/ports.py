@@ -190,6 +190,13 @@ class OperatorNode(Protocol):
         """Connect to a peer at "name:port"; being connected already is fine."""
         ...
 
+    async def dismiss(self, stream: str) -> str:
+        """End a payment or an order whose call was never answered, and return its state.
+
+        Raises ConflictError with the reason when it must go on, InputError or NotFoundError when it is none.
+        """
+        ...
+
 
 class History(Protocol):
     """What happened."""

@@ -213,6 +213,7 @@ def _operator_routes(gateway: Gateway, facts: NodeFacts, stop: Stop) -> tuple[Ro
             operator.close_channels_with_peer,
         ),
         get("/list_channels", operator.list_channels),
+        post("/dismiss", node.DismissPayload, operator.dismiss, "admin"),
         post("/set_channel_fees", node.SetChannelFeesRequest, operator.set_channel_fees),
         post("/connect_peer", node.ConnectPeerRequest, operator.connect_peer),
         post("/payment_log", log.PaymentLogPayload, history.payment_log),

@@ -202,6 +202,9 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def connect_peer(self, public_key: str, host: str) -> None:
         self._answer(None, "connect_peer", public_key, host)
 
+    async def dismiss(self, stream: str) -> str:
+        return self._answer("Dismissed", "dismiss", stream)
+
     async def payment_log(
         self, query: history_views.LogQuery
     ) -> tuple[history_views.LogEntry, ...]:

@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cli.cli_http import CliError
-from cli.cli_target import GivenTarget, SecretWord, print_answer, secret_of
+from cli.cli_target import PATIENT_SECONDS, GivenTarget, SecretWord, print_answer, secret_of
 
 _DAY_MILLIS = 24 * 60 * 60 * 1000
 
@@ -74,6 +74,21 @@ def payment_summary(
 def invite_codes(*, target: GivenTarget) -> None:
     """Show an invite code for each guardian of each federation."""
     print_answer(target.call("/invite_codes"))
+
+
+def dismiss(stream: str, /, *, target: GivenTarget) -> None:
+    """Wait no more for a payment or an order whose call the Lightning node never answered.
+
+    The gateway asks node and federation first, and says why when it must go on waiting. An order without a trace can
+    be dismissed after an hour, a payment once its contract has expired: then it makes no difference to the gateway's
+    money any more whether the node still reads the call.
+
+    Parameters
+    ----------
+    stream
+        Which one, as `gateway-cli info` shows it among open_payments, such as node_order/1f….
+    """
+    print_answer(target.call("/dismiss", {"stream": stream}, timeout_s=PATIENT_SECONDS))
 
 
 def create_password_hash(password: SecretWord | None = None, /, *, cost: int = 12) -> None:

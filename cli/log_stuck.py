@@ -63,7 +63,7 @@ ADVICE: Mapping[type[State], Advice] = {
     send.Unanswered: Advice(
         _NODE,
         "Nothing: the call may still be under way. Its end is known at the latest a minute after "
-        "the invoice has expired.",
+        "the invoice has expired. If that is far off: gateway-cli dismiss, once the contract has.",
     ),
     send.InFlight: Advice(
         _NODE,
@@ -113,7 +113,8 @@ ADVICE: Mapping[type[State], Advice] = {
     node_order.Ordered: Advice(
         "the operator",
         "The node was asked once and shows no trace. Look into its wallet and channels: when "
-        "nothing happened, give the order again; this one is never placed again.",
+        "nothing happened, give the order again; this one is never placed again. An hour later "
+        "gateway-cli dismiss ends it.",
     ),
 }
 

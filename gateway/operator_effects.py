@@ -12,6 +12,7 @@ from fedimint import bolt11
 from statemachines.node_order import (
     NodeRefusedOrder,
     OpenChannel,
+    Order,
     OrderPlaced,
     PlaceOrder,
     SendCoins,
@@ -133,17 +134,20 @@ class OperatorEffects:
         )
 
     async def _trace(self, effect: PlaceOrder) -> OrderPlaced:
-        order = effect.order
-        if isinstance(order, OpenChannel):
-            txid = await self._node.opened_channel(_channel_order(order))
-        else:
-            txid = await self._node.sent_onchain(effect.id)
+        txid = await trace_of(self._node, effect.id, effect.order)
         if txid is None:
             raise UnavailableError(
                 f"the Lightning node's answer to order {effect.id} was lost and it shows no trace of it: "
-                f"before you order that again, {_what_to_check(effect.id, order)}"
+                f"before you order that again, {_what_to_check(effect.id, effect.order)}"
             )
         return OrderPlaced(txid=txid)
+
+
+async def trace_of(node: Node, order_id: str, order: Order) -> str | None:
+    """The txid by which an order shows at the node, None when it does not."""
+    if isinstance(order, OpenChannel):
+        return await node.opened_channel(_channel_order(order))
+    return await node.sent_onchain(order_id)
 
 
 def _end(status: Succeeded | Failed) -> Input:

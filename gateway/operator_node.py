@@ -2,8 +2,9 @@
 
 from backends.operations import Node
 from engine.machine import State
-from errors import InputError, PeerError
+from errors import ConflictError, InputError, PeerError
 from fedimint import bolt11
+from gateway import dismissing
 from gateway.bitcoin_addresses import script_of
 from gateway.context import GatewayContext
 from gateway.operator_views import (
@@ -154,6 +155,12 @@ class OperatorNode:
         """Connect to a peer at "name:port"; being connected already is fine."""
         await self._node().connect_peer(public_key, host)
 
+    # --- what nobody answered ---
+
+    async def dismiss(self, stream: str) -> str:
+        """`gateway.dismissing.dismiss`."""
+        return await dismissing.dismiss(self._context, stream)
+
     # --- ---
 
     def _node(self) -> Node:
@@ -169,6 +176,8 @@ class OperatorNode:
         ended = (await self._engine.wait(stream, _is_answered)).state
         if isinstance(ended, node_order.OrderRefused):
             raise PeerError(f"the Lightning node refused: {ended.reason}")
+        if isinstance(ended, node_order.Dismissed):
+            raise ConflictError("the operator dismissed this order: the node never showed it")
         assert isinstance(ended, node_order.Placed)
         return ended.txid
 
@@ -178,4 +187,4 @@ def _has_ended(state: State) -> bool:
 
 
 def _is_answered(state: State) -> bool:
-    return isinstance(state, node_order.Placed | node_order.OrderRefused)
+    return isinstance(state, node_order.Placed | node_order.OrderRefused | node_order.Dismissed)

@@ -2,7 +2,7 @@
 
 The node has no key that would make a second call harmless. So the call is intended in a committed event and made at
 most once; when its answer is lost, the node is asked for its trace (a label, a channel with that peer and size), and
-without one the order waits for the operator. Stream: `node_order/<id>`.
+without one the order waits for the operator, who may dismiss it. Stream: `node_order/<id>`.
 """
 
 from collections.abc import Mapping
@@ -65,6 +65,12 @@ class OrderRefused(State, frozen=True):
     reason: str
 
 
+class Dismissed(State, frozen=True):
+    """The node shows no trace of the call, long after it left or did not, and the operator waits no more."""
+
+    order: Order
+
+
 OPEN_STATES = (Ordered,)
 
 
@@ -84,6 +90,10 @@ class NodeRefusedOrder(Input, frozen=True):
     reason: str
 
 
+class DismissOrder(Input, frozen=True):
+    """The operator's word, after the node was asked once more (`gateway/dismissing.py`)."""
+
+
 # --- events ----------------------------------------------------------------------------------------------------
 
 
@@ -101,6 +111,10 @@ class NodeOrderPlaced(Event, frozen=True):
 class NodeOrderRefused(Event, frozen=True):
     kind: ClassVar[str] = "node_order.refused"
     reason: str
+
+
+class NodeOrderDismissed(Event, frozen=True):
+    kind: ClassVar[str] = "node_order.dismissed"
 
 
 # --- effects ---------------------------------------------------------------------------------------------------
@@ -133,17 +147,27 @@ def _refused(_state: Ordered, input_: NodeRefusedOrder) -> Decision:
     return Decision(events=(NodeOrderRefused(reason=input_.reason),))
 
 
+def _dismissed(_state: Ordered, _input: DismissOrder) -> Decision:
+    return Decision(events=(NodeOrderDismissed(),))
+
+
 def _wants_call(state: Ordered) -> Mapping[str, Effect]:
     return {"place": PlaceOrder(id=state.id, order=state.order)}
 
 
-_STATES: tuple[type[State], ...] = (New, Ordered, Placed, OrderRefused)
-_INPUTS: tuple[type[Input], ...] = (RequestOrder, OrderPlaced, NodeRefusedOrder)
+_STATES: tuple[type[State], ...] = (New, Ordered, Placed, OrderRefused, Dismissed)
+_INPUTS: tuple[type[Input], ...] = (
+    RequestOrder,
+    OrderPlaced,
+    NodeRefusedOrder,
+    DismissOrder,
+)
 _LATE = Ignore("a repeated result")
 _HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
     (New, RequestOrder): Handle(_request, to=(Ordered,)),
     (Ordered, OrderPlaced): Handle(_placed, to=(Placed,)),
     (Ordered, NodeRefusedOrder): Handle(_refused, to=(OrderRefused,)),
+    (Ordered, DismissOrder): Handle(_dismissed, to=(Dismissed,)),
 }
 
 
@@ -152,6 +176,8 @@ def _rule(state: type[State], input_: type[Input]) -> Rule:
         return _HANDLED[state, input_]
     if input_ is RequestOrder:
         return Refuse("this was ordered before")
+    if input_ is DismissOrder and state is not New:
+        return Refuse("this order has ended: there is nothing to dismiss")
     return Refuse("nobody ordered this") if state is New else _LATE
 
 
@@ -160,13 +186,14 @@ MACHINE = Machine(
     initial=New(),
     states=_STATES,
     inputs=_INPUTS,
-    events=(NodeOrdered, NodeOrderPlaced, NodeOrderRefused),
+    events=(NodeOrdered, NodeOrderPlaced, NodeOrderRefused, NodeOrderDismissed),
     rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
     evolvers={
         NodeOrdered: lambda _state, event: Ordered(id=event.id, order=event.order),
         NodeOrderPlaced: lambda state, event: Placed(order=state.order, txid=event.txid),
         NodeOrderRefused: lambda state, event: OrderRefused(order=state.order, reason=event.reason),
+        NodeOrderDismissed: lambda state, _event: Dismissed(order=state.order),
     },
     wants_of={Ordered: _wants_call},
-    final=frozenset({Placed, OrderRefused}),
+    final=frozenset({Placed, OrderRefused, Dismissed}),
 )

@@ -254,6 +254,13 @@ class RecordLookedUp(Input, frozen=True):
     looked_up_unix_s: int
 
 
+class DismissSend(Input, frozen=True):
+    """The operator's word, after node and federation were asked (`gateway/dismissing.py`).
+
+    The node has no record, or a FAILED, and the contract can be claimed no more, whatever becomes of the call.
+    """
+
+
 class SeenInFlight(Input, frozen=True):
     """The node has a record of the payment that is not final."""
 

@@ -27,6 +27,7 @@ from statemachines.send import (
     Claimed,
     Claiming,
     ClaimRejected,
+    DismissSend,
     Dispatching,
     ForfeitSigned,
     HoldBack,
@@ -199,6 +200,11 @@ def _looked_up(state: Unanswered, input_: RecordLookedUp) -> Decision:
     )
 
 
+def _dismissed(_state: Unanswered, _input: DismissSend) -> Decision:
+    detail = "the node never answered, and the contract expired before the invoice: dismissed by the operator"
+    return _cancel(LIGHTNING_ERROR, detail)
+
+
 def _dispatch(
     facts: SendFacts, remaining_blocks: int, *, attempt: int, stray_call: bool
 ) -> Decision:
@@ -297,6 +303,7 @@ _INPUTS: tuple[type[AnyInput], ...] = (
     SwapSucceeded,
     SwapFailed,
     RecordLookedUp,
+    DismissSend,
     SeenInFlight,
     PaymentSucceeded,
     PaymentFailed,
@@ -332,6 +339,7 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (Dispatching, CallRefused): Handle(_failed, to=_FAIL_TO),
     (Dispatching, CallUnanswered): Handle(_unanswered, to=(Unanswered,)),
     (Unanswered, RecordLookedUp): Handle(_looked_up, to=(Dispatching, Cancelling)),
+    (Unanswered, DismissSend): Handle(_dismissed, to=(Cancelling,)),
     (Unanswered, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
     (Unanswered, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
     (InFlight, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
@@ -352,6 +360,8 @@ def _rule(state: type[State], input_: type[AnyInput]) -> Rule:
         return _HANDLED[state, input_]
     if state is New:
         return Refuse("there is no such payment")
+    if input_ is DismissSend:
+        return Refuse("only a payment whose call was never answered is dismissed")
     return _JOIN if input_ is RequestSend else _LATE
 
 

@@ -47,7 +47,7 @@ ADMINS = """
     withdraw connect_fed leave_fed backup pay_invoice_for_operator pay_offer_for_operator
     open_channel_with_push send_onchain spend_ecash mnemonic stop
 """
-ADMINS += " show_sent_ecash"
+ADMINS += " show_sent_ecash dismiss"
 
 BODIES: dict[str, object] = {
     "/address": {"federation_id": FED},
@@ -59,6 +59,7 @@ BODIES: dict[str, object] = {
     "/connect_peer": {"node_address": f"{KEY}@bob"},
     "/create_bolt11_invoice": exchanges("/create_bolt11_invoice")[0]["request"],
     "/create_bolt11_invoice_for_operator": {"amount_msats": 1},
+    "/dismiss": {"stream": "node_order/1"},
     "/federation_status": {"federation_id": FED},
     "/get_invoice": {"payment_hash": "ab" * 32},
     "/leave_fed": {"federation_id": FED},

@@ -93,6 +93,11 @@ def anyio_backend() -> str:
             ("show_sent_ecash", "ab" * 16),
             {"notes": canned.ECASH},
         ),
+        (
+            f"dismiss node_order/{'AB' * 16}",
+            ("dismiss", f"node_order/{'ab' * 16}"),
+            {"stream": f"node_order/{'ab' * 16}", "state": "Dismissed"},
+        ),
         ("ecash receive --notes fedimint1x", ("receive_ecash", "fedimint1x"), {"amount": 300_032}),
         ("onchain address", ("onchain_address",), {"address": canned.ADDRESS}),
         (

@@ -6,6 +6,8 @@ from errors import ConflictError
 from fuzz.machine_scene import PREIMAGE, Scene, facts, opened, request
 from statemachines import image, node_order, operator_payment, send
 from statemachines.node_order import (
+    Dismissed,
+    DismissOrder,
     NodeRefusedOrder,
     OpenChannel,
     Order,
@@ -125,3 +127,18 @@ def test_an_order_that_the_node_refuses_is_over() -> None:
     assert scene.wants(ORDER) == {}
     with pytest.raises(ConflictError, match="nobody ordered this"):
         scene.deliver(node_order.stream_of("o2"), OrderPlaced(txid="aa"))
+
+
+def test_an_order_without_trace_may_be_dismissed_and_is_then_over() -> None:
+    scene = Scene()
+    scene.deliver(ORDER, RequestOrder(id="o1", order=COINS))
+    scene.deliver(ORDER, DismissOrder())
+    assert scene.state(ORDER) == Dismissed(order=COINS)
+    assert scene.wants(ORDER) == {}
+    scene.deliver(ORDER, OrderPlaced(txid="aa"))
+    assert scene.state(ORDER) == Dismissed(order=COINS)
+    with pytest.raises(ConflictError, match="nothing to dismiss"):
+        scene.deliver(ORDER, DismissOrder())
+    with pytest.raises(ConflictError, match="nobody ordered this"):
+        scene.deliver(node_order.stream_of("o2"), DismissOrder())
+    assert scene.audit().balances == {}

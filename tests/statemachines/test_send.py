@@ -25,6 +25,7 @@ from statemachines.send import (
     BudgetMeasured,
     CallRefused,
     CallUnanswered,
+    DismissSend,
     ForfeitSigned,
     Intent,
     PaymentFailed,
@@ -244,6 +245,19 @@ def test_no_next_call_when_the_time_left_does_not_allow_it() -> None:
     short = RecordLookedUp(failed_reason=None, remaining_blocks=144, looked_up_unix_s=6_000)
     scene.deliver(STREAM, short)
     assert isinstance(scene.send(), send.Unanswered)
+
+
+def test_only_a_payment_without_answer_is_dismissed() -> None:
+    scene = after(*STRAY, CallUnanswered())
+    scene.deliver(STREAM, DismissSend())
+    reason, detail = cancelled(scene)
+    assert reason == send_rules.LIGHTNING_ERROR
+    assert detail.endswith("dismissed by the operator")
+    for inputs in ((), (BUDGET,), (BUDGET, SeenInFlight()), (BUDGET, SUCCEEDED), (BUDGET, FAILED)):
+        with pytest.raises(ConflictError, match="never answered is dismissed"):
+            after(*inputs, DismissSend())
+    with pytest.raises(ConflictError, match="no such payment"):
+        opened().deliver(STREAM, DismissSend())
 
 
 def test_calls_without_answer_are_not_repeated_for_ever() -> None:

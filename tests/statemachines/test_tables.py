@@ -89,7 +89,7 @@ def test_what_a_payment_listens_to_in_each_state() -> None:
         },
         "Unanswered": {
             *("RecordLookedUp", "SeenInFlight", "PaymentSucceeded"),
-            *("HoldBack", "SwapFound"),
+            *("HoldBack", "SwapFound", "DismissSend"),
         },
         "InFlight": {"PaymentSucceeded", "PaymentFailed", "CallUnanswered"},
         "Vanished": {"SeenInFlight", "PaymentSucceeded", "PaymentFailed"},

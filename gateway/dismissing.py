@@ -1,0 +1,93 @@
+"""What the operator waits for no more: a call that nobody ever answered, ended once that can lose nothing any more.
+
+An order without a trace is dismissed once its call can be on its way no longer; a client's payment once its contract
+can be claimed no longer, so that it makes no difference to anybody's money whether the call is still read.
+"""
+
+from backends.lightning import InFlight, Succeeded
+from backends.operations import Node
+from errors import ConflictError, InputError, NotFoundError, UnavailableError
+from fedimint.wire_types import OutPoint, TransactionId
+from gateway.context import GatewayContext
+from gateway.operator_effects import trace_of
+from statemachines import node_order, send, send_rules
+
+#: How long a call may be on its way to a node that answers others: ten minutes is what LND gives a peer who is to open
+#: a channel, and a connection whose other end is gone is closed long before.
+CALL_ASTRAY_S = 3_600
+
+_SINCE = "SELECT since_unix_us FROM stream WHERE stream = ?"
+
+
+async def dismiss(context: GatewayContext, stream: str) -> str:
+    """End a send or an order whose call was never answered, and return the name of the state that it is in now.
+
+    Raises InputError for other streams, NotFoundError for one that is not there, ConflictError with the reason when
+    it must go on, UnavailableError or PeerError while node or guardians do not tell.
+    """
+    context.refuse_while_frozen()
+    kind, _, rest = stream.partition("/")
+    if not rest or kind not in {send_rules.MACHINE.kind, node_order.MACHINE.kind}:
+        raise InputError(
+            f"{stream} is neither an order to the node nor a payment of a client: name the stream as "
+            "`gateway-cli info` shows it, such as node_order/…"
+        )
+    state = (await context.engine.read(stream)).state
+    match state:
+        case send.New() | node_order.New():
+            raise NotFoundError(f"there is no {stream}")
+        case node_order.Ordered():
+            await _refuse_order(context, stream, state)
+            await context.engine.submit(stream, node_order.DismissOrder())
+        case send.Unanswered():
+            await _refuse_send(context, state)
+            await context.engine.submit(stream, send.DismissSend())
+        case _:
+            raise ConflictError(
+                f"{stream} is {type(state).__name__}: only an order that left no trace (Ordered), or a payment "
+                "whose call was never answered (Unanswered), can be dismissed"
+            )
+    return type((await context.engine.read(stream)).state).__name__
+
+
+async def _refuse_order(context: GatewayContext, stream: str, state: node_order.Ordered) -> None:
+    """Raises ConflictError when the node shows the order, or may still come to."""
+    job = next((job for job in context.engine.jobs() if job.stream == stream), None)
+    if job is None or job.last_error is None:
+        raise ConflictError(
+            "the call is being made, or its trace looked for: ask again in a minute"
+        )
+    txid = await trace_of(_node(context), state.id, state.order)
+    if txid is not None:
+        raise ConflictError(f"the Lightning node carried it out: {txid}; the order ends by itself")
+    ((since_unix_us,),) = context.store.query(_SINCE, (stream,))
+    left_s = context.now_unix_s() - int(str(since_unix_us)) // 1_000_000
+    if left_s < CALL_ASTRAY_S:
+        raise ConflictError(
+            f"the call left {left_s} seconds ago and may still be on its way to the node: "
+            f"an order can be dismissed after {CALL_ASTRAY_S} seconds without a trace"
+        )
+
+
+async def _refuse_send(context: GatewayContext, state: send.Unanswered) -> None:
+    """Raises ConflictError while the payment is under way, or a claim could still be made should it ever be."""
+    facts = state.facts
+    record = await _node(context).lookup(bytes.fromhex(facts.payment_hash))
+    if isinstance(record, InFlight | Succeeded):
+        raise ConflictError("the Lightning node has a record of this payment: its end decides")
+    federation = context.federations.needed(facts.federation_id)
+    out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
+    found = await federation.lnv2.outgoing_contract_expiration(out_point)
+    if found is not None and found.remaining_blocks:
+        raise ConflictError(
+            "the node may still read the call and pay, until the invoice has expired "
+            f"({facts.invoice_expires_unix_s}, Unix seconds), and the contract could then be claimed: it can be "
+            f"dismissed in {found.remaining_blocks} blocks, when that is over"
+        )
+
+
+def _node(context: GatewayContext) -> Node:
+    """The node, when it can tell what it has. Raises UnavailableError otherwise."""
+    if not context.watch.connected().synced_to_chain:
+        raise UnavailableError("the Lightning node is behind the chain: it may not show all it did")
+    return context.outside.node
