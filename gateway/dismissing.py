@@ -72,6 +72,7 @@ async def _refuse_order(context: GatewayContext, stream: str, state: node_order.
 async def _refuse_send(context: GatewayContext, state: send.Unanswered) -> None:
     """Raises ConflictError while the payment is under way, or a claim could still be made should it ever be."""
     facts = state.facts
+    context.refuse_while_frozen(facts.federation_id)
     record = await _node(context).lookup(bytes.fromhex(facts.payment_hash))
     if isinstance(record, InFlight | Succeeded):
         raise ConflictError("the Lightning node has a record of this payment: its end decides")
