@@ -55,7 +55,7 @@ class OnchainUser:
         while outputs := await self._api.output_info_slice(start, start + OUTPUT_SLICE_SIZE):
             for output in outputs:
                 if output.script_pubkey == address.script_pubkey and not output.is_spent:
-                    claimed_sat += await self._claim(address, output)
+                    claimed_sat += await self.claim_output(address, output)
             start = outputs[-1].index + 1
         return claimed_sat
 
@@ -79,7 +79,8 @@ class OnchainUser:
             )
         return display_hash(txid)
 
-    async def _claim(self, address: GroundAddress, output: OutputInfo) -> int:
+    async def claim_output(self, address: GroundAddress, output: OutputInfo) -> int:
+        """Claim one output; return its value, sat, or 0 if it is not worth its fee. Raises as `claim`."""
         fee_sat = _known(await self._api.receive_fee_sat())
         if output.value_sat <= fee_sat:
             return 0

@@ -17,7 +17,7 @@ from fedimint.wire_types import OutPoint
 from fuzz import wrong_steps
 from fuzz.simulation import WORDS
 from fuzz.stage import RETRY_PAUSE_S, Stage
-from statemachines import completion, deposit, deposits, send
+from statemachines import completion, deposit, send
 
 
 async def federation_refuses(stage: Stage, step: wrong_steps.FederationRefuses) -> None:
@@ -96,7 +96,7 @@ async def deposits_taken(stage: Stage, step: wrong_steps.DepositsTaken) -> None:
         stage.new_user(step.federation).wallet,
     )
     while output := await stage.finds(lambda: _found(stage, federation_id), step.for_s):
-        await _take(stage, twin, federation_id, output)
+        await _take(stage, twin, step.federation, output)
         await anyio.sleep(RETRY_PAUSE_S)
 
 
@@ -115,16 +115,17 @@ def _found(stage: Stage, federation_id: str) -> deposit.DepositOutput | None:
 
 
 async def _take(
-    stage: Stage, twin: OnchainUser, federation_id: str, output: deposit.DepositOutput
+    stage: Stage, twin: OnchainUser, federation: int, output: deposit.DepositOutput
 ) -> None:
-    watching = stage.auditor.state_of(deposits.stream_of(federation_id))
-    assert isinstance(watching, deposits.Watching)
-    (script,) = (a.script for a in watching.addresses if a.index == output.address_index)
-    address = GroundAddress(output.address_index, bytes.fromhex(script))
-    name = federation_id, output.output_index
+    name = stage.federation_id(federation), output.output_index
+    (listed,) = stage.federation(federation).consensus.ledger.wallet.outputs(
+        output.output_index, output.output_index + 1
+    )
     stage.wrongs.taken.add(name)
     try:
-        claimed_sat = await twin.claim(address)
+        claimed_sat = await twin.claim_output(
+            GroundAddress(output.address_index, listed.script_pubkey), listed
+        )
     except (TransactionRefused, UnavailableError):  # ours was quicker, or too few guardians answer
         claimed_sat = 0
     if not claimed_sat:
