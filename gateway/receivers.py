@@ -1,17 +1,22 @@
 """Whether a receiver's contract may be funded now, for whoever pays: HTLCs at our node, or a send of ours."""
 
+import contextlib
 from collections.abc import Awaitable, Callable
 
 import anyio
 
 from errors import GatewayError
 from gateway.context import GatewayContext
+from gateway.federation import FederationClient
 from gateway.funding_turns import M
 from statemachines import receive
 
 _BUYING = (receive.Funding, receive.Decrypting)
 #: How long guardians may take to show that the federation is alive (fedimint-gwv2-client/src/lib.rs).
 ALIVE_LIMIT_S = 10.0
+#: How often they are asked within it, and after which pause again: a connection that was lost is opened anew after one.
+ALIVE_TRIES = 10
+ALIVE_PAUSE_S = 1.0
 
 
 async def unreadiness(context: GatewayContext, facts: receive.ReceiveFacts) -> str | None:
@@ -22,13 +27,19 @@ async def unreadiness(context: GatewayContext, facts: receive.ReceiveFacts) -> s
     refusal = refusal_to_fund(context, facts)
     if refusal is not None:
         return refusal
-    federation = context.federations.needed(facts.federation_id)
-    try:
-        with anyio.fail_after(ALIVE_LIMIT_S):
-            await federation.lnv2.consensus_block_count()
-    except (GatewayError, TimeoutError):
+    if not await _is_alive(context, context.federations.needed(facts.federation_id)):
         return "the receiver's federation does not answer"
     return refusal_to_fund(context, facts)
+
+
+async def _is_alive(context: GatewayContext, federation: FederationClient) -> bool:
+    with anyio.move_on_after(ALIVE_LIMIT_S):
+        for _ in range(ALIVE_TRIES):
+            with contextlib.suppress(GatewayError):
+                await federation.lnv2.consensus_block_count()
+                return True
+            await context.outside.ports.clock.sleep(ALIVE_PAUSE_S)
+    return False
 
 
 def refusal_to_fund(context: GatewayContext, facts: receive.ReceiveFacts) -> str | None:

@@ -7,9 +7,12 @@ import pytest
 
 from backends.lightning import Failed, Succeeded
 from cli import embedded
+from devnet.dealer import LNV2_ID
 from devnet.gateway_messages import Forfeited
 from devnet.receiving import IncomingOrder
+from fedimint.transport import module_method
 from gateway import funding_turns
+from gateway.receivers import ALIVE_TRIES
 from statemachines import receive, send
 from tests.gateway.receiving import (
     RECEIVED_MSAT,
@@ -130,6 +133,24 @@ async def test_a_payment_that_waited_until_its_invoice_was_forgotten_is_failed_b
         assert node.invoice_state(hash_of(invoice)) == "CANCELED"
 
 
+@pytest.mark.parametrize(("lost", "end"), [(ALIVE_TRIES - 1, Succeeded), (ALIVE_TRIES, Failed)])
+async def test_guardians_are_asked_for_seconds_whether_they_are_alive(
+    scene: Scene, lost: int, end: type[Succeeded | Failed]
+) -> None:
+    """A connection may have been lost just before the HTLC came, and is opened anew."""
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+        answers = iter([True] * lost)
+        scene.federation.faults(0).loses_answer = lambda method: (
+            method == module_method(LNV2_ID, "consensus_block_count") and next(answers, False)
+        )
+        async with paying(scene, invoice) as heard:
+            await scene.drive(lambda: bool(heard) and isinstance(heard[-1], Succeeded | Failed))
+        assert isinstance(heard[-1], end)
+        assert next(answers, None) is None
+
+
 # --- direct swaps ---
 
 
@@ -143,7 +164,7 @@ async def test_a_swap_to_a_federation_that_stands_still_is_given_back(scene: Sce
         receiver, order, invoice = await ordered(scene, gateway, other_routing, federation=other)
         sender, payment = await scene.funded(routing, invoice)
         other.faults(0).is_down = True
-        answer = await ask(gateway, sender.body(payment))
+        answer = await scene.while_time_passes(lambda: ask(gateway, sender.body(payment)))
         assert isinstance(answer, Forfeited)
         cancelled = await gateway.engine.read(send.stream_of(payment.contract.contract_id().hex()))
         assert isinstance(cancelled.state, send.Cancelled)
