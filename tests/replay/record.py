@@ -1,4 +1,4 @@
-"""Records a stored history: `python tests/replay/record.py NAME embedded|simulated|real`, once for a released version.
+"""Records a stored history: `python tests/replay/record.py NAME WORLD`, once for a released version.
 
 `real` needs the real peers. A history that exists is never written again: a program that folds it to
 other states is wrong, not the history.
@@ -13,7 +13,7 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from engine.store import LOG_NAME, open_reader, read_rows
-from tests.replay import embedded_history, real_history, simulated_history
+from tests.replay import embedded_history, real_history, restored_history, simulated_history
 from tests.replay.stored_history import SUFFIX, store
 
 
@@ -24,6 +24,7 @@ def _play_real(directory: Path) -> None:
 _WORLDS = {
     "embedded": embedded_history.play,
     "simulated": simulated_history.play,
+    "restored": restored_history.play,
     "real": _play_real,
 }
 

@@ -42,15 +42,5 @@ def test_histories_hold_payments_that_ended_in_every_way() -> None:
     assert written - kinds == NOT_IN_ANY_HISTORY
 
 
-#: Only a federation that turns against its own notes makes us write the first. The others came with the opening of
-#: backups, after the stored histories: one of a restored log is still to be recorded; the last with `dismiss`.
-NOT_IN_ANY_HISTORY = {
-    "wallet.notes_lost",
-    "gateway.reconciled",
-    "gateway.restored",
-    "receive.found_funded",
-    "send.held_back",
-    "wallet.forgotten",
-    "wallet.tweaks_discarded",
-    "node_order.dismissed",
-}
+#: Only a federation that turns against its own notes makes us write the first; the other came with `dismiss`.
+NOT_IN_ANY_HISTORY = {"wallet.notes_lost", "node_order.dismissed"}
