@@ -39,6 +39,7 @@ from fedimint.deposits import GroundAddress
 from fedimint.module_configs import WalletV2ClientConfig
 from fedimint.secrets import DerivableSecret
 from fedimint.transport import GuardianUnreachable
+from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import machines, read_models
 from gateway.ports import Inline
@@ -161,10 +162,11 @@ async def join(data_dir: Path) -> str:
     """A gateway that has joined one federation of an embedded world; the federation's id."""
     world = EmbeddedWorld(1, time.time)
     ports = Ports(SystemClock(), SystemRandomness())
+    outside = Outside(
+        world.gateway_node, world.federation.connect, Inline(), no_tweak, grind_address, ports
+    )
     async with anyio.create_task_group() as tasks:
-        gateway: Gateway = await tasks.start(
-            embedded.run_gateway, world, data_dir, WORDS, ports, Inline(), no_tweak
-        )
+        gateway: Gateway = await tasks.start(embedded.run_gateway, data_dir, WORDS, outside)
         invite = world.federation.invite_code().to_text()
         await gateway.federations.connect_federation(invite, recover=False)
         tasks.cancel_scope.cancel()

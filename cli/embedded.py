@@ -8,15 +8,12 @@ import msgspec
 
 from api import payment_handlers as handlers
 from api.payment_structs import SendPaymentPayload
-from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_messages import RoutingInfo
-from engine.engine import Observers, Ports
+from engine.engine import Observers
 from engine.store import Store
 from fedimint.lnv2_json import SendPaymentJson
-from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import read_models
-from gateway.ports import Cpu, GrindTweak
 from gateway.views import PaymentFee
 from migrations import SchemaSteps
 
@@ -25,30 +22,20 @@ __all__ = ["SendPaymentJson", "routing_of", "run_gateway", "send"]
 FEE = PaymentFee(2_000, 3_000)
 
 
-async def run_gateway(  # noqa: PLR0917 - started by a task group, which passes no keywords
-    world: EmbeddedWorld,
+async def run_gateway(
     directory: Path,
     words: str,
-    ports: Ports,
-    cpu: Cpu,
-    grind: GrindTweak,
+    outside: Outside,
     observers: Observers | None = None,
     *,
     task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Open the data directory and serve until cancelled; whatever the probe raises leaves here."""
+    """Open the data directory and serve until cancelled; whatever a probe raises leaves here."""
     store = Store(directory, SchemaSteps(), read_models())
     try:
         gateway = Gateway(
             GatewaySettings(directory, "regtest", None, FEE, FEE),
-            Outside(
-                world.gateway_node,
-                world.federation.connect,
-                cpu,
-                grind,
-                grind_address,
-                ports,
-            ),
+            outside,
             store=store,
             words=words,
             observers=observers,

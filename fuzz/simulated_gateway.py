@@ -15,6 +15,7 @@ from api import body as bodies
 from api import canned
 from api.limits import Gate, RateLimit, TokenBucket
 from api.routes import Route, routes
+from cli import embedded
 from cli.log_restore import restore
 from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
@@ -23,11 +24,11 @@ from engine.ports import Probe, no_probe
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import GatewayError, UnavailableError
 from fuzz.simulation import (
+    WORDS,
     SimulatedCrash,
     grind_address,
     grind_tweak,
     ports,
-    run_life,
 )
 from gateway.application import Gateway, Outside
 from gateway.ports import Inline
@@ -214,7 +215,9 @@ class SimulatedGateway:
 
     async def _serve(self, life: Life) -> None:
         own = replace(ports(self._seed + self._lives), probe=life.reach)
-        start = partial(run_life, self.directory, self.outside(own), self.observers)
+        start = partial(
+            embedded.run_gateway, self.directory, WORDS, self.outside(own), self.observers
+        )
         async with anyio.create_task_group() as tasks:
             life.gateway = await tasks.start(start)
             life.table = routes(

@@ -5,7 +5,6 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
 
@@ -16,23 +15,15 @@ import trio
 import trio.testing
 from trio._core import _run as trio_run
 
-from devnet.embedded_world import EmbeddedWorld
-from engine.engine import Observers, Ports
+from engine.engine import Ports
 from engine.ports import Probe, VirtualClock, inline, no_probe
-from engine.store import Store
 from fedimint import deposits, tweaks
 from fedimint.deposits import GroundAddress
 from fedimint.module_configs import WalletV2ClientConfig
 from fedimint.secrets import TWEAK_SIZE, DerivableSecret
-from gateway.application import Gateway, GatewaySettings, Outside
-from gateway.log import read_models
-from gateway.ports import GrindAddress, GrindTweak, Inline
-from gateway.views import PaymentFee
-from migrations import SchemaSteps
 
 START_UNIX_S = 1_800_000_000
 WORDS = "abandon " * 11 + "about"
-FEE = PaymentFee(2_000, 3_000)
 T = TypeVar("T")
 
 
@@ -123,44 +114,3 @@ async def unground(tweak_filter: bytes) -> bytes:
 
 
 _tweaks = 0
-
-
-async def run_gateway(
-    world: EmbeddedWorld,
-    directory: Path,
-    outside: Ports,
-    grind: GrindTweak = unground,
-    grind_address: GrindAddress = no_addresses,
-    *,
-    task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
-) -> None:
-    """One life of a gateway of this world, as `run_life`."""
-    await run_life(
-        directory,
-        Outside(world.gateway_node, world.connect, Inline(), grind, grind_address, outside),
-        task_status=task_status,
-    )
-
-
-async def run_life(
-    directory: Path,
-    outside: Outside,
-    observers: Observers | None = None,
-    *,
-    task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
-) -> None:
-    """Open the directory and serve until cancelled. What a probe raises leaves here."""
-    store = Store(directory, SchemaSteps(), read_models())
-    try:
-        gateway = Gateway(
-            GatewaySettings(directory, "regtest", None, FEE, FEE),
-            outside,
-            store=store,
-            words=WORDS,
-            observers=observers,
-        )
-        async with anyio.create_task_group() as tasks:
-            await tasks.start(gateway.run)
-            task_status.started(gateway)
-    finally:
-        store.close()

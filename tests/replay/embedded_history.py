@@ -24,7 +24,8 @@ from fuzz.simulation import (
     run_seeded,
     unground,
 )
-from gateway.application import Gateway
+from gateway.address_grinder import grind_address
+from gateway.application import Gateway, Outside
 from gateway.ports import Inline
 from statemachines import send
 
@@ -56,16 +57,16 @@ class _Play:
         self.lives += 1
         async with anyio.create_task_group() as tasks:
             gateway: Gateway = await tasks.start(
-                embedded.run_gateway,
-                self.world,
-                self.directory,
-                WORDS,
-                replace(ports(SEED + self.lives, CrashAt()), probe=probe),
-                Inline(),
-                unground,
+                embedded.run_gateway, self.directory, WORDS, self._outside(probe)
             )
             await do(gateway)
             tasks.cancel_scope.cancel()
+
+    def _outside(self, probe: Probe) -> Outside:
+        world, own = self.world, replace(ports(SEED + self.lives, CrashAt()), probe=probe)
+        return Outside(
+            world.gateway_node, world.federation.connect, Inline(), unground, grind_address, own
+        )
 
     async def join(self, gateway: Gateway) -> None:
         joined = await gateway.federations.connect_federation(

@@ -24,15 +24,18 @@ from engine.store import LOG_NAME, open_reader, read_rows
 from errors import UnavailableError
 from fedimint.lnv2 import HashImage
 from fuzz.simulation import (
+    WORDS,
     CrashAt,
     SimulatedCrash,
+    no_addresses,
     now_unix_s,
     ports,
-    run_gateway,
     run_seeded,
+    unground,
 )
-from gateway.application import Gateway
+from gateway.application import Gateway, Outside
 from gateway.log import machines
+from gateway.ports import Inline
 from statemachines import accounts, ledger, send
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
@@ -90,9 +93,14 @@ class Run:
 
     async def _start(self, tasks: TaskGroup, crash: CrashAt) -> Gateway:
         gateway: Gateway = await tasks.start(
-            run_gateway, self.world, self.directory, ports(self.seed, crash)
+            embedded.run_gateway, self.directory, WORDS, self._outside(crash)
         )
         return gateway
+
+    def _outside(self, crash: CrashAt) -> Outside:
+        own = ports(self.seed, crash)
+        world = self.world
+        return Outside(world.gateway_node, world.connect, Inline(), unground, no_addresses, own)
 
     @property
     def wallet(self) -> str:
