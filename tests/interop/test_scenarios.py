@@ -14,6 +14,7 @@ from tests.interop.real_stage import RealStage
 from tests.interop.theatre import Theatre
 from tests.scenarios import books, flows
 from tests.scenarios.interruptions import INTERRUPTIONS
+from tests.scenarios.restoring import a_lost_log_goes_on_from_its_backup
 from tests.scenarios.scenarios import (
     AMOUNT_MSAT,
     SCENARIOS,
@@ -23,6 +24,7 @@ from tests.scenarios.scenarios import (
     the_words_bring_the_ecash_back,
 )
 
+LOGS_ARE_LOST = (the_words_bring_the_ecash_back, a_lost_log_goes_on_from_its_backup)
 Flow = Callable[[RealStage], Coroutine[None, None, None]]
 
 pytestmark = pytest.mark.anyio
@@ -42,9 +44,13 @@ async def theatre(
     await opened.close()
 
 
-@pytest.mark.parametrize("scenario", [*SCENARIOS, *INTERRUPTIONS], ids=lambda one: one.__name__)
+@pytest.mark.parametrize(
+    "scenario",
+    [*SCENARIOS, *INTERRUPTIONS, a_lost_log_goes_on_from_its_backup],
+    ids=lambda one: one.__name__,
+)
 async def test_scenario(scenario: Scenario, theatre: Theatre) -> None:
-    async with theatre.stage(is_shared=scenario is not the_words_bring_the_ecash_back) as stage:
+    async with theatre.stage(is_shared=scenario not in LOGS_ARE_LOST) as stage:
         await scenario(stage)
 
 
