@@ -2,18 +2,24 @@
 
 import os
 from math import inf
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from cyclopts import Parameter
 
 from errors import GatewayError, InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fuzz.seeds import Summary
 
 
 class PromiseBrokenError(GatewayError):
     """A simulation broke a promise, or none noticed a mutant."""
+
+
+class NotCoveredError(GatewayError):
+    """Simulations left out something that a gateway can do."""
 
 
 def print_simulations(
@@ -39,7 +45,8 @@ def print_simulations(
     workers
         Processes that play at once; without it, one for each core.
     covered
-        Name the transitions of the state machines that no seed took.
+        Name the transitions of the state machines that no seed took, and exit 1 if there are any and all
+        seeds were played.
     """
     from fuzz import seeds as simulations  # noqa: PLC0415 - loads the whole gateway
 
@@ -50,15 +57,24 @@ def print_simulations(
     summary = simulations.run(
         range(first_seed, first_seed + seeds), seconds=limit_s, workers=at_once
     )
-    print("\n".join(_lines(summary, covered=covered)))
-    if not summary.failed:
-        return
+    missing = _never_taken(summary)
+    print("\n".join(_lines(summary, missing)))
+    if covered:
+        print(*(f"  never: {name}\n" for name in missing), sep="", end="")
+    if summary.failed:
+        _tell(summary.failed, at_once)
+    if covered and missing and summary.seeds == seeds:
+        raise NotCoveredError(f"no seed took {len(missing)} of the state machines' transitions")
+
+
+def _tell(failed: "Sequence[int]", at_once: int) -> NoReturn:
+    """Play them again, each with as few steps as still break a promise."""
+    from fuzz import seeds as simulations  # noqa: PLC0415 - see above
+
     with simulations.processes(at_once) as pool:
-        for seed, told in zip(
-            summary.failed, pool.map(simulations.told, summary.failed), strict=True
-        ):
+        for seed, told in zip(failed, pool.map(simulations.told, failed), strict=True):
             print(told or f"seed {seed} fails only beside others: it is no function of its seed")
-    raise PromiseBrokenError(f"{len(summary.failed)} seeds broke a promise")
+    raise PromiseBrokenError(f"{len(failed)} seeds broke a promise")
 
 
 def print_mutants(*names: str, first_seed: int = 0, workers: int | None = None) -> None:
@@ -101,17 +117,21 @@ def _at_once(workers: int | None) -> int:
     return workers or os.cpu_count() or 1
 
 
-def _lines(summary: "Summary", *, covered: bool) -> list[str]:
+def _never_taken(summary: "Summary") -> list[str]:
     from fuzz.seeds import name_of  # noqa: PLC0415 - see above
     from fuzz.transitions import every_transition  # noqa: PLC0415 - same
 
+    return sorted({name_of(one) for one in every_transition()} - set(summary.transitions))
+
+
+def _lines(summary: "Summary", missing: "Sequence[str]") -> list[str]:
+    from fuzz.transitions import every_transition  # noqa: PLC0415 - see above
+
     rate = summary.seeds / summary.seconds if summary.seconds else 0.0
-    every = {name_of(transition) for transition in every_transition()}
-    missing = sorted(every - set(summary.transitions))
-    lines = [
+    every = len(every_transition())
+    return [
         f"{summary.seeds} seeds in {summary.seconds:.0f} s ({rate:.2f}/s), {len(summary.failed)} failed",
         f"{summary.rows} events committed",
         *(f"  {count:7} {name}" for name, count in sorted(summary.counts.items())),
-        f"{len(every) - len(missing)} of {len(every)} transitions taken",
+        f"{every - len(missing)} of {every} transitions taken",
     ]
-    return [*lines, *(f"  never: {name}" for name in missing)] if covered else lines

@@ -64,6 +64,7 @@ async def lose_disk(stage: Stage, step: steps.DiskLost) -> None:
         taken.set()
 
     stage.crash.then, stage.crash.passing = back_up, step.probes
+    stage.crash.passing_point = step.point
     with anyio.move_on_after(_IDLE_S):
         await taken.wait()
     if not taken.is_set():

@@ -55,17 +55,18 @@ class Refused(PeerError):  # noqa: N818 - what the gateway did
 class CrashSoon:
     """An `engine.ports.Probe` that kills the process when `probes` have passed, or `hits` of one point, if armed.
 
-    And does `then` when `passing` have.
+    And does `then` when `passing` have, of one point if it is named.
     """
 
     probes: int = 0
     point: str = ""
     hits: int = 0
     passing: int = 0
+    passing_point: str = ""
     then: Callable[[], None] = field(default=lambda: None)
 
     def __call__(self, point: str) -> None:
-        if self.passing:
+        if self.passing and self.passing_point in {"", point}:
             self.passing -= 1
             if not self.passing:
                 self.then()

@@ -250,7 +250,7 @@ class Crowd(Step, frozen=True):
 
 
 class DiskLost(Step, frozen=True):
-    """The log is backed up at the n-th probe from then on, as it is then, and goes on.
+    """The log is backed up at the n-th probe from then on, or at a point by its name, as it is then, and goes on.
 
     It is lost `lost_after_s` after that, and `down_s` later the backup is restored.
     """
@@ -258,10 +258,15 @@ class DiskLost(Step, frozen=True):
     probes: int
     lost_after_s: float
     down_s: float
+    point: str = ""
 
 
 class DirectoryLost(Step, frozen=True):
     """Everything is lost once all is at rest, and an empty directory is started with the words and recovery."""
+
+
+class Dismiss(Step, frozen=True):
+    """The operator gives up what the node never answered, once nothing can come of it any more."""
 
 
 People = (
@@ -304,5 +309,6 @@ Trouble = (
     | wrong_steps.NodeForgetsPayments
     | DiskLost
     | DirectoryLost
+    | Dismiss
 )
 AnyStep = People | Trouble

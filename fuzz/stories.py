@@ -207,6 +207,16 @@ def _stray(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     )
 
 
+def _dismissed(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """Coins that were never sent, and a payment that is Unanswered for longer than its contract lasts."""
+    dismiss = steps.Dismiss(at_s=0.0)
+    if turn % 2:
+        order = steps.OperatorSends(at_s=_at(dice), value_sat=10_000)
+        return order, _just_before(order, "send_onchain", Fault.LOST), dismiss
+    send = _sending(dice, dice.randrange(2), "takes", expiry_s=1_800)
+    return send, _just_before(send, "pay", Fault.LOST, Fault.REFUSED), dismiss
+
+
 def _end_unheard(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     """The payment ends at once, and what the node says of it is lost."""
     faults = _in_turn(turn, (Fault.TAKEN,), (Fault.LOST, Fault.TAKEN))
@@ -215,6 +225,45 @@ def _end_unheard(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     )
     send = _sending(dice, dice.randrange(2), payee)
     return send, _just_before(send, "pay", *faults)
+
+
+# --- the log is lost ---------------------------------------------------------------------------------------------
+
+
+def _lost_at(point: str, at_s: float, lost_after_s: float) -> steps.DiskLost:
+    """What comes after this point is in no backup."""
+    return steps.DiskLost(
+        at_s=at_s - 0.5, probes=1, point=point, lost_after_s=lost_after_s, down_s=1.0
+    )
+
+
+def _receive_lost(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The contract is funded, and the log says that it is to be, or not even that."""
+    receive = _receiving(dice, dice.randrange(2))
+    lost_after_s = dice.uniform(1, 9)
+    if turn % 2:
+        return receive, _lost_at("after receive.funding", receive.at_s, lost_after_s)
+    unanswered = steps.CallFault(
+        at_s=receive.at_s + 0.5, call="create_invoice", faults=(Fault.LOST,) * 8
+    )
+    return receive, unanswered, _lost_at("after receive.registered", receive.at_s, lost_after_s)
+
+
+def _send_lost(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """The invoice is called for, or will be, and the log does not know how often."""
+    payees: tuple[steps.Payee, ...] = ("takes", "holds and takes", "holds and fails")
+    send = _sending(dice, dice.randrange(2), dice.choice(payees))
+    if turn % 2:
+        return send, _lost_at("after send.accepted", send.at_s, dice.uniform(1, 9))
+    lost = _just_before(send, "pay", Fault.LOST, Fault.REFUSED)
+    return send, lost, _lost_at("after send.unanswered", send.at_s, dice.uniform(1, 9))
+
+
+def _swap_lost(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """Its receiver is funded, and the log knows of neither or of the sender alone."""
+    swap = _swapping(dice, turn % 2)
+    point = _in_turn(turn, "after send.accepted", "after receive.invoiced")
+    return swap, _lost_at(point, swap.at_s, dice.uniform(1, 9))
 
 
 # --- coins and ecash ---------------------------------------------------------------------------------------------
@@ -269,6 +318,10 @@ _STORIES: tuple[Story, ...] = (
     _vanished_after_a_lost_call,
     _stray,
     _end_unheard,
+    _dismissed,
+    _receive_lost,
+    _send_lost,
+    _swap_lost,
     _deposit_taken,
     _small_gifts,
     _tiny_contract,
@@ -285,6 +338,8 @@ def _sending(
     payee: steps.Payee,
     hold_s: float = 20.0,
     twist: steps.SendTwist = "none",
+    *,
+    expiry_s: int = 600,
 ) -> steps.Send:
     return steps.Send(
         at_s=_at(dice),
@@ -292,7 +347,7 @@ def _sending(
         amount_msat=_AMOUNT_MSAT,
         payee=payee,
         hold_s=hold_s,
-        expiry_s=600,
+        expiry_s=expiry_s,
         twist=twist,
     )
 

@@ -10,7 +10,7 @@ import anyio
 from api.limits import Gate
 from devnet import faults
 from errors import BusyError
-from fuzz import disasters, misdeeds, steps, wrong_steps
+from fuzz import disasters, dismissing, misdeeds, steps, wrong_steps
 from fuzz.stage import Stage
 
 _LIES: Mapping[steps.Lie, faults.Lie] = {
@@ -183,6 +183,7 @@ _TROUBLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[None]]] 
     steps.SlowConsensus: _slow_consensus,
     steps.Mine: _mine,
     steps.Reorganise: _reorganise,
+    steps.Dismiss: dismissing.dismiss,
     wrong_steps.FederationRefuses: misdeeds.federation_refuses,
     wrong_steps.DepositsTaken: misdeeds.deposits_taken,
     wrong_steps.NodeGivesUp: misdeeds.node_gives_up,

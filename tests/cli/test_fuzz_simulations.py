@@ -1,5 +1,6 @@
 """`gatewayd fuzz sim` and `gatewayd fuzz mutants` as their user sees them."""
 
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from cli import gatewayd
 from fuzz import mutants, seeds
 from fuzz.seeds import Summary
+from fuzz.transitions import every_transition
 
 
 @pytest.fixture(autouse=True)
@@ -16,11 +18,30 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_seeds_are_played_and_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    assert gatewayd.main(["fuzz", "sim", "--seeds", "1", "--covered", "--workers", "1"]) == 0
+    assert gatewayd.main(["fuzz", "sim", "--seeds", "1", "--workers", "1"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("1 seeds in ")
     assert lines[0].endswith(" 0 failed")
-    assert any(line.startswith("  never: ") for line in lines)
+    assert not any(line.startswith("  never: ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("played", "never", "code"), [(9, 1, 1), (9, 0, 0), (8, 1, 0)], ids=["all", "none", "in part"]
+)
+def test_a_transition_that_no_seed_took_is_told_and_an_error_once_all_are_played(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    played: int,
+    never: int,
+    code: int,
+) -> None:
+    every = sorted(seeds.name_of(one) for one in every_transition())
+    summary = Summary(seeds=played, transitions=Counter(every[never:]))
+    monkeypatch.setattr(seeds, "run", lambda *_, **__: summary)
+    assert gatewayd.main(["fuzz", "sim", "--seeds", "9", "--covered"]) == code
+    shown = capsys.readouterr()
+    assert shown.out.endswith(f"  never: {every[0]}\n") is bool(never)
+    assert ("no seed took 1 of the state machines' transitions" in shown.err) is bool(code)
 
 
 def test_a_broken_promise_is_told_and_the_exit_code_says_so(
