@@ -106,7 +106,9 @@ def print_mutants(*names: str, first_seed: int = 0, workers: int | None = None) 
             seed = search.result()
             alive += seed is None
             caught = "LIVES" if seed is None else f"caught by seed {seed}"
-            print(f"{name} (trap {mutants.MUTANTS[name].trap}): {caught}", flush=True)
+            mutant = mutants.MUTANTS[name]
+            trap = f", trap {mutant.trap}" if mutant.trap else ""
+            print(f"{name} (promise {mutant.promise}{trap}): {caught}", flush=True)
     if alive:
         raise PromiseBrokenError(f"{alive} mutants live: no seed tells them from the gateway")
 

@@ -151,6 +151,7 @@ class Auditor:
                 self._tweaks_are_new(row.stream, [issue.tweak for issue in signed.issues])
             case send.SendDispatching(intent=intent):
                 self._time_is_left(before.facts, intent.max_delay_blocks)
+                self._money_is_left(before.facts, intent.max_fee_msat)
             case send.SendCancelling() | send.SendCancelled():
                 self._can_never_settle(step.state)
             case receive.ReceiveFunding():
@@ -201,6 +202,14 @@ class Auditor:
         self._check(
             max_delay_blocks <= left - send.EXPIRATION_DELTA_MINIMUM_BLOCKS,
             f"3: {facts.contract_id} has {left} blocks, and a call may take {max_delay_blocks}",
+        )
+
+    def _money_is_left(self, facts: send.SendFacts, max_fee_msat: int) -> None:
+        """What the gateway must keep of the contract is not for the route."""
+        left_msat = facts.contract_msat - facts.minimum_msat
+        self._check(
+            0 <= max_fee_msat <= left_msat,
+            f"3: {facts.contract_id} leaves {left_msat} msat, and routing may cost {max_fee_msat}",
         )
 
     def _may_be_funded(self, state: State, append: int) -> None:

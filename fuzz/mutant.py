@@ -26,7 +26,10 @@ class Mutant(NamedTuple):
     """
 
     name: str
+    promise: int
+    """The one of docs/money.md that it breaks."""
     trap: str
+    """Section and number in the protocol's list of traps, empty where that does not have it."""
     apply: Callable[[], AbstractContextManager[object]]
     caught_by: tuple[int, ...]
 

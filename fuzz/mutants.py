@@ -2,12 +2,25 @@
 
 from collections.abc import Mapping
 
-from fuzz import mutants_ecash, mutants_paying, mutants_receiving, play
+from fuzz import (
+    mutants_ecash,
+    mutants_operating,
+    mutants_paying,
+    mutants_receiving,
+    mutants_restoring,
+    play,
+)
 from fuzz.mutant import SEEDS_MAX, Mutant, is_caught
 
 MUTANTS: Mapping[str, Mutant] = {
     mutant.name: mutant
-    for room in (mutants_paying, mutants_receiving, mutants_ecash)
+    for room in (
+        mutants_paying,
+        mutants_receiving,
+        mutants_ecash,
+        mutants_operating,
+        mutants_restoring,
+    )
     for mutant in room.MUTANTS
 }
 

@@ -1,6 +1,7 @@
 """Mutants that lose ecash, or give it away."""
 
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -12,9 +13,11 @@ from fedimint import notes, query, tbs
 from fedimint.federation_api import FederationApi, FinallyRejected
 from fedimint.wire_types import PeerId, TransactionId
 from fuzz.mutant import Mutant, Pair, decided, evolved, ruled
+from gateway import client_payments
 from gateway.transaction_effects import TransactionEffects
 from statemachines import (
     identity,
+    reissue,
     transaction,
     wallet,
     wallet_rules,
@@ -79,10 +82,28 @@ def _believe_every_share() -> AbstractContextManager[object]:
     return patch.object(notes, "tbs", mutant)
 
 
+def _count_ecash_before_its_reissue() -> AbstractContextManager[object]:
+    hasty = SimpleNamespace(**{**vars(reissue), "Reissued": reissue.Reissued | reissue.Reissuing})
+    return patch.object(client_payments, "reissue", hasty)
+
+
+def _free_the_notes_of_what_is_under_way() -> AbstractContextManager[object]:
+    evolve = wallet_rules.MACHINE.evolvers[wallet.WalletReserved]
+
+    def keep(state: Any, event: Any) -> State:
+        after = evolve(state, event)
+        assert isinstance(after, wallet.Wallet)
+        return msgspec.structs.replace(after, notes=state.notes)
+
+    return evolved(wallet_rules.MACHINE, wallet.WalletReserved, keep)
+
+
 MUTANTS = (
-    Mutant("keep used tweaks", "10.4.29", _keep_used_tweaks, (11,)),
-    Mutant("give one index to all", "10.4.29", _give_one_index_to_all, (0,)),
-    Mutant("submit while building", "10.1.5", _submit_while_building, (11,)),
-    Mutant("believe the first guardian", "promise 6", _believe_the_first_guardian, (338, 514)),
-    Mutant("believe every share", "promise 6", _believe_every_share, (371, 674)),
+    Mutant("keep used tweaks", 5, "10.4.29", _keep_used_tweaks, (11,)),
+    Mutant("give one index to all", 5, "10.4.29", _give_one_index_to_all, (0,)),
+    Mutant("submit while building", 8, "10.1.5", _submit_while_building, (11,)),
+    Mutant("believe the first guardian", 6, "", _believe_the_first_guardian, (338, 514)),
+    Mutant("believe every share", 6, "", _believe_every_share, (371, 674)),
+    Mutant("count ecash before its reissue", 6, "10.4.24", _count_ecash_before_its_reissue, (1,)),
+    Mutant("spend notes twice", 7, "", _free_the_notes_of_what_is_under_way, (0,)),
 )

@@ -2,14 +2,25 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import replace as replaced
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest.mock import patch
+
+import anyio
 
 from engine.effects import EffectContext
 from engine.journal import Journal
 from engine.machine import Decision, Handle, Ignore, Input, State
+from errors import ConflictError, InputError
 from fuzz.mutant import Mutant, Pair, both, ruled, without_tells
+from gateway import client_payments, send_requests
+from gateway.build import sign_forfeit
+from gateway.client_payments import ClientPayments
+from gateway.federation import FederationClient
 from gateway.send_effects import SendEffects
+from gateway.send_requests import AuthenticRequest
+from gateway.transaction_effects import TransactionEffects
+from gateway.views import Forfeited, Paid, SendPaymentRequest
 from statemachines import (
     image,
     send,
@@ -106,24 +117,84 @@ def _keep_no_blocks_back() -> AbstractContextManager[object]:
     return patch.object(send_rules, "EXPIRATION_DELTA_MINIMUM_BLOCKS", 0)
 
 
+def _serve_contracts_of_others() -> AbstractContextManager[object]:
+    authenticate = send_requests.authenticate
+
+    def believe(request: SendPaymentRequest, federation: FederationClient) -> AuthenticRequest:
+        del federation
+        claim_pk = bytes.fromhex(request.contract.claim_pk)
+        named = cast("FederationClient", SimpleNamespace(module_public_key=claim_pk))
+        return authenticate(request, named)
+
+    return patch.object(send_requests, "authenticate", believe)
+
+
+def _pay_at_any_price() -> AbstractContextManager[object]:
+    return patch.object(send.SendFacts, "max_fee_msat", property(lambda facts: facts.contract_msat))
+
+
+def _submit_in_one_life() -> AbstractContextManager[object]:
+    submit = TransactionEffects.submit
+
+    async def once(self: Any, effect: Any, context: EffectContext) -> Input:
+        if context.resumed:
+            await anyio.sleep_forever()
+        return await submit(self, effect, context)
+
+    return patch.object(TransactionEffects, "submit", once)
+
+
+def _answer_once_it_is_paid() -> AbstractContextManager[object]:
+    hasty = SimpleNamespace(**{**vars(send), "Claiming": send.Claiming | send.Paid})
+    answerable = (send.Paid, send.Claiming, send.Claimed, send.ClaimRejected, send.Cancelled)
+    return both(
+        patch.object(client_payments, "send", hasty),
+        patch.object(client_payments, "_ANSWERABLE", answerable),
+    )
+
+
+def _forfeit_what_is_refused() -> AbstractContextManager[object]:
+    send_payment = ClientPayments.send_payment
+
+    async def forfeit(self: Any, request: SendPaymentRequest) -> Paid | Forfeited:
+        try:
+            return await send_payment(self, request)
+        except (InputError, ConflictError):
+            federation, _terms = self._context.served(request.federation_id)
+            authentic = send_requests.authenticate(request, federation)
+            contract_id = authentic.contract.contract_id()
+            return Forfeited(sign_forfeit(federation.gateway_secret, contract_id))
+
+    return patch.object(ClientPayments, "send_payment", forfeit)
+
+
 MUTANTS = (
-    Mutant("call before the intent", "10.6: dispatched, no result", _call_before_the_intent, (11,)),
+    Mutant(
+        "call before the intent", 3, "10.6: dispatched, no result", _call_before_the_intent, (11,)
+    ),
     Mutant(
         "call again when resumed",
+        3,
         "10.6: dispatched, no result",
         _call_again_when_resumed,
         (28, 35),
     ),
-    Mutant("cancel on unknown", "10.1.1", _cancel_on_unknown, (404, 410)),
+    Mutant("cancel on unknown", 2, "10.1.1", _cancel_on_unknown, (404, 410)),
     Mutant(
         "cancel beside a stray call",
+        2,
         "10.1.1",
         _cancel_what_fails_beside_a_stray_call,
         (301, 410),
     ),
-    Mutant("cancel without a record", "10.1.1", _cancel_when_the_record_is_missing, (487, 600)),
-    Mutant("pay one image for two", "10.1.2", _pay_one_image_for_two, (11,)),
-    Mutant("keep no blocks back", "10.1.4", _keep_no_blocks_back, (11,)),
-    Mutant("forget the claim", "10.1.5", _forget_the_claim, (11,)),
-    Mutant("answer before it is durable", "10.3.17", _answer_before_it_is_durable, (53, 59)),
+    Mutant("cancel without a record", 2, "10.1.1", _cancel_when_the_record_is_missing, (487, 600)),
+    Mutant("pay one image for two", 1, "10.1.2", _pay_one_image_for_two, (11,)),
+    Mutant("keep no blocks back", 3, "10.1.4", _keep_no_blocks_back, (11,)),
+    Mutant("forget the claim", 8, "10.1.5", _forget_the_claim, (11,)),
+    Mutant("answer before it is durable", 8, "10.3.17", _answer_before_it_is_durable, (53, 59)),
+    Mutant("serve contracts of others", 3, "10.1.3", _serve_contracts_of_others, (1,)),
+    Mutant("submit in one life", 8, "10.1.5", _submit_in_one_life, (7,)),
+    Mutant("pay at any price", 3, "10.1.6", _pay_at_any_price, (0,)),
+    Mutant("answer once it is paid", 8, "10.3.17", _answer_once_it_is_paid, (1,)),
+    Mutant("forfeit what is refused", 2, "10.3.19", _forfeit_what_is_refused, (0,)),
 )

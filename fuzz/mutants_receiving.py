@@ -1,6 +1,7 @@
 """Mutants that fund wrongly, or answer who paid them wrongly."""
 
 from contextlib import AbstractContextManager
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -9,7 +10,9 @@ import msgspec
 from backends.lightning import HeldPayment, NodeUnansweredError
 from engine.effects import EffectContext
 from engine.machine import Decision, Handle, Input, State, Tell
+from fedimint import lnv2
 from fuzz.mutant import Mutant, Pair, both, decided, ruled, without_tells
+from gateway import receive_effects
 from gateway.held_payments import HeldPayments
 from gateway.receive_effects import ReceiveEffects
 from statemachines import (
@@ -112,16 +115,34 @@ def _give_a_swap_back_once_it_is_signed() -> AbstractContextManager[object]:
     return ruled(receive_rules.MACHINE, (pair, Handle(give_back, rule.to)))
 
 
+def _call_a_refused_settlement_done() -> AbstractContextManager[object]:
+    settle = ReceiveEffects.settle
+
+    async def believe(self: Any, effect: Any, context: EffectContext) -> Input:
+        await settle(self, effect, context)
+        return NodeConfirmed()
+
+    return patch.object(ReceiveEffects, "settle", believe)
+
+
+def _settle_with_anything() -> AbstractContextManager[object]:
+    believing = SimpleNamespace(**{**vars(lnv2), "is_preimage": lambda *_: True})
+    return patch.object(receive_effects, "lnv2", believing)
+
+
 MUTANTS = (
-    Mutant("credit the onion amount", "10.2.7", _credit_the_onion_amount, (7,)),
-    Mutant("begin the completion later", "10.2.9", _begin_the_completion_later, (2,)),
-    Mutant("settle once", "10.2.9", _settle_once, (47, 665)),
-    Mutant("fail back while funding", "10.2.10", _fail_back_while_funding, (4,)),
-    Mutant("fund again", "10.2.11", _fund_again, (260, 843)),
+    Mutant("credit the onion amount", 4, "10.2.7", _credit_the_onion_amount, (7,)),
+    Mutant("begin the completion later", 4, "10.2.9", _begin_the_completion_later, (2,)),
+    Mutant("settle once", 4, "10.2.9", _settle_once, (47, 665)),
+    Mutant("fail back while funding", 4, "10.2.10", _fail_back_while_funding, (4,)),
+    Mutant("fund again", 4, "10.2.11", _fund_again, (260, 843)),
     Mutant(
         "give a swap back once it is signed",
+        2,
         "10.2.15",
         _give_a_swap_back_once_it_is_signed,
         (4,),
     ),
+    Mutant("call a refused settlement done", 4, "10.2.10", _call_a_refused_settlement_done, (15,)),
+    Mutant("settle with anything", 4, "10.3.20", _settle_with_anything, (5,)),
 )

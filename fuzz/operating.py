@@ -14,6 +14,7 @@ from fedimint.selection import round_up_msat
 from fuzz import steps
 from fuzz.paying import payee_invoice
 from fuzz.stage import Refused, Stage, persist
+from statemachines import reissue
 
 #: What the gateway is given in a federation before anything happens.
 FLOAT_MSAT = 512 * 120_000
@@ -38,6 +39,9 @@ async def _hand_in(stage: Stage, ecash: Ecash) -> None:
     text = ecash.to_text()
     with contextlib.suppress(Refused):  # spent, or ours by now and the answer was lost
         await persist(lambda: stage.call("POST", "/receive_ecash", {"notes": text}))
+        state = stage.auditor.state_of(reissue.stream_of(ecash.operation_id().hex()))
+        counts = isinstance(state, reissue.Reissued)
+        stage.expect(counts, f"6: ecash was counted in {type(state).__name__}")
 
 
 # --- coins -------------------------------------------------------------------------------------------------------

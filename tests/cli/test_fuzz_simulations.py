@@ -68,12 +68,12 @@ def test_mutants_are_searched_by_name_and_one_that_lives_is_an_error(
 
     monkeypatch.setattr(seeds, "processes", ThreadPoolExecutor)
     monkeypatch.setattr(mutants, "search", search)
-    words = ["fuzz", "mutants", "settle", "fund again", "--first-seed", "9", "--workers", "1"]
+    words = ["fuzz", "mutants", "settle once", "fund again", "--first-seed", "9", "--workers", "1"]
     assert gatewayd.main(words) == 1
     assert sorted(asked) == [("fund again", 9), ("settle once", 9)]
     shown = capsys.readouterr()
-    assert "settle once (trap 10.2.9): LIVES\n" in shown.out
-    assert "fund again (trap 10.2.11): caught by seed 17\n" in shown.out
+    assert "settle once (promise 4, trap 10.2.9): LIVES\n" in shown.out
+    assert "fund again (promise 4, trap 10.2.11): caught by seed 17\n" in shown.out
     assert shown.err == "gatewayd: 1 mutants live: no seed tells them from the gateway\n"
 
 

@@ -13,6 +13,10 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+def test_every_promise_can_be_broken() -> None:
+    assert {mutant.promise for mutant in MUTANTS.values()} == set(range(1, 9))
+
+
 @pytest.mark.parametrize("mutant", MUTANTS.values(), ids=lambda one: one.name)
 def test_a_mutant_is_caught_and_the_gateway_is_not(mutant: Mutant) -> None:
     for seed in mutant.caught_by:
