@@ -87,6 +87,7 @@ class FaultyDisk:
         self.struck: str | None = None
         """The operation that the fault befell."""
         self.reads = Reads()
+        self._spares = False
         self._platters: dict[str, _Platter] = {}
 
     def arm(self, fault: Fault, after: int) -> None:
@@ -97,6 +98,12 @@ class FaultyDisk:
         """Nothing befalls it any more; there is space again."""
         self.at, self.struck = 0, None
         self.reads.repair()
+
+    def spare(self, spares: bool) -> None:
+        """Whether nothing is counted, and nothing befalls, what is done from now on."""
+        if self._is_broken():
+            self.repair()
+        self._spares = self.reads.spares = spares
 
     def after_power_cut(self, directory: Path, target: Path, random: Random) -> None:
         """Write into a new folder what a power cut would leave of `directory` now."""
@@ -181,6 +188,8 @@ class FaultyDisk:
 
     def _count(self, what: str) -> None:
         self.fail_if_dead()
+        if self._spares:
+            return
         self.operations.append(what)
         if self._strikes():
             self.struck = what

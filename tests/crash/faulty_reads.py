@@ -30,6 +30,8 @@ class Reads:
         self._fault = ReadFault.FAILS
         self._at = 0
         self._counts = True
+        self.spares = False
+        """Whether nothing befalls them for now."""
 
     def arm(self, fault: ReadFault, after: int) -> None:
         """Let the fault befall the read that comes `after` this many from now on."""
@@ -50,7 +52,7 @@ class Reads:
 
     def bring(self, name: str, data: bytes, offset: int) -> bytes:
         """What a program gets for `data`. Raises IOError when the read is to fail."""
-        if not data or not self._counts:
+        if not data or not self._counts or self.spares:
             return data
         self.done.append(f"{name} {offset} +{len(data)}")
         if len(self.done) != self._at:

@@ -7,7 +7,6 @@ leaves of it; a gateway that ended is started again at once, on a disk that work
 
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import cycle
 from pathlib import Path
 from random import Random
@@ -18,7 +17,7 @@ import pytest
 from engine.chain import Row, verified
 from engine.effects import fatal_in
 from engine.store import LOG_NAME, read_rows
-from errors import FatalError, UnavailableError
+from errors import FatalError
 from fuzz.simulated_gateway import DieAt, Life
 from fuzz.simulation import SimulatedCrash
 from statemachines import send
@@ -49,10 +48,10 @@ class Undertaker:
         stage.gateway.start = self.start  # type: ignore[method-assign] # of this stage alone
 
     async def start(self, *, crash_at: str | None = None, node_is_down: bool = False) -> None:
-        """A gateway that is to die of something else may as well die of its disk, also while it starts."""
+        """A life that is to end at a point is spared: the scenario changes its world then, for what is done by then."""
         self._stage.gateway.comes_back = crash_at is None
-        with suppress(UnavailableError):
-            await self._start(crash_at=crash_at, node_is_down=node_is_down)
+        self._disk.spare(crash_at is not None)
+        await self._start(crash_at=crash_at, node_is_down=node_is_down)
 
     def rows(self) -> Sequence[Row]:
         with self._disk.reads.are_the_tests():

@@ -39,7 +39,9 @@ LIFE_ROWS_MAX = 40
 _LOOK_S = 0.005
 #: How often a block comes when bitcoin is all that is waited for.
 _BLOCK_S = 0.2
-_PATIENCE_S = 1_200.0
+#: As long as the whole loop may take: on a slow machine no life is long enough to grind the address that the next
+#: deposit waits for, and all of that waits for the last one.
+_PATIENCE_S = 7_000.0
 _BAD_GATEWAY = 502
 _CONFIRMED_BLOCKS = 20
 #: Few, since payments have deadlines in blocks, and the time that they take here is that of a busy machine.
