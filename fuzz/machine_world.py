@@ -83,7 +83,7 @@ class World:
             [
                 *[self._receive, self._send, self._swap, self._htlc] * 3,
                 *[self._gift, self._reissue, self._withdrawal],
-                *[self._operator_payment, self._node_order, self._terms],
+                *[self._operator_payment, self._node_order, self._dismissal, self._terms],
             ]
         )()
         rows = list(self.scene.rows)
@@ -174,6 +174,12 @@ class World:
         order = node_order.SendCoins("bcrt1…", None, 5)
         request = node_order.RequestOrder(id=self._new_id(), order=order)
         return node_order.stream_of(request.id), request
+
+    def _dismissal(self) -> tuple[str, Input]:
+        """Of an order that waits, if there is one."""
+        waiting = [s for s, state in self.scene.states.items() if type(state) is node_order.Ordered]
+        stream = self.choose.choice(waiting or [node_order.stream_of("none")])
+        return stream, node_order.DismissOrder()
 
     def _terms(self) -> tuple[str, Input]:
         terms = federation.SetTerms(

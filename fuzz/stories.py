@@ -253,10 +253,11 @@ def _send_lost(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     """The invoice is called for, or will be, and the log does not know how often."""
     payees: tuple[steps.Payee, ...] = ("takes", "holds and takes", "holds and fails")
     send = _sending(dice, dice.randrange(2), dice.choice(payees))
-    if turn % 2:
-        return send, _lost_at("after send.accepted", send.at_s, dice.uniform(1, 9))
-    lost = _just_before(send, "pay", Fault.LOST, Fault.REFUSED)
-    return send, lost, _lost_at("after send.unanswered", send.at_s, dice.uniform(1, 9))
+    point = _in_turn(turn, "after send.unanswered", "after send.accepted", "after send.dispatching")
+    backup = _lost_at(point, send.at_s, dice.uniform(1, 9))
+    if point != "after send.unanswered":
+        return send, backup
+    return send, _just_before(send, "pay", Fault.LOST, Fault.REFUSED), backup
 
 
 def _swap_lost(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:

@@ -124,6 +124,10 @@ class Calls:
         }
         return msgspec.json.decode(await self._post("/open_channel", body), type=str)
 
+    async def dismiss(self, stream: str) -> None:
+        """Wait no more for what the node never answered."""
+        await self._post("/dismiss", {"stream": stream})
+
     async def open_payments(self) -> list[str]:
         """The streams that are not over."""
 

@@ -31,6 +31,8 @@ LEAST_MSAT = 512
 GIFTS = 12
 #: Within this a trace is found that is there.
 TRACE_S = 60.0
+#: More than a call may be on its way to the node.
+ASTRAY_S = 3_700.0
 
 
 def is_withdrawal(item: object) -> bool:
@@ -203,6 +205,35 @@ async def _ordered(stage: SimulatedStage, order: Callable[[], Awaitable[str]]) -
                     await node.open_channel(_by_hand(channel))
 
 
+async def the_operator_dismisses_an_order(stage: SimulatedStage) -> None:
+    """Its call never reached the node, which shows no trace of it an hour later."""
+    calls = await served(stage, stage.federations[0])
+    node = stage.world.gateway_node
+    node.fund_onchain(NODE_COINS_SAT)
+    await stage.chain.mine(1)
+    address = await stage.chain.new_address()
+    node.script(Fault.LOST, call="send_onchain")
+
+    async def order() -> None:
+        with contextlib.suppress(RefusedError, UnavailableError):
+            await calls.send_onchain(address, ORDER_SAT)
+
+    async def is_dismissed() -> bool:
+        orders = await patiently(calls.open_payments)
+        for stream in orders:
+            with contextlib.suppress(RefusedError, UnavailableError):
+                await calls.dismiss(stream)
+        return not orders
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(order)
+        await anyio.sleep(ASTRAY_S)
+        node.forgive()  # a gateway that died before its call does not make it any more
+        await until("the order is dismissed", is_dismissed, deadline_s=DEADLINE_S)
+    assert await stage.chain.received_sat(address) == 0
+    await books.check(stage)
+
+
 MISHAPS: tuple[Mishap, ...] = (
     a_deposit_is_not_worth_its_fees,
     the_claim_of_a_deposit_is_refused_at_first,
@@ -213,4 +244,5 @@ MISHAPS: tuple[Mishap, ...] = (
     ecash_is_spent_already,
     the_operator_pays_invoices,
     the_operator_sends_coins_and_opens_a_channel,
+    the_operator_dismisses_an_order,
 )
