@@ -125,7 +125,8 @@ async def test_what_is_looked_at_reads_the_same(desk: Desk, command: str) -> Non
 
 async def test_info_reads_the_same_but_for_our_fields(desk: Desk) -> None:
     ours = await desk.ours("info")
-    assert (ours.pop("open_payments"), ours.pop("problems")) == ([], [])
+    of_ours = [ours.pop(name) for name in ("open_payments", "problems", "frozen_until")]
+    assert of_ours == [[], [], []]
     assert await desk.theirs("info") == ours
 
 
