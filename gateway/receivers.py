@@ -90,9 +90,10 @@ class SwapReceivers:
         return refusal_to_fund(context, state.facts)
 
     async def preimage(self, payment_hash: str) -> str | None:
-        """The preimage (hex) that lost events have bought from the receiver; None when they have not.
+        """The preimage (hex) that lost events have bought from the receiver for a swap; None when they have not.
 
-        Waits for the end of what is funded. Raises UnavailableError while a restored log does not know yet.
+        What an HTLC paid for is nobody's else: a sender who came beside it was given his money back. Waits for the
+        end of what is funded. Raises UnavailableError while a restored log does not know yet.
         """
         context = self._context()
         stream = receive.stream_of(payment_hash)
@@ -100,4 +101,6 @@ class SwapReceivers:
         if isinstance(begun, receive.Registered | receive.Invoiced | receive.Funding):
             context.refuse_while_frozen(begun.facts.federation_id)
         state = (await context.engine.wait(stream, lambda now: not isinstance(now, _BUYING))).state
-        return state.preimage if isinstance(state, receive.Received) else None
+        if isinstance(state, receive.Received) and state.payer == receive.UNKNOWN_PAYER:
+            return state.preimage
+        return None

@@ -30,7 +30,8 @@ KINDS = {"_send", "_receive", "_swap", "_hand_in", "_give"}
 #: Who pay and are paid at the same time, beside the one who moves bitcoin.
 CUSTOMERS = 3
 AMOUNT_MAX_MSAT = 2_000_000
-FLOAT_MSAT = 60_000_000
+#: More than chance takes out of a federation in 300 lives.
+FLOAT_MSAT = 600_000_000
 DEPOSIT_SAT = 50_000
 WITHDRAWAL_SAT = 20_000
 #: A life lasts until the log has grown by fewer rows than this.

@@ -112,3 +112,21 @@ async def test_a_swap_that_lost_events_may_have_given_back_is_not_begun_again(sc
     written = kinds(scene.directory)
     assert "send.held_back" in written
     assert "receive.funding" not in written
+
+
+async def test_a_swap_beside_an_htlc_is_given_back_after_a_restore_too(scene: Scene) -> None:
+    """The preimage is the HTLC's, and the lost events may have given the sender his money back (seed 3059)."""
+    swap = Swap(scene)
+    async with scene.joined() as (gateway, routing):
+        await swap.order(gateway)
+        user, payment = await scene.funded(routing, swap.invoice)
+        async with receiving.paying(scene, swap.invoice):
+            await receiving.until(gateway, swap.invoice, receive.Received)
+        shutil.rmtree(swap.backup)
+        shutil.copytree(scene.directory, swap.backup)
+    swap.restore()
+    async with scene.serving() as gateway:
+        await swap.thawed(gateway)
+        again = await scene.while_time_passes(lambda: ask(gateway, user.body(payment)))
+        assert isinstance(again, Forfeited)
+    assert "send.paid" not in kinds(scene.directory)
