@@ -246,7 +246,7 @@ class Auditor:
         return sum(
             self.wrongs.spent_by_hand_msat(self.node, payment_hash)
             for payment_hash in self.wrongs.paid_by_hand
-            if not isinstance(self.state_of(self._operation_of(payment_hash) or "send/"), _PAID)
+            if not isinstance(self._paying(payment_hash), _PAID)
         )
 
     # --- the doors ---
@@ -254,8 +254,7 @@ class Auditor:
     def pay_leaves(self, invoice: str, max_fee_msat: int, max_delay_blocks: int) -> None:
         """The gateway calls its node to pay."""
         payment_hash = bolt11.decode(invoice).payment_hash.hex()
-        operation = self._operation_of(payment_hash)
-        state = self.state_of(operation) if operation else None
+        operation, state = self._operation_of(payment_hash), self._paying(payment_hash)
         budgets = (max_fee_msat, max_delay_blocks)
         match state:
             case send.Dispatching(intent=intent):
@@ -317,6 +316,10 @@ class Auditor:
         given = self.lost.given.union(*self.given.values())
         for nonce in nonces:
             self._check(nonce in given, f"8: the note {nonce} left before it was spent")
+
+    def _paying(self, payment_hash: str) -> State | None:
+        operation = self._operation_of(payment_hash)
+        return self.state_of(operation) if operation else None
 
     def _operation_of(self, payment_hash: str) -> str:
         state = self.state_of(image.stream_of(payment_hash))
