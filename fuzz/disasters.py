@@ -89,3 +89,4 @@ async def _go_on_from(stage: Stage, fill: Callable[[], None]) -> None:
     await stage.replace_directory(fill)
     for federation in stage.joined:
         await connect(stage, federation, recover=True)
+        await connect(stage, federation)  # one that was left before the backup: its ecash is known
