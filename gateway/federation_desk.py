@@ -88,9 +88,8 @@ class FederationDesk:
                 joined = self._engine.peek(federation_stream(federation_id))
                 assert isinstance(joined, Joined)
                 federation = self._served.open(joined)
-        if (
-            self._context.restoration is not None
-        ):  # what its wallet held before may be from a backup
+        # What its wallet held before may be from a backup.
+        if self._context.restoration is not None:
             await reconcile_federation(self._context, federation)
             self._context.answered.federations.add(federation_id)
         return await self.status(federation)
