@@ -91,7 +91,6 @@ class FederationDesk:
         # What its wallet held before may be from a backup.
         if self._context.restoration is not None:
             await reconcile_federation(self._context, federation)
-            self._context.answered.federations.add(federation_id)
         return await self.status(federation)
 
     async def _recover(self, facts: FederationFacts, invite: InviteCode) -> tuple[HeldNote, ...]:

@@ -59,13 +59,11 @@ async def run_while_frozen(context: GatewayContext) -> None:
         unknown.update(await unknown_payments(context, restoration.backup_unix_s))
         context.answered.node = True
 
-    async def ask_federation(federation: FederationClient) -> None:
-        await reconcile_federation(context, federation)
-        context.answered.federations.add(federation.federation_id)
-
     waits: dict[str, Callable[[], Awaitable[None]]] = {NODE: ask_node}
     for federation in context.federations:
-        waits[f"federation {federation.federation_id}"] = partial(ask_federation, federation)
+        waits[f"federation {federation.federation_id}"] = partial(
+            reconcile_federation, context, federation
+        )
     _log.warning("log_is_frozen", restored_at_position=restoration.position, waits_for=list(waits))
     async with anyio.create_task_group() as tasks:
         for name, ask in waits.items():
@@ -129,11 +127,15 @@ def _is_known(engine: Engine, payment_hash: str) -> bool:
 
 
 async def reconcile_federation(context: GatewayContext, federation: FederationClient) -> None:
-    """Find contracts and notes. Raises UnavailableError or PeerError when guardians do not answer."""
+    """Find contracts and notes: what needs this federation goes on then.
+
+    Raises UnavailableError or PeerError when guardians do not answer.
+    """
     await _find_contracts(context, federation)
     await _await_transactions(context.engine, federation.federation_id)
     while not await _find_notes(context, federation):
         await _await_transactions(context.engine, federation.federation_id)
+    context.answered.federations.add(federation.federation_id)
 
 
 async def _find_contracts(context: GatewayContext, federation: FederationClient) -> None:
