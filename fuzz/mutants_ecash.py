@@ -1,8 +1,9 @@
 """Mutants that lose ecash, or give it away."""
 
 from contextlib import AbstractContextManager
+from functools import partial
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Literal
 from unittest.mock import patch
 
 import msgspec
@@ -24,13 +25,14 @@ from statemachines import (
 )
 
 
-def _keep_used_tweaks() -> AbstractContextManager[object]:
+def _keep_what_is_reserved(part: Literal["notes", "tweaks"]) -> AbstractContextManager[object]:
+    """This part of the wallet stays as it was before the reservation."""
     evolve = wallet_rules.MACHINE.evolvers[wallet.WalletReserved]
 
     def keep(state: Any, event: Any) -> State:
         after = evolve(state, event)
         assert isinstance(after, wallet.Wallet)
-        return msgspec.structs.replace(after, tweaks=state.tweaks)
+        return msgspec.structs.replace(after, **{part: getattr(state, part)})
 
     return evolved(wallet_rules.MACHINE, wallet.WalletReserved, keep)
 
@@ -87,23 +89,12 @@ def _count_ecash_before_its_reissue() -> AbstractContextManager[object]:
     return patch.object(client_payments, "reissue", hasty)
 
 
-def _free_the_notes_of_what_is_under_way() -> AbstractContextManager[object]:
-    evolve = wallet_rules.MACHINE.evolvers[wallet.WalletReserved]
-
-    def keep(state: Any, event: Any) -> State:
-        after = evolve(state, event)
-        assert isinstance(after, wallet.Wallet)
-        return msgspec.structs.replace(after, notes=state.notes)
-
-    return evolved(wallet_rules.MACHINE, wallet.WalletReserved, keep)
-
-
 MUTANTS = (
-    Mutant("keep used tweaks", 5, "10.4.29", _keep_used_tweaks, (11,)),
+    Mutant("keep used tweaks", 5, "10.4.29", partial(_keep_what_is_reserved, "tweaks"), (11,)),
     Mutant("give one index to all", 5, "10.4.29", _give_one_index_to_all, (0,)),
     Mutant("submit while building", 8, "10.1.5", _submit_while_building, (11,)),
     Mutant("believe the first guardian", 6, "", _believe_the_first_guardian, (338, 514)),
     Mutant("believe every share", 6, "", _believe_every_share, (371, 674)),
     Mutant("count ecash before its reissue", 6, "10.4.24", _count_ecash_before_its_reissue, (1,)),
-    Mutant("spend notes twice", 7, "", _free_the_notes_of_what_is_under_way, (0,)),
+    Mutant("spend notes twice", 7, "", partial(_keep_what_is_reserved, "notes"), (0,)),
 )

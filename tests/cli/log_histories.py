@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from cli.log_tools import log_app
 from engine.portable import write_rows
-from engine.store import Store
+from engine.store import LOG_NAME, Store
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
 from tests.replay.stored_history import load
@@ -39,6 +40,12 @@ class Tools:
         finally:
             self.printed = self._capsys.readouterr().out
         return self.printed
+
+    def write(self, sql: str) -> None:
+        """Change the file behind the tools' back."""
+        connection = apsw.Connection(str(self.directory / LOG_NAME))
+        connection.execute(sql)
+        connection.close()
 
     def document(self, command: str, *arguments: object) -> Any:
         """What it prints with --json."""

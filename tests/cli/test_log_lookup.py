@@ -4,7 +4,6 @@ import json
 import shutil
 from pathlib import Path
 
-import apsw
 import pytest
 
 from cli import log_changes
@@ -14,7 +13,7 @@ from cli.log_reading import reading
 from engine.chain import verified
 from engine.machine import State
 from engine.storage_errors import DamagedError
-from engine.store import LOG_NAME, read_rows
+from engine.store import read_rows
 from gateway.log import machines
 from tests.cli.log_histories import HISTORIES, Tools, data_directory
 
@@ -31,12 +30,6 @@ def run(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> To
     return Tools(Path(shutil.copytree(history, tmp_path / "data")), capsys)
 
 
-def _write(run: Tools, sql: str) -> None:
-    connection = apsw.Connection(str(run.directory / LOG_NAME))
-    connection.execute(sql)
-    connection.close()
-
-
 @pytest.mark.parametrize("name", ALL_HISTORIES)
 def test_what_is_open_is_what_a_fold_of_everything_leaves_open(name: str, tmp_path: Path) -> None:
     of = machines()
@@ -51,12 +44,12 @@ def test_what_is_open_is_what_a_fold_of_everything_leaves_open(name: str, tmp_pa
 def test_tables_of_another_version_are_not_asked(run: Tools) -> None:
     found = run.document("stuck", "--all")
     assert len(found["waiting"]) == 2
-    _write(run, "UPDATE read_model SET version = 0; DROP TABLE stream")
+    run.write("UPDATE read_model SET version = 0; DROP TABLE stream")
     assert run.document("stuck", "--all") == found
 
 
 def test_tables_that_are_not_of_this_log_are_told(run: Tools) -> None:
-    _write(run, "UPDATE stream SET state_name = 'Unanswered' WHERE state_name = 'InFlight'")
+    run.write("UPDATE stream SET state_name = 'Unanswered' WHERE state_name = 'InFlight'")
     with pytest.raises(DamagedError, match=r"Unanswered, its rows that it is InFlight: .* verify"):
         run("stuck")
 
@@ -64,15 +57,14 @@ def test_tables_that_are_not_of_this_log_are_told(run: Tools) -> None:
 @pytest.mark.parametrize("tool", ["show", "stuck", "trace"])
 def test_rows_are_taken_as_they_stand_unless_asked(run: Tools, tool: str) -> None:
     arguments = ["gateway/self"] if tool == "trace" else []
-    _write(
-        run,
+    run.write(
         "DROP TRIGGER log_is_never_updated; UPDATE log SET recorded_unix_us = 1 WHERE position = 2",
     )
     assert run(tool, *arguments)
     with pytest.raises(DamagedError, match="position 2 breaks the hash chain"):
         run(tool, *arguments, "--verify")
     assert run.printed == ""
-    _write(run, "DELETE FROM read_model")
+    run.write("DELETE FROM read_model")
     if tool == "stuck":
         with pytest.raises(DamagedError, match="position 2 breaks the hash chain"):
             run(tool)

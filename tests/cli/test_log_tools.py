@@ -8,7 +8,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import apsw
 import msgspec
 import pytest
 
@@ -47,12 +46,6 @@ def run(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> To
     return Tools(Path(shutil.copytree(history, tmp_path / "data")), capsys)
 
 
-def _write(run: Tools, sql: str) -> None:
-    connection = apsw.Connection(str(run.directory / LOG_NAME))
-    connection.execute(sql)
-    connection.close()
-
-
 # --- verify ------------------------------------------------------------------------------------------------------
 
 
@@ -78,8 +71,7 @@ def test_verify_prints_head_and_states(run: Tools) -> None:
 def test_verify_tells_everything_that_is_wrong(
     run: Tools, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _write(
-        run,
+    run.write(
         "DROP TRIGGER log_is_never_updated;"
         "UPDATE log SET recorded_unix_us = 0 WHERE position IN (2, 3);"
         "UPDATE payment SET fee_msat = 0; UPDATE stream SET version = 77 WHERE stream = 'gateway/self'",
@@ -120,7 +112,7 @@ def _forge(run: Tools, change: Callable[[dict[str, Any]], None]) -> None:
 
 
 def test_verify_leaves_outdated_tables_to_the_next_start(run: Tools) -> None:
-    _write(run, "UPDATE read_model SET version = 0")
+    run.write("UPDATE read_model SET version = 0")
     assert run("verify").count("not compared: the next start rebuilds it") == 2
 
 
