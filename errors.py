@@ -56,6 +56,10 @@ class UnavailableError(GatewayError):
     exit_code = 6
 
 
+class NotReadyError(UnavailableError):
+    """As its base, for a reason that a stranger who asked may know: public routes say it, too."""
+
+
 class PeerError(GatewayError):
     """A guardian or the Lightning node answered outside its protocol."""
 

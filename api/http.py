@@ -19,7 +19,14 @@ from api.body import BodyTimeoutError, BodyTooLargeError, decode, in_words, requ
 from api.connections import Connections
 from api.payment_structs import LnurlError
 from api.routes import INTERNAL, Route
-from errors import BusyError, GatewayError, InputError, UnauthorizedError, UnavailableError
+from errors import (
+    BusyError,
+    GatewayError,
+    InputError,
+    NotReadyError,
+    UnauthorizedError,
+    UnavailableError,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -182,7 +189,7 @@ def _refusal(route: Route, error: GatewayError, *, debug: bool) -> web.Response:
     sentence = str(error)
     if error.http_status >= 500:
         _log.warning("request failed", path=route.path, status=error.http_status, error=sentence)
-        if not debug and route.failure is not None:
+        if not debug and route.failure is not None and not isinstance(error, NotReadyError):
             sentence = route.failure
     if route.lnurl:
         response = _json(LnurlError(reason=sentence), error.http_status)

@@ -42,8 +42,8 @@ INTERNAL = "Gateway internal error"
 class Route(msgspec.Struct, frozen=True):
     """One route. It reads a `body`, or a `query` from its URL, or nothing; `seconds` None waits as long as it takes.
 
-    On a public route the caller sees `failure` instead of any sentence of a 5xx; the other ones have None
-    there, since their caller is the operator. `lnurl` writes refusals as LNURL wants them.
+    On a public route the caller sees `failure` instead of any sentence of a 5xx but NotReadyError's; the other ones
+    have None there, since their caller is the operator. `lnurl` writes refusals as LNURL wants them.
     """
 
     method: str

@@ -8,7 +8,7 @@ more. So every answer is one of three kinds, and they are never mixed up:
 * no answer at all, `NodeUnansweredError`: the call may or may not have been taken.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -119,6 +119,9 @@ First everything that is held now, then what comes; the same payment may come ag
 itself: it raises NodeUnansweredError or NodeRefusedError, and is then opened anew.
 """
 
+Tell = Callable[[str | None], None]
+"""Hears, in words for the operator, what a watch cannot tell of just now; None once it tells of everything."""
+
 PaymentStatuses = AbstractAsyncContextManager[AsyncIterator[PaymentStatus]]
 """`async with node.pay(…) as statuses: async for status in statuses: …`
 
@@ -126,6 +129,10 @@ Entering sends nothing; the call leaves with the first step of the iteration and
 undone, when the block is left. The iteration ends by itself only after a final status; every other
 end raises NodeUnansweredError or NodeRefusedError.
 """
+
+
+def tell_nobody(_problem: str | None) -> None:
+    """A `Tell` for whoever wants the payments alone."""
 
 
 class LightningNode(Protocol):
@@ -181,8 +188,12 @@ class LightningNode(Protocol):
         """
         ...
 
-    def held_payments(self) -> HeldPayments:
-        """Watch what is locked for held invoices of this node, whoever made them."""
+    def held_payments(self, own: Iterable[bytes] = (), tell: Tell = tell_nobody) -> HeldPayments:
+        """Watch what is locked for held invoices of this node, whoever made them.
+
+        The invoices of the hashes `own` are watched whatever becomes of the search for others. `tell` hears what that
+        search lacks, and None once everything that is held is watched.
+        """
         ...
 
     async def settle(self, payment_hash: bytes, preimage: bytes) -> None:

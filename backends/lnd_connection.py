@@ -124,9 +124,9 @@ class LndConnection:
         self,
         method: Callable[["Stubs"], Any],
         request: Message,
-        timeout_s: float = ANSWER_TIMEOUT_S,
+        timeout_s: float | None = ANSWER_TIMEOUT_S,
     ) -> Any:
-        """Answer of a call that has one answer."""
+        """Answer of a call that has one answer. Without a timeout it is waited for as long as the connection lives."""
         channel = await self._open_channel()
         async with self._call_ends():
             return await method(channel)(request, metadata=channel.metadata, timeout=timeout_s)
@@ -141,11 +141,14 @@ class LndConnection:
             return None
 
     async def pages(
-        self, method: Callable[["Stubs"], Any], request: Any
+        self,
+        method: Callable[["Stubs"], Any],
+        request: Any,
+        timeout_s: float | None = ANSWER_TIMEOUT_S,
     ) -> AsyncGenerator[Any, None]:
         """Answers of a listing by index, each beginning behind the last; the request is moved on."""
         while True:
-            page = await self.call(method, request)
+            page = await self.call(method, request, timeout_s)
             if page.last_index_offset <= request.index_offset:
                 return
             yield page

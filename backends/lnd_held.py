@@ -1,6 +1,6 @@
 """Watching LND's held invoices: which there are, and when the HTLCs of one are all locked."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -9,13 +9,19 @@ import anyio
 from anyio.abc import TaskGroup
 from lndgrpc.compiled import invoices_pb2, lightning_pb2
 
-from backends.lightning import HeldPayment, NodeUnansweredError
+from backends.lightning import HeldPayment, NodeRefusedError, NodeUnansweredError, Tell
 from backends.lnd_connection import PAGE_ITEMS, LndConnection
 from errors import GatewayError
 
 _CLAIM_MARGIN_BLOCKS = 36
 """LND fails an HTLC of a held invoice back 12 blocks before its expiry, or what its operator set
 (`holdexpirydelta`); it must have been settled long before (fedimint-lightning/src/lnd.rs)."""
+
+LISTING_SLOW_S = 15.0
+"""After this long the listing of open invoices is spoken of: LND reads through all there ever were."""
+
+LISTING_PAUSE_S = 60.0
+"""Before LND is asked again for a listing that it did not give."""
 
 _Invoice = lightning_pb2.Invoice
 
@@ -25,18 +31,22 @@ class HeldWatch:
 
     LND tells of locked HTLCs only on the stream of the one invoice, and of new invoices only on
     another. Each stream that ends before its time ends the whole watch, for what it did not tell is
-    found again only by asking anew.
+    found again only by asking anew. The listing of what is open ends nothing: with a large database it
+    takes minutes, and those who ask for the watch know their own invoices without it.
     """
 
-    def __init__(self, connection: LndConnection, tasks: TaskGroup) -> None:
+    def __init__(self, connection: LndConnection, tasks: TaskGroup, tell: Tell) -> None:
         """Watch as long as the tasks live."""
         self._connection = connection
         self._tasks = tasks
+        self._tell = tell
         self._followed: set[bytes] = set()
         self._reports, self._seen = anyio.create_memory_object_stream[HeldPayment | GatewayError]()
 
-    def start(self) -> None:
-        """Ask for the invoices there are and those to come."""
+    def start(self, own: Iterable[bytes]) -> None:
+        """Watch these invoices, and ask for those there are and those to come."""
+        for payment_hash in own:
+            self.follow(payment_hash)
         self._tasks.start_soon(self._report_end_of, self._find_invoices)
 
     def follow(self, payment_hash: bytes) -> None:
@@ -69,14 +79,9 @@ class HeldWatch:
         newest = await self._connection.call(
             lambda stubs: stubs.lightning.ListInvoices,
             lightning_pb2.ListInvoiceRequest(reversed=True, num_max_invoices=1),
+            timeout_s=None,
         )
-        pages = self._connection.pages(
-            lambda stubs: stubs.lightning.ListInvoices,
-            lightning_pb2.ListInvoiceRequest(pending_only=True, num_max_invoices=PAGE_ITEMS),
-        )
-        async with aclosing(pages):
-            async for page in pages:
-                self._follow_held(page.invoices)
+        self._tasks.start_soon(self._find_open)
         added = self._connection.stream(
             lambda stubs: stubs.lightning.SubscribeInvoices,
             lightning_pb2.InvoiceSubscription(add_index=newest.last_index_offset),
@@ -85,6 +90,44 @@ class HeldWatch:
             async for invoice in added:
                 self._follow_held([invoice])
         raise NodeUnansweredError("LND closed the stream of new invoices")
+
+    async def _find_open(self) -> None:
+        """List what is open until LND has done so once, and tell of it meanwhile."""
+        while True:
+            async with anyio.create_task_group() as telling:
+                telling.start_soon(self._tell_of_slowness)
+                problem = await self._failure_to_list()
+                telling.cancel_scope.cancel()
+            self._tell(problem)
+            if problem is None:
+                return
+            await anyio.sleep(LISTING_PAUSE_S)
+
+    async def _tell_of_slowness(self) -> None:
+        await anyio.sleep(LISTING_SLOW_S)
+        self._tell(
+            f"LND has been listing its open invoices for more than {LISTING_SLOW_S:.0f} seconds: payments of this "
+            "gateway's own invoices are answered meanwhile; LND's setting gc-canceled-invoices-on-startup makes it "
+            "faster"
+        )
+
+    async def _failure_to_list(self) -> str | None:
+        """Follow every open invoice; why LND did not list them, None when it did."""
+        pages = self._connection.pages(
+            lambda stubs: stubs.lightning.ListInvoices,
+            lightning_pb2.ListInvoiceRequest(pending_only=True, num_max_invoices=PAGE_ITEMS),
+            timeout_s=None,
+        )
+        try:
+            async with aclosing(pages):
+                async for page in pages:
+                    self._follow_held(page.invoices)
+        except GatewayError as error:
+            return (
+                f"LND does not list its open invoices ({error}): payments of this gateway's own are answered, and "
+                "it is asked again"
+            )
+        return None
 
     def _follow_held(self, invoices: list[Any]) -> None:
         for invoice in invoices:
@@ -96,23 +139,32 @@ class HeldWatch:
             lambda stubs: stubs.invoices.SubscribeSingleInvoice,
             invoices_pb2.SubscribeSingleInvoiceRequest(r_hash=payment_hash),
         )
-        async with aclosing(updates):
-            async for invoice in updates:
-                if _is_over(invoice):
-                    self._followed.discard(payment_hash)
-                    return
-                if invoice.state == _Invoice.ACCEPTED:
-                    await self._reports.send(_payment(payment_hash, invoice))
+        try:
+            async with aclosing(updates):
+                async for invoice in updates:
+                    if _is_over(invoice):
+                        self._followed.discard(payment_hash)
+                        return
+                    if invoice.state == _Invoice.ACCEPTED:
+                        await self._reports.send(_payment(payment_hash, invoice))
+        except NodeRefusedError as refusal:
+            if refusal.code != "NOT_FOUND":
+                raise
+            # Ours by our log, and nothing that LND has: nobody can pay it, and the others are to be watched.
+            self._followed.discard(payment_hash)
+            return
         raise NodeUnansweredError("LND closed the stream of an invoice before its end")
 
 
 @asynccontextmanager
-async def watching(connection: LndConnection) -> AsyncIterator[HeldWatch]:
+async def watching(
+    connection: LndConnection, own: Iterable[bytes], tell: Tell
+) -> AsyncIterator[HeldWatch]:
     """Watch while the block lasts; what is raised inside comes out as it is, not in a group."""
     failure: Exception | None = None
     async with anyio.create_task_group() as tasks:
-        watch = HeldWatch(connection, tasks)
-        watch.start()
+        watch = HeldWatch(connection, tasks, tell)
+        watch.start(own)
         try:
             yield watch
         except Exception as error:  # noqa: BLE001  # raised again, outside of the group

@@ -1,7 +1,7 @@
 """Invoices of LND: made, looked up, and the held ones watched, settled and cancelled."""
 
 import hashlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -13,6 +13,8 @@ from backends.lightning import (
     HeldPayment,
     NodeRefusedError,
     NodeUnansweredError,
+    Tell,
+    tell_nobody,
 )
 from backends.lnd_connection import LndPart, LndSettings, new_request
 from backends.lnd_held import HeldWatch, watching
@@ -66,9 +68,11 @@ class LndInvoices(LndPart):
         return text
 
     @asynccontextmanager
-    async def held_payments(self) -> AsyncIterator[AsyncIterator[HeldPayment]]:
+    async def held_payments(
+        self, own: Iterable[bytes] = (), tell: Tell = tell_nobody
+    ) -> AsyncIterator[AsyncIterator[HeldPayment]]:
         """Watch LND's held invoices; see `HeldWatch`."""
-        async with watching(self._connection) as watch:
+        async with watching(self._connection, own, tell) as watch:
             self._watches.add(watch)
             try:
                 async with aclosing(watch.payments()) as payments:

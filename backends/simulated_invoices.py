@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 
 from backends.lightning import (
@@ -11,6 +11,8 @@ from backends.lightning import (
     HeldPayment,
     NodeRefusedError,
     NodeUnansweredError,
+    Tell,
+    tell_nobody,
 )
 from backends.operations import InvoiceRecord, InvoiceStatus
 from backends.simulated_part import Fault
@@ -65,9 +67,13 @@ class SimulatedInvoices(SimulatedPayee):
         return await self._call("create_invoice", take)
 
     @asynccontextmanager
-    async def held_payments(self) -> AsyncIterator[AsyncIterator[HeldPayment]]:
+    async def held_payments(
+        self,
+        own: Iterable[bytes] = (),  # noqa: ARG002  # among all that are held
+        tell: Tell = tell_nobody,
+    ) -> AsyncIterator[AsyncIterator[HeldPayment]]:
         """Watch what is held, whoever made the invoice."""
-        async with aclosing(self._watched()) as payments:
+        async with aclosing(self._watched(tell)) as payments:
             yield payments
 
     async def settle(self, payment_hash: bytes, preimage: bytes) -> None:
@@ -111,12 +117,13 @@ class SimulatedInvoices(SimulatedPayee):
             status=STATUSES[invoice.state],
         )
 
-    async def _watched(self) -> AsyncGenerator[HeldPayment, None]:
+    async def _watched(self, tell: Tell) -> AsyncGenerator[HeldPayment, None]:
         await self._answer()
         fault = self._next_fault("held_payments")
         watch = self._reach(fault, lambda: Watch(deque(self._held)))
         connection = self._connection
         self._watches[watch] = None
+        tell(None)
         try:
             while connection == self._connection:
                 if not watch.reports:

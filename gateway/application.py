@@ -88,6 +88,7 @@ class Gateway:
             answered=Answered(),
         )
         self._served = ServedFederations(self._context)
+        self._held = HeldPayments(self._context)
         self._words = words
         self.node = OperatorNode(self._context)
         self.treasury = Treasury(self._context, self.node)
@@ -126,7 +127,7 @@ class Gateway:
                 self._served.start(tasks)
                 tasks.start_soon(run_while_frozen, context)
                 tasks.start_soon(context.watch.run)
-                tasks.start_soon(HeldPayments(context).run)
+                tasks.start_soon(self._held.run)
                 tasks.start_soon(
                     status.watch_overdue, self.engine, context.store, context.outside.ports.clock
                 )
@@ -179,7 +180,11 @@ class Gateway:
             federations=tuple([await self.federations.status(f) for f in context.federations]),
             open_payments=open_now,
             problems=status.problems(
-                context.watch, context.federations, open_now, context.waits_for()
+                context.watch,
+                context.federations,
+                open_now,
+                context.waits_for(),
+                self._held.problem,
             ),
             frozen_until=context.waits_for(),
             public_url=context.settings.public_url,

@@ -126,11 +126,12 @@ class ClientPayments:
         """A BOLT 11 invoice whose payment funds the contract; its hash is taken before the node is asked.
 
         Raises BusyError when too many invoices are unpaid, InputError for what fails a check, ConflictError for a
-        second contract of the same hash, UnavailableError when the node does not make the invoice.
+        second contract of the same hash, UnavailableError when the node does not make the invoice, NotReadyError while
+        it is behind the chain.
         """
         self._context.refuse_new_work(request.federation_id)
         federation, terms = self._context.served(request.federation_id)
-        self._context.watch.connected()
+        self._context.watch.synced()
         self._check_room(request.expiry_s)
         verified = await receive_requests.verify(
             request,
@@ -142,6 +143,7 @@ class ClientPayments:
         )
         self._context.served(request.federation_id)
         self._context.refuse_new_work()
+        self._context.watch.synced()
         stream = receive.stream_of(verified.facts.payment_hash)
         await self._engine.submit(stream, verified)
         made = await self._engine.wait(

@@ -12,12 +12,15 @@ from engine.effects import fatal_in
 from engine.machine import State
 from errors import GatewayError, UnavailableError
 from gateway.context import GatewayContext
+from gateway.node_watch import BEHIND_LIMIT_S
 from gateway.receivers import unreadiness
 from statemachines import completion, receive
 
 #: First and longest pause before the watch is opened anew, or a payment is looked at again.
 PAUSE_FIRST_S = 1.0
 PAUSE_LONGEST_S = 60.0
+#: States of an invoice of ours that is to be watched at the node.
+_WATCHED = (receive.Invoiced, receive.Funding, receive.Decrypting)
 
 _log = structlog.get_logger("receive")
 
@@ -29,6 +32,8 @@ class HeldPayments:
         self._context = context
         #: Hashes that are looked at now: the node may tell of one many times.
         self._busy: set[bytes] = set()
+        self.problem: str | None = None
+        """What the watch cannot see just now, in words for the operator; None when it sees everything."""
 
     async def run(self) -> None:
         """Watch for ever. What is being answered goes on while the watch is opened anew."""
@@ -36,7 +41,8 @@ class HeldPayments:
         async with anyio.create_task_group() as tasks:
             while True:
                 try:
-                    async with self._context.outside.node.held_payments() as held:
+                    node = self._context.outside.node
+                    async with node.held_payments(self._own(), self._tell) as held:
                         async for payment in held:
                             pause_s = PAUSE_FIRST_S
                             if payment.payment_hash not in self._busy:
@@ -44,8 +50,21 @@ class HeldPayments:
                                 tasks.start_soon(self._answer, payment)
                 except Exception as error:  # noqa: BLE001 (nothing may end the watch but the end of the process)
                     _contain("held_payments_lost", error)
+                    self._tell(f"the Lightning node tells of no payments that it holds: {error}")
                 await self._context.outside.ports.clock.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
+
+    def _own(self) -> list[bytes]:
+        """The hashes of our own open invoices, which need no listing of the node's."""
+        open_now = self._context.engine.open_streams().values()
+        return [
+            bytes.fromhex(state.facts.payment_hash)
+            for state in open_now
+            if isinstance(state, _WATCHED)
+        ]
+
+    def _tell(self, problem: str | None) -> None:
+        self.problem = problem
 
     async def _answer(self, payment: HeldPayment) -> None:
         """Until it is answered."""
@@ -95,12 +114,15 @@ class HeldPayments:
     async def _measure(self, payment: HeldPayment, facts: receive.ReceiveFacts) -> receive.HtlcHeld:
         """What counts when the contract is funded, as it is now; the height is the node's.
 
-        Raises UnavailableError while the node is behind the chain and cannot know how many blocks are left.
+        A node that is behind the chain cannot know how many blocks are left. Raises UnavailableError until it has
+        been so for BEHIND_LIMIT_S: then the payer is kept waiting no longer.
         """
         refusal = await unreadiness(self._context, facts)
         node = await self._context.outside.node.info()
         if not node.synced_to_chain:
-            raise UnavailableError("the Lightning node is behind the chain")
+            if self._context.watch.behind_s() < BEHIND_LIMIT_S:
+                raise UnavailableError("the Lightning node is behind the chain")
+            refusal = refusal or "the Lightning node is behind the chain"
         deadline_blocks = payment.deadline_height - node.block_height
         return receive.HtlcHeld(
             amount_msat=payment.amount_msat,

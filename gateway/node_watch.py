@@ -5,12 +5,14 @@ import structlog
 
 from backends.lightning import LightningNode, NodeInfo
 from engine.ports import Clock
-from errors import ConfigError, GatewayError, UnavailableError
+from errors import ConfigError, GatewayError, NotReadyError, UnavailableError
 
 #: How often the node is asked who it is; also the age at which an answer counts no more.
 WATCH_PAUSE_S = 5.0
 #: How long one question may take.
 ANSWER_LIMIT_S = 5.0
+#: How long payments may be held for a node that is behind the chain, as for change (`gateway/funding_turns.py`).
+BEHIND_LIMIT_S = 60.0
 
 _log = structlog.get_logger("node")
 
@@ -24,6 +26,7 @@ class NodeWatch:
         self._clock = clock
         self.last_error: str | None = None
         self._info: NodeInfo | None = None
+        self._behind_since_unix_us: int | None = None
 
     @property
     def info(self) -> NodeInfo | None:
@@ -35,6 +38,21 @@ class NodeWatch:
         if self._info is None:
             raise UnavailableError("the gateway has no connection to its Lightning node; try again")
         return self._info
+
+    def synced(self) -> NodeInfo:
+        """The node's info. Raises NotReadyError while it is behind the chain, UnavailableError as `connected`."""
+        info = self.connected()
+        if not info.synced_to_chain:
+            raise NotReadyError(
+                "the gateway's Lightning node is behind the chain and could not answer a payment; try again later"
+            )
+        return info
+
+    def behind_s(self) -> float:
+        """For how long the node has said that it is behind the chain; 0 when it is not."""
+        if self._behind_since_unix_us is None:
+            return 0.0
+        return max(0, self._clock.now_unix_us() - self._behind_since_unix_us) / 1_000_000
 
     async def ask(self) -> NodeInfo | None:
         """Ask now. Raises ConfigError when the node is on another network than this gateway."""
@@ -70,6 +88,10 @@ class NodeWatch:
             )
         self.last_error = None
         self._info = info
+        if info.synced_to_chain:
+            self._behind_since_unix_us = None
+        elif self._behind_since_unix_us is None:
+            self._behind_since_unix_us = self._clock.now_unix_us()
 
     async def run(self) -> None:
         """Ask for ever. ConfigError leaves here, to end a gateway on the wrong network."""

@@ -13,7 +13,7 @@ from engine.machine import State, kind_of
 from engine.ports import Clock
 from engine.store import Store
 from gateway.federation import FederationClient
-from gateway.node_watch import NodeWatch
+from gateway.node_watch import BEHIND_LIMIT_S, NodeWatch
 from gateway.overdue import due_unix_s
 from gateway.views import LightningStatus, OpenPayment
 from statemachines import (
@@ -96,8 +96,9 @@ def problems(
     federations: Iterable[FederationClient],
     open_now: Iterable[OpenPayment],
     frozen_until: Sequence[str],
+    unseen: str | None,
 ) -> tuple[str, ...]:
-    """A sentence for everything that an operator should look at."""
+    """A sentence for everything that an operator should look at; `unseen` is what the watch of HTLCs cannot see."""
     found: list[str | None] = []
     if frozen_until:
         found.append(
@@ -107,7 +108,12 @@ def problems(
     if watch.info is None:
         found.append(f"the Lightning node does not answer: {watch.last_error}")
     elif not watch.info.synced_to_chain:
-        found.append(f"the Lightning node is at block {watch.info.block_height}, behind the chain")
+        found.append(
+            f"the Lightning node is at block {watch.info.block_height}, behind the chain: until it has caught up no "
+            f"invoices are given out, and payments are failed back after {BEHIND_LIMIT_S:.0f} seconds"
+        )
+    if watch.info is not None:
+        found.append(unseen)
     found += [one.health.problem(one.config.federation_name()) for one in federations]
     overdue = sum(payment.overdue for payment in open_now)
     if overdue:

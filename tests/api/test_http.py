@@ -24,6 +24,7 @@ from errors import (
     GatewayError,
     InputError,
     NotFoundError,
+    NotReadyError,
     PeerError,
     UnavailableError,
 )
@@ -246,6 +247,7 @@ async def test_compressed_bodies_are_not_unpacked(client: aiohttp.ClientSession)
         (NotFoundError("There is no such contract"), 404),
         (ConflictError("The payment hash is in use"), 409),
         (BusyError("The queue is full"), 429),
+        (NotReadyError("The node is behind the chain"), 503),
     ],
 )
 async def test_refusals_go_out_as_they_are(

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import hashlib
+import inspect
 import ipaddress
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -130,7 +131,7 @@ class FakeLnd(
 ):
     """Answers as the test says: payments by `send` and `track`, the rest by `replies` and `streams`.
 
-    A reply is a message, a Refusal, or a function from the request to either.
+    A reply is a message, a Refusal, or a function from the request to either, also an async one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -188,6 +189,8 @@ class FakeLnd(
         self.note(request, context)
         found = self.replies.get(method, Refusal(grpc.StatusCode.UNKNOWN, f"{method}?"))
         answer = found(request) if callable(found) else found
+        if inspect.isawaitable(answer):
+            answer = await answer
         if isinstance(answer, Refusal):
             await context.abort(answer.code, answer.text)
         return answer

@@ -9,6 +9,7 @@ import grpc
 import pytest
 from lndgrpc.compiled import invoices_pb2, lightning_pb2
 
+from backends import lnd_held
 from backends.lightning import (
     HeldPayment,
     NodeRefusedError,
@@ -130,6 +131,70 @@ async def test_an_invoice_made_while_watching_is_watched_at_once(tmp_path: Path)
             assert await anext(payments) == held()
         await create(node)
         assert watched(lnd) == [HASH]
+
+
+async def test_our_own_invoices_are_watched_while_lnd_lists_the_open_ones_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lnd_held, "LISTING_SLOW_S", 0)
+    told, is_told, listed = [], anyio.Event(), anyio.Event()
+
+    def tell(problem: str | None) -> None:
+        told.append(problem)
+        is_told.set()
+
+    async def slowly(request: Any) -> Any:
+        if request.pending_only:
+            await listed.wait()
+        return listing(accepted(OTHER_HASH))(request)
+
+    async with running(tmp_path) as (lnd, node):
+        lnd.replies["ListInvoices"] = slowly
+        lnd.streams["SubscribeInvoices"] = staying()
+        lnd.streams["SubscribeSingleInvoice"] = by_hash(
+            **{f"x{HASH[0]:02x}": staying(accepted())}, x22=staying(accepted(OTHER_HASH))
+        )
+        async with node.held_payments([HASH], tell) as payments:
+            assert await anext(payments) == held()
+            await is_told.wait()
+            assert [str(one)[:34] for one in told] == ["LND has been listing its open invo"]
+            listed.set()
+            assert await anext(payments) == held(OTHER_HASH)
+            while told[-1] is not None:
+                await anyio.lowlevel.checkpoint()
+
+
+async def test_a_listing_that_lnd_refuses_is_told_and_asked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lnd_held, "LISTING_PAUSE_S", 0)
+    told: list[str | None] = []
+
+    def refused_once(request: Any) -> Any:
+        if request.pending_only and not told:
+            return Refusal(grpc.StatusCode.UNKNOWN, "too many invoices")
+        return listing(accepted())(request)
+
+    async with running(tmp_path) as (lnd, node):
+        lnd.replies["ListInvoices"] = refused_once
+        lnd.streams["SubscribeInvoices"] = staying()
+        lnd.streams["SubscribeSingleInvoice"] = staying(accepted())
+        async with node.held_payments(tell=told.append) as payments:
+            assert await anext(payments) == held()
+        assert "too many invoices" in str(told[0])
+        assert told[1:] == [None]
+
+
+async def test_an_invoice_of_our_log_that_lnd_does_not_have_ends_no_watch(tmp_path: Path) -> None:
+    async with running(tmp_path) as (lnd, node):
+        lnd.replies["ListInvoices"] = listing()
+        lnd.streams["SubscribeInvoices"] = staying()
+        lnd.streams["SubscribeSingleInvoice"] = by_hash(
+            **{f"x{HASH[0]:02x}": staying(accepted())},
+            x22=aborts(grpc.StatusCode.NOT_FOUND, "unable to locate invoice"),
+        )
+        async with node.held_payments([OTHER_HASH, HASH]) as payments:
+            assert await anext(payments) == held()
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,16 @@
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from backends.lightning import Failed, Succeeded
+from backends.simulated import Fault
 from devnet.receiving import Flaw, IncomingOrder
-from errors import NotFoundError
+from errors import NotFoundError, NotReadyError
 from gateway.application import Gateway
+from gateway.held_payments import PAUSE_FIRST_S, PAUSE_LONGEST_S
+from gateway.node_watch import BEHIND_LIMIT_S, WATCH_PAUSE_S
 from gateway.views import Verification
 from statemachines import completion, receive
 from tests.gateway.receiving import (
@@ -128,6 +132,51 @@ async def test_too_few_blocks_are_left_for_the_federation_to_decrypt(scene: Scen
         assert isinstance(declined, receive.Declined)
         assert declined.reason == "only 1 blocks are left until the HTLC's deadline"
         assert isinstance(heard[-1], Failed)
+
+
+async def test_while_the_node_is_behind_the_chain_no_invoice_is_given_out(scene: Scene) -> None:
+    async with scene.joined() as (gateway, routing):
+        scene.world.gateway_node.is_synced = False
+        told = (await gateway.info()).problems
+        assert [one for one in told if "no invoices are given out" in one] == list(told)
+        with pytest.raises(NotReadyError, match="behind the chain"):
+            await ordered(scene, gateway, routing)
+        assert "receive.registered" not in kinds(scene.directory)
+
+
+async def test_what_is_held_by_a_node_behind_the_chain_is_failed_back_after_a_minute(
+    scene: Scene,
+) -> None:
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+        scene.world.gateway_node.is_synced = False
+        begun_s = scene.clock.now_s
+        async with paying(scene, invoice) as heard:
+            declined = await scene.while_time_passes(
+                lambda: until(gateway, invoice, receive.Declined)
+            )
+        assert isinstance(declined, receive.Declined)
+        assert declined.reason == "the Lightning node is behind the chain"
+        assert isinstance(heard[-1], Failed)
+        latest_s = BEHIND_LIMIT_S + PAUSE_LONGEST_S + WATCH_PAUSE_S
+        assert BEHIND_LIMIT_S <= scene.clock.now_s - begun_s <= latest_s
+
+
+async def test_a_watch_that_is_lost_is_a_problem_until_it_is_back(scene: Scene) -> None:
+    async with scene.joined() as (gateway, _):
+        node = scene.world.gateway_node
+        node.script(Fault.LOST, Fault.LOST, call="held_payments")
+        node.cut_streams()
+        told: list[str] = []
+        while not told:
+            await anyio.lowlevel.checkpoint()
+            told = [one for one in (await gateway.info()).problems if "tells of no payments" in one]
+        while told:
+            scene.clock.advance(PAUSE_FIRST_S)
+            await anyio.lowlevel.checkpoint()
+            told = [one for one in (await gateway.info()).problems if "tells of no payments" in one]
+        assert (await gateway.info()).problems == ()
 
 
 async def test_a_contract_without_preimage_is_taken_back_and_its_payer_has_his_money(

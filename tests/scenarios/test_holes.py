@@ -4,7 +4,7 @@ They are those of its lnv2 and LND parts: fedimint-gateway-server src/lib.rs and
 src/send_sm.rs, src/receive_sm.rs and src/complete_sm.rs, fedimint-lightning src/lnd.rs.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +14,7 @@ import anyio
 import pytest
 from structlog.testing import capture_logs
 
-from backends.lightning import HeldPayment, PaymentStatus
+from backends.lightning import HeldPayment, PaymentStatus, Tell
 from backends.simulated import Fault, InvoiceState
 from backends.simulated_network import Outcome
 from backends.simulated_routes import Order
@@ -420,9 +420,11 @@ def test_the_watch_of_htlcs_is_opened_again_ever_more_slowly(tmp_path: Path) -> 
         watch = node.held_payments
 
         @asynccontextmanager
-        async def held_payments() -> AsyncIterator[AsyncIterator[HeldPayment]]:
+        async def held_payments(
+            own: Iterable[bytes], tell: Tell
+        ) -> AsyncIterator[AsyncIterator[HeldPayment]]:
             opened_s.append(anyio.current_time())
-            async with watch() as payments:
+            async with watch(own, tell) as payments:
                 yield payments
 
         with patch.object(node, "held_payments", held_payments):
