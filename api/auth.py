@@ -15,7 +15,7 @@ import anyio.to_thread
 import bcrypt
 
 from api import limits
-from api.limits import Gate
+from api.gates import Gate
 from errors import UnauthorizedError
 
 # bcrypt looks at no more; Rust cuts in silence where Python's binding refuses.
@@ -61,7 +61,7 @@ class PasswordCheck:
             accepted.append(self._manager)
         if any(hmac.compare_digest(token, self._verified.get(one, b"")) for one in accepted):
             return
-        with self._waiting.hold(), self._hold_for(remote):
+        with self._waiting.hold(remote), self._hold_for(remote):
             for bcrypt_hash in accepted:
                 if await anyio.to_thread.run_sync(
                     bcrypt.checkpw, password, bcrypt_hash, limiter=self._running
@@ -76,7 +76,7 @@ class PasswordCheck:
             remote, Gate("password checks", limits.PASSWORD_CHECKS_PER_REMOTE)
         )
         try:
-            with gate.hold():
+            with gate.hold(remote):
                 yield
         finally:
             if gate.held == 0:

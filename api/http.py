@@ -16,6 +16,7 @@ from aiohttp.web_protocol import RequestHandler
 from api import limits
 from api.auth import PasswordCheck
 from api.body import BodyTimeoutError, BodyTooLargeError, decode, in_words, require_json
+from api.callers import Callers
 from api.connections import Connections
 from api.payment_structs import LnurlError
 from api.routes import INTERNAL, Route
@@ -41,6 +42,8 @@ _CLIENT_LEFT = 499
 
 CONNECTIONS = web.AppKey("connections", Connections[RequestHandler])
 _NO_ROUTE = web.AppKey("no_route", str)
+_CALLERS = web.AppKey("callers", Callers)
+_CALLER = web.RequestKey("caller", str)
 
 _log = structlog.get_logger("http")
 
@@ -49,16 +52,19 @@ def create_app(
     routes: Iterable[Route],
     password: PasswordCheck,
     *,
+    callers: Callers | None = None,
     debug: bool = False,
     closing: bool = False,
     no_route: str = "There is no such route",
 ) -> web.Application:
     """Build the application: every route at its path and once more under `/v1`.
 
-    With `debug` the callers of public routes, too, are told what failed inside. With `closing` each answer
-    ends its connection. `no_route` is said where there is none.
+    `callers` tells who calls; without it nobody is believed to speak for others. With `debug` the callers of public
+    routes, too, are told what failed inside. With `closing` each answer ends its connection. `no_route` is said
+    where there is none.
     """
     app = web.Application(middlewares=[_closing, _outermost] if closing else [_outermost])
+    app[_CALLERS] = callers or Callers()
     app[CONNECTIONS] = Connections()
     app[_NO_ROUTE] = no_route
     for route in routes:
@@ -82,6 +88,8 @@ async def _outermost(request: web.Request, handler: Handler) -> web.StreamRespon
     """CORS, errors to responses, and one line of access log for every request."""
     started = time.monotonic()
     status = _CLIENT_LEFT
+    forwarded_for = request.headers.getall("X-Forwarded-For", [])
+    request[_CALLER] = request.app[_CALLERS].caller(request.remote, forwarded_for)
     try:
         response = await _respond(request, handler)
         response.headers.update(_CORS)
@@ -93,7 +101,7 @@ async def _outermost(request: web.Request, handler: Handler) -> web.StreamRespon
             path=request.path[:100],
             status=status,
             duration_ms=round((time.monotonic() - started) * 1000),
-            remote=request.remote,
+            remote=request[_CALLER],
         )
     return response
 
@@ -121,12 +129,12 @@ def _handler(route: Route, password: PasswordCheck, *, debug: bool) -> Handler:
             if route.level != "public":
                 await password.require(
                     request.headers.get("Authorization"),
-                    remote=request.remote or "",
+                    remote=request[_CALLER],
                     manager_may=route.level == "manager",
                 )
             read = await _read(route, request)
             with request.app[CONNECTIONS].answering(request.protocol):
-                return _json(await _call(route, read))
+                return _json(await _call(route, request[_CALLER], read))
         except UnauthorizedError:
             return web.Response(status=401)
         except GatewayError as error:
@@ -170,8 +178,8 @@ async def _payload(route: Route, request: web.Request) -> object:
     return decode(bytes(body), route.body)
 
 
-async def _call(route: Route, payload: object) -> object:
-    with route.gate.hold():
+async def _call(route: Route, caller: str, payload: object) -> object:
+    with route.admitted(caller, payload):
         with anyio.move_on_after(route.seconds):
             return await route.handle(payload)
         raise UnavailableError(

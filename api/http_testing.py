@@ -4,8 +4,8 @@ from aiohttp import web
 
 from api import canned
 from api.auth import PasswordCheck
+from api.gates import RateLimit, TokenBucket
 from api.http import create_app
-from api.limits import RateLimit, TokenBucket
 from api.routes import routes
 from api.testing import CannedGateway
 

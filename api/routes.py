@@ -3,7 +3,8 @@
 Levels, paths and the texts of public failures are those of gateway-server/src/rpc_server.rs and error.rs.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from api import operator_handlers as operator
 from api import payment_handlers as payments
 from api import treasury_handlers as treasury
 from api.federation_handlers import NodeFacts
-from api.limits import Gate, TokenBucket, YieldingGate
+from api.gates import FairGate, Gate, TokenBucket
 from api.ports import Gateway, Setup
 
 # Who may call: anyone; who has the password of the admin or of the liquidity manager; the admin alone.
@@ -37,6 +38,13 @@ LN_FAILED = "Lightning Network operation failed"
 LNV2_FAILED = "LNv2 operation failed, please contact gateway operator"
 ECASH_FAILED = "Failed to receive ecash"
 INTERNAL = "Gateway internal error"
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """How often a route may be asked: what a request with this payload takes out of a bucket."""
+
+    bucket: TokenBucket
+    tokens: Callable[[Any], int]
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -57,6 +65,15 @@ class Route(msgspec.Struct, frozen=True):
     seconds: float | None = limits.ADMIN_SECONDS
     failure: str | None = None
     lnurl: bool = False
+    rate: Rate | None = None
+
+    @contextmanager
+    def admitted(self, caller: str, payload: object) -> Iterator[None]:
+        """Let a caller in for the length of the block. Raises BusyError when there is no room for them."""
+        if self.rate is not None:
+            self.rate.bucket.take(caller, self.rate.tokens(payload))
+        with self.gate.hold(caller):
+            yield
 
 
 def routes(
@@ -86,13 +103,20 @@ def setup_routes(setup: Setup) -> tuple[Route, ...]:
 def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]:
     public = partial(
         Route,
-        gate=Gate("requests", limits.PUBLIC_REQUESTS),
+        gate=FairGate("requests", limits.PUBLIC_REQUESTS),
         level="public",
         body_bytes=limits.PUBLIC_BODY_BYTES,
         seconds=limits.PUBLIC_SECONDS,
     )
     return (
-        public("GET", "/id", lambda _: payments.gateway_id(gateway), failure=INTERNAL),
+        # A sign of life: it waits for nobody, so it shares no places with what waits for guardians.
+        public(
+            "GET",
+            "/id",
+            lambda _: payments.gateway_id(gateway),
+            gate=FairGate("requests", limits.PUBLIC_REQUESTS),
+            failure=INTERNAL,
+        ),
         public(
             "POST",
             "/federation_status",
@@ -111,7 +135,7 @@ def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]
             "POST",
             "/send_payment",
             lambda payload: payments.send_payment(gateway, payload),
-            gate=YieldingGate("payments", limits.SEND_PAYMENTS),
+            gate=FairGate("payments", limits.SEND_PAYMENTS, yields=True),
             body=payment_structs.SendPaymentPayload,
             seconds=None,
             failure=LNV2_FAILED,
@@ -119,7 +143,8 @@ def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]
         public(
             "POST",
             "/create_bolt11_invoice",
-            lambda payload: payments.create_bolt11_invoice(gateway, invoices, payload),
+            lambda payload: payments.create_bolt11_invoice(gateway, payload),
+            rate=Rate(invoices, lambda _: 1),
             body=payment_structs.CreateBolt11InvoicePayload,
             failure=LNV2_FAILED,
         ),
@@ -127,7 +152,7 @@ def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]
             "GET",
             "/verify/{payment_hash}",
             lambda query: payments.verify(gateway, query),
-            gate=Gate("requests", limits.VERIFICATIONS),
+            gate=FairGate("requests", limits.VERIFICATIONS, yields=True),
             query=payment_structs.VerifyQuery,
             seconds=limits.VERIFY_SECONDS,
             failure=LNV2_FAILED,
@@ -137,12 +162,17 @@ def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]
             "POST",
             "/receive_ecash",
             lambda payload: payments.receive_ecash(gateway, payload),
-            gate=Gate("requests", limits.ECASH_RECEIPTS),
+            gate=FairGate("requests", limits.ECASH_RECEIPTS),
+            rate=Rate(TokenBucket(limits.ECASH_NOTES), _notes_at_most),
             body=payment_structs.ReceiveEcashPayload,
             seconds=limits.RECEIVE_ECASH_SECONDS,
             failure=ECASH_FAILED,
         ),
     )
+
+
+def _notes_at_most(payload: payment_structs.ReceiveEcashPayload) -> int:
+    return 1 + len(payload.notes) // limits.ECASH_NOTE_CHARACTERS
 
 
 def _operator_routes(gateway: Gateway, facts: NodeFacts, stop: Stop) -> tuple[Route, ...]:

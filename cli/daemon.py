@@ -11,10 +11,11 @@ import anyio.lowlevel
 import structlog
 
 from api.auth import PasswordCheck
+from api.callers import Callers
 from api.federation_handlers import NodeFacts
+from api.gates import TokenBucket
 from api.http import create_app
 from api.http_server import Listener, listening
-from api.limits import TokenBucket
 from api.routes import Route, routes, setup_routes
 from api.structs import LndMode, LndModeSettings
 from backends.lnd import LndNode
@@ -77,6 +78,7 @@ async def _set_up(settings: Settings, listener: Listener, setup: FirstSetup) -> 
     app = create_app(
         setup_routes(setup),
         _passwords(settings),
+        callers=Callers(settings.trusted_proxies),
         debug=settings.debug,
         closing=True,
         no_route="This gateway waits for its mnemonic, and for nothing else: gateway-cli cfg set-mnemonic",
@@ -105,7 +107,14 @@ async def _run_gateway(
                 ending.first = gateway.halt
                 drain = Drain(gateway.stop)
                 table = _routes(settings, gateway, drain)
-                await listener.serve(create_app(table, passwords, debug=settings.debug))
+                await listener.serve(
+                    create_app(
+                        table,
+                        passwords,
+                        callers=Callers(settings.trusted_proxies),
+                        debug=settings.debug,
+                    )
+                )
                 setup.started()
                 _log.info(
                     "listening", host=listener.host, port=listener.port, network=settings.network

@@ -61,6 +61,10 @@ class GatewayOptions:
     ] = "5"
     """How many invoices a second clients may ask for in the long run."""
 
+    trusted_proxies: Annotated[str, Parameter(env_var="FM_GATEWAY_TRUSTED_PROXIES")] = ""
+    """Addresses or networks of reverse proxies, such as 127.0.0.1,10.0.0.0/8, whose X-Forwarded-For is believed: \
+limits for each caller count callers then, not proxies."""
+
     skip_setup: Annotated[bool, Parameter(negative="")] = False
     """Without a mnemonic, take that of FM_GATEWAY_MNEMONIC or make one, and start at once. \
 [env var: FM_GATEWAY_SKIP_SETUP]"""

@@ -10,7 +10,8 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
-from api.limits import RateLimit
+from api.callers import IpNetwork
+from api.gates import RateLimit
 from cli.options import GatewayOptions, LndOptions
 from errors import ConfigError
 from gateway.fees import check_limits
@@ -83,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     bcrypt_password_hash: str
     manager_bcrypt_password_hash: str | None
     invoice_rate_limit: RateLimit
+    trusted_proxies: tuple[IpNetwork, ...]
     debug: bool
     network: Network
     default_routing_fees: PaymentFee
@@ -131,6 +133,7 @@ def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str
                 options.invoice_rate_limit_per_second, "--invoice-rate-limit-per-second"
             ),
         ),
+        trusted_proxies=_networks(options.trusted_proxies, "--trusted-proxies"),
         debug=is_on(environ.get("FM_DEBUG_GATEWAY")),
         network=_network(options.network or ""),
         default_routing_fees=routing_fees,
@@ -219,6 +222,16 @@ def _at_least_one(text: str, flag: str) -> int:
     if re.fullmatch(r"[0-9]{1,9}", text) is None or int(text) < 1:
         raise ConfigError(f"{flag} is {text!r}, but must be a number from 1 on")
     return int(text)
+
+
+def _networks(text: str, flag: str) -> tuple[IpNetwork, ...]:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    try:
+        return tuple(map(ipaddress.ip_network, parts))
+    except ValueError as error:
+        raise ConfigError(
+            f"{flag} is {text!r}, but must be addresses or networks like 127.0.0.1,10.0.0.0/8: {error}"
+        ) from None
 
 
 def _network(text: str) -> Network:

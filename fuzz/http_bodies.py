@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from api import body as bodies
 from api import canned
-from api.limits import RateLimit, TokenBucket
+from api.gates import RateLimit, TokenBucket
 from api.routes import Route, routes
 from api.testing import CannedGateway
 from errors import GatewayError

@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 
-from api.limits import Gate
+from api.gates import Gate
 from devnet import faults
 from errors import BusyError
 from fuzz import disasters, dismissing, misdeeds, steps, wrong_steps
@@ -58,7 +58,7 @@ async def _crowd(stage: Stage, step: steps.Crowd) -> None:
 
 
 async def _stand_at(gate: Gate, stage: Stage, for_s: float) -> None:
-    with suppress(BusyError), gate.hold():
+    with suppress(BusyError), gate.hold("a crowd"):
         await stage.lasts(for_s)
 
 

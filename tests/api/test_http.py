@@ -1,5 +1,6 @@
 """The aiohttp adapter over a real socket: routes, statuses, hostile input. asyncio only, as aiohttp is."""
 
+import ipaddress
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,10 +12,14 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from api import limits
+from api import canned, limits
 from api.auth import PasswordCheck
+from api.callers import Callers
+from api.gates import RateLimit, TokenBucket
+from api.http import create_app
 from api.http_server import serving
 from api.http_testing import canned_app
+from api.routes import routes
 from api.testing import CannedGateway
 from errors import (
     BusyError,
@@ -29,6 +34,7 @@ from errors import (
     UnavailableError,
 )
 from gateway import views
+from tests.api.recorded import exchanges
 
 pytestmark = pytest.mark.anyio
 
@@ -39,8 +45,8 @@ RECORDED = Path(__file__).parents[1] / "vectors" / "http" / "rust-gateway-0.13.j
 
 
 def recorded_send() -> dict[str, Any]:
-    exchanges = map(json.loads, RECORDED.read_text().splitlines())
-    request: dict[str, Any] = next(e for e in exchanges if e["path"] == "/send_payment")["request"]
+    lines = map(json.loads, RECORDED.read_text().splitlines())
+    request: dict[str, Any] = next(e for e in lines if e["path"] == "/send_payment")["request"]
     return request
 
 
@@ -317,6 +323,33 @@ async def test_one_line_of_log_without_bodies_or_passwords(client: aiohttp.Clien
         "status": 200,
         "remote": "127.0.0.1",
     }
+
+
+async def test_a_proxy_of_the_operator_is_believed_about_whom_it_speaks_for(
+    gateway: CannedGateway,
+) -> None:
+    """The flood of one of its callers is not another's."""
+    table = routes(gateway, canned.facts(), TokenBucket(RateLimit(burst=2)), gateway.stop)
+    proxies = Callers([ipaddress.ip_network("127.0.0.1")])
+    (asked, *_) = (one["request"] for one in exchanges("/create_bolt11_invoice"))
+    async with (
+        serving(create_app(table, PasswordCheck(HASH), callers=proxies), "127.0.0.1", 0) as (
+            host,
+            port,
+        ),
+        aiohttp.ClientSession(f"http://{host}:{port}") as client,
+    ):
+
+        async def invoice_for(caller: str) -> int:
+            headers = {"X-Forwarded-For": f"203.0.113.1, {caller}"}
+            async with client.post("/create_bolt11_invoice", json=asked, headers=headers) as answer:
+                return answer.status
+
+        with capture_logs() as lines:
+            flood = [await invoice_for("198.51.100.1") for _ in range(4)]
+            assert flood == [200, 200, 429, 429]
+            assert await invoice_for("198.51.100.2") == 200
+    assert [line["remote"] for line in lines][3:] == ["198.51.100.1", "198.51.100.2"]
 
 
 async def test_an_address_in_use_is_a_sentence() -> None:

@@ -16,9 +16,7 @@ from api import limits
 from api.auth import PasswordCheck
 from api.http_server import serving
 from api.http_testing import canned_app
-from api.limits import Gate, RateLimit, TokenBucket
 from api.testing import CannedGateway
-from errors import BusyError
 
 pytestmark = pytest.mark.anyio
 
@@ -250,33 +248,3 @@ async def test_a_request_that_takes_too_long_is_unavailable(
         async with server(gateway) as address, await anyio.connect_tcp(*address) as stream:
             await stream.send(post("/routing_info", b'"' + b"01" * 32 + b'"'))
             assert await status_of(stream) == 503
-
-
-def test_a_gate_counts_also_what_fails() -> None:
-    gate = Gate("things", 1)
-    with pytest.raises(KeyError), gate.hold():
-        raise KeyError
-    with gate.hold():
-        assert gate.held == 1
-        with pytest.raises(BusyError, match="Too many things at once"), gate.hold():
-            pytest.fail("one too many")
-    assert gate.held == 0
-
-
-def test_a_bucket_lets_a_burst_through_and_then_what_drips_in() -> None:
-    now_s = 100.0
-    bucket = TokenBucket(RateLimit(burst=3, per_second=2), now_s=lambda: now_s)
-    for _ in range(3):
-        bucket.take()
-    with pytest.raises(BusyError, match="Too many requests, please try again later"):
-        bucket.take()
-    now_s += 0.25
-    with pytest.raises(BusyError):
-        bucket.take()
-    now_s += 0.25  # what a refused caller waited for is not lost
-    bucket.take()
-    now_s += 1000
-    for _ in range(3):
-        bucket.take()
-    with pytest.raises(BusyError):
-        bucket.take()

@@ -6,20 +6,15 @@ import pytest
 from api import canned
 from api import payment_handlers as payments
 from api import payment_structs as structs
-from api.limits import RateLimit, TokenBucket
 from api.structs import FederationPayload
 from api.testing import CannedGateway
-from errors import BusyError, ConflictError
+from errors import ConflictError
 from gateway import views
 from tests.api.recorded import exchanges, shape_of, written
 
 pytestmark = pytest.mark.anyio
 
 FED = "01" * 32
-
-
-def bucket(burst: int = 1) -> TokenBucket:
-    return TokenBucket(RateLimit(burst=burst, per_second=1), now_s=lambda: 0.0)
 
 
 async def test_the_id_is_a_string_as_in_rust() -> None:
@@ -59,7 +54,7 @@ async def test_an_invoice_is_asked_for_with_exactly_what_was_checked() -> None:
         request = recorded["request"]
         payload = msgspec.convert(request, structs.CreateBolt11InvoicePayload)
         assert written(payload) == request
-        answer = await payments.create_bolt11_invoice(gateway, bucket(), payload)
+        answer = await payments.create_bolt11_invoice(gateway, payload)
         assert (answer, type(recorded["response"])) == (canned.INVOICE, str)
         commitment, ciphertext = (
             request["contract"]["commitment"],
@@ -97,7 +92,7 @@ async def test_an_invoice_with_a_point_and_a_hash_for_description_in_upper_case(
     request["contract"]["commitment"]["payment_image"] = {"Point": "02" + "AB" * 32}
     gateway = CannedGateway()
     payload = msgspec.convert(request, structs.CreateBolt11InvoicePayload)
-    await payments.create_bolt11_invoice(gateway, bucket(), payload)
+    await payments.create_bolt11_invoice(gateway, payload)
     ((_, asked),) = gateway.calls
     assert isinstance(asked, views.InvoiceRequest)
     assert (asked.description, asked.description_hash) == (None, "ab" * 32)
@@ -129,17 +124,6 @@ def test_an_invoice_of_the_wrong_shape_is_refused(path: tuple[str, ...], value: 
     inner[path[-1]] = value
     with pytest.raises(msgspec.ValidationError, match=path[-1]):
         msgspec.convert(request, structs.CreateBolt11InvoicePayload)
-
-
-async def test_too_many_invoices_are_refused_before_the_gateway_is_asked() -> None:
-    request = exchanges("/create_bolt11_invoice")[0]["request"]
-    payload = msgspec.convert(request, structs.CreateBolt11InvoicePayload)
-    gateway, two = CannedGateway(), bucket(burst=2)
-    await payments.create_bolt11_invoice(gateway, two, payload)
-    await payments.create_bolt11_invoice(gateway, two, payload)
-    with pytest.raises(BusyError, match=r"^Too many requests, please try again later$"):
-        await payments.create_bolt11_invoice(gateway, two, payload)
-    assert len(gateway.calls) == 2
 
 
 async def test_verify_as_lud21_wants_it() -> None:

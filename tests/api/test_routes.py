@@ -12,10 +12,10 @@ from structlog.testing import capture_logs
 
 from api import canned
 from api.auth import PasswordCheck
+from api.gates import RateLimit, TokenBucket
 from api.http import create_app
 from api.http_server import Listener, listening, serving
 from api.http_testing import canned_app
-from api.limits import RateLimit, TokenBucket
 from api.routes import Route, routes, setup_routes
 from api.testing import CannedGateway
 from errors import ConflictError, NotFoundError, PeerError
@@ -248,6 +248,7 @@ async def test_too_many_invoices_are_429_until_the_bucket_fills(gateway: CannedG
         assert [status for status, _ in answers] == [200, 200, 429]
         assert answers[2][1] == "Too many requests, please try again later"
         assert (await ask(client, "POST", "/routing_info", None))[0] == 200
+    assert [call[0] for call in gateway.calls].count("create_invoice") == 2
 
 
 async def test_with_debug_the_public_hears_what_failed(gateway: CannedGateway) -> None:

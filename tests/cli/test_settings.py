@@ -1,12 +1,13 @@
 """Settings of gatewayd: the Rust names, the checks, and a sentence for every mistake."""
 
+import ipaddress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api.limits import RateLimit
+from api.gates import RateLimit
 from cli.options import GatewayOptions, LndOptions
 from cli.settings import (
     ListenAddress,
@@ -48,6 +49,7 @@ def test_all_of_it() -> None:
         bcrypt_password_hash=HASH,
         manager_bcrypt_password_hash=None,
         invoice_rate_limit=RateLimit(burst=50, per_second=5),
+        trusted_proxies=(),
         debug=False,
         network="regtest",
         default_routing_fees=PaymentFee(2000, 3000),
@@ -75,6 +77,14 @@ def test_the_second_password_and_the_rate_of_invoices() -> None:
     assert settings.manager_bcrypt_password_hash == HASH
     assert settings.invoice_rate_limit == RateLimit(burst=7, per_second=1)
     assert settings.debug
+
+
+def test_proxies_are_addresses_and_networks() -> None:
+    options = replace(OPTIONS, trusted_proxies=" 127.0.0.1, fd00::/8,")
+    assert read_settings(options, LND, {}).trusted_proxies == (
+        ipaddress.ip_network("127.0.0.1/32"),
+        ipaddress.ip_network("fd00::/8"),
+    )
 
 
 def test_the_mnemonic_does_not_show() -> None:
@@ -119,6 +129,8 @@ def test_without_a_public_address_none_is_announced() -> None:
             "Transaction fees exceeded RECEIVE LIMIT 50000 msat,5000",
         ),
         ({"default_routing_fees": "1"}, "--default-routing-fees is '1', but a fee looks like"),
+        ({"trusted_proxies": "nginx"}, "--trusted-proxies is 'nginx', but must be addresses"),
+        ({"trusted_proxies": "10.0.0.1/8"}, "10.0.0.1/8 has host bits set"),
         ({"listen": "localhost:80"}, "--listen is 'localhost:80', but it must be an IP address"),
         ({"api_addr": "gateway.example"}, "must start with http:// or https://"),
     ],

@@ -8,7 +8,6 @@ import anyio.abc
 import msgspec
 
 from api import payment_handlers as handlers
-from api.limits import RateLimit, TokenBucket
 from api.payment_structs import CreateBolt11InvoicePayload
 from backends.lightning import PaymentStatus
 from devnet.dealer import MINTV2_ID
@@ -58,8 +57,7 @@ async def ordered(
     payment = user.receive(order, routing, flaw)
     written = msgspec.json.encode(user.receive_body(payment))
     payload = msgspec.json.decode(written, type=CreateBolt11InvoicePayload)
-    bucket = TokenBucket(RateLimit(per_second=1, burst=1), lambda: scene.clock.now_s)
-    return user, payment, await handlers.create_bolt11_invoice(gateway, bucket, payload)
+    return user, payment, await handlers.create_bolt11_invoice(gateway, payload)
 
 
 @asynccontextmanager

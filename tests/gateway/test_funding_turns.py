@@ -10,7 +10,6 @@ import msgspec
 import pytest
 
 from api import payment_handlers as handlers
-from api.limits import RateLimit, TokenBucket
 from api.payment_structs import CreateBolt11InvoicePayload
 from backends.lightning import Succeeded
 from devnet.gateway_messages import Paid, RoutingInfo
@@ -67,13 +66,13 @@ async def with_few_notes(scene: Scene) -> AsyncIterator[tuple[Gateway, RoutingIn
 
 async def invoices(scene: Scene, gateway: Gateway, routing: RoutingInfo) -> list[str]:
     """One invoice of each receiver."""
-    made, bucket = [], TokenBucket(RateLimit())
+    made = []
     for _ in range(AT_ONCE):
         user = scene.world.new_user(0)
         order = IncomingOrder(RECEIVED_MSAT, scene.clock.now_unix_us() // 1_000_000)
         body = msgspec.json.encode(user.receive_body(user.receive(order, routing)))
         payload = msgspec.json.decode(body, type=CreateBolt11InvoicePayload)
-        made.append(await handlers.create_bolt11_invoice(gateway, bucket, payload))
+        made.append(await handlers.create_bolt11_invoice(gateway, payload))
     return made
 
 

@@ -8,7 +8,6 @@ import msgspec
 import pytest
 
 from api import payment_handlers as handlers
-from api.limits import RateLimit, TokenBucket
 from api.payment_structs import CreateBolt11InvoicePayload
 from devnet.receiving import Flaw, IncomingOrder
 from errors import ConflictError, GatewayError, InputError, UnavailableError
@@ -31,7 +30,7 @@ def scene(tmp_path: Path) -> Scene:
 
 async def ask(gateway: Gateway, body: Body) -> str:
     payload = msgspec.json.decode(msgspec.json.encode(body), type=CreateBolt11InvoicePayload)
-    return await handlers.create_bolt11_invoice(gateway, TokenBucket(RateLimit()), payload)
+    return await handlers.create_bolt11_invoice(gateway, payload)
 
 
 async def refused(

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from api import canned, limits
 from api.body import decode
-from api.limits import RateLimit, TokenBucket
+from api.gates import RateLimit, TokenBucket
 from api.routes import Route, routes
 from devnet.gateway_messages import Paid, RoutingInfo
 from devnet.receiving import IncomingOrder

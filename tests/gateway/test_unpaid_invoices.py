@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from api import payment_handlers as handlers
-from api.limits import RateLimit, TokenBucket
 from api.payment_structs import CreateBolt11InvoicePayload
 from backends.lightning import NodeUnansweredError
 from backends.operations import InvoiceRecord, InvoiceStatus
@@ -39,7 +38,7 @@ async def registered(
     order = IncomingOrder(1_000_000, scene.clock.now_unix_us() // 1_000_000, expiry_s)
     body = msgspec.json.encode(user.receive_body(user.receive(order, routing)))
     payload = msgspec.json.decode(body, type=CreateBolt11InvoicePayload)
-    made = await handlers.create_bolt11_invoice(gateway, TokenBucket(RateLimit()), payload)
+    made = await handlers.create_bolt11_invoice(gateway, payload)
     return receive.stream_of(bolt11.decode(made).payment_hash.hex())
 
 
