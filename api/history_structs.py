@@ -11,7 +11,7 @@ from api.structs import Hash256Hex, Unsigned
 class PaymentLogPayload(msgspec.Struct, frozen=True):
     """Body of POST `/payment_log`: at most `pagination_size` entries up to `end_position`, newest first.
 
-    Without kinds, those of payments, ecash and coins.
+    Without kinds, all of them: those of payments, ecash and coins.
     """
 
     pagination_size: Unsigned

@@ -11,8 +11,12 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,255}")
 
 
 def parse_node_address(text: str) -> tuple[str, str]:
-    """Split into the key in lower-case hex and "host:port". Raises InputError."""
+    """Split into the key in lower-case hex and "host:port". Raises InputError.
+
+    Line breaks are taken out of the key, never out of the host, where one may stand between a name and a port.
+    """
     public_key, at, host = text.strip().partition("@")
+    public_key = "".join(public_key.split())
     if not at:
         raise InputError("A node's address looks like pubkey@host:port")
     if _PUBLIC_KEY.fullmatch(public_key) is None:

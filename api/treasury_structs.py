@@ -16,8 +16,8 @@ _MOST_SAT = 21_000_000 * 100_000_000
 # Satoshi, as a number or as text, or the word "all".
 Satoshis = Annotated[int, msgspec.Meta(ge=0, le=_MOST_SAT)]
 AmountOrAll = Satoshis | Annotated[str, msgspec.Meta(pattern="^([aA][lL][lL]|[0-9]{1,15})\\Z")]
-# Its network and checksum are looked at where it is used.
-BitcoinAddress = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+# As it was pasted, perhaps a `bitcoin:` URI with an invoice in it. It is looked at where it is used.
+BitcoinAddress = Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
 
 
 class Feerate(msgspec.Struct, frozen=True):

@@ -39,5 +39,14 @@ def print_answer(answer: object) -> None:
 
 
 def secret_of(word: str | None) -> str:
-    """A secret from the command line; for None and `-`, the first line of stdin, which no list of processes shows."""
+    """A password from the command line; for None and `-`, the first line of stdin, which no list of processes shows."""
     return sys.stdin.readline().rstrip("\r\n") if word in {None, "-"} else str(word)
+
+
+def secret_text_of(word: str) -> str:
+    """A secret that may have many lines, as words and ecash do when they are copied; for `-`, all of stdin."""
+    if word != "-":
+        return word
+    if sys.stdin.isatty():
+        print("End it with Ctrl-D on a line of its own.", file=sys.stderr)
+    return sys.stdin.read().strip()

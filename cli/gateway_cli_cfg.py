@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.amounts import amount_msat
-from cli.cli_target import PATIENT_SECONDS, GivenTarget, SecretWord, print_answer, secret_of
+from cli.cli_target import PATIENT_SECONDS, GivenTarget, SecretWord, print_answer, secret_text_of
 
 cfg_app = App(
     name="cfg",
@@ -103,8 +103,8 @@ def set_mnemonic(*, words: SecretWord | None = None, target: GivenTarget) -> Non
     Parameters
     ----------
     words
-        The words; - reads them from stdin, which keeps them out of the list of processes. Without them, new
-        ones are made.
+        The words, or - for all of stdin, in one line or many, which keeps them out of the list of processes.
+        Without them, new ones are made.
     """
-    body = {"words": None if words is None else secret_of(words)}
+    body = {"words": None if words is None else secret_text_of(words)}
     target.call("/mnemonic", body, timeout_s=PATIENT_SECONDS)

@@ -9,7 +9,7 @@ from cli.cli_target import (
     GivenTarget,
     SecretWord,
     print_answer,
-    secret_of,
+    secret_text_of,
 )
 
 ecash_app = App(
@@ -172,7 +172,7 @@ def receive(*, notes: SecretWord, target: GivenTarget) -> None:
     Parameters
     ----------
     notes
-        The ecash as text; - reads it from stdin, which keeps it out of the list of processes.
+        The ecash as text, or - for all of stdin, which keeps it out of the list of processes.
     """
-    body = {"notes": secret_of(notes)}
+    body = {"notes": secret_text_of(notes)}
     print_answer(target.call("/receive_ecash", body, timeout_s=PATIENT_SECONDS))

@@ -14,7 +14,7 @@ from devnet.receiving import IncomingOrder, IncomingPayment
 from devnet.shell_server import Command
 from devnet.user import EmbeddedUser
 from errors import GatewayError, InputError, PeerError
-from fedimint import bolt11
+from fedimint import pasted
 from fedimint.addresses import parse_address
 from fedimint.wire_types import FederationId
 
@@ -59,7 +59,7 @@ class UserShell:
 
     async def _pay(self, invoice: str) -> str:
         routing = await self._gateway.routing_info(self._federation_id)
-        payment = await self._user.fund(invoice, routing)
+        payment = await self._user.fund(pasted.invoice(invoice).text, routing)
         answer = await self._gateway.send(self._user.body(payment))
         preimage = await self._user.settle(payment, answer)
         return f"paid, preimage {preimage.hex()}" if preimage else "not paid, and the money is back"
@@ -110,8 +110,8 @@ class EmbeddedShell:
         """Send coins from nowhere; they are confirmed by the next block."""
         match words:
             case [sats, address]:
-                # As gateway-cli prints it: a string of JSON.
-                script = parse_address(address.strip('"')).script_pubkey
+                # As gateway-cli prints it, a string of JSON, or from wherever else it was copied.
+                script = parse_address(pasted.address(address).address).script_pubkey
                 return self._world.chain.send(ChainOutput(script, _number(sats, _MOST_SAT)))
             case _:
                 raise InputError("coins takes a number of sats and an address")
@@ -131,9 +131,10 @@ class EmbeddedShell:
                 raise InputError(f"Carol can: {CAROL_HELP}")
 
     async def _pay(self, invoice: str) -> str:
+        wanted = pasted.invoice(invoice)
         paying = self._carol.pay(
-            invoice,
-            payment_hash=bolt11.decode(invoice).payment_hash,
+            wanted.text,
+            payment_hash=wanted.payment_hash,
             max_fee_msat=_FEE_MAX_MSAT,
             max_delay_blocks=_DELAY_MAX_BLOCKS,
         )

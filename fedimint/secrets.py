@@ -25,6 +25,9 @@ _FINGERPRINT_TWEAK: Final = b"fedimint-gateway mnemonic fingerprint"
 _IDENTITY_TWEAK: Final = b"fedimint-gateway http identity"
 
 _MNEMONIC = Mnemonic("english")
+_WORDS: Final = frozenset(_MNEMONIC.wordlist)
+#: What stands beside a word in a numbered list, or in the JSON of `gateway-cli seed`.
+_BESIDE_WORDS: Final = "0123456789.,;:()[]\"'-*#"
 
 
 class DerivableSecret:
@@ -92,14 +95,26 @@ def generate_mnemonic(entropy: bytes) -> str:
 def normalise_mnemonic(words: str) -> str:
     """The words in lower case with single spaces, checked against the word list and checksum.
 
-    Every length of BIP-39 is taken. Raises ConfigError, which does not repeat the words.
+    Every length of BIP-39 is taken; they may stand on lines of their own, and be numbered. Raises ConfigError, which
+    names a wrong word by its place alone.
     """
-    split = words.lower().split()
+    split = [bare for word in words.lower().split() if (bare := word.strip(_BESIDE_WORDS))]
+    unknown = [str(place) for place, word in enumerate(split, 1) if word not in _WORDS]
+    if unknown and len(split) <= WORD_COUNTS[-1]:
+        raise ConfigError(
+            f"the mnemonic has words that are not in the English list of BIP-39: number {', '.join(unknown)} "
+            f"of {len(split)}"
+        )
     if len(split) not in WORD_COUNTS:
-        raise ConfigError(f"the mnemonic has {len(split)} words, 12 English words are usual")
+        raise ConfigError(
+            f"the mnemonic has {len(split)} words; 12 are usual, and 15, 18, 21 or 24 possible"
+        )
     normalised = " ".join(split)
     if not _MNEMONIC.check(normalised):
-        raise ConfigError("the mnemonic has a word outside the English list or a wrong checksum")
+        raise ConfigError(
+            "the mnemonic has a wrong checksum: its words are all in the English list, "
+            "but one of them is not the right one, or their order is another"
+        )
     return normalised
 
 

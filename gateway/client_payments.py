@@ -7,7 +7,7 @@ import msgspec
 
 from engine.machine import State
 from errors import BusyError, ConflictError, InputError, NotFoundError, UnavailableError
-from fedimint import bolt11, ecash, secp, secrets
+from fedimint import bolt11, ecash, pasted, secp, secrets
 from fedimint.mintv2 import Ecash
 from gateway import receive_requests, send_requests
 from gateway.context import GatewayContext
@@ -174,7 +174,7 @@ class ClientPayments:
 
         The same ecash again joins the reissue that is under way; afterwards it is spent, and a ConflictError.
         """
-        given = Ecash.parse(notes)
+        given = pasted.ecash(notes)
         federation = self._federation_of(given)
         self._context.refuse_new_work(federation.federation_id)
         spendable = await self._context.outside.cpu.run(

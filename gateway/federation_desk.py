@@ -4,6 +4,7 @@ import anyio
 import structlog
 
 from errors import ConfigError, ConflictError, InputError
+from fedimint import pasted
 from fedimint.config_json import json_client_config
 from fedimint.discovery import download_config
 from fedimint.invite import InviteCode
@@ -58,7 +59,7 @@ class FederationDesk:
         Raises InputError for a code that cannot be joined, ConflictError when it is joined or needs no recovery.
         """
         self._context.refuse_new_work()
-        invite = InviteCode.parse(invite_code)
+        invite = pasted.invite_code(invite_code)
         federation_id = invite.federation_id().hex()
         self._context.watch.connected()
         self._refuse_second_join(federation_id)

@@ -6,7 +6,7 @@ import msgspec
 class LogQuery(msgspec.Struct, frozen=True):
     """Entries of one federation, newest first: at most `limit` with an id up to `end_id` (None: the newest).
 
-    `kinds` empty stands for upstream's default kinds.
+    `kinds` empty stands for every kind.
     """
 
     federation_id: str

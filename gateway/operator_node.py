@@ -3,9 +3,9 @@
 from backends.operations import Node
 from engine.machine import State
 from errors import ConflictError, InputError, PeerError
-from fedimint import bolt11
+from fedimint import bolt11, pasted
 from gateway import dismissing
-from gateway.bitcoin_addresses import script_of
+from gateway.bitcoin_addresses import destination
 from gateway.context import GatewayContext
 from gateway.operator_views import (
     Channel,
@@ -51,12 +51,12 @@ class OperatorNode:
         One that failed is made again. Raises InputError for an invoice that cannot be paid, ConflictError when a
         client's payment has this hash, PeerError when the payment failed.
         """
-        fields = bolt11.decode(invoice)
+        fields = pasted.invoice(invoice)
         stream = operator_payment.stream_of(fields.payment_hash.hex())
         if isinstance(self._engine.peek(stream), operator_payment.New | operator_payment.Failed):
             self._context.refuse_new_work()
             self._node()
-            facts = self._payable(invoice, fields)
+            facts = self._payable(fields)
             await self._engine.submit(stream, RequestOperatorPayment(facts=facts))
         ended = (await self._engine.wait(stream, _has_ended)).state
         if isinstance(ended, operator_payment.Failed):
@@ -64,7 +64,7 @@ class OperatorNode:
         assert isinstance(ended, operator_payment.Paid)
         return Paid(bytes.fromhex(ended.preimage))
 
-    def _payable(self, invoice: str, fields: bolt11.Bolt11Invoice) -> OperatorPaymentFacts:
+    def _payable(self, fields: bolt11.Bolt11Invoice) -> OperatorPaymentFacts:
         network = self._context.settings.network
         if not fields.amount_msat:
             raise InputError("the invoice names no amount; only invoices with an amount are paid")
@@ -76,7 +76,7 @@ class OperatorNode:
             raise InputError("the invoice has expired; ask its payee for another")
         return OperatorPaymentFacts(
             payment_hash=fields.payment_hash.hex(),
-            invoice=invoice,
+            invoice=fields.text,
             invoice_msat=fields.amount_msat,
             max_fee_msat=FEE_BASE_MSAT + fields.amount_msat // FEE_DIVISOR,
             max_delay_blocks=MAX_DELAY_BLOCKS,
@@ -105,10 +105,8 @@ class OperatorNode:
         """
         self._context.refuse_new_work()
         self._node()
-        script_of(request.address, self._context.settings.network)
-        return await self._order(
-            SendCoins(request.address, request.amount_sat, request.sat_per_vbyte)
-        )
+        to = destination(request.address, request.amount_sat, self._context.settings.network)
+        return await self._order(SendCoins(to.address, request.amount_sat, request.sat_per_vbyte))
 
     # --- channels ---
 

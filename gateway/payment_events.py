@@ -23,7 +23,9 @@ SEND_UPDATE = "payment-send-update"
 RECEIVE = "payment-receive"
 RECEIVE_UPDATE = "payment-receive-update"
 
-#: What a query without kinds asks for (fedimint-gateway-server/src/lib.rs); the last four are of older modules.
+#: What a query without kinds asks for: every kind there is. Of ecash and coins, upstream's list
+#: (fedimint-gateway-server/src/lib.rs) has the kinds of older modules alone, so that nothing of the present ones would
+#: show. The updates tell of a deposit or withdrawal that it failed.
 DEFAULT_KINDS = (
     OUTGOING_STARTED,
     OUTGOING_SUCCEEDED,
@@ -32,10 +34,10 @@ DEFAULT_KINDS = (
     INCOMING_SUCCEEDED,
     INCOMING_FAILED,
     COMPLETED,
-    "oob-notes-spent",
-    "oob-notes-reissued",
-    "withdraw-request",
-    "deposit-confirmed",
+    SEND,
+    SEND_UPDATE,
+    RECEIVE,
+    RECEIVE_UPDATE,
 )
 
 #: Cancellations that upstream's enum has with a text and without (fedimint-gwv2-client/src/send_sm.rs).

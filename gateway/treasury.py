@@ -10,7 +10,7 @@ from fedimint.invite import InviteCode
 from fedimint.mintv2 import SpendableNote
 from fedimint.secrets import DerivableSecret
 from gateway import secret_files
-from gateway.bitcoin_addresses import script_of
+from gateway.bitcoin_addresses import destination, our_address
 from gateway.build import note_of
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, mint_secret
@@ -144,7 +144,7 @@ class Treasury:
     async def recheck_address(self, federation_id: str, address: str) -> None:
         """Nothing to do: every output of the federation is looked at, in order. Raises InputError for no address."""
         self._context.federations.serving(federation_id).bitcoin_wallet()
-        script_of(address, self._context.settings.network)
+        our_address(address, self._context.settings.network)
 
     async def pegin_from_onchain(self, request: PeginRequest) -> str:
         """Send coins of the Lightning node to our address in the federation; the txid."""
@@ -164,15 +164,15 @@ class Treasury:
         self._context.refuse_new_work(request.federation_id)
         federation = self._context.federations.serving(request.federation_id)
         bitcoin = federation.bitcoin_wallet()
-        script = script_of(request.address, self._context.settings.network)
+        network = self._context.settings.network
+        to = destination(request.address, request.amount_sat, network)
         fee_sat = await self._fee_sat(federation, request)
         value_sat = request.amount_sat
         if value_sat is None:
-            held = await self.wallet(request.federation_id)
-            value_sat = reserving.most_withdrawable_sat(held.fees, held.notes, fee_sat)
-        deposits.withdrawal_output(bitcoin.config, script, value_sat, fee_sat)
+            value_sat = await self._all_sat(request.federation_id, fee_sat)
+        deposits.withdrawal_output(bitcoin.config, to.script, value_sat, fee_sat)
         facts = withdrawal.WithdrawalFacts(
-            request.federation_id, request.address, script.hex(), value_sat, fee_sat
+            request.federation_id, to.address, to.script.hex(), value_sat, fee_sat
         )
         asked = withdrawal.RequestWithdrawal(id=self._context.new_id(), facts=facts)
         self._context.served(request.federation_id)
@@ -194,6 +194,21 @@ class Treasury:
         self._context.federations.serving(federation_id).bitcoin_wallet()
         address = await self._node.onchain_address()
         return await self.withdraw(WithdrawalRequest(federation_id, address, amount_sat, None))
+
+    async def _all_sat(self, federation_id: str, fee_sat: int) -> int:
+        """What the notes that are free pay out at this miners' fee. Raises ConflictError when it is nothing."""
+        held = await self.wallet(federation_id)
+        value_sat = reserving.most_withdrawable_sat(held.fees, held.notes, fee_sat)
+        if value_sat:
+            return value_sat
+        if not held.notes:
+            raise ConflictError(
+                "there is nothing to withdraw: no ecash of this federation is free, as `gateway-cli info` shows"
+            )
+        raise ConflictError(
+            f"there is nothing to withdraw: the {held.balance_msat} msat held do not pay for {fee_sat} sat "
+            "for the miners and the federation's fees"
+        )
 
     async def _fee_sat(self, federation: FederationClient, request: WithdrawalRequest) -> int:
         """What the miners get: the fee of now, or a quoted one that is no lower."""

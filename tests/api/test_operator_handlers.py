@@ -191,7 +191,8 @@ async def test_peers() -> None:
 )
 def test_hosts(host: str, expected: str) -> None:
     assert host_with_port(host) == expected
-    assert parse_node_address(f"{KEY.upper()}@{host}") == (KEY, expected)
+    for key in (KEY.upper(), f" {KEY[:30]}\n  {KEY[30:]} "):
+        assert parse_node_address(f"{key}@{host}") == (KEY, expected)
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,28 @@ def test_words_are_normalised_before_use(root: secrets.DerivableSecret) -> None:
     assert secrets.root_secret(untidy).to_bytes() == root.to_bytes()
 
 
+@pytest.mark.parametrize("form", ["{1}\n", "{0}. {1}\n", "{0:02}) {1} ", '"{1}",\n  ', "- {1}\r\n"])
+def test_words_may_stand_in_a_list(form: str) -> None:
+    listed = "".join(form.format(place, word) for place, word in enumerate(WORDS.split(), 1))
+    assert secrets.normalise_mnemonic(listed) == WORDS
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("abandon " * 6 + "abandom " + "abandon " * 4 + "about", "BIP-39: number 7 of 12$"),
+        ("abandon " * 11 + "abuot", "BIP-39: number 12 of 12$"),
+        ("zoo1 zoo\u00e9 zoo x-ray", "BIP-39: number 2, 4 of 4$"),
+        ("abandon " * 13, "has 13 words; 12 are usual, and 15, 18, 21 or 24 possible"),
+        ("nonsense " * 10_000, "has 10000 words"),
+        ("abandon " * 12, "wrong checksum: its words are all in the English list"),
+    ],
+)
+def test_what_is_wrong_with_a_mnemonic_is_told_by_its_place(words: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        secrets.normalise_mnemonic(words)
+
+
 def test_longer_mnemonics_are_taken() -> None:
     words = "abandon " * 23 + "art"
     assert secrets.normalise_mnemonic(words) == words

@@ -12,16 +12,20 @@ from api import history_handlers, history_structs
 from devnet.gateway_messages import Forfeited
 from engine.store import Store
 from errors import InputError
+from gateway import payment_events
 from gateway.application import Gateway
 from gateway.context import GatewayContext
 from gateway.history import History
 from gateway.history_views import DirectionSummary, LogQuery
 from gateway.payment_entries import PaymentEntries
+from gateway.treasury_views import WithdrawalRequest
 from statemachines import send
 from tests.api.recorded import exchanges, shape_of, written
 from tests.gateway.scene import START_UNIX_S, Scene, ask, asking, stream_of, until
 
 pytestmark = pytest.mark.anyio
+ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
+COINS_SAT = 102_400
 NOTHING = DirectionSummary(None, None, 0, 0, 0)
 #: What a query may ask for at most: every number of the API is of 64 bits.
 U64_MAX = (1 << 64) - 1
@@ -72,6 +76,38 @@ async def test_what_was_paid_and_what_failed_is_told_newest_first_in_pages(scene
         assert await _ids(gateway, scene, kinds=kinds) == ids[:1]
     async with scene.serving() as gateway:
         assert await _ids(gateway, scene) == ids
+
+
+async def test_without_a_filter_ecash_and_coins_are_told_as_well(scene: Scene) -> None:
+    async with scene.joined() as (gateway, _):
+        scene.federation.endow(COINS_SAT)
+        ecash = scene.federation.issue_ecash(COINS_SAT * 1_000).to_text()
+        await gateway.payments.receive_ecash(ecash)
+        await gateway.treasury.spend_ecash(scene.federation_id, 1_024)
+        await gateway.treasury.withdraw(
+            WithdrawalRequest(scene.federation_id, ADDRESS, COINS_SAT // 2, None)
+        )
+        query = LogQuery(federation_id=scene.federation_id, end_id=None, limit=25, kinds=())
+        told = [
+            (entry.module_kind, entry.kind) for entry in await gateway.history.payment_log(query)
+        ]
+    assert told == [
+        ("walletv2", "payment-send-update"),
+        ("walletv2", "payment-send"),
+        ("mintv2", "payment-send"),
+        ("mintv2", "payment-receive-update"),
+        ("mintv2", "payment-receive"),
+    ]
+
+
+def test_no_kind_is_left_out_without_a_filter() -> None:
+    kinds = {
+        value
+        for name, value in vars(payment_events).items()
+        if name.isupper() and isinstance(value, str)
+    }
+    assert kinds == set(payment_events.DEFAULT_KINDS)
+    assert len(kinds) == 11
 
 
 def _shape(entry: dict[str, Any]) -> object:

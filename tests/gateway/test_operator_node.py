@@ -276,7 +276,7 @@ async def test_everything_is_sent(scene: Scene) -> None:
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("nonsense", "not a bitcoin address"),
+        ("nonsense", "this is no bitcoin address"),
         ("bc1qw508d6qejxtdg4y5r3zarvary0c5xw7kv8f3t4", "for network bitcoin"),
     ],
 )
