@@ -1,17 +1,14 @@
 """What anyone may ask of the gateway: routing info, paying, invoices and their state, taking ecash."""
 
-import os
-
 import anyio
 import msgspec
 
 from engine.machine import State
-from errors import BusyError, ConflictError, InputError, NotFoundError, UnavailableError
-from fedimint import bolt11, ecash, pasted, secp, secrets
-from fedimint.mintv2 import Ecash
+from errors import BusyError, NotFoundError, UnavailableError
+from fedimint import bolt11, secp, secrets
 from gateway import receive_requests, send_requests
 from gateway.context import GatewayContext
-from gateway.federation import FederationClient
+from gateway.ecash_receipts import EcashReceipts
 from gateway.views import (
     Forfeited,
     InvoiceRequest,
@@ -21,16 +18,13 @@ from gateway.views import (
     SendPaymentRequest,
     Verification,
 )
-from statemachines import receive, reissue, send
+from statemachines import receive, send
 from statemachines.federation import Fee
-from statemachines.items import ForeignNote
 
 #: The lifetime that clients give a contract by default, in blocks (fedimint-gateway-server/src/lib.rs).
 EXPIRATION_DELTA_DEFAULT_BLOCKS = 1440
 #: How long `verify` waits for a payment that has begun.
 VERIFY_LIMIT_S = 30.0
-#: Notes taken at once; each needs about 155 bytes of the 50,000 that a transaction may have.
-REISSUED_NOTES_MAX = 200
 
 #: States that hold an answer for the sender: the preimage once the claim is durable, or the forfeit.
 _ANSWERABLE = (send.Claiming, send.Claimed, send.ClaimRejected, send.Cancelled)
@@ -58,6 +52,7 @@ class ClientPayments:
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
         self._engine = context.engine
+        self._receipts = EcashReceipts(context)
 
     async def gateway_id(self) -> str:
         """The key (hex) under which this gateway is known over HTTP."""
@@ -170,40 +165,8 @@ class ClientPayments:
         return Verification(preimage=None, failure=_FAILURES.get(type(state)))
 
     async def receive_ecash(self, notes: str) -> int:
-        """Reissue ecash; its face value in msat once that is final.
-
-        The same ecash again joins the reissue that is under way; afterwards it is spent, and a ConflictError.
-        """
-        given = pasted.ecash(notes)
-        federation = self._federation_of(given)
-        self._context.refuse_new_work(federation.federation_id)
-        spendable = await self._context.outside.cpu.run(
-            ecash.notes_to_reissue, given, federation.ecash_rules, os.urandom
-        )
-        if len(spendable) > REISSUED_NOTES_MAX:
-            raise InputError(f"ecash of more than {REISSUED_NOTES_MAX} notes: give it in parts")
-        facts = reissue.ReissueFacts(
-            id=given.operation_id().hex(),
-            federation_id=federation.federation_id,
-            notes=tuple(
-                ForeignNote(note.denomination, note.note().nonce.hex()) for note in spendable
-            ),
-        )
-        stream = reissue.stream_of(facts.id)
-        if isinstance((await self._engine.read(stream)).state, reissue.Reissued):
-            raise ConflictError("this ecash was received before")
-        self._context.served(federation.federation_id)
-        self._context.refuse_new_work()
-        self._context.foreign_notes.keep(spendable)
-        try:
-            await self._engine.submit(stream, reissue.RequestReissue(facts=facts))
-            ended = await self._engine.wait(stream, _is_reissued)
-        finally:
-            if not isinstance(self._engine.peek(stream), reissue.Reissuing):
-                self._context.foreign_notes.forget(spendable)
-        if isinstance(ended.state, reissue.Reissued):
-            return facts.amount_msat
-        raise ConflictError("the federation refuses this ecash, most likely since it is spent")
+        """As `EcashReceipts.receive`."""
+        return await self._receipts.receive(notes)
 
     def _check_room(self, expiry_s: int) -> None:
         """Raises BusyError when as many invoices are unpaid as the gateway keeps of those that live this long."""
@@ -216,12 +179,6 @@ class ClientPayments:
                 f"try again later{shorter}"
             )
 
-    def _federation_of(self, given: Ecash) -> FederationClient:
-        federation_id = given.federation_id()
-        if federation_id is None:
-            raise InputError("the ecash does not say which federation it is of")
-        return self._context.federations.serving(federation_id.hex())
-
 
 def payment_fee(fee: Fee) -> PaymentFee:
     """A fee of the log as the API has it."""
@@ -230,7 +187,3 @@ def payment_fee(fee: Fee) -> PaymentFee:
 
 def _is_decided(state: State) -> bool:
     return isinstance(state, receive.Received) or type(state) in _FAILURES
-
-
-def _is_reissued(state: State) -> bool:
-    return isinstance(state, reissue.Reissued | reissue.ReissueRejected | reissue.Abandoned)

@@ -10,16 +10,27 @@ class ForeignNotes:
 
     def __init__(self) -> None:
         self._notes: dict[str, SpendableNote] = {}
+        self._used: dict[str, tuple[str, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._notes)
 
     def keep(self, notes: Iterable[SpendableNote]) -> None:
         for note in notes:
             self._notes[note.note().nonce.hex()] = note
 
-    def find(self, nonces: Iterable[str]) -> tuple[SpendableNote, ...] | None:
-        """All of these notes, None when one of them was forgotten."""
-        found = [self._notes.get(nonce) for nonce in nonces]
+    def find(self, tx: str, nonces: Iterable[str]) -> tuple[SpendableNote, ...] | None:
+        """All of these notes, for the transaction of this stream; None when one of them was forgotten."""
+        wanted = tuple(nonces)
+        found = [self._notes.get(nonce) for nonce in wanted]
+        if wanted:
+            self._used[tx] = wanted
         return tuple(note for note in found if note is not None) if None not in found else None
 
-    def forget(self, notes: Iterable[SpendableNote]) -> None:
-        for note in notes:
-            self._notes.pop(note.note().nonce.hex(), None)
+    def forget(self, nonces: Iterable[str]) -> None:
+        for nonce in nonces:
+            self._notes.pop(nonce, None)
+
+    def forget_used(self, tx: str) -> None:
+        """This transaction needs its notes no more: it is signed, or given up. Whoever gave them may be gone."""
+        self.forget(self._used.pop(tx, ()))

@@ -2,6 +2,7 @@
 
 from engine.fold import Machines
 from engine.read_model import ReadModel, StreamIndex
+from gateway.known_notes import KnownNotes
 from gateway.payment_entries import PaymentEntries
 from migrations import UPCASTERS
 from statemachines import ALL_MACHINES
@@ -14,4 +15,4 @@ def machines() -> Machines:
 
 def read_models() -> tuple[ReadModel, ...]:
     """Every read model that is folded from this log."""
-    return (StreamIndex(), PaymentEntries())
+    return (StreamIndex(), PaymentEntries(), KnownNotes())

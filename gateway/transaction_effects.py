@@ -54,7 +54,7 @@ class TransactionEffects:
         }
 
     async def build(
-        self, effect: BuildTransaction, _context: EffectContext
+        self, effect: BuildTransaction, context: EffectContext
     ) -> Built | BuildAbandoned:
         """Nothing leaves, so building again after a crash is harmless: the first committed bytes count.
 
@@ -63,8 +63,9 @@ class TransactionEffects:
         reservation = effect.reservation
         federation = self._federations.needed(reservation.federation_id)
         nonces = [c.nonce for c in reservation.claims if isinstance(c, ForeignNote)]
-        foreign_notes = self._foreign_notes.find(nonces)
+        foreign_notes = self._foreign_notes.find(context.stream, nonces)
         if foreign_notes is None:
+            self._foreign_notes.forget_used(context.stream)
             return BuildAbandoned()
         missing = sum(1 for issue in reservation.issues if not issue.tweak)
         random_bytes = self._randomness.random_bytes
@@ -74,9 +75,10 @@ class TransactionEffects:
         return Built(signed=built)
 
     async def submit(
-        self, effect: SubmitTransaction, _context: EffectContext
+        self, effect: SubmitTransaction, context: EffectContext
     ) -> SubmissionAccepted | SubmissionRejected:
         """Idempotent by txid at the federation."""
+        self._foreign_notes.forget_used(context.stream)
         federation = self._federations.needed(effect.federation_id)
         txid = TransactionId(bytes.fromhex(effect.txid))
         outcome = await federation.core.submit_until_final(effect.encoded, txid)

@@ -34,6 +34,11 @@ class ReissueFacts(msgspec.Struct, frozen=True):
         """Face value; what is credited is less the federation's fees."""
         return sum(note.amount_msat for note in self.notes)
 
+    @property
+    def nonces(self) -> tuple[str, ...]:
+        """The notes by nonce, in hex."""
+        return tuple(note.nonce for note in self.notes)
+
 
 class New(State, frozen=True):
     """Nobody gave us this."""
