@@ -113,7 +113,7 @@ def _forge(run: Tools, change: Callable[[dict[str, Any]], None]) -> None:
 
 def test_verify_leaves_outdated_tables_to_the_next_start(run: Tools) -> None:
     run.write("UPDATE read_model SET version = 0")
-    assert run("verify").count("not compared: the next start rebuilds it") == 2
+    assert run("verify").count("not compared: the next start rebuilds it") == len(read_models())
 
 
 # --- show --------------------------------------------------------------------------------------------------------
