@@ -36,6 +36,7 @@ WORDS = frozenset(
         send_rules.UNDERFUNDED,
         send_rules.LIGHTNING_ERROR,
         send_rules.WRONG_NETWORK,
+        send_rules.IMAGE_TAKEN,
         receive_rules.REGISTRATION_ERROR,
         receive_rules.REJECTED,
         receive_rules.REFUNDED,

@@ -322,8 +322,13 @@ class Auditor:
         return self.state_of(operation) if operation else None
 
     def _operation_of(self, payment_hash: str) -> str:
+        """Whose the payment is: the operator's once a client's has ended without preimage and he asked for it."""
         state = self.state_of(image.stream_of(payment_hash))
-        return state.operation if isinstance(state, image.Claimed) else ""
+        if not isinstance(state, image.Claimed):
+            return ""
+        operators = operator_payment.stream_of(payment_hash)
+        was_given_up = isinstance(self.state_of(state.operation), send.Cancelled)
+        return operators if was_given_up and operators in self._known else state.operation
 
     def _note(self, problems: Iterable[str]) -> None:
         for problem in problems:

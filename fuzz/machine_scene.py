@@ -227,6 +227,6 @@ def txid_of(tx: str) -> str:
     return f"txid of {tx}"
 
 
-def request(number: int = 1, **changes: int) -> RequestSend:
+def request(number: int = 1, **changes: int | str) -> RequestSend:
     asked = msgspec.structs.replace(facts(number), **changes)
     return RequestSend(facts=asked, other_network=False)

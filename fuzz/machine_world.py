@@ -26,6 +26,7 @@ from statemachines import (
     federation,
     gift,
     identity,
+    image,
     node_order,
     operator_payment,
     receive,
@@ -117,9 +118,18 @@ class World:
             contract_msat=self.choose.choice((1_100_000, 1_000_000)),
         )
         request = send.RequestSend(
-            facts=asked, other_network=self.choose.choice((False, False, True))
+            facts=asked,
+            other_network=self.choose.choice((False, False, True)),
+            image_owner=self._owner_of(asked.payment_hash),
         )
         return send.stream_of(asked.contract_id), request
+
+    def _owner_of(self, payment_hash: str) -> str:
+        """As the gateway sees it: more often than not, so that the machines must refuse what it would overlook."""
+        owner = self.scene.state(image.stream_of(payment_hash))
+        if not isinstance(owner, image.Claimed) or self.choose.random() < 0.3:
+            return ""
+        return owner.operation
 
     def _swap(self) -> tuple[str, Input]:
         asked = facts(self._invoiced(), federation_id=self.choose.choice(FEDERATIONS), is_swap=True)
@@ -167,7 +177,9 @@ class World:
     def _operator_payment(self) -> tuple[str, Input]:
         hash_ = facts(self.choose.choice(NUMBERS) + len(NUMBERS)).payment_hash
         asked = operator_payment.OperatorPaymentFacts(hash_, "lnbcrt", 1_000_000, 60_000, 1_008)
-        request = operator_payment.RequestOperatorPayment(facts=asked)
+        owner = self._owner_of(hash_)
+        given_up = owner if isinstance(self.scene.state(owner or "send/0"), send.Cancelled) else ""
+        request = operator_payment.RequestOperatorPayment(facts=asked, given_up=given_up)
         return operator_payment.stream_of(hash_), request
 
     def _node_order(self) -> tuple[str, Input]:

@@ -7,12 +7,13 @@ from typing import Any, cast
 from unittest.mock import patch
 
 import anyio
+import msgspec
 
 from engine.effects import EffectContext
 from engine.journal import Journal
 from engine.machine import Decision, Handle, Ignore, Input, State
 from errors import ConflictError, InputError
-from fuzz.mutant import Mutant, Pair, both, ruled, without_tells
+from fuzz.mutant import Mutant, Pair, both, decided, ruled, without_tells
 from gateway import client_payments, send_requests
 from gateway.build import sign_forfeit
 from gateway.client_payments import ClientPayments
@@ -91,8 +92,17 @@ def _cancel_when_the_record_is_missing() -> AbstractContextManager[object]:
 
 
 def _pay_one_image_for_two() -> AbstractContextManager[object]:
-    pair: Pair = (image.Claimed, image.ClaimImage)
-    return ruled(image.MACHINE, (pair, Ignore("anybody may")))
+    asked: Pair = (send.New, send.RequestSend)
+    rule = decided(send_rules.MACHINE, asked)
+
+    def overlook(state: State, input_: Any) -> Decision:
+        return rule.decide(state, msgspec.structs.replace(input_, image_owner=""))
+
+    taken: Pair = (image.Claimed, image.ClaimImage)
+    return both(
+        ruled(image.MACHINE, (taken, Ignore("anybody may"))),
+        ruled(send_rules.MACHINE, (asked, Handle(overlook, rule.to))),
+    )
 
 
 def _forget_the_claim() -> AbstractContextManager[object]:

@@ -71,7 +71,13 @@ OPEN_STATES = (Paying,)
 
 
 class RequestOperatorPayment(Input, frozen=True):
+    """`given_up` is the stream of the client's payment that has the image and ended without preimage, if there is one.
+
+    It can never pay any more, and no other contract ever gets the image: the invoice is the operator's to pay.
+    """
+
     facts: OperatorPaymentFacts
+    given_up: str = ""
 
 
 class OperatorPaymentSucceeded(Input, frozen=True):
@@ -123,10 +129,8 @@ def stream_of(payment_hash: str) -> str:
 def _request(_state: New, input_: RequestOperatorPayment) -> Decision:
     facts = input_.facts
     claim = image.ClaimImage(operation=stream_of(facts.payment_hash))
-    return Decision(
-        events=(OperatorPaymentRequested(facts=facts),),
-        tells=(Tell(image.stream_of(facts.payment_hash), claim),),
-    )
+    claims = () if input_.given_up else (Tell(image.stream_of(facts.payment_hash), claim),)
+    return Decision(events=(OperatorPaymentRequested(facts=facts),), tells=claims)
 
 
 def _request_again(_state: Failed, input_: RequestOperatorPayment) -> Decision:

@@ -200,11 +200,13 @@ class RequestSend(Input, frozen=True):
     """A request whose signature, contract and out point were verified. `other_network` is a refusal on record.
 
     `may_be_lost`: a backup was restored since its invoice was made, so lost events may have paid or cancelled it.
+    `image_owner` is the stream that has the payment's image already, if any: it is refused on record then, too.
     """
 
     facts: SendFacts
     other_network: bool
     may_be_lost: bool = False
+    image_owner: str = ""
 
 
 class HoldBack(Input, frozen=True):

@@ -81,6 +81,8 @@ LIGHTNING_ERROR = "LightningRpcError"
 REGISTRATION_ERROR = "RegistrationError"
 #: Ours alone: upstream leaves it to the node, which then finds no route.
 WRONG_NETWORK = "WrongNetwork"
+#: Ours alone: upstream refuses the request, and its sender waits until the contract expires.
+IMAGE_TAKEN = "PaymentImageAlreadyClaimed"
 
 
 def refusal(facts: SendFacts, remaining_blocks: int, now_unix_s: int) -> tuple[str, str] | None:
@@ -117,10 +119,14 @@ def _stray_calls_are_over(facts: SendFacts, record: RecordLookedUp) -> bool:
 def _request(_state: New, input_: RequestSend) -> Decision:
     """Accept, and in the same append refuse what no node of this network can ever have been asked to pay.
 
-    Other refusals wait until the node was asked: this log may be younger than a payment of the same contract.
+    A contract whose image is another operation's is refused in it, too: no image is ever freed, so it can never be
+    paid. Other refusals wait until the node was asked: this log may be younger than a payment of the same contract.
     """
     facts = input_.facts
     events: tuple[Event, ...] = (SendAccepted(facts=facts),)
+    if input_.image_owner:
+        detail = f"the invoice's payment hash belongs to {input_.image_owner}: it is never paid for twice"
+        return Decision(events=(*events, SendCancelling(reason=IMAGE_TAKEN, detail=detail)))
     if input_.other_network:
         detail = "the invoice is for another bitcoin network than this gateway's"
         events += (SendCancelling(reason=WRONG_NETWORK, detail=detail),)

@@ -10,11 +10,11 @@ from backends.simulated import Fault
 from cli import embedded
 from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from devnet.user import EmbeddedUser, OutgoingPayment
-from errors import ConflictError
 from fedimint import bolt11
 from fedimint.lnv2 import OutgoingContract
 from gateway.application import Gateway
 from statemachines import send
+from tests.gateway.receiving import give_ecash, ordered
 from tests.gateway.scene import (
     INVOICE_MSAT,
     START_UNIX_S,
@@ -176,19 +176,103 @@ async def test_an_invoice_of_another_network(scene: Scene, network: str) -> None
     assert "send.dispatching" not in kinds(scene.directory)
 
 
+async def given_back_beside(
+    scene: Scene, gateway: Gateway, user: EmbeddedUser, payment: OutgoingPayment
+) -> None:
+    """Another operation has the image: the money is back at once, on record, and nothing was spent for it."""
+    spent_msat, before = scene.spent_msat(), kinds(scene.directory)
+    answer = await ask(gateway, user.body(payment))
+    assert isinstance(answer, Forfeited)
+    assert await ask(gateway, user.body(payment)) == answer
+    assert scene.spent_msat() == spent_msat
+    written = kinds(scene.directory)[len(before) :]
+    assert [kind for kind in written if kind.startswith("send.")] == [
+        "send.accepted",
+        "send.cancelling",
+        "send.cancelled",
+    ]
+    assert "image.claimed" not in written
+    state = await until(gateway, payment, send.Cancelled)
+    assert isinstance(state, send.Cancelled)
+    assert state.reason == "PaymentImageAlreadyClaimed"
+    balance_msat = user.balance_msat()
+    await user.settle(payment, answer)
+    assert user.balance_msat() > balance_msat + payment.contract.amount_msat * 9 // 10
+
+
 async def test_one_hash_in_contracts_of_two_users(scene: Scene) -> None:
     async with scene.joined() as (gateway, routing):
         invoice = scene.invoice()
         first, paid = await scene.funded(routing, invoice)
         second, other = await scene.funded(routing, invoice)
-        assert isinstance(await ask(gateway, first.body(paid)), Paid)
+        answer = await ask(gateway, first.body(paid))
+        assert isinstance(answer, Paid)
         await until(gateway, paid, send.Claimed)
-        spent_msat, before = scene.spent_msat(), kinds(scene.directory)
+        await given_back_beside(scene, gateway, second, other)
+        assert await ask(gateway, first.body(paid)) == answer
+    async with scene.serving() as gateway:  # the next life has it on record
+        assert isinstance(await ask(gateway, second.body(other)), Forfeited)
+
+
+async def test_a_second_contract_while_the_first_is_under_way(scene: Scene) -> None:
+    """Its sender need not wait for the first one's end, which is the first one's alone."""
+    held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True)
+    async with scene.joined() as (gateway, routing):
+        first, paid = await scene.funded(routing, held.text)
+        second, other = await scene.funded(routing, held.text)
+        async with asking(gateway, first.body(paid)) as answers:
+            await until(gateway, paid, send.InFlight)
+            await given_back_beside(scene, gateway, second, other)
+            scene.world.payee.settle_held(held.payment_hash)
+        assert isinstance(answers[0], Paid)
+
+
+async def test_another_contract_after_the_first_was_given_back(scene: Scene) -> None:
+    """Older clients try an invoice again; whoever tries must not wait until the contract expires."""
+    async with scene.joined() as (gateway, routing):
+        invoice = scene.invoice()
+        first, refused = await scene.funded(routing, invoice)
+        scene.world.gateway_node.script(Fault.REFUSED)
+        assert isinstance(await ask(gateway, first.body(refused)), Forfeited)
         for _ in range(2):
-            with pytest.raises(ConflictError, match="already belongs to another operation"):
-                await ask(gateway, second.body(other))
-        assert scene.spent_msat() == spent_msat
-        assert kinds(scene.directory) == before
+            again, other = await scene.funded(routing, invoice)
+            await given_back_beside(scene, gateway, again, other)
+
+
+async def test_the_operator_pays_what_a_client_got_back(scene: Scene) -> None:
+    async with scene.joined() as (gateway, routing):
+        invoice = scene.invoice()
+        user, payment = await scene.funded(routing, invoice)
+        scene.world.gateway_node.script(Fault.REFUSED)
+        assert isinstance(await ask(gateway, user.body(payment)), Forfeited)
+        await gateway.node.pay_operator_invoice(invoice)
+        assert scene.spent_msat() == INVOICE_MSAT + 1_500
+        late, other = await scene.funded(routing, invoice)
+        await given_back_beside(scene, gateway, late, other)
+
+
+async def test_a_contract_for_what_the_operator_paid(scene: Scene) -> None:
+    async with scene.joined() as (gateway, routing):
+        invoice = scene.invoice()
+        user, payment = await scene.funded(routing, invoice)
+        await gateway.node.pay_operator_invoice(invoice)
+        await given_back_beside(scene, gateway, user, payment)
+
+
+async def test_a_second_contract_beside_a_swap(scene: Scene) -> None:
+    other = scene.add_federation("second")
+    async with scene.joined() as (gateway, routing):
+        await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
+        there = await embedded.routing_of(gateway, other.federation_id.hex())
+        await give_ecash(scene, gateway, federation=other)
+        receiver, ordered_there, invoice = await ordered(scene, gateway, there, federation=other)
+        first, paid = await scene.funded(routing, invoice)
+        second, refused = await scene.funded(routing, invoice)
+        assert isinstance(await ask(gateway, first.body(paid)), Paid)
+        await given_back_beside(scene, gateway, second, refused)
+        out_point = await receiver.await_funded(ordered_there)
+        assert out_point is not None
+    assert kinds(scene.directory).count("receive.funding") == 1
 
 
 async def test_one_hash_in_contracts_of_two_federations(scene: Scene) -> None:
@@ -207,18 +291,18 @@ async def test_one_hash_in_contracts_of_two_federations(scene: Scene) -> None:
         elsewhere = await stranger.fund(invoice, there)
         answer = await ask(gateway, stranger.body(elsewhere))
         assert isinstance(answer, Paid)
-        with pytest.raises(ConflictError):
-            await ask(gateway, user.body(payment))
-    assert kinds(scene.directory).count("send.accepted") == 1
+        await until(gateway, elsewhere, send.Claimed)
+        await given_back_beside(scene, gateway, user, payment)
 
 
 async def test_two_users_race_for_one_hash(scene: Scene) -> None:
-    """Both ask before either is accepted: the append that accepts one refuses the other."""
+    """Both ask before either is accepted: the append that accepts one takes the image from the other."""
     async with scene.joined() as (gateway, routing):
         invoice = scene.invoice()
         parties = [await scene.funded(routing, invoice) for _ in range(2)]
         bodies = [user.body(payment) for user, payment in parties]
         async with asking(gateway, *bodies) as answers:
             pass
-    assert sorted(type(answer).__name__ for answer in answers) == ["ConflictError", "Paid"]
-    assert kinds(scene.directory).count("send.accepted") == 1
+    assert sorted(type(answer).__name__ for answer in answers) == ["Forfeited", "Paid"]
+    assert kinds(scene.directory).count("image.claimed") == 1
+    assert kinds(scene.directory).count("send.dispatching") == 1

@@ -13,7 +13,7 @@ from backends.simulated import Fault
 from cli.log_restore import restore
 from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from engine.store import LOG_NAME, open_reader, read_rows
-from errors import InputError, UnavailableError
+from errors import ConflictError, InputError, UnavailableError
 from fedimint import mint_recovery
 from fedimint.lnv2_json import SendPaymentJson
 from gateway.application import Gateway
@@ -24,7 +24,7 @@ from statemachines import completion, identity, receive, send
 from statemachines.identity import Founded
 from tests.gateway import receiving
 from tests.gateway.receiving import give_ecash, ordered, paying
-from tests.gateway.scene import Scene, ask, kinds, until, wallet
+from tests.gateway.scene import INVOICE_MSAT, Scene, ask, asking, kinds, until, wallet
 
 pytestmark = pytest.mark.anyio
 
@@ -305,3 +305,56 @@ async def test_a_payment_under_way_is_followed_and_never_called_again(
     written = kinds(scene.directory)
     assert written.count("send.dispatching") <= 1
     assert isinstance(answer, Paid) == (scene.spent_msat() > 0)
+
+
+# --- two contracts of one invoice -------------------------------------------------------------------------------------
+
+
+async def test_a_second_contract_that_only_lost_events_gave_back_is_given_back_again(
+    scene: Scene,
+) -> None:
+    """The backup knows who was paid: the other one can have been accepted by no event, lost or not."""
+    async with scene.joined() as (gateway, routing):
+        invoice = scene.invoice()
+        first, paid = await scene.funded(routing, invoice)
+        second, other = await scene.funded(routing, invoice)
+        assert isinstance(await ask(gateway, first.body(paid)), Paid)
+        await until(gateway, paid, send.Claimed)
+    backup = Backup(scene)
+    async with scene.serving() as gateway:
+        forfeit = await ask(gateway, second.body(other))
+        assert isinstance(forfeit, Forfeited)
+    spent_msat = scene.spent_msat()
+    backup.restore()
+    async with scene.serving() as gateway:
+        await _thawed(scene, gateway)
+        assert await ask(gateway, second.body(other)) == forfeit
+        assert scene.spent_msat() == spent_msat
+
+
+async def test_of_two_contracts_that_only_lost_events_know_one_is_claimed(scene: Scene) -> None:
+    """Nobody knows which they had accepted: until one of both has ended, the other is not given back."""
+    async with scene.joined() as (gateway, routing):
+        pass
+    backup = Backup(scene)
+    held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True)
+    first, paid = await scene.funded(routing, held.text)
+    second, other = await scene.funded(routing, held.text)
+    async with scene.serving() as gateway, anyio.create_task_group() as caller:
+        caller.start_soon(ask, gateway, first.body(paid))
+        await until(gateway, paid, send.InFlight)
+        assert isinstance(await ask(gateway, second.body(other)), Forfeited)
+        caller.cancel_scope.cancel()
+    backup.restore()
+    async with scene.serving() as gateway:
+        await _thawed(scene, gateway)
+        async with asking(gateway, second.body(other)) as answers:
+            await until(gateway, other, send.InFlight)
+            with pytest.raises(ConflictError, match="ask again when the other one is over"):
+                await ask(gateway, first.body(paid))
+            scene.world.payee.settle_held(held.payment_hash)
+        assert isinstance(answers[0], Paid)
+        await until(gateway, other, send.Claimed)
+        assert isinstance(await ask(gateway, first.body(paid)), Forfeited)
+    assert "send.dispatching" not in kinds(scene.directory)
+    assert scene.spent_msat() == INVOICE_MSAT + 1_500

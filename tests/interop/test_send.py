@@ -9,7 +9,7 @@ import pytest
 
 from devnet.fedimint_cli import SendOutcome
 from devnet.gateway_client import HttpAnswer
-from devnet.gateway_messages import Paid, parse_send_answer
+from devnet.gateway_messages import Forfeited, Paid, parse_send_answer
 from devnet.lnd_node import InvoiceState, PaymentRecord
 from devnet.real_world import RealWorld
 from fedimint.wire_types import OutPoint, TransactionId
@@ -170,23 +170,26 @@ async def test_one_hash_in_two_contracts_is_paid_once(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(ask)
         await held.accepted()
-        while_in_flight = await solo.client.try_send(user.body(second))
+        while_in_flight = await solo.client.send(user.body(second))
         await held.settle()
     await solo.over(first.contract.contract_id())
-    before_msat, positions = await solo.balance_msat(), solo.log.payment_positions()
-    afterwards = await solo.client.try_send(user.body(second))
+    before_msat = await solo.balance_msat()
+    afterwards = await solo.client.send(user.body(second))
 
     assert paid == [Paid(bytes.fromhex(held.preimage))]
-    for refused in (while_in_flight, afterwards):
-        assert refused.status == 409
-        assert "payment hash" in refused.text
-    assert solo.log.history(second.contract.contract_id()) == []
-    assert solo.log.payment_positions() == positions
+    assert isinstance(while_in_flight, Forfeited)
+    assert afterwards == while_in_flight
+    assert solo.log.kinds(second.contract.contract_id()) == [
+        "send.accepted",
+        "send.cancelling",
+        "send.cancelled",
+    ]
     assert await solo.balance_msat() == before_msat
     assert len(await world.alice.payments_of(held.payment_hash)) == 1
-    # The second contract is untouched: its sender takes it back once it has expired.
+    # The guardians take the signature: the second contract's money is its sender's again.
+    await user.settle(second, while_in_flight)
     untouched = await solo.joined.lnv2.outgoing_contract_expiration(second.out_point)
-    assert untouched is not None
+    assert untouched is None
 
 
 async def test_a_sender_who_went_away_finds_the_answer(

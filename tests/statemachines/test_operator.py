@@ -70,6 +70,23 @@ def test_one_image_is_paid_by_the_operator_or_by_a_client_and_never_by_both() ->
         scene.deliver(STREAM, REQUEST)
 
 
+def test_the_operator_may_pay_what_a_client_got_his_money_back_for() -> None:
+    """The image stays where it is: a further contract of a client is not paid, and the operator's stream is one."""
+    scene = opened()
+    client = send.stream_of(facts().contract_id)
+    scene.deliver(client, request())
+    scene.deliver(client, send.PaymentFailed(reason="no route"))
+    scene.deliver(client, send.ForfeitSigned(forfeit="f0"))
+    scene.deliver(STREAM, RequestOperatorPayment(facts=FACTS, given_up=client))
+    assert scene.last_append() == ["operator_payment.requested"]
+    assert scene.wants(STREAM) == {"pay": PayForOperator(facts=FACTS, attempt=1)}
+    assert scene.state(image.stream_of(HASH)) == image.Claimed(operation=client)
+    with pytest.raises(ConflictError, match="never paid for twice"):
+        scene.deliver(send.stream_of("other"), request(1, contract_msat=2_000_000))
+    scene.deliver(STREAM, SUCCEEDED)
+    assert scene.audit().is_sound
+
+
 def test_what_the_operator_paid_is_on_the_books() -> None:
     scene = requested()
     scene.deliver(STREAM, SUCCEEDED)

@@ -1,5 +1,6 @@
 """An outgoing payment, in the words of the promises about money."""
 
+import msgspec
 import pytest
 
 from engine.events import Event
@@ -95,6 +96,30 @@ def test_a_second_contract_for_the_same_image_is_refused_whole() -> None:
         scene.deliver(send.stream_of("other"), request(1, contract_msat=2_000_000))
     assert scene.rows == rows
     assert scene.state(send.stream_of("other")) == send.New()
+
+
+def test_a_second_contract_of_which_the_gateway_sees_the_first_is_given_back_on_record() -> None:
+    """In one append, which leaves the image where it is: neither a crash nor a result of the first pays it."""
+    scene = after()
+    second = facts(2)
+    stream = send.stream_of(second.contract_id)
+    asked = request(2, payment_hash=facts().payment_hash)
+    scene.deliver(stream, msgspec.structs.replace(asked, image_owner=STREAM))
+    assert scene.last_append() == ["send.accepted", "send.cancelling"]
+    given_up = scene.state(stream)
+    assert isinstance(given_up, send.Cancelling)
+    assert given_up.reason == send_rules.IMAGE_TAKEN
+    assert STREAM in given_up.detail
+    assert list(scene.wants(stream)) == ["forfeit"]
+    rows = list(scene.rows)
+    for late in (asked, BUDGET, SUCCEEDED, NO_RECORD, SeenInFlight(), send.HoldBack()):
+        scene.deliver(stream, late)
+    assert scene.rows == rows
+    scene.deliver(stream, ForfeitSigned(forfeit="f0"))
+    scene.deliver(stream, SUCCEEDED)
+    assert isinstance(scene.state(stream), send.Cancelled)
+    assert scene.state(image.stream_of(facts().payment_hash)) == image.Claimed(operation=STREAM)
+    assert scene.send() == send.Accepted(facts=facts())
 
 
 def test_the_same_request_again_joins() -> None:
