@@ -4,7 +4,7 @@ import anyio
 import msgspec
 
 from engine.machine import State
-from errors import BusyError, NotFoundError, UnavailableError
+from errors import BusyError, ConflictError, NotFoundError, UnavailableError
 from fedimint import bolt11, secp, secrets
 from gateway import receive_requests, send_requests
 from gateway.context import GatewayContext
