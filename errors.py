@@ -73,6 +73,12 @@ class ConfigError(GatewayError):
     exit_code = 4
 
 
+class FaultError(GatewayError):
+    """A mistake of this program with one thing: nothing of it was done, and everything else goes on."""
+
+    exit_code = 70
+
+
 class FatalError(GatewayError):
     """The process must stop: its storage or an invariant can no longer be trusted. A caller may ask the next one."""
 

@@ -4,6 +4,8 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
 
 
 @contextmanager
@@ -19,6 +21,11 @@ def reader_may_leave() -> Iterator[None]:
         if others is not None:
             raise
         _print_nowhere()
+
+
+def nowhere() -> TextIO:
+    """What is written to by a process that was started with a standard stream closed."""
+    return Path(os.devnull).open("w")
 
 
 def _print_nowhere() -> None:

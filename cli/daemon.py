@@ -30,7 +30,7 @@ from engine.effects import JobStatus
 from engine.engine import Observers, Ports
 from engine.ports import SystemClock, SystemRandomness
 from engine.store import Store, StoredStep
-from errors import GatewayError
+from errors import FatalError, GatewayError
 from fedimint import secrets
 from fedimint.transport import GuardianConnection
 from fedimint.websocket import WebSocketConnection
@@ -46,9 +46,20 @@ _log = structlog.get_logger("gatewayd")
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises ConfigError for a start to refuse, FatalError when it must end."""
-    with one_error():
-        anyio.run(_serve, settings, backend="asyncio")
+    """Serve until SIGINT or SIGTERM. Raises ConfigError for a start to refuse, FatalError when it must end.
+
+    FatalError for whatever else ends it, too: an end that nobody asked for is never taken for one that was.
+    """
+    try:
+        with one_error():
+            anyio.run(_serve, settings, backend="asyncio")
+    except GatewayError:
+        raise
+    except Exception as error:
+        _log.critical("unexpected_end", exc_info=error)
+        raise FatalError(
+            f"the gateway met an error that it does not know ({error!r}): start again, and report what it logged"
+        ) from error
 
 
 async def _serve(settings: Settings) -> None:

@@ -6,11 +6,12 @@ Subcommands are loaded when they run. A wrong start is one sentence on stderr an
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from cli.broken_pipe import reader_may_leave
+from cli.broken_pipe import nowhere, reader_may_leave
 from cli.options import GatewayOptions, LndOptions
 from errors import ConfigError, GatewayError
 
@@ -45,9 +46,9 @@ def lnd(
     from cli.settings import read_settings, unsupported_variables  # noqa: PLC0415 - same
 
     settings = read_settings(options, lnd_options or LndOptions(), os.environ)
-    configure_logging(sys.stderr, os.environ)
+    configure_logging(sys.stderr or nowhere(), os.environ)
     for name in unsupported_variables(os.environ):
-        print(f"gatewayd: {name} is set but not supported, it is ignored", file=sys.stderr)
+        _complain(f"{name} is set but not supported, it is ignored")
     run(settings)
 
 
@@ -121,12 +122,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with reader_may_leave():
             _app_for(given)(given, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        print(f"gatewayd: {error}", file=sys.stderr)
+        _complain(str(error))
         return 4
     except GatewayError as error:
-        print(f"gatewayd: {error}", file=sys.stderr)
+        _complain(str(error))
         return error.exit_code
     return 0
+
+
+def _complain(sentence: str) -> None:
+    """The exit code says it too, should nobody read this."""
+    with suppress(OSError, ValueError):
+        print(f"gatewayd: {sentence}", file=sys.stderr or nowhere())
 
 
 if __name__ == "__main__":

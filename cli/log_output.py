@@ -7,10 +7,12 @@ under names that sound like secrets are struck out: a second net, since nobody s
 import logging
 import re
 from collections.abc import Mapping
-from typing import TextIO
+from typing import TextIO, cast
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from cli.log_stream import LogStream
 
 _SECRET_WORDS = frozenset(
     {
@@ -35,8 +37,9 @@ _FIRST = ("timestamp", "level", "event")
 
 
 def configure_logging(stream: TextIO, environ: Mapping[str, str]) -> None:
-    """Send the log of this process, libraries included, to `stream`."""
-    as_json = environ.get("FM_LOG_FORMAT") == "json" or not stream.isatty()
+    """Send the log of this process, libraries included, to `stream`; nothing ends when it cannot be written to."""
+    lines = cast("TextIO", LogStream(stream))
+    as_json = environ.get("FM_LOG_FORMAT") == "json" or not lines.isatty()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -51,9 +54,9 @@ def configure_logging(stream: TextIO, environ: Mapping[str, str]) -> None:
     structlog.configure(
         processors=[*shared, *renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(stream),
+        logger_factory=structlog.PrintLoggerFactory(lines),
     )
-    handler = logging.StreamHandler(stream)
+    handler = logging.StreamHandler(lines)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

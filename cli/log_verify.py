@@ -68,6 +68,8 @@ def found_text(found: Found) -> Iterator[str]:
         if not model.compared:
             what = "not compared: the next start rebuilds it"
         yield f"table     {model.name} v{model.version}: {what}"
+        for position in model.left_out:
+            yield f"          could not take the event at position {position}, which is left out of it"
 
 
 def found_json(found: Found) -> str:

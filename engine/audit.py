@@ -13,7 +13,7 @@ import msgspec
 from engine.chain import Head, Row, checked
 from engine.fold import Machines, Position, hash_of_states
 from engine.machine import State
-from engine.read_model import ReadModel
+from engine.read_model import Gap, ReadModel, fold_containing
 from engine.store import REBUILD_ROWS, StoredStep, newest_head, read_rows
 from errors import FatalError
 
@@ -24,7 +24,7 @@ _FINISHED = "CREATE TABLE finished_stream (stream TEXT PRIMARY KEY, version INTE
 
 
 class ComparedReadModel(msgspec.Struct, frozen=True):
-    """A read model and how many rows were equal.
+    """A read model and how many rows were equal; `left_out` are positions of events that it could not take.
 
     `compared` is false when the next start rebuilds it anyway, or when the log does not fold.
     """
@@ -33,6 +33,7 @@ class ComparedReadModel(msgspec.Struct, frozen=True):
     version: int
     rows: int
     compared: bool
+    left_out: tuple[int, ...] = ()
 
 
 class Verified(msgspec.Struct, frozen=True):
@@ -85,6 +86,7 @@ class _Verification:
         self._open: dict[str, Position] = {}
         self._finished = 0
         self._problems: list[str] = []
+        self._gaps: list[Gap] = []
 
     def run(self, inspect: Inspect) -> Verified:
         rows = self._rows()
@@ -112,7 +114,7 @@ class _Verification:
     def _fold(self, rows: Iterator[Row], inspect: Inspect) -> bool:
         """Fold all rows into open states and scratch tables; False when one of them does not fold."""
         for sql in (
-            "PRAGMA journal_mode = OFF",
+            "PRAGMA journal_mode = MEMORY",
             _FINISHED,
             *(model.ddl for model in self._read_models),
         ):
@@ -122,7 +124,7 @@ class _Verification:
                 steps = [self._step(row, inspect) for row in chunk]
                 with self._scratch:
                     for model in self._read_models:
-                        model.fold(self._scratch, steps)
+                        self._gaps += fold_containing(self._scratch, model, steps)
                     self._keep_finished(steps)
             except Exception as error:  # noqa: BLE001 (what a changed row breaks in a fold may be anything)
                 if isinstance(error, FatalError):
@@ -169,7 +171,8 @@ class _Verification:
         if stored.fetchone() != (model.version,):
             return _not_compared(model)
         rows = sum(self._compare_table(table) for table in model.tables)
-        return ComparedReadModel(model.name, model.version, rows, compared=True)
+        left_out = tuple(gap.position for gap in self._gaps if gap.name == model.name)
+        return ComparedReadModel(model.name, model.version, rows, compared=True, left_out=left_out)
 
     def _compare_table(self, table: str) -> int:
         """How many rows are equal before the first that is not."""

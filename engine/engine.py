@@ -46,7 +46,10 @@ class Ports:
 
 @dataclass(frozen=True, slots=True)
 class Observers:
-    """Listeners that only look: every committed step, every contained failure of an effect."""
+    """Listeners that only look: every committed step, every contained failure of an effect.
+
+    What they raise ends nothing.
+    """
 
     committed: Callable[[StoredStep], None] = lambda _step: None
     effect_failed: Callable[[JobStatus, Exception], None] = lambda _status, _error: None
@@ -79,6 +82,8 @@ class Engine:
         self._machines = machines
         self._clock = ports.clock
         self._observers = observers or Observers()
+        #: What an observer raised last; None as long as none did.
+        self.observer_error: str | None = None
         self._live: dict[str, Position] = {}
         replayed = steps(machines, verified(store.rows()), self._live, keep_final=False)
         outdated = store.outdated_read_models()
@@ -104,7 +109,7 @@ class Engine:
             probe=ports.probe,
             wanted=lambda stream: machines.of(stream).wants(self.peek(stream)),
             deliver=self.deliver,
-            failed=self._observers.effect_failed,
+            failed=lambda status, error: self._show(self._observers.effect_failed, status, error),
         )
 
     async def run(
@@ -276,10 +281,16 @@ class Engine:
             if changed is not None:
                 changed.set()
 
+    def _show(self, observer: Callable[..., None], *what: object) -> None:
+        try:
+            observer(*what)
+        except Exception as error:  # noqa: BLE001 (who only looks decides nothing, also not that all ends)
+            self.observer_error = f"{type(error).__name__}: {error}"
+
     def _committed(self, append: Append) -> None:
         assert self._tasks is not None
         for step in append.steps:
-            self._observers.committed(step)
+            self._show(self._observers.committed, step)
             live = self._live.get(step.row.stream)
             if step.final and live is not None and live.position == step.row.position:
                 del self._live[step.row.stream]

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import apsw
+import msgspec
 
 from engine.chain import Row
 from engine.events import Event
 from engine.machine import State
+from engine.storage_errors import is_of_storage
 
 
 class Step(Protocol):
@@ -38,6 +40,34 @@ class ReadModel(Protocol):
     def fold(self, connection: apsw.Connection, steps: Sequence[Step]) -> None:
         """Apply events in order, however the log is cut into batches; the caller holds the transaction."""
         ...
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """The event at `position` that the read model `name` could not take: it is kept out, and the rest goes on."""
+
+    name: str
+    position: int
+    why: str
+
+
+def fold_containing(
+    connection: apsw.Connection, model: ReadModel, steps: Sequence[Step]
+) -> list[Gap]:
+    """Fold all steps that the model can take, and return the others.
+
+    A model gives the same tables however steps are cut into batches, so which are left out does not depend on it
+    either. Raises what storage raises, and what took the whole transaction back.
+    """
+    try:
+        with connection:
+            model.fold(connection, steps)
+    except Exception as error:
+        if is_of_storage(error) or not connection.in_transaction:
+            raise
+        if len(steps) == 1:
+            return [Gap(model.name, steps[0].row.position, f"{type(error).__name__}: {error}")]
+        return [gap for step in steps for gap in fold_containing(connection, model, [step])]
+    return []
 
 
 class StreamIndex:

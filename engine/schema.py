@@ -1,4 +1,4 @@
-"""Tables of the log, version 1. `migrations/` decides which step runs when; read models own theirs."""
+"""Tables of the log, by schema version. `migrations/` decides which step runs when; read models own theirs."""
 
 #: Marks the file as ours (ASCII "FGwL"); `file` and other tools can tell it apart.
 APPLICATION_ID = 0x4647774C
@@ -30,4 +30,14 @@ CREATE TABLE read_model (
     name      TEXT PRIMARY KEY,
     version   INTEGER NOT NULL
 ) STRICT;
+"""
+
+#: Version 2: the events that a read model could not take.
+GAP_TABLES = """
+CREATE TABLE read_model_gap (
+    name      TEXT    NOT NULL,
+    position  INTEGER NOT NULL,
+    why       TEXT    NOT NULL,
+    PRIMARY KEY (name, position)
+) STRICT, WITHOUT ROWID;
 """

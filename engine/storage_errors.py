@@ -7,13 +7,25 @@ import apsw
 
 from errors import FatalError
 
+#: An overflow in a sum, a value that its column does not take: raised of a sound file too.
+_OF_A_STATEMENT = (
+    apsw.SQLError,
+    apsw.ConstraintError,
+    apsw.MismatchError,
+    apsw.TooBigError,
+    apsw.RangeError,
+)
 _ADVICE = (
     "keep this data directory as it is, and go on from a backup "
     "by `gatewayd log restore` (docs/engine.md, 'When a log is damaged')"
 )
 
 
-class DamagedError(FatalError):
+class StorageError(FatalError):
+    """What is stored cannot be read or written, or is not what was written. It alone may end a gateway at work."""
+
+
+class DamagedError(StorageError):
     """The log is not what this program wrote. Nothing may be decided on it."""
 
     def __init__(self, what: str) -> None:
@@ -21,7 +33,7 @@ class DamagedError(FatalError):
         super().__init__(f"{what}; {_ADVICE}")
 
 
-def storage_error(path: Path, error: Exception) -> FatalError:
+def storage_error(path: Path, error: Exception) -> StorageError:
     """The end of a process that cannot read or write `path`, because of SQLite or of the system."""
     match error:
         case apsw.CorruptError() | apsw.NotADBError() | UnicodeDecodeError():
@@ -45,7 +57,18 @@ def storage_error(path: Path, error: Exception) -> FatalError:
                 f"{path} cannot be used as a log ({type(error).__name__}: {error}): "
                 f"start again; when that says the same, {_ADVICE}"
             )
-    return FatalError(sentence)
+    return StorageError(sentence)
+
+
+def is_of_storage(error: Exception) -> bool:
+    """Whether SQLite or the system raised it for the sake of the file, and not of one statement or its values."""
+    match error:
+        case StorageError() | OSError() | UnicodeDecodeError():
+            return True
+        case apsw.Error():
+            return not isinstance(error, _OF_A_STATEMENT)
+        case _:
+            return False
 
 
 def _not_writable(path: Path, why: str) -> str:

@@ -26,9 +26,9 @@ from engine.opening import (
     schema_of,
     transaction,
 )
-from engine.read_model import ReadModel, StreamIndex
-from engine.storage_errors import DamagedError, storage_error
-from errors import FatalError, NotFoundError
+from engine.read_model import Gap, ReadModel, StreamIndex, fold_containing
+from engine.storage_errors import DamagedError, StorageError, is_of_storage, storage_error
+from errors import FatalError, FaultError, NotFoundError
 
 LOG_NAME = "gateway.sqlite3"
 #: Pages of the WAL before it is checkpointed: 4 MiB, a few thousand events.
@@ -118,15 +118,34 @@ class Store:
         """
         if not any(isinstance(model, StreamIndex) for model in self.read_models):
             return None
-        found = self.query("SELECT version FROM stream WHERE stream = ?", (stream,))
+        with self._reading():
+            found = list(
+                self._read.execute("SELECT version FROM stream WHERE stream = ?", (stream,))
+            )
         return sum(version for (version,) in found if isinstance(version, int))
 
     def query(
         self, sql: str, bindings: Sequence[str | int | bytes] = ()
     ) -> list[tuple[object, ...]]:
-        """Rows of a read model. Reads only what is committed."""
+        """Rows of a read model. Reads only what is committed.
+
+        Raises FaultError when the query fails by itself, as a sum does that overflows: nothing rests on it.
+        """
         with self._reading():
-            return list(self._read.execute(sql, bindings))
+            try:
+                return list(self._read.execute(sql, bindings))
+            except Exception as error:
+                if is_of_storage(error):
+                    raise
+                raise FaultError(
+                    f"a table of this gateway could not be summed up or searched ({error}): "
+                    "ask for less of it; payments go on"
+                ) from error
+
+    def gaps(self) -> list[Gap]:
+        """The events that a read model could not take."""
+        with self._reading():
+            return _gaps_in(self._read)
 
     def append(self, steps: Sequence[StoredStep]) -> None:
         """Write whole appends in one durable transaction, folding every read model.
@@ -139,8 +158,7 @@ class Store:
             with transaction(self._write):
                 self._assert_unchanged()
                 head = self._insert(steps)
-                for model in self.read_models:
-                    model.fold(self._write, steps)
+                self._fold(self.read_models, steps)
             self._noted.write(head)
             self._checkpoint()
         except FatalError:
@@ -148,7 +166,7 @@ class Store:
         except (apsw.Error, OSError) as error:
             raise storage_error(self.path, error) from error
         except Exception as error:
-            raise FatalError(
+            raise StorageError(
                 f"the log could not be written ({error!r}): stopping; nothing is tried again"
             ) from error
         self.head = head
@@ -176,9 +194,9 @@ class Store:
                     for table in model.tables:
                         self._write.execute(f'DROP TABLE IF EXISTS "{table}"')
                     self._write.execute(model.ddl)
+                    self._write.execute("DELETE FROM read_model_gap WHERE name = ?", (model.name,))
                 while chunk := list(islice(steps, REBUILD_ROWS)):
-                    for model in models:
-                        model.fold(self._write, chunk)
+                    self._fold(models, chunk)
                 for model in models:
                     self._write.execute(
                         "INSERT INTO read_model VALUES (?, ?) "
@@ -193,6 +211,14 @@ class Store:
         if self._is_whole:
             self._write.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         self._opened.close()
+
+    def _fold(self, models: Sequence[ReadModel], steps: Sequence[StoredStep]) -> None:
+        for model in models:
+            gaps = fold_containing(self._write, model, steps)
+            self._write.executemany(
+                "INSERT INTO read_model_gap VALUES (?, ?, ?)",
+                [(gap.name, gap.position, gap.why) for gap in gaps],
+            )
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -256,11 +282,11 @@ class Store:
     def _assert_unchanged(self) -> None:
         epoch = only_int(self._write, "SELECT epoch FROM writer")
         if epoch != self.epoch:
-            raise FatalError(
+            raise StorageError(
                 f"another process opened this log (epoch {epoch}, ours {self.epoch}): stopping"
             )
         if newest_head(self._write) != self.head:
-            raise FatalError(
+            raise StorageError(
                 "the newest row of the log is not the one this process wrote: stopping"
             )
 
@@ -270,7 +296,9 @@ class Store:
         for step in steps:
             row = step.row
             if row.position != self.head.position + 1 + len(values):
-                raise FatalError(f"position {row.position} does not follow from the head: stopping")
+                raise StorageError(
+                    f"position {row.position} does not follow from the head: stopping"
+                )
             previous = chain_hash(previous, row)
             values.append(
                 (
@@ -295,6 +323,13 @@ class Store:
 
 def _nobody_listens(_error: FatalError) -> None:
     """Who opened the store hears of errors by itself."""
+
+
+def _gaps_in(connection: apsw.Connection) -> list[Gap]:
+    found = connection.execute(
+        "SELECT name, position, why FROM read_model_gap ORDER BY name, position"
+    )
+    return [Gap(name, position, why) for name, position, why in found]
 
 
 def _head_at(connection: apsw.Connection, position: int) -> Head:

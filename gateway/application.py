@@ -184,7 +184,10 @@ class Gateway:
                 context.federations,
                 open_now,
                 context.waits_for(),
-                self._held.problem,
+                (
+                    self._held.problem if context.watch.info is not None else None,
+                    *status.own_mistakes(self.engine, context.store),
+                ),
             ),
             frozen_until=context.waits_for(),
             public_url=context.settings.public_url,

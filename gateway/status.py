@@ -1,7 +1,8 @@
 """How the gateway's own state reads to an operator: names of states, what is open, and what is overdue."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import groupby
 from typing import Protocol, cast
 
 import msgspec
@@ -96,9 +97,9 @@ def problems(
     federations: Iterable[FederationClient],
     open_now: Iterable[OpenPayment],
     frozen_until: Sequence[str],
-    unseen: str | None,
+    others: Iterable[str | None],
 ) -> tuple[str, ...]:
-    """A sentence for everything that an operator should look at; `unseen` is what the watch of HTLCs cannot see."""
+    """A sentence for everything that an operator should look at; `others` are found elsewhere."""
     found: list[str | None] = []
     if frozen_until:
         found.append(
@@ -112,13 +113,23 @@ def problems(
             f"the Lightning node is at block {watch.info.block_height}, behind the chain: until it has caught up no "
             f"invoices are given out, and payments are failed back after {BEHIND_LIMIT_S:.0f} seconds"
         )
-    if watch.info is not None:
-        found.append(unseen)
     found += [one.health.problem(one.config.federation_name()) for one in federations]
     overdue = sum(payment.overdue for payment in open_now)
     if overdue:
         found.append(f"{overdue} of open_payments are overdue")
-    return tuple(problem for problem in found if problem is not None)
+    return tuple(problem for problem in (*found, *others) if problem is not None)
+
+
+def own_mistakes(engine: Engine, store: Store) -> Iterator[str]:
+    """A sentence for each kind of mistake of this program that was contained."""
+    if engine.observer_error is not None:
+        yield f"what happens is not told to everybody who listens: {engine.observer_error}"
+    for name, gaps in groupby(store.gaps(), key=lambda gap: gap.name):
+        first, *others = gaps
+        yield (
+            f"the table {name} could not take the event at position {first.position} ({first.why}), "
+            f"nor {len(others)} others: what it shows lacks them; payments go on"
+        )
 
 
 def open_payments(engine: Engine, store: Store, now_unix_us: int) -> tuple[OpenPayment, ...]:

@@ -19,7 +19,9 @@ import bcrypt
 import pytest
 from lndgrpc.compiled import lightning_pb2
 
+from cli import daemon
 from cli.daemon import Drain, Ending
+from errors import FatalError
 from tests.backends.fake_lnd import MACAROON, FakeLnd, write_credentials
 
 pytestmark = pytest.mark.anyio
@@ -321,3 +323,31 @@ async def test_an_address_in_use_is_one_sentence(lnd: FakeLnd, tmp_path: Path) -
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         environ = environment(lnd, tmp_path / "data", FM_GATEWAY_LISTEN_ADDR=address)
         assert "Cannot listen on" in await anyio.to_thread.run_sync(refused, environ)
+
+
+async def test_a_reader_of_the_log_who_leaves_ends_nothing(lnd: FakeLnd, tmp_path: Path) -> None:
+    """Also one who reads it through a pipe, such as a shipper of logs; the exit code is that of the end asked for."""
+
+    def live() -> tuple[str, int]:
+        with started(environment(lnd, tmp_path / "data")) as gatewayd:
+            assert gatewayd.process.stderr is not None
+            gatewayd.process.stderr.close()
+            said = gatewayd.get("/info")["gateway_state"]
+            gatewayd.process.send_signal(signal.SIGTERM)
+            return said, gatewayd.process.wait(DEADLINE_S)
+
+    assert await anyio.to_thread.run_sync(live) == ("Running", 0)
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError("gone"), ZeroDivisionError()])
+def test_an_end_that_nobody_asked_for_is_never_taken_for_success(
+    error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def end(_settings: object) -> None:
+        raise ExceptionGroup("tasks", [error])
+
+    monkeypatch.setattr(daemon, "_serve", end)
+    settings: Any = None
+    with pytest.raises(FatalError, match="start again") as raised:
+        daemon.run(settings)
+    assert raised.value.exit_code == 70

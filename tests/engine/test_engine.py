@@ -271,6 +271,29 @@ async def test_observers_see_every_committed_step_once_in_order(store: Store) ->
     assert seen == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize(
+    "error", [BrokenPipeError("gone"), FatalError("broken"), ZeroDivisionError()]
+)
+async def test_an_observer_that_raises_ends_nothing_and_is_told(
+    store: Store, error: Exception
+) -> None:
+    def raise_it(*_what: object) -> None:
+        raise error
+
+    async def fail_once(_effect: Send, context: EffectContext) -> Input:
+        if not context.resumed:
+            raise ValueError
+        return Sent()
+
+    observers = Observers(committed=raise_it, effect_failed=raise_it)
+    engine = open_engine(store, fail_once, observers=observers)
+    assert engine.observer_error is None
+    async with running(engine):
+        await engine.submit("transfer/1", Begin(order=order()))
+        await engine.wait("transfer/1", lambda state: isinstance(state, Arrived))
+    assert engine.observer_error == f"{type(error).__name__}: {error}"
+
+
 def _failing_append(error: BaseException, *, after_writing: bool) -> type[Store]:
     class Failing(Store):
         def append(self, steps: object) -> None:
@@ -304,10 +327,10 @@ async def test_a_commit_that_reports_failure_may_be_there_after_reopening(
 
 
 async def test_other_errors_leave_as_they_are(store: Store) -> None:
-    def committed(_step: object) -> None:
+    async def broken(_call: Callable[[], None]) -> None:
         raise ZeroDivisionError
 
-    engine = open_engine(store, observers=Observers(committed=committed))
+    engine = open_engine(store, run_blocking=broken)
     engine.deliver("account/a", Credit(amount=1))
     with pytest.raises(ExceptionGroup) as caught:
         await engine.run()

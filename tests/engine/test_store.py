@@ -1,19 +1,21 @@
 """One writer, asserted; readers beside it; read models that always equal the log."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import apsw
 import pytest
 
+from engine.audit import verify
 from engine.chain import Row, verified
 from engine.events import EncodedEvent
 from engine.fold import fold, steps
 from engine.lock import LOCK_NAME
 from engine.opening import BUSY_MS
-from engine.read_model import StreamIndex
-from engine.storage_errors import DamagedError
+from engine.read_model import Step, StreamIndex
+from engine.storage_errors import DamagedError, StorageError
 from engine.store import (
     LOG_NAME,
     Store,
@@ -22,7 +24,7 @@ from engine.store import (
     open_reader,
     read_rows,
 )
-from errors import ConfigError, FatalError, NotFoundError, UnavailableError
+from errors import ConfigError, FatalError, FaultError, NotFoundError, UnavailableError
 from migrations import SchemaSteps
 from tests.engine.toy import (
     Credit,
@@ -107,22 +109,98 @@ def test_gaps_and_repetitions_are_never_written(store: Store, position: int, ver
     store.append([_step(store, 2, 2)])
 
 
-@pytest.mark.parametrize("rolled_back", [False, True])
-def test_any_error_of_a_read_model_is_fatal_and_writes_nothing(
-    tmp_path: Path, rolled_back: bool
+@pytest.mark.parametrize("error", [None, apsw.FullError("full"), OSError("gone")])
+def test_an_error_of_storage_in_a_read_model_is_fatal_and_writes_nothing(
+    tmp_path: Path, error: Exception | None
 ) -> None:
     class Broken(StreamIndex):
         def fold(self, connection: apsw.Connection, steps: object) -> None:
-            if rolled_back:  # as SQLite does by itself on some errors of the disk
-                connection.execute("ROLLBACK")
+            if error is not None:
+                raise error
+            # As SQLite does by itself on some errors of the disk.
+            connection.execute("ROLLBACK")
             raise ZeroDivisionError
 
     store = Store(tmp_path, SchemaSteps(), [Broken()])
     store.rebuild(store.outdated_read_models(), iter(()))
-    with pytest.raises(FatalError, match="could not be written"):
+    with pytest.raises(StorageError):
         store.append([_step(store, 1, 1)])
     assert list(store.rows()) == []
     store.close()
+
+
+class Picky(StreamIndex):
+    """Cannot take what some events would put into it."""
+
+    name = "picky"
+    tables = ("picked",)
+    ddl = "CREATE TABLE picked (version INTEGER) STRICT"
+
+    def fold(self, connection: apsw.Connection, steps: Sequence[Step]) -> None:
+        for step in steps:
+            value: int | str = step.row.version
+            if step.row.position == 2:
+                value = "of another type"
+            elif step.row.position == 3:
+                value = 1 << 63
+            connection.execute("INSERT INTO picked VALUES (?)", (value,))
+
+
+@pytest.mark.parametrize("batches", [[4], [1, 1, 1, 1], [2, 2]])
+def test_what_a_read_model_cannot_take_is_left_out_and_told(
+    tmp_path: Path, batches: list[int]
+) -> None:
+    store = Store(tmp_path, SchemaSteps(), [StreamIndex(), Picky()])
+    store.rebuild(store.outdated_read_models(), iter(()))
+    for count in batches:
+        first = store.head.position + 1
+        store.append([_step(store, first + i, first + i) for i in range(count)])
+    told = [(gap.name, gap.position, gap.why.partition(":")[0]) for gap in store.gaps()]
+    assert told == [("picky", 2, "ConstraintError"), ("picky", 3, "OverflowError")]
+    assert store.query("SELECT version FROM picked") == [(1,), (4,)]
+    with closing(open_reader(tmp_path / LOG_NAME)) as connection:
+        found = verify(connection, machines(), store.read_models)
+    assert found.problems == ()
+    assert [model.left_out for model in found.read_models] == [(), (2, 3)]
+    rebuilt = steps(machines(), verified(store.rows()))
+    store.rebuild([store.read_models[1]], rebuilt)
+    assert [gap.position for gap in store.gaps()] == [2, 3]
+    store.close()
+
+
+def test_a_query_that_fails_by_itself_is_an_error_to_its_caller(store: Store) -> None:
+    heard: list[Exception] = []
+    store.failed = heard.append
+    store.append([_step(store, 1, 1)])
+    too_much = "SELECT sum(x) FROM (SELECT 9223372036854775807 x UNION ALL SELECT 1)"
+    cases: list[tuple[str, tuple[int, ...]]] = [
+        (too_much, ()),
+        ("SELECT ?", (1 << 64,)),
+        ("SELECT nothing", ()),
+    ]
+    for sql, bindings in cases:
+        with pytest.raises(FaultError, match="payments go on"):
+            store.query(sql, bindings)
+    assert heard == []
+    assert store.query("SELECT version FROM stream") == [(1,)]
+
+
+def test_a_query_that_the_disk_fails_ends_everything(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        def execute(self, *_args: object) -> None:
+            raise apsw.IOError("disk I/O error")
+
+        def close(self) -> None:
+            pass
+
+    heard: list[Exception] = []
+    store.failed = heard.append
+    monkeypatch.setattr(store, "_read", Failing())
+    with pytest.raises(StorageError) as raised:
+        store.query("SELECT 1")
+    assert heard == [raised.value]
 
 
 def test_a_newer_schema_is_refused(tmp_path: Path) -> None:
