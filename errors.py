@@ -60,6 +60,10 @@ class NotReadyError(UnavailableError):
     """As its base, for a reason that a stranger who asked may know: public routes say it, too."""
 
 
+class OutdatedError(UnavailableError):
+    """What was measured for a decision is too old to decide on: measure again."""
+
+
 class PeerError(GatewayError):
     """A guardian or the Lightning node answered outside its protocol."""
 

@@ -2,11 +2,12 @@
 
 An effect's handler may fail as often as it likes: retries write no events, one bad effect stops nothing else,
 and only FatalError leaves this room. What a handler returns is an input to the stream that wanted it; while the
-machines refuse it, it is handed in again, and the handler is not called again.
+machines refuse it, it is handed in again, and the handler is not called again, unless it is refused as outdated.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, TypeVar
 
 import anyio
@@ -15,7 +16,7 @@ import msgspec
 
 from engine.machine import Effect, Input
 from engine.ports import Clock, Probe, Randomness
-from errors import FatalError, GatewayError
+from errors import FatalError, GatewayError, OutdatedError
 
 T = TypeVar("T")
 
@@ -140,10 +141,13 @@ class Effects:
             handler = self._handlers.get(type(job.effect))
             if handler is None:
                 raise FatalError(f"nothing handles the effect {type(job.effect).__name__}")
-            result = await self._until_it_works(job, lambda: self._call(job, handler))
-            self._probe(f"result {type(job.effect).__name__}")
-            if result is not None:
-                await self._until_it_works(job, lambda: self._hand_in(job, result))
+            handed_in = False
+            while not handed_in:
+                result = await self._until_it_works(job, lambda: self._call(job, handler))
+                self._probe(f"result {type(job.effect).__name__}")
+                if result is None:
+                    break
+                handed_in = await self._until_it_works(job, partial(self._hand_in, job, result))
             job.done = True
 
     async def _until_it_works(self, job: _Job, attempt: Callable[[], Awaitable[T]]) -> T:
@@ -169,8 +173,16 @@ class Effects:
         job.tries += 1
         return await handler(job.effect, context)
 
-    async def _hand_in(self, job: _Job, result: Input) -> None:
-        self._report(job, result)
+    async def _hand_in(self, job: _Job, result: Input) -> bool:
+        """False, after a pause, when the result is too old to decide on: another is needed."""
+        try:
+            self._report(job, result)
+        except OutdatedError as error:
+            job.last_error = str(error)
+            self._failed(_status(job), error)
+            await self._clock.sleep(self._backoff_s(1))
+            return False
+        return True
 
     def _report(self, job: _Job, input_: Input) -> None:
         """Deliver, unless the stream decided something else meanwhile: a late result of attempt 1 is none of 2."""

@@ -55,6 +55,19 @@ class Observers:
     effect_failed: Callable[[JobStatus, Exception], None] = lambda _status, _error: None
 
 
+Conditions = Callable[[str, Input], Input]
+"""Asked in the very step that decides, of every input from outside: what must hold at that moment.
+
+Given the stream and the input, they return the input with what they found, or raise the error with which it is refused.
+They are synchronous, so nothing can happen between their answer and the decision.
+"""
+
+
+def no_conditions(_stream: str, input_: Input) -> Input:
+    """Decide on every input as it comes."""
+    return input_
+
+
 class _Plan:
     """Events decided so far in one append, and the states they lead to; memory is untouched until it is whole."""
 
@@ -73,6 +86,8 @@ class Engine:
         handlers: Mapping[type[Effect], Handler],
         ports: Ports,
         observers: Observers | None = None,
+        *,
+        conditions: Conditions = no_conditions,
     ) -> None:
         """Verify the chain, replay the log into memory, and rebuild outdated read models.
 
@@ -84,6 +99,7 @@ class Engine:
         self._observers = observers or Observers()
         #: What an observer raised last; None as long as none did.
         self.observer_error: str | None = None
+        self._conditions = conditions
         self._live: dict[str, Position] = {}
         replayed = steps(machines, verified(store.rows()), self._live, keep_final=False)
         outdated = store.outdated_read_models()
@@ -143,7 +159,7 @@ class Engine:
     async def submit(self, stream: str, input_: Input) -> Answer:
         """Decide new work and wait until it is durable.
 
-        Raises BusyError when the journal is full, and whatever the machines refuse the input with.
+        Raises BusyError when the journal is full, and whatever conditions or machines refuse the input with.
         """
         self._journal.check_room()
         try:
@@ -163,7 +179,7 @@ class Engine:
         """
         plan = _Plan()
         try:
-            self._decide(plan, stream, input_, depth=0)
+            self._decide(plan, stream, self._conditions(stream, input_), depth=0)
         except FatalError as error:
             self._fail(error)
             raise

@@ -171,7 +171,7 @@ class World:
             self.choose.choice((500, 90_000)),
             300,
         )
-        request = withdrawal.RequestWithdrawal(id=self._new_id(), facts=asked)
+        request = withdrawal.RequestWithdrawal(id=self._new_id(), facts=asked, now_unix_s=5_000)
         return withdrawal.stream_of(request.id), request
 
     def _operator_payment(self) -> tuple[str, Input]:

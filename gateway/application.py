@@ -5,10 +5,11 @@ import contextlib
 import anyio
 
 from engine.engine import Engine, Observers
+from engine.machine import Input
 from engine.store import Store
 from errors import FatalError, UnavailableError
 from fedimint import secp, secrets
-from gateway import status
+from gateway import conditions, status
 from gateway.bitcoin_effects import BitcoinEffects
 from gateway.build import warm_up
 from gateway.client_payments import ClientPayments
@@ -78,7 +79,12 @@ class Gateway:
             outside=outside,
             store=store,
             engine=Engine(
-                store, machines(), held_back(handlers, self._refuse_while_frozen), ports, observers
+                store,
+                machines(),
+                held_back(handlers, self._refuse_while_frozen),
+                ports,
+                observers,
+                conditions=self._asked_now,
             ),
             federations=federations,
             watch=NodeWatch(node, settings.network, ports.clock),
@@ -99,6 +105,9 @@ class Gateway:
             network=settings.network, mnemonic_fingerprint=secrets.fingerprint(words)
         )
         identity.MACHINE.decide(self.engine.peek(identity.STREAM), self._start)
+
+    def _asked_now(self, stream: str, input_: Input) -> Input:
+        return conditions.asked_now(self._context, stream, input_)
 
     def _refuse_while_frozen(self, *federation_ids: str) -> None:
         self._context.refuse_while_frozen(*federation_ids)

@@ -31,7 +31,7 @@ _ANSWERABLE = (send.Claiming, send.Claimed, send.ClaimRejected, send.Cancelled)
 #: Ends of an operation from which follows that no other contract of its payment hash has to be claimed.
 _ENDED = (send.Claimed, send.Cancelled, operator_payment.Paid, operator_payment.Failed)
 #: States of an invoice that nobody has begun to pay.
-_UNPAID = (receive.Registered, receive.Invoiced)
+_UNPAID = receive.UNPAID_STATES
 #: Invoices that may wait for a payer at once; each takes about 10 KiB of memory until it is paid or has expired. So
 #: many are asked for in an hour by whoever uses up the limit of requests.
 UNPAID_MAX = 20_000
@@ -91,7 +91,6 @@ class ClientPayments:
             node = self._context.watch.connected()
             confirmed = await federation.lnv2.outgoing_contract_expiration(authentic.out_point)
             federation, terms = self._context.served(request.federation_id)
-            self._context.refuse_new_work()
             verified = send_requests.verify(
                 authentic,
                 federation,
@@ -154,9 +153,6 @@ class ClientPayments:
             now_unix_s=self._context.now_unix_s(),
             cpu=self._context.outside.cpu,
         )
-        self._context.served(request.federation_id)
-        self._context.refuse_new_work()
-        self._context.watch.synced()
         stream = receive.stream_of(verified.facts.payment_hash)
         await self._engine.submit(stream, verified)
         made = await self._engine.wait(

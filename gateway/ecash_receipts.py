@@ -58,8 +58,6 @@ class EcashReceipts:
         await self._engine.read(stream)
         # Again, since others came while the worker looked at it.
         self._check_notes(spendable, reissue_id)
-        self._context.served(federation.federation_id)
-        self._context.refuse_new_work()
         self._context.foreign_notes.keep(spendable)
         try:
             await self._engine.submit(stream, reissue.RequestReissue(facts=facts))

@@ -90,10 +90,10 @@ class HeldPayments:
         state = engine.peek(stream)
         if isinstance(state, receive.New):
             return  # somebody else's: the node may serve others too
-        if isinstance(state, receive.Registered | receive.Invoiced):
+        if isinstance(state, receive.UNPAID_STATES):
             self._context.refuse_new_work(state.facts.federation_id)
             await engine.submit(stream, await self._measure_in_turn(payment, state.facts))
-            if isinstance(engine.peek(stream), receive.Registered | receive.Invoiced):
+            if isinstance(engine.peek(stream), receive.UNPAID_STATES):
                 # Of another amount, such as a payer's who gives more: neither funded nor failed back.
                 _log.warning(
                     "held_payment_of_another_amount",
@@ -112,11 +112,12 @@ class HeldPayments:
         )
 
     async def _measure(self, payment: HeldPayment, facts: receive.ReceiveFacts) -> receive.HtlcHeld:
-        """What counts when the contract is funded, as it is now; the height is the node's.
+        """What only node and guardians know, and since when; the height is the node's.
 
         A node that is behind the chain cannot know how many blocks are left. Raises UnavailableError until it has
         been so for BEHIND_LIMIT_S: then the payer is kept waiting no longer.
         """
+        asked_unix_s = self._context.now_unix_s()
         refusal = await unreadiness(self._context, facts)
         node = await self._context.outside.node.info()
         if not node.synced_to_chain:
@@ -127,7 +128,7 @@ class HeldPayments:
         return receive.HtlcHeld(
             amount_msat=payment.amount_msat,
             deadline_blocks=max(0, deadline_blocks) if payment.deadline_height else 0,
-            now_unix_s=self._context.now_unix_s(),
+            now_unix_s=asked_unix_s,
             refusal=refusal or await self._loss_of(payment),
         )
 

@@ -52,6 +52,20 @@ def refusal_to_fund(context: GatewayContext, facts: receive.ReceiveFacts) -> str
     return None
 
 
+def refusal_of_swap(context: GatewayContext, payment_hash: str, amount_msat: int) -> str | None:
+    """Why a send of ours cannot pay this invoice (hash in hex) directly by the log as it is decided, None when it can.
+
+    Raises UnavailableError while a restored log does not know what the receiver's federation holds.
+    """
+    state = context.engine.peek(receive.stream_of(payment_hash))
+    if not isinstance(state, receive.Invoiced):
+        return "no receiver of a federation of this gateway waits for a payment of this invoice"
+    context.refuse_while_frozen(state.facts.federation_id)
+    if state.facts.invoice_msat != amount_msat:
+        return "the invoice was made for another amount"
+    return refusal_to_fund(context, state.facts)
+
+
 class SwapReceivers:
     """The receivers that a direct swap can pay, by the payment hash of their invoice (hex)."""
 
@@ -81,13 +95,7 @@ class SwapReceivers:
 
     def refusal(self, payment_hash: str, amount_msat: int) -> str | None:
         """Why a send of ours cannot pay this invoice of our node directly, None when it can."""
-        context = self._context()
-        state = context.engine.peek(receive.stream_of(payment_hash))
-        if not isinstance(state, receive.Invoiced):
-            return "no receiver of a federation of this gateway waits for a payment of this invoice"
-        if state.facts.invoice_msat != amount_msat:
-            return "the invoice was made for another amount"
-        return refusal_to_fund(context, state.facts)
+        return refusal_of_swap(self._context(), payment_hash, amount_msat)
 
     async def preimage(self, payment_hash: str) -> str | None:
         """The preimage (hex) that lost events have bought from the receiver for a swap; None when they have not.

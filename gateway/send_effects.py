@@ -101,19 +101,21 @@ class SendEffects:
         record = await self._node.lookup(bytes.fromhex(effect.facts.payment_hash))
         if not isinstance(record, NotFound):
             return _known(record)
+        asked_unix_s = self._now_unix_s()
         remaining_blocks = await self._remaining_blocks(effect.facts)
-        return BudgetMeasured(remaining_blocks=remaining_blocks, now_unix_s=self._now_unix_s())
+        return BudgetMeasured(remaining_blocks=remaining_blocks, now_unix_s=asked_unix_s)
 
     async def measure_swap(self, effect: MeasureSwap, _context: EffectContext) -> SwapMeasured:
-        """The receiver is judged last, so that nothing can happen between that and the decision."""
+        """By what the guardians say; what the log says of the receiver is asked once more in the decision."""
         facts = effect.facts
 
         async def measure() -> SwapMeasured:
+            asked_unix_s = self._now_unix_s()
             unready = await self._receivers.unreadiness(facts.payment_hash)
             remaining_blocks = await self._remaining_blocks(facts)
             return SwapMeasured(
                 remaining_blocks=remaining_blocks,
-                now_unix_s=self._now_unix_s(),
+                now_unix_s=asked_unix_s,
                 refusal=unready or self._receivers.refusal(facts.payment_hash, facts.invoice_msat),
             )
 

@@ -164,6 +164,7 @@ class Treasury:
         self._context.refuse_new_work(request.federation_id)
         federation = self._context.federations.serving(request.federation_id)
         bitcoin = federation.bitcoin_wallet()
+        quoted_unix_s = self._context.now_unix_s()
         network = self._context.settings.network
         to = destination(request.address, request.amount_sat, network)
         fee_sat = await self._fee_sat(federation, request)
@@ -174,8 +175,9 @@ class Treasury:
         facts = withdrawal.WithdrawalFacts(
             request.federation_id, to.address, to.script.hex(), value_sat, fee_sat
         )
-        asked = withdrawal.RequestWithdrawal(id=self._context.new_id(), facts=facts)
-        self._context.served(request.federation_id)
+        asked = withdrawal.RequestWithdrawal(
+            id=self._context.new_id(), facts=facts, now_unix_s=quoted_unix_s
+        )
         stream = withdrawal.stream_of(asked.id)
         await self._engine.submit(stream, asked)
         ended = (await self._engine.wait(stream, _is_over)).state

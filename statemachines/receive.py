@@ -150,6 +150,8 @@ class RefundLost(State, frozen=True):
     reason: str
 
 
+#: The states of an invoice that nobody has begun to pay.
+UNPAID_STATES = (Registered, Invoiced)
 #: The states in which money is under way.
 OPEN_STATES = (Funding, Decrypting, Refunding)
 
@@ -178,7 +180,10 @@ class InvoiceForgotten(Input, frozen=True):
 
 
 class HtlcHeld(Input, frozen=True):
-    """HTLCs are locked at our node. `refusal` says why nothing may be funded now, if so; blocks are to the deadline."""
+    """HTLCs are locked at our node. `refusal` says why nothing may be funded now, if so; blocks are to the deadline.
+
+    `now_unix_s` is when it was measured; the engine's conditions put the moment of the decision there.
+    """
 
     amount_msat: int
     deadline_blocks: int

@@ -95,10 +95,11 @@ OPEN_STATES = (Funding, Submitted, Accepted)
 
 
 class RequestWithdrawal(Input, frozen=True):
-    """A request with a fee that was quoted just now."""
+    """A request with a fee that was quoted just now, at `now_unix_s`."""
 
     id: str
     facts: WithdrawalFacts
+    now_unix_s: int
 
 
 class BitcoinTxidKnown(Input, frozen=True):

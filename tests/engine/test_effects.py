@@ -21,7 +21,7 @@ from engine.fold import Machines
 from engine.machine import Input, Refuse
 from engine.ports import inline, no_probe
 from engine.store import Store
-from errors import FatalError, UnavailableError
+from errors import FatalError, OutdatedError, UnavailableError
 from tests.engine.toy import (
     ACCOUNT,
     LIMITS,
@@ -203,6 +203,38 @@ async def test_a_refused_result_is_contained_seen_and_handed_in_again(store: Sto
         assert balances(engine) == {"a": 0, "b": 0, "c": 0}
         await anyio.wait_all_tasks_blocked()
         assert engine.jobs() == []
+
+
+async def test_a_result_too_old_to_decide_on_is_brought_anew(store: Store) -> None:
+    """Also one that became old while it was refused for another reason."""
+    calls: list[bool] = []
+    refusals = [UnavailableError("not now"), OutdatedError("asked an hour ago")]
+    clock = StepClock()
+
+    async def send(_effect: Send, context: EffectContext) -> Input:
+        calls.append(context.resumed)
+        return Sent()
+
+    def ask(_stream: str, input_: Input) -> Input:
+        if isinstance(input_, Sent) and refusals:
+            raise refusals.pop(0)
+        return input_
+
+    failed: list[tuple[int, str]] = []
+    engine = Engine(
+        store,
+        Machines([ACCOUNT, LIMITS, TRANSFER]),
+        {Send: send},
+        Ports(clock, FixedRandomness(), inline),
+        Observers(effect_failed=lambda job, error: failed.append((job.tries, str(error)))),
+        conditions=ask,
+    )
+    async with running(engine):
+        await engine.submit("transfer/1", Begin(order=order()))
+        assert await _ended(engine) == Arrived(order=order())
+    assert calls == [False, True]
+    assert failed == [(1, "not now"), (1, "asked an hour ago")]
+    assert clock.slept_s == [pytest.approx(BACKOFF_FIRST_S * 0.75, rel=0.01)] * 2
 
 
 async def test_a_late_result_of_one_attempt_is_none_of_the_next(store: Store) -> None:

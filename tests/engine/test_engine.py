@@ -24,6 +24,7 @@ from tests.engine.toy import (
     Credit,
     Debit,
     Debited,
+    FixedRandomness,
     Gate,
     Noted,
     Open,
@@ -31,6 +32,7 @@ from tests.engine.toy import (
     Send,
     Sending,
     Sent,
+    StepClock,
     Unborn,
     balances,
     begin,
@@ -76,6 +78,40 @@ async def test_a_refusal_in_the_third_machine_leaves_nothing(store: Store) -> No
         assert balances(engine) == {"a": -999, "b": 0, "c": 0}
         assert sorted(engine.open_streams()) == ["account/a", "limit/all", "transfer/1"]
         assert (await engine.submit("transfer/3", Begin(order=order(1)))).position == 6
+
+
+async def test_conditions_are_asked_in_the_step_that_decides(store: Store) -> None:
+    """Of what a caller or an effect hands in, as it is then; a refusal leaves nothing."""
+    asked: list[tuple[str, type[Input], int]] = []
+
+    def ask(stream: str, input_: Input) -> Input:
+        asked.append((stream, type(input_), len(engine.open_streams())))
+        if isinstance(input_, Credit) and input_.amount > 5:
+            raise ConflictError("too much")
+        return Credit(amount=3) if isinstance(input_, Credit) else input_
+
+    async def send(_effect: Send, _context: EffectContext) -> Input:
+        return Sent()
+
+    engine = Engine(
+        store,
+        Machines([ACCOUNT, LIMITS, TRANSFER]),
+        {Send: send},
+        Ports(StepClock(), FixedRandomness()),
+        conditions=ask,
+    )
+    async with running(engine):
+        with pytest.raises(ConflictError, match="too much"):
+            await engine.submit("account/a", Credit(amount=6))
+        assert engine.open_streams() == {}
+        assert (await engine.submit("account/a", Credit(amount=5))).state == Open(balance=3)
+        await engine.submit("transfer/1", Begin(order=order(1)))
+        await engine.wait("transfer/1", TRANSFER.is_final)
+    assert asked == [
+        *[("account/a", Credit, 0)] * 2,
+        ("transfer/1", Begin, 1),
+        ("transfer/1", Sent, 3),
+    ]
 
 
 async def test_a_decision_may_rest_on_one_that_is_not_durable(store: Store) -> None:

@@ -24,7 +24,7 @@ from statemachines.withdrawal import (
 STREAM = withdrawal.stream_of("w1")
 TX = stream_of(FEDERATION, 1)
 FACTS = WithdrawalFacts(FEDERATION, "bcrt1…", "0014ab", value_sat=20_000, fee_sat=500)
-REQUEST = RequestWithdrawal(id="w1", facts=FACTS)
+REQUEST = RequestWithdrawal(id="w1", facts=FACTS, now_unix_s=5_000)
 HELD = tuple(note(name, 24) for name in "ab")
 KNOWN = BitcoinTxidKnown(bitcoin_txid="b7" * 32)
 

@@ -1,0 +1,167 @@
+"""What must hold in the moment in which money is committed, asked in the very step that decides it.
+
+Who measures waits for the node or for guardians, and meanwhile the federation is left, receiving is switched off, time
+runs out. So what a caller found out before counts for nothing here: the engine asks this of every input, whoever hands
+it in, and nothing can happen between the answer and the decision. What only others know is measured before, says when
+that began, and is measured again once it is older than MEASURED_LIMIT_S.
+
+A condition on taking new work, or on committing money, belongs into this table and nowhere else.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from engine.machine import Input
+from errors import InputError, OutdatedError
+from fedimint import bolt11
+from gateway.context import GatewayContext
+from gateway.receivers import refusal_of_swap, refusal_to_fund
+from statemachines import (
+    gift,
+    node_order,
+    operator_payment,
+    receive,
+    reissue,
+    send,
+    withdrawal,
+)
+
+#: What is measured takes at most two answers of the node and one of the guardians; the margins in blocks are for that.
+MEASURED_LIMIT_S = 60
+
+
+def asked_now(context: GatewayContext, stream: str, input_: Input) -> Input:
+    """The input with what holds now. Raises the error that refuses it: nothing is decided then."""
+    ask = _CONDITIONS.get(type(input_))
+    return ask(context, stream, input_) if ask is not None else input_
+
+
+def check_recent(context: GatewayContext, measured_unix_s: int) -> None:
+    """Raises OutdatedError for what was measured too long ago, or by another clock."""
+    age_s = context.now_unix_s() - measured_unix_s
+    if not 0 <= age_s <= MEASURED_LIMIT_S:
+        raise OutdatedError(
+            f"node or guardians took {age_s} s to answer, and only answers of the last {MEASURED_LIMIT_S} s "
+            "are decided on: they are asked again"
+        )
+
+
+# --- new work ------------------------------------------------------------------------------------------------------
+
+
+def _takes_work(context: GatewayContext, federation_id: str) -> None:
+    """Raises InputError for a federation that is not served, UnavailableError while nothing new is begun."""
+    context.served(federation_id)
+    context.refuse_new_work(federation_id)
+
+
+def _send_requested(
+    context: GatewayContext, _stream: str, input_: send.RequestSend
+) -> send.RequestSend:
+    _takes_work(context, input_.facts.federation_id)
+    return input_
+
+
+def _receive_requested(
+    context: GatewayContext, _stream: str, input_: receive.RequestReceive
+) -> receive.RequestReceive:
+    _takes_work(context, input_.facts.federation_id)
+    context.watch.synced()
+    refusal = refusal_to_fund(context, input_.facts)
+    if refusal is not None:
+        raise InputError(refusal)
+    return input_
+
+
+def _ecash_asked_for(
+    context: GatewayContext, _stream: str, input_: gift.RequestGift | reissue.RequestReissue
+) -> Input:
+    _takes_work(context, input_.facts.federation_id)
+    return input_
+
+
+def _withdrawal_requested(
+    context: GatewayContext, _stream: str, input_: withdrawal.RequestWithdrawal
+) -> withdrawal.RequestWithdrawal:
+    _takes_work(context, input_.facts.federation_id)
+    check_recent(context, input_.now_unix_s)
+    return msgspec.structs.replace(input_, now_unix_s=context.now_unix_s())
+
+
+def _operator_payment_requested(
+    context: GatewayContext, _stream: str, input_: operator_payment.RequestOperatorPayment
+) -> operator_payment.RequestOperatorPayment:
+    context.refuse_new_work()
+    if bolt11.decode(input_.facts.invoice).expires_unix_s <= context.now_unix_s():
+        raise InputError("the invoice has expired; ask its payee for another")
+    return input_
+
+
+def _order_requested(
+    context: GatewayContext, _stream: str, input_: node_order.RequestOrder
+) -> node_order.RequestOrder:
+    context.refuse_new_work()
+    return input_
+
+
+# --- what was measured ---------------------------------------------------------------------------------------------
+
+
+def _htlc_held(context: GatewayContext, stream: str, input_: receive.HtlcHeld) -> receive.HtlcHeld:
+    state = context.engine.peek(stream)
+    if not isinstance(state, receive.UNPAID_STATES):
+        return input_
+    context.refuse_new_work(state.facts.federation_id)
+    check_recent(context, input_.now_unix_s)
+    return msgspec.structs.replace(
+        input_,
+        now_unix_s=context.now_unix_s(),
+        refusal=refusal_to_fund(context, state.facts) or input_.refusal,
+    )
+
+
+def _swap_measured(
+    context: GatewayContext, stream: str, input_: send.SwapMeasured
+) -> send.SwapMeasured:
+    state = context.engine.peek(stream)
+    if not isinstance(state, send.Accepted):
+        return input_
+    check_recent(context, input_.now_unix_s)
+    facts = state.facts
+    return msgspec.structs.replace(
+        input_,
+        now_unix_s=context.now_unix_s(),
+        refusal=refusal_of_swap(context, facts.payment_hash, facts.invoice_msat) or input_.refusal,
+    )
+
+
+def _budget_measured(
+    context: GatewayContext, _stream: str, input_: send.BudgetMeasured
+) -> send.BudgetMeasured:
+    check_recent(context, input_.now_unix_s)
+    return msgspec.structs.replace(input_, now_unix_s=context.now_unix_s())
+
+
+def _record_looked_up(
+    context: GatewayContext, _stream: str, input_: send.RecordLookedUp
+) -> send.RecordLookedUp:
+    """The time stays that of the question: a call may have reached the node since."""
+    check_recent(context, input_.looked_up_unix_s)
+    return input_
+
+
+_CONDITIONS: Mapping[type[Input], Callable[[GatewayContext, str, Any], Input]] = {
+    send.RequestSend: _send_requested,
+    send.BudgetMeasured: _budget_measured,
+    send.SwapMeasured: _swap_measured,
+    send.RecordLookedUp: _record_looked_up,
+    receive.RequestReceive: _receive_requested,
+    receive.HtlcHeld: _htlc_held,
+    gift.RequestGift: _ecash_asked_for,
+    reissue.RequestReissue: _ecash_asked_for,
+    withdrawal.RequestWithdrawal: _withdrawal_requested,
+    operator_payment.RequestOperatorPayment: _operator_payment_requested,
+    node_order.RequestOrder: _order_requested,
+}

@@ -1,0 +1,54 @@
+"""A Lightning node that takes its time with one call, until a test lets it answer."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from backends.operations import Node
+from tests.gateway.scene import Hold, Scene
+
+
+class SlowNode:
+    """The node of a scene, but that answers of `slow_call` wait while there is a hold; the node knows them by then."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.slow_call = ""
+        self.hold: Hold | None = None
+        self.answers = 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._node, name)
+        return self._slowed(found) if name == self.slow_call else found
+
+    def _slowed(self, call: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+        async def answer(*arguments: object, **named: object) -> object:
+            self.answers += 1
+            answered = await call(*arguments, **named)
+            if self.hold is not None:
+                await self.hold(self.slow_call)
+            return answered
+
+        return answer
+
+    @asynccontextmanager
+    async def while_it_answers(self) -> AsyncIterator[None]:
+        """The block runs while the first slow answer is on its way; then all are quick."""
+        assert self.hold is not None, "say which call is slow before it is made"
+        await self.hold.reached.wait()
+        try:
+            yield
+        finally:
+            hold, self.hold = self.hold, None
+            hold.release()
+
+    def slow(self, call: str) -> None:
+        """From now on answers of this call wait."""
+        self.slow_call, self.hold = call, Hold()
+
+
+def with_slow_node(scene: Scene) -> SlowNode:
+    """Give the scene such a node."""
+    node = SlowNode(scene.world.gateway_node)
+    scene.node = node
+    return node
