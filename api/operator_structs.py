@@ -7,8 +7,17 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from api.structs import Hash256Hex, PublicKeyHex, SystemTime, Unsigned, Unsigned32
-from api.treasury_structs import AmountOrAll, BitcoinAddress, Satoshis
+from api.structs import (
+    Hash256Hex,
+    Msats,
+    PublicKeyHex,
+    Satoshis,
+    SatsPerVbyte,
+    SystemTime,
+    Unsigned,
+    Unsigned32,
+)
+from api.treasury_structs import AmountOrAll, BitcoinAddress
 
 # Forms of web pages send numbers as text and leave them empty.
 OptionalNumber = Unsigned | Annotated[str, msgspec.Meta(pattern="^\\s*[0-9]{0,18}\\s*\\Z")] | None
@@ -19,7 +28,7 @@ PaymentStatus = Literal["Pending", "Succeeded", "Failed"]
 class CreateInvoiceForOperatorPayload(msgspec.Struct, frozen=True):
     """Body of POST `/create_bolt11_invoice_for_operator`; the answer is the invoice as a string."""
 
-    amount_msats: Unsigned
+    amount_msats: Msats
     expiry_secs: Unsigned32 | None = None
     description: str | None = None
 
@@ -33,7 +42,7 @@ class PayInvoiceForOperatorPayload(msgspec.Struct, frozen=True):
 class CreateOfferPayload(msgspec.Struct, frozen=True):
     """Body of POST `/create_bolt12_offer_for_operator`."""
 
-    amount: Unsigned | None = None
+    amount: Msats | None = None
     description: str | None = None
     expiry_secs: Unsigned32 | None = None
     quantity: Unsigned | None = None
@@ -43,7 +52,7 @@ class PayOfferPayload(msgspec.Struct, frozen=True):
     """Body of POST `/pay_offer_for_operator`."""
 
     offer: str
-    amount: Unsigned | None = None
+    amount: Msats | None = None
     quantity: Unsigned | None = None
     payer_note: str | None = None
 
@@ -102,7 +111,7 @@ class SendOnchainRequest(msgspec.Struct, frozen=True):
 
     address: BitcoinAddress
     amount: AmountOrAll
-    fee_rate_sats_per_vbyte: Unsigned
+    fee_rate_sats_per_vbyte: SatsPerVbyte
 
 
 class OpenChannelRequest(msgspec.Struct, frozen=True):
@@ -131,7 +140,7 @@ class CloseChannelsWithPeerRequest(msgspec.Struct, frozen=True):
 
     pubkey: PublicKeyHex
     force: bool = False
-    sats_per_vbyte: Unsigned | None = None
+    sats_per_vbyte: SatsPerVbyte | None = None
 
 
 class CloseChannelsWithPeerResponse(msgspec.Struct, frozen=True):

@@ -10,6 +10,7 @@ import msgspec
 
 from api.structs import (
     Hash256Hex,
+    Msats,
     PaymentFee,
     PublicKeyHex,
     SchnorrSignatureHex,
@@ -67,7 +68,7 @@ class OutgoingContract(msgspec.Struct, frozen=True):
     """The lnv2 contract that the sender funded; `amount` in msat, `expiration` a block height."""
 
     payment_image: PaymentImage
-    amount: Unsigned
+    amount: Msats
     expiration: Expiration
     claim_pk: PublicKeyHex
     refund_pk: PublicKeyHex
@@ -109,7 +110,7 @@ class Commitment(msgspec.Struct, frozen=True):
     """What the ciphertext of an incoming contract is bound to; `expiration` is in Unix seconds."""
 
     payment_image: PaymentImage
-    amount: Unsigned
+    amount: Msats
     expiration: Expiration
     claim_pk: PublicKeyHex
     refund_pk: PublicKeyHex
@@ -149,7 +150,7 @@ class CreateBolt11InvoicePayload(msgspec.Struct, frozen=True):
 
     federation_id: Hash256Hex
     contract: IncomingContract
-    amount: Unsigned
+    amount: Msats
     description: InvoiceDescription
     expiry_secs: Unsigned32
 

@@ -19,6 +19,12 @@ PublicKeyHex = Annotated[str, msgspec.Meta(pattern="^0[23][0-9a-fA-F]{64}\\Z")]
 SchnorrSignatureHex = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{128}\\Z")]
 # Rust has u64. No amount of bitcoin and no block height needs the highest bit.
 Unsigned = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+# No more bitcoin than there will ever be, in satoshi and msat.
+MOST_SAT = 21_000_000 * 100_000_000
+Satoshis = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAT)]
+Msats = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAT * 1_000)]
+# A bitcoin for a virtual byte is more than anybody means.
+SatsPerVbyte = Annotated[int, msgspec.Meta(ge=0, le=100_000_000)]
 Unsigned32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
 
 

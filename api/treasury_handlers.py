@@ -2,7 +2,7 @@
 
 from api import treasury_structs as structs
 from api.ports import Gateway
-from api.structs import FederationPayload
+from api.structs import MOST_SAT, FederationPayload
 from errors import InputError
 from gateway import treasury_views as views
 
@@ -117,4 +117,7 @@ def _withdrawn(withdrawal: views.Withdrawal) -> structs.WithdrawResponse:
 
 def _fee_sat(fees: structs.PegOutFees) -> int:
     """`Feerate::calculate_fee` of fedimint-core: whole virtual bytes, rounded up."""
-    return fees.fee_rate.sats_per_kvb * -(-fees.total_weight // 4) // 1000
+    fee_sat = fees.fee_rate.sats_per_kvb * -(-fees.total_weight // 4) // 1000
+    if fee_sat > MOST_SAT:
+        raise InputError(f"a fee of {fee_sat} sat is more than there will ever be")
+    return fee_sat

@@ -8,13 +8,9 @@ from typing import Annotated
 
 import msgspec
 
-from api.structs import Hash256Hex, Unsigned
+from api.structs import Hash256Hex, Msats, Satoshis, SatsPerVbyte, Unsigned
 
-# No more satoshi than there will ever be.
-_MOST_SAT = 21_000_000 * 100_000_000
-
-# Satoshi, as a number or as text, or the word "all".
-Satoshis = Annotated[int, msgspec.Meta(ge=0, le=_MOST_SAT)]
+# As a number or as text, or the word "all".
 AmountOrAll = Satoshis | Annotated[str, msgspec.Meta(pattern="^([aA][lL][lL]|[0-9]{1,15})\\Z")]
 # As it was pasted, perhaps a `bitcoin:` URI with an invoice in it. It is looked at where it is used.
 BitcoinAddress = Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
@@ -72,14 +68,14 @@ class PeginFromOnchainPayload(msgspec.Struct, frozen=True):
 
     federation_id: Hash256Hex
     amount: AmountOrAll
-    fee_rate_sats_per_vbyte: Unsigned
+    fee_rate_sats_per_vbyte: SatsPerVbyte
 
 
 class SpendEcashPayload(msgspec.Struct, frozen=True):
     """Body of POST `/spend_ecash`; `amount` in msat."""
 
     federation_id: Hash256Hex
-    amount: Unsigned
+    amount: Msats
 
 
 class SpendEcashResponse(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ import msgspec
 
 from errors import InputError, PeerError, UnavailableError
 from fedimint import bolt11
-from fedimint.wire_types import Network
+from fedimint.wire_types import MOST_MSAT, Network
 
 #: The final CLTV delta of held invoices: time for the federation to decrypt (fedimint-lightning/src/lnd.rs).
 HELD_FINAL_DELTA_BLOCKS = 144
@@ -214,6 +214,14 @@ class LightningNode(Protocol):
     async def aclose(self) -> None:
         """Leave the node. Calls still open end with NodeUnansweredError; payments go on."""
         ...
+
+
+def within_bounds_msat(amount_msat: int) -> int:
+    """An amount that a node tells, moved into 0 to all bitcoin there is.
+
+    It is not refused: with a preimage beside it, an absurd fee must not keep the payment from being claimed.
+    """
+    return min(max(amount_msat, 0), MOST_MSAT)
 
 
 def check_order(

@@ -9,7 +9,13 @@ import anyio
 from anyio.abc import TaskGroup
 from lndgrpc.compiled import invoices_pb2, lightning_pb2
 
-from backends.lightning import HeldPayment, NodeRefusedError, NodeUnansweredError, Tell
+from backends.lightning import (
+    HeldPayment,
+    NodeRefusedError,
+    NodeUnansweredError,
+    Tell,
+    within_bounds_msat,
+)
 from backends.lnd_connection import PAGE_ITEMS, LndConnection
 from errors import GatewayError
 
@@ -193,6 +199,6 @@ def _payment(payment_hash: bytes, invoice: Any) -> HeldPayment:
     earliest = min((htlc.expiry_height for htlc in locked), default=0)
     return HeldPayment(
         payment_hash=payment_hash,
-        amount_msat=invoice.amt_paid_msat,
+        amount_msat=within_bounds_msat(invoice.amt_paid_msat),
         deadline_height=max(earliest - _CLAIM_MARGIN_BLOCKS, 0) if is_timed else 0,
     )

@@ -15,6 +15,7 @@ from backends.lightning import (
     NodeUnansweredError,
     Tell,
     tell_nobody,
+    within_bounds_msat,
 )
 from backends.lnd_connection import LndPart, LndSettings, new_request
 from backends.lnd_held import HeldWatch, watching
@@ -116,7 +117,7 @@ class LndInvoices(LndPart):
         return InvoiceRecord(
             payment_hash=payment_hash,
             preimage=found.r_preimage if found.state == _Invoice.SETTLED else None,
-            amount_msat=found.value_msat,
+            amount_msat=within_bounds_msat(found.value_msat),
             created_unix_s=found.creation_date,
             status=STATUSES.get(found.state, "Pending"),
         )

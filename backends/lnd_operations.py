@@ -6,6 +6,7 @@ from typing import Any
 
 from lndgrpc.compiled import lightning_pb2
 
+from backends.lightning import within_bounds_msat
 from backends.lnd_connection import PAGE_ITEMS, LndPart, new_request
 from backends.lnd_invoices import STATUSES as INVOICE_STATUSES
 from backends.operations import InvoiceStatus, NodeTransaction, OnchainOrder
@@ -116,7 +117,7 @@ def _outbound(payment: Any) -> NodeTransaction:
         payment_hash=payment_hash,
         preimage=preimage,
         kind="Bolt11",
-        amount_msat=payment.value_msat,
+        amount_msat=within_bounds_msat(payment.value_msat),
         direction="Outbound",
         status=_PAYMENT_STATUSES.get(payment.status, "Pending"),
         unix_s=payment.creation_date,
@@ -129,7 +130,7 @@ def _inbound(invoice: Any) -> NodeTransaction:
         payment_hash=invoice.r_hash,
         preimage=invoice.r_preimage if is_settled else None,
         kind="Bolt11",
-        amount_msat=invoice.amt_paid_msat if is_settled else invoice.value_msat,
+        amount_msat=within_bounds_msat(invoice.amt_paid_msat if is_settled else invoice.value_msat),
         direction="Inbound",
         status=INVOICE_STATUSES[invoice.state],
         unix_s=invoice.settle_date,

@@ -16,6 +16,7 @@ from backends.lightning import (
     PaymentStatus,
     Succeeded,
     check_order,
+    within_bounds_msat,
 )
 from backends.lnd_connection import ANSWER_TIMEOUT_S, LndPart
 from errors import PeerError
@@ -105,7 +106,7 @@ def _status(payment: Any, payment_hash: bytes) -> PaymentStatus:
             raise PeerError("LND reports success with a preimage that is not hex") from None
         if hashlib.sha256(preimage).digest() != payment_hash:
             raise PeerError("LND reports success with a preimage that is not the payment's")
-        return Succeeded(preimage, payment.fee_msat)
+        return Succeeded(preimage, within_bounds_msat(payment.fee_msat))
     if payment.status == lightning_pb2.Payment.FAILED:
         number = payment.failure_reason
         return Failed(_FAILURES.get(number, f"failure reason {number}"))

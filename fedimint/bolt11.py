@@ -86,8 +86,8 @@ class Bolt11Invoice(InvoiceFields, frozen=True, kw_only=True):
 
     @property
     def expires_unix_s(self) -> int:
-        """The second from which on it should not be paid."""
-        return self.timestamp_unix_s + self.expiry_s
+        """The second from which on it should not be paid; one that no clock reaches is 2^63-1."""
+        return min(self.timestamp_unix_s + self.expiry_s, (1 << 63) - 1)
 
 
 def is_for(invoice: InvoiceFields, network: Network) -> bool:

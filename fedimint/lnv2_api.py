@@ -15,7 +15,7 @@ import msgspec
 from fedimint import query
 from fedimint.encoding import bytes_of_integers
 from fedimint.query import Guardians
-from fedimint.shapes import shape, u64
+from fedimint.shapes import blocks, shape
 from fedimint.transport import module_method
 from fedimint.wire_types import (
     CONTRACT_ID,
@@ -24,7 +24,7 @@ from fedimint.wire_types import (
     OutPoint,
     OutPointJson,
     PeerId,
-    json_u64,
+    json_blocks,
 )
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class Lnv2Api:
     async def consensus_block_count(self) -> int:
         """Return the federation's block count (height + 1)."""
         method = module_method(self.module_id, "consensus_block_count")
-        return await query.threshold_consensus_or_fail(self.guardians, method, None, u64)
+        return await query.threshold_consensus_or_fail(self.guardians, method, None, blocks)
 
     async def outgoing_contract_expiration(
         self, out_point: OutPoint
@@ -144,5 +144,5 @@ def _outgoing_contract_expiration(result: object) -> OutgoingContractExpiration 
         return None
     contract_id, remaining_blocks = answer
     return OutgoingContractExpiration(
-        CONTRACT_ID.decode_hex(contract_id), json_u64(remaining_blocks)
+        CONTRACT_ID.decode_hex(contract_id), json_blocks(remaining_blocks)
     )

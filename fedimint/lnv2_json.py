@@ -19,6 +19,7 @@ from fedimint.wire_types import (
     FederationId,
     OutPoint,
     OutPointJson,
+    json_msat,
     json_u64,
 )
 
@@ -59,7 +60,7 @@ class OutgoingContractJson(msgspec.Struct, frozen=True):
         """Return the typed form."""
         return lnv2.OutgoingContract(
             self.payment_image.decode(),
-            json_u64(self.amount),
+            json_msat(self.amount),
             json_u64(self.expiration),
             PUBLIC_KEY.decode_hex(self.claim_pk),
             PUBLIC_KEY.decode_hex(self.refund_pk),
@@ -93,7 +94,7 @@ class CommitmentJson(msgspec.Struct, frozen=True):
         """Return the typed form."""
         return lnv2.Commitment(
             self.payment_image.decode(),
-            json_u64(self.amount),
+            json_msat(self.amount),
             json_u64(self.expiration),
             PUBLIC_KEY.decode_hex(self.claim_pk),
             PUBLIC_KEY.decode_hex(self.refund_pk),

@@ -8,7 +8,6 @@ import msgspec
 from fedimint import base32, secp
 from fedimint.encoding import (
     STRING,
-    U8,
     U64,
     Codec,
     StructCodec,
@@ -21,6 +20,7 @@ from fedimint.encoding import (
 )
 from fedimint.urls import SAFE_URL
 from fedimint.wire_types import (
+    DENOMINATION,
     FEDERATION_ID,
     G1,
     HASH160,
@@ -49,7 +49,7 @@ class Note(msgspec.Struct, frozen=True):
         return 1 << self.denomination
 
 
-NOTE: StructCodec[Note] = struct(Note, denomination=U8, nonce=PUBLIC_KEY, signature=G1)
+NOTE: StructCodec[Note] = struct(Note, denomination=DENOMINATION, nonce=PUBLIC_KEY, signature=G1)
 
 
 class MintInput(msgspec.Struct, frozen=True, tag="v0"):
@@ -79,7 +79,8 @@ Output = MintOutput | UnknownVariant
 
 INPUT: Codec[Input] = enum({0: struct(MintInput, note=NOTE)}, extensible=True)
 OUTPUT: Codec[Output] = enum(
-    {0: struct(MintOutput, denomination=U8, blinded_nonce=G1, tweak=fixed(16))}, extensible=True
+    {0: struct(MintOutput, denomination=DENOMINATION, blinded_nonce=G1, tweak=fixed(16))},
+    extensible=True,
 )
 OUTPUT_OUTCOME: StructCodec[OutputOutcome] = struct(OutputOutcome)
 INPUT_ERROR: Codec[ModuleError] = module_errors(
@@ -114,7 +115,9 @@ RecoveryItem = RecoveryOutput | RecoveryInput
 RECOVERY_ITEMS: Codec[tuple[RecoveryItem, ...]] = vec(
     enum(
         {
-            0: struct(RecoveryOutput, denomination=U8, nonce_hash=HASH160, tweak=fixed(16)),
+            0: struct(
+                RecoveryOutput, denomination=DENOMINATION, nonce_hash=HASH160, tweak=fixed(16)
+            ),
             1: struct(RecoveryInput, nonce_hash=HASH160),
         }
     )
@@ -142,7 +145,7 @@ class SpendableNote(msgspec.Struct, frozen=True):
 
 
 SPENDABLE_NOTE: StructCodec[SpendableNote] = struct(
-    SpendableNote, denomination=U8, secret_key=SECRET_KEY, signature=G1
+    SpendableNote, denomination=DENOMINATION, secret_key=SECRET_KEY, signature=G1
 )
 
 

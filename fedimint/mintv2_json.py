@@ -11,7 +11,7 @@ from fedimint.encoding import bytes_of_integers
 from fedimint.errors import DecodeError
 from fedimint.mintv2 import RecoveryInput, RecoveryItem, RecoveryOutput
 from fedimint.shapes import shape
-from fedimint.wire_types import HASH160
+from fedimint.wire_types import HASH160, json_denomination
 
 
 class _Output(msgspec.Struct, frozen=True):
@@ -33,10 +33,8 @@ class RecoveryItemJson(msgspec.Struct, frozen=True, omit_defaults=True):
     def decode(self) -> RecoveryItem:
         """Return the typed form. Raises `DecodeError`."""
         if self.output is not None and self.input is None:
-            if not 0 <= self.output.denomination <= 0xFF:
-                raise DecodeError("a denomination is one byte")
             return RecoveryOutput(
-                self.output.denomination,
+                json_denomination(self.output.denomination),
                 HASH160.decode_hex(self.output.nonce_hash),
                 bytes_of_integers(self.output.tweak, 16),
             )

@@ -9,7 +9,6 @@ import msgspec
 
 from fedimint.encoding import (
     STRING,
-    U8,
     U16,
     U32,
     U64,
@@ -23,6 +22,7 @@ from fedimint.urls import SAFE_URL
 from fedimint.wire_types import (
     AMOUNT_MSAT,
     AMOUNT_SAT,
+    DENOMINATION,
     FEE_CONSENSUS,
     G1,
     G2,
@@ -133,8 +133,8 @@ MINT: StructCodec[MintClientConfig] = struct(
 )
 MINT_V2: StructCodec[MintV2ClientConfig] = struct(
     MintV2ClientConfig,
-    tbs_agg_pks=mapping(U8, G2),
-    tbs_pks=mapping(U8, mapping(PEER_ID, G2)),
+    tbs_agg_pks=mapping(DENOMINATION, G2),
+    tbs_pks=mapping(DENOMINATION, mapping(PEER_ID, G2)),
     fee_consensus=FEE_CONSENSUS,
     amount_unit=U64,
 )

@@ -7,6 +7,7 @@ sleeping, whatever a guardian answers.
 
 import contextlib
 import random
+import reprlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,13 @@ from typing import Final, Generic, TypeVar
 import anyio
 
 from errors import GatewayError, InputError, PeerError, UnavailableError
-from fedimint.transport import GUARDIAN_ERRORS, GuardianConnection, GuardianTimeout
+from fedimint.transport import (
+    GUARDIAN_ERRORS,
+    GuardianConnection,
+    GuardianProtocolError,
+    GuardianTimeout,
+    cut,
+)
 from fedimint.wire_types import PeerId, threshold
 
 FIRST_PAUSE_S: Final = 0.25
@@ -35,7 +42,9 @@ class FederationUnavailable(UnavailableError):  # noqa: N818 - a state of the fe
 
     def __init__(self, method: str, failures: Mapping[PeerId, GatewayError]) -> None:
         self.failures = dict(failures)
-        listed = "; ".join(f"guardian {peer}: {error}" for peer, error in sorted(failures.items()))
+        listed = "; ".join(
+            f"guardian {peer}: {cut(str(error))}" for peer, error in sorted(failures.items())
+        )
         super().__init__(f"too few guardians answered {method} ({listed or 'there are none'})")
 
 
@@ -44,7 +53,8 @@ class FederationDisagrees(PeerError):  # noqa: N818 - a state of the federation
 
     def __init__(self, method: str, answers: Mapping[PeerId, object]) -> None:
         self.answers = dict(answers)
-        groups = Counter(repr(answer)[:60] for answer in answers.values())
+        # reprlib looks at the beginning alone, and an answer may have megabytes.
+        groups = Counter(reprlib.repr(answer)[:60] for answer in answers.values())
         listed = ", ".join(f"{count} said {answer}" for answer, count in groups.most_common())
         super().__init__(f"guardians do not agree on {method}: {listed}")
 
@@ -304,8 +314,11 @@ class _Question(Generic[T]):
         try:
             return await self.check(peer, result)
         except (PeerError, InputError) as error:
-            self.guardians.report(peer, self.method, error)
-            raise _PeerFailed(error) from error
+            refused = (
+                error if str(error) == cut(str(error)) else GuardianProtocolError(cut(str(error)))
+            )
+            self.guardians.report(peer, self.method, refused)
+            raise _PeerFailed(refused) from error
 
     async def ask_until_good(self, peer: PeerId, pace: _Pace) -> T:
         while True:

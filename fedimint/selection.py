@@ -12,15 +12,18 @@ from typing import Final
 import msgspec
 
 from errors import ConflictError, InputError
-from fedimint.wire_types import FeeConsensus
+from fedimint.wire_types import LARGEST_DENOMINATION, FeeConsensus
 
 SMALLEST_DENOMINATION: Final = 9
-LARGEST_DENOMINATION: Final = 41
 DENOMINATIONS: Final = range(SMALLEST_DENOMINATION, LARGEST_DENOMINATION + 1)
 TARGET_PER_DENOMINATION: Final = 3
 
 # An input takes about 155 bytes of the 50,000 that a transaction may have.
 MAX_CONSOLIDATED_NOTES: Final = 100
+# An output takes about 70 bytes.
+MAX_ISSUED_NOTES: Final = 250
+MAX_ISSUED_MSAT: Final = 100 << LARGEST_DENOMINATION
+"""What so many notes always express: 100 of the largest, up to 33 that a number has, 99 that fill up to the target."""
 
 
 class InsufficientNotesError(ConflictError):
@@ -89,22 +92,24 @@ def represent_amount(
     held: Mapping[int, int],
     fee: FeeConsensus,
     target: int = TARGET_PER_DENOMINATION,
+    max_notes: int = MAX_ISSUED_NOTES,
 ) -> Representation:
-    """Notes to issue for an amount, their fees included.
+    """Notes to issue for an amount, their fees included; at most `max_notes`, whatever the amount.
 
     Small denominations are filled up to the target first, so that later payments find change; the
-    rest goes into as few notes as possible. The dust is less than the cost of the smallest note.
+    rest goes into as few notes as possible. The dust is less than the cost of the smallest note, unless
+    the notes were too few for the amount: up to `MAX_ISSUED_MSAT`, `MAX_ISSUED_NOTES` never are.
     """
     if remaining_msat < 0:
         raise InputError(f"{remaining_msat} msat cannot be represented in notes")
     issued: list[int] = []
     for d in DENOMINATIONS:
-        wanted = max(0, target - held.get(d, 0))
+        wanted = min(max(0, target - held.get(d, 0)), max_notes - len(issued))
         count = min(wanted, remaining_msat // cost_msat(d, fee))
         issued += [d] * count
         remaining_msat -= count * cost_msat(d, fee)
     for d in reversed(DENOMINATIONS):
-        count = remaining_msat // cost_msat(d, fee)
+        count = min(remaining_msat // cost_msat(d, fee), max_notes - len(issued))
         issued += [d] * count
         remaining_msat -= count * cost_msat(d, fee)
     return Representation(tuple(sorted(issued)), remaining_msat)
@@ -154,8 +159,11 @@ def round_up_msat(amount_msat: int) -> int:
 
 
 def binary_denominations(amount_msat: int) -> tuple[int, ...]:
-    """The fewest notes of exactly this face value, ascending. Raises InputError if it has none."""
-    if amount_msat < 0 or amount_msat % (1 << SMALLEST_DENOMINATION):
+    """The fewest notes of exactly this face value, ascending.
+
+    Raises InputError if it has none, or is above `MAX_ISSUED_MSAT`.
+    """
+    if not 0 <= amount_msat <= MAX_ISSUED_MSAT or amount_msat % (1 << SMALLEST_DENOMINATION):
         raise InputError(f"notes cannot express {amount_msat} msat exactly")
     largest, rest_msat = divmod(amount_msat, 1 << LARGEST_DENOMINATION)
     small = tuple(d for d in DENOMINATIONS if rest_msat >> d & 1)

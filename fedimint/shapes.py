@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from fedimint.transport import GuardianProtocolError
-from fedimint.wire_types import json_u64
+from fedimint.wire_types import json_blocks, json_sat, json_u64
 
 
 def shape(wanted: Any) -> Callable[[object], Any]:
@@ -30,10 +30,15 @@ def u64(result: object) -> int:
     return json_u64(_integer(result))
 
 
-def optional_u64(result: object) -> int | None:
-    """As `u64`, for answers that may be null."""
+def blocks(result: object) -> int:
+    """As `u64`, a count of blocks, which saturates at 32 bits."""
+    return json_blocks(_integer(result))
+
+
+def optional_sat(result: object) -> int | None:
+    """Return an amount in satoshi, or None. Raises GuardianProtocolError or DecodeError, also above all bitcoin."""
     answer = _optional_integer(result)
-    return None if answer is None else json_u64(answer)
+    return None if answer is None else json_sat(answer)
 
 
 _integer: Callable[[object], int] = shape(int)

@@ -11,8 +11,15 @@ import msgspec
 
 from errors import PeerError, UnavailableError
 
+MAX_ERROR_CHARS: Final = 500
+"""What a guardian says of an error is kept, shown and passed on to so many characters."""
 TIMEOUT_CODE: Final = -32000
 METHOD_NOT_FOUND_CODE: Final = -32601
+
+
+def cut(text: str) -> str:
+    """Return the beginning of a text that a guardian chose, of bounded length."""
+    return text if len(text) <= MAX_ERROR_CHARS else f"{text[: MAX_ERROR_CHARS - 1]}…"
 
 
 class GuardianUnreachable(UnavailableError):  # noqa: N818 - a state of the guardian, named as such
@@ -34,11 +41,11 @@ class GuardianRefused(PeerError):  # noqa: N818
     (-32601 unknown method); `message` is the guardian's own text, cut to a bounded length.
     """
 
-    MAX_MESSAGE_CHARS: ClassVar[int] = 500
+    MAX_MESSAGE_CHARS: ClassVar[int] = MAX_ERROR_CHARS
 
     def __init__(self, code: int, message: str) -> None:
         self.code = code
-        self.message = message[: self.MAX_MESSAGE_CHARS]
+        self.message = cut(message)
         super().__init__(f"guardian answered with error {code}: {self.message}")
 
     @property

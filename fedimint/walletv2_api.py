@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 from fedimint import query
 from fedimint.bitcoin import hash_from_display
 from fedimint.query import Guardians
-from fedimint.shapes import optional_u64, shape, u64
+from fedimint.shapes import blocks, optional_sat, shape
 from fedimint.transport import GuardianProtocolError, module_method
 from fedimint.walletv2 import FederationWallet, OutputInfo, TxInfo
 from fedimint.walletv2_json import FederationWalletJson, OutputInfoJson, TxInfoJson
@@ -39,7 +39,7 @@ class Walletv2Api:
 
     async def consensus_block_count(self) -> int:
         """Return the count of blocks the guardians have read; 7 fewer than the chain has."""
-        return await self._agreed("consensus_block_count", None, u64)
+        return await self._agreed("consensus_block_count", None, blocks)
 
     async def output_info_slice(self, start: int, end: int) -> tuple[OutputInfo, ...]:
         """Return the outputs of the guardians' list with an index from start up to before end.
@@ -105,4 +105,4 @@ class Walletv2Api:
 
     async def _quoted(self, name: str) -> int | None:
         method = module_method(self.module_id, name)
-        return await query.threshold_agreement(self.guardians, method, None, optional_u64)
+        return await query.threshold_agreement(self.guardians, method, None, optional_sat)

@@ -8,7 +8,7 @@ import msgspec
 from fedimint.bitcoin import BitcoinOutPoint, display_hash, hash_from_display
 from fedimint.encoding import BYTES32, from_hex
 from fedimint.walletv2 import FederationWallet, OutputInfo, TxInfo
-from fedimint.wire_types import json_u64
+from fedimint.wire_types import json_sat, json_u64
 
 
 class OutputInfoJson(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class OutputInfoJson(msgspec.Struct, frozen=True):
         return OutputInfo(
             json_u64(self.index),
             from_hex(self.script),
-            json_u64(self.value),
+            json_sat(self.value),
             self.spent,
             None if self.outpoint is None else BitcoinOutPoint.parse(self.outpoint),
         )
@@ -58,9 +58,9 @@ class TxInfoJson(msgspec.Struct, frozen=True):
         return TxInfo(
             json_u64(self.index),
             hash_from_display(self.txid),
-            json_u64(self.input),
-            json_u64(self.output),
-            json_u64(self.fee),
+            json_sat(self.input),
+            json_sat(self.output),
+            json_sat(self.fee),
             json_u64(self.vbytes),
             json_u64(self.created),
         )
@@ -89,7 +89,7 @@ class FederationWalletJson(msgspec.Struct, frozen=True):
     def decode(self) -> FederationWallet:
         """Return the typed form. Raises `DecodeError`."""
         return FederationWallet(
-            json_u64(self.value),
+            json_sat(self.value),
             BitcoinOutPoint.parse(self.outpoint),
             BYTES32.decode_hex(self.tweak),
         )

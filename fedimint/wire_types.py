@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any, Literal, NewType
+from typing import Any, Final, Literal, NewType
 
 import coincurve
 import msgspec
@@ -12,6 +12,7 @@ from fedimint import secp
 from fedimint.encoding import (
     BYTES,
     BYTES32,
+    U8,
     U16,
     U32,
     U64,
@@ -45,10 +46,37 @@ FEDERATION_ID: Codec[FederationId] = newtype(BYTES32, FederationId)
 TRANSACTION_ID: Codec[TransactionId] = newtype(BYTES32, TransactionId)
 CONTRACT_ID: Codec[ContractId] = newtype(BYTES32, ContractId)
 PEER_ID: Codec[PeerId] = newtype(U16, PeerId)
-AMOUNT_MSAT = U64
-"""fedimint `Amount`, millisatoshi."""
-AMOUNT_SAT = U64
-"""`bitcoin::Amount`, satoshi."""
+
+MOST_SAT: Final = 21_000_000 * 100_000_000
+"""More bitcoin there will never be: who speaks of more lies. In msat it fits 63 bits, and so a column of SQLite."""
+MOST_MSAT: Final = MOST_SAT * 1_000
+LARGEST_DENOMINATION: Final = 41
+"""The largest mintv2 note is worth 2^41 msat (fedimint-mintv2-server)."""
+
+
+def _check_msat(amount_msat: int) -> None:
+    if amount_msat > MOST_MSAT:
+        raise DecodeError(f"{amount_msat} msat are more than there will ever be")
+
+
+def _check_sat(amount_sat: int) -> None:
+    if amount_sat > MOST_SAT:
+        raise DecodeError(f"{amount_sat} sat are more than there will ever be")
+
+
+def _check_denomination(denomination: int) -> None:
+    if denomination > LARGEST_DENOMINATION:
+        raise DecodeError(
+            f"a note of 2^{denomination} msat: the largest is of 2^{LARGEST_DENOMINATION} msat"
+        )
+
+
+AMOUNT_MSAT: Codec[int] = checked(U64, _check_msat)
+"""fedimint `Amount`, millisatoshi, of all bitcoin at most."""
+AMOUNT_SAT: Codec[int] = checked(U64, _check_sat)
+"""`bitcoin::Amount`, satoshi, of all bitcoin at most."""
+DENOMINATION: Codec[int] = checked(U8, _check_denomination)
+"""fedimint-mintv2-common `Denomination`: a note of d is worth 2^d msat."""
 SCHNORR_SIGNATURE = fixed(64)
 G1 = fixed(48)
 """BLS12-381 G1, compressed; whether it is in the subgroup is checked where it is used."""
@@ -105,6 +133,9 @@ class OutPointJson(msgspec.Struct, frozen=True):
         return cls(out_point.txid.hex(), out_point.out_idx)
 
 
+_U64_MAX: Final = (1 << 64) - 1
+
+
 class FeeConsensus(msgspec.Struct, frozen=True):
     """What a module charges for each input and output: base + amount·ppm/10^6, msat."""
 
@@ -112,9 +143,9 @@ class FeeConsensus(msgspec.Struct, frozen=True):
     parts_per_million: int
 
     def fee_msat(self, amount_msat: int) -> int:
-        """Return the fee on `amount_msat`; the product saturates at 64 bits as upstream's does."""
-        product = min(amount_msat * self.parts_per_million, (1 << 64) - 1)
-        return product // 1_000_000 + self.base_msat
+        """Return the fee on `amount_msat`; the product saturates at 64 bits as upstream's does, and so does the sum."""
+        product = min(amount_msat * self.parts_per_million, _U64_MAX)
+        return min(product // 1_000_000 + self.base_msat, _U64_MAX)
 
 
 def fee_consensus(max_parts_per_million: int) -> Codec[FeeConsensus]:
@@ -226,9 +257,39 @@ def module_errors(
 
 def json_u64(value: int) -> int:
     """Return `value`, a JSON integer. Raises `DecodeError` outside of 64 bits."""
-    if not 0 <= value < 1 << 64:
-        raise DecodeError(f"{value} does not fit into 64 bits")
+    if not 0 <= value <= _U64_MAX:
+        # An integer of JSON may have thousands of digits; they are nobody's business.
+        raise DecodeError("an integer that does not fit into 64 bits")
     return value
+
+
+def json_msat(value: int) -> int:
+    """Return `value`, a JSON integer of msat. Raises `DecodeError` for more than all bitcoin."""
+    amount_msat = json_u64(value)
+    _check_msat(amount_msat)
+    return amount_msat
+
+
+def json_sat(value: int) -> int:
+    """Return `value`, a JSON integer of satoshi. Raises `DecodeError` for more than all bitcoin."""
+    amount_sat = json_u64(value)
+    _check_sat(amount_sat)
+    return amount_sat
+
+
+def json_denomination(value: int) -> int:
+    """Return `value`, a JSON integer. Raises `DecodeError` for what is no denomination of mintv2."""
+    denomination = json_u64(value)
+    _check_denomination(denomination)
+    return denomination
+
+
+def json_blocks(value: int) -> int:
+    """Return `value`, a JSON integer that counts blocks, at most 2^32-1. Raises `DecodeError` outside of 64 bits.
+
+    Anybody may fund a contract that expires at block 2^64-1, and guardians then say so: no lie, but as good as never.
+    """
+    return min(json_u64(value), (1 << 32) - 1)
 
 
 def hash160(data: bytes) -> bytes:

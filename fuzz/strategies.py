@@ -10,7 +10,15 @@ from fedimint import bolt11, lnv2, mintv2, secp
 from fedimint.encoding import UnknownVariant
 from fedimint.invite import InviteCode
 from fedimint.transaction import DynItem, NaiveMultisig, Transaction, TransactionSignature
-from fedimint.wire_types import FederationId, Network, OutPoint, PeerId, TransactionId
+from fedimint.wire_types import (
+    LARGEST_DENOMINATION,
+    MOST_MSAT,
+    FederationId,
+    Network,
+    OutPoint,
+    PeerId,
+    TransactionId,
+)
 
 U64_MAX = 2**64 - 1
 #: What BOLT 11 can write: msat are a tenth of its smallest unit.
@@ -22,7 +30,10 @@ G1_BYTES = st.binary(min_size=48, max_size=48)
 G2_BYTES = st.binary(min_size=96, max_size=96)
 SIGNATURES = st.binary(min_size=64, max_size=64)
 #: Amounts where comparisons turn, besides any.
-AMOUNTS_MSAT = st.sampled_from([0, 1, 999, 1_000, 2**53, U64_MAX]) | st.integers(0, U64_MAX)
+AMOUNTS_MSAT = st.sampled_from(
+    [0, 1, 999, 1_000, 2**53, MOST_MSAT, MOST_MSAT + 1, U64_MAX]
+) | st.integers(0, MOST_MSAT)
+DENOMINATIONS = st.integers(0, LARGEST_DENOMINATION) | st.sampled_from([42, 62, 255])
 TIMES_UNIX_S = st.sampled_from([0, 1, 2**32, U64_MAX]) | st.integers(0, 2**35 - 1)
 NETWORKS: st.SearchStrategy[Network] = st.sampled_from(["bitcoin", "testnet", "signet", "regtest"])
 FEDERATION_IDS = HASHES.map(FederationId)
@@ -101,13 +112,13 @@ LNV2_OUTPUTS: st.SearchStrategy[lnv2.Output] = (
     | UNKNOWN_VARIANTS
 )
 
-SPENDABLE_NOTES = st.builds(mintv2.SpendableNote, st.integers(0, 255), SECRET_KEYS, G1_BYTES)
+SPENDABLE_NOTES = st.builds(mintv2.SpendableNote, DENOMINATIONS, SECRET_KEYS, G1_BYTES)
 MINTV2_INPUTS: st.SearchStrategy[mintv2.Input] = (
-    st.builds(mintv2.MintInput, st.builds(mintv2.Note, st.integers(0, 255), PUBLIC_KEYS, G1_BYTES))
+    st.builds(mintv2.MintInput, st.builds(mintv2.Note, DENOMINATIONS, PUBLIC_KEYS, G1_BYTES))
     | UNKNOWN_VARIANTS
 )
 MINTV2_OUTPUTS: st.SearchStrategy[mintv2.Output] = (
-    st.builds(mintv2.MintOutput, st.integers(0, 255), G1_BYTES, st.binary(min_size=16, max_size=16))
+    st.builds(mintv2.MintOutput, DENOMINATIONS, G1_BYTES, st.binary(min_size=16, max_size=16))
     | UNKNOWN_VARIANTS
 )
 URLS = st.sampled_from(

@@ -16,8 +16,9 @@ _ENDED = """
     FROM payment WHERE is_outgoing = ? AND began_unix_us >= ? AND ended_unix_us >= began_unix_us
     AND ended_unix_us < ?
 """
+# Fees are summed by halves of 32 bits, since SQLite refuses a sum beyond 64, which few numbers that fit can make.
 _SUMS = f"""
-    SELECT succeeded, count(*), sum(fee_msat), sum(ended_unix_us - began_unix_us)
+    SELECT succeeded, count(*), sum(fee_msat >> 32), sum(fee_msat & 4294967295), sum(ended_unix_us - began_unix_us)
     {_ENDED} GROUP BY succeeded
 """
 _MIDDLE = f"""
@@ -39,8 +40,15 @@ class _Row(msgspec.Struct, frozen=True, array_like=True):
 class _Sum(msgspec.Struct, frozen=True, array_like=True):
     succeeded: bool
     count: int
-    fees_msat: int
+    fees_upper: int
+    fees_lower: int
     latency_us: int
+
+    @property
+    def fees_msat(self) -> int:
+        """The sum; it saturates at 63 bits, as JSON has no more."""
+        sum_msat = (self.fees_upper << 32) + self.fees_lower
+        return max(-_LARGEST, min(sum_msat, _LARGEST))
 
 
 class History:

@@ -20,6 +20,9 @@ from fedimint import lnv2, mintv2, walletv2
 from gateway import payment_events as upstream
 from statemachines import completion, deposit, deposits, gift, receive, reissue, send, withdrawal
 
+#: What a column of SQLite holds. What is decoded is smaller; a number that is not must not end the log all the same.
+_COLUMN_MIN, _COLUMN_MAX = -(1 << 63), (1 << 63) - 1
+
 
 class PaymentEntries:
     """The tables behind `/payment_log` and `/payment_summary`.
@@ -103,10 +106,10 @@ class _Tables:
 
     def begin(self, federation_id: str, *, is_outgoing: bool, is_swap: bool, fee_msat: int) -> None:
         """A payment begins; it brings us `fee_msat` if it succeeds."""
-        row = self.row
+        row, fee = self.row, min(max(fee_msat, _COLUMN_MIN), _COLUMN_MAX)
         self.connection.execute(
             "INSERT INTO payment VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
-            (row.stream, federation_id, is_outgoing, is_swap, fee_msat, row.recorded_unix_us),
+            (row.stream, federation_id, is_outgoing, is_swap, fee, row.recorded_unix_us),
         )
 
     def end(self, *, succeeded: bool) -> bool:

@@ -12,6 +12,7 @@ from gateway.federation import FederationClient
 from gateway.ports import Cpu
 from gateway.views import IncomingContractRequest, InvoiceRequest, PaymentFee
 from statemachines.receive import ReceiveFacts, RequestReceive
+from statemachines.reserving import CLAIM_MAX_MSAT
 
 EXPIRY_MAX_S = 86_400
 
@@ -45,6 +46,10 @@ async def verify(
         raise InputError(
             f"the contract holds {commitment.amount_msat} msat, "
             f"{request.amount_msat} msat less the fee are {expected_msat}"
+        )
+    if commitment.amount_msat > CLAIM_MAX_MSAT:
+        raise InputError(
+            f"a payment of more than {CLAIM_MAX_MSAT} msat is not received at once: take it in parts"
         )
     if commitment.expiration_unix_s <= now_unix_s:
         raise InputError("the contract has expired")

@@ -16,6 +16,7 @@ from fedimint.wire_types import OUT_POINT, Network, OutPoint, TransactionId
 from gateway import fees
 from gateway.federation import FederationClient
 from gateway.views import ContractRequest, PaymentFee, SendPaymentRequest
+from statemachines.reserving import CLAIM_MAX_MSAT
 from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS, RequestSend, SendFacts
 
 
@@ -66,6 +67,11 @@ def verify(
         )
     if confirmed.contract_id != contract.contract_id():
         raise InputError("the contract at this out point is another one")
+    if contract.amount_msat > CLAIM_MAX_MSAT:
+        raise InputError(
+            f"the contract holds {contract.amount_msat} msat, at most {CLAIM_MAX_MSAT} can be claimed at once: "
+            "pay in parts"
+        )
     invoice = bolt11.decode(request.invoice)
     if invoice.amount_msat is None:
         raise InputError("the invoice names no amount; only invoices with an amount are paid")

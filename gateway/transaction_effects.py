@@ -11,6 +11,7 @@ from fedimint.federation_api import FinallyRejected
 from fedimint.modules import MODULE_CODECS
 from fedimint.secrets import TWEAK_SIZE
 from fedimint.transaction import InputRefused, OutputRefused
+from fedimint.transport import cut
 from fedimint.wire_types import TransactionId
 from gateway.build import NONCE_SIZE, Materials, ModuleKeys, build, held_note, note_requests
 from gateway.federation import FederationClient
@@ -83,7 +84,7 @@ class TransactionEffects:
         txid = TransactionId(bytes.fromhex(effect.txid))
         outcome = await federation.core.submit_until_final(effect.encoded, txid)
         if isinstance(outcome, FinallyRejected):
-            return SubmissionRejected(error=_describe(outcome, federation))
+            return SubmissionRejected(error=cut(_describe(outcome, federation)))
         return SubmissionAccepted()
 
     async def collect(self, effect: CollectNotes, _context: EffectContext) -> NotesCollected:

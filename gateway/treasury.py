@@ -69,6 +69,10 @@ class Treasury:
         federation = self._context.federations.serving(federation_id)
         if amount_msat <= 0:
             raise InputError("name an amount above 0 msat")
+        if amount_msat > selection.MAX_ISSUED_MSAT:
+            raise InputError(
+                f"ecash of more than {selection.MAX_ISSUED_MSAT} msat: give it in parts"
+            )
         facts = gift.GiftFacts(
             self._context.new_id(), federation_id, selection.round_up_msat(amount_msat)
         )

@@ -2,7 +2,7 @@
 
     found → claiming(fee) → claimed
       │ ↑ └── rejected ┘
-      └→ dropped: worth no more than its fee, or claimed by another gateway with our keys
+      └→ dropped: worth no more than its fee, too much for a transaction, or claimed by another gateway with our keys
 
 Stream: `deposit/<federation id>-<output index>`.
 """
@@ -26,6 +26,7 @@ from engine.machine import (
     Tell,
 )
 from statemachines.items import DepositClaim
+from statemachines.reserving import CLAIM_MAX_MSAT
 from statemachines.transaction import (
     TransactionAccepted,
     TransactionFinished,
@@ -173,6 +174,9 @@ def _seen(_state: Unseen, input_: DepositSeen) -> Decision:
 
 def _quoted(state: Found, input_: ReceiveFeeQuoted) -> Decision:
     output = state.output
+    if output.value_sat > CLAIM_MAX_MSAT // 1_000:
+        why = f"{output.value_sat} sat are more than one transaction can turn into ecash"
+        return Decision(events=(DepositDropped(reason=why),))
     if input_.worth_msat <= 0:
         why = (
             f"{output.value_sat} sat do not pay for their claim, which costs {input_.fee_sat} sat "

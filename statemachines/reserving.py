@@ -11,7 +11,8 @@ import msgspec
 
 from errors import FatalError
 from fedimint import selection
-from fedimint.selection import InsufficientNotesError
+from fedimint.selection import InsufficientNotesError, Representation
+from fedimint.transaction import MAX_TRANSACTION_BYTES
 from fedimint.wire_types import FeeConsensus
 from statemachines.items import (
     Claim,
@@ -23,8 +24,15 @@ from statemachines.items import (
     PegOut,
 )
 
-#: A note takes about 155 bytes of the 50,000 that a transaction may have.
+#: Bytes that a note takes in a transaction: one spent, with its signature, and one issued.
+SPENT_NOTE_BYTES: Final = 155
+ISSUED_NOTE_BYTES: Final = 72
+#: Bytes kept for everything else: a contract that is claimed or funded, a peg-out.
+OTHER_BYTES: Final = 1_000
+#: So many leave room for change in every denomination.
 SPENT_NOTES_MAX: Final = 250
+#: A claim of more is not taken on: one transaction could not turn all of it into notes, and what it leaves is lost.
+CLAIM_MAX_MSAT: Final = selection.MAX_ISSUED_MSAT
 
 
 class FederationFees(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -56,14 +64,15 @@ def plan(
     """Balance a transaction: what is lacking comes from `notes`, what is left over becomes notes.
 
     `spends` are notes that go in anyhow, `exactly` denominations that come out anyhow. Raises
-    InsufficientNotesError when all notes do not bring what is lacking. Where nothing must come out, nothing
-    is lacking: a claim that its fee eats up is planned as it is and never paid for with notes.
+    InsufficientNotesError when all notes do not bring what is lacking, or no transaction has room for them. Where
+    nothing must come out, nothing is lacking: a claim that its fee eats up is planned as it is and never paid for
+    with notes, and of one above `CLAIM_MAX_MSAT` comes what one transaction can issue. So it is quick for any number.
     """
     brought_msat = sum(claim.amount_msat - claim_fee_msat(fees, claim) for claim in claims)
     brought_msat += sum(selection.net_msat(note.denomination, fees.mint) for note in spends)
     needed_msat = sum(out.amount_msat + output_fee_msat(fees, out) for out in outputs)
     needed_msat += sum(selection.cost_msat(d, fees.mint) for d in exactly)
-    free = [note for note in notes if note not in spends]
+    free = _without(notes, spends)
     chosen: tuple[HeldNote, ...] = ()
     if needed_msat and needed_msat > brought_msat:
         counts = selection.select_funding(_held(free), fees.mint, needed_msat - brought_msat)
@@ -73,10 +82,15 @@ def plan(
                 f"the wallet's notes are too small: {len(chosen)} would be spent at once"
             )
         brought_msat += sum(selection.net_msat(note.denomination, fees.mint) for note in chosen)
-    kept = [note for note in free if note not in chosen]
-    change = selection.represent_amount(max(0, brought_msat - needed_msat), _held(kept), fees.mint)
-    denominations = (*exactly, *change.denominations)
     all_spent = spends + chosen
+    room = _room_for_notes(len(claims) + len(all_spent)) - len(exactly)
+    kept = _held(_without(free, chosen))
+    change = _change(fees, kept, max(0, brought_msat - needed_msat), room)
+    if needed_msat and (room < 0 or change.dust_msat >= _smallest_note_msat(fees)):
+        raise InsufficientNotesError(
+            f"the wallet's notes are too small: {len(all_spent)} would be spent for {len(exactly)} others at once"
+        )
+    denominations = (*exactly, *change.denominations)
     input_fee_msat = sum(claim_fee_msat(fees, claim) for claim in claims)
     input_fee_msat += sum(fees.mint.fee_msat(note.amount_msat) for note in all_spent)
     issue_fee_msat = sum(fees.mint.fee_msat(1 << d) for d in denominations)
@@ -132,8 +146,7 @@ def claim_fee_msat(fees: FederationFees, claim: Claim) -> int:
 def claim_worth_msat(fees: FederationFees, claim: Claim) -> int:
     """What a claim brings after the federation's fees; 0 when that is too little for the smallest note."""
     left_msat = claim.amount_msat - claim_fee_msat(fees, claim)
-    smallest_msat = selection.cost_msat(selection.SMALLEST_DENOMINATION, fees.mint)
-    return left_msat if left_msat >= smallest_msat else 0
+    return left_msat if left_msat >= _smallest_note_msat(fees) else 0
 
 
 def output_fee_msat(fees: FederationFees, output: Output) -> int:
@@ -151,6 +164,32 @@ def pick(notes: Sequence[HeldNote], counts: dict[int, int]) -> tuple[HeldNote, .
             left[note.denomination] -= 1
             picked.append(note)
     return tuple(picked)
+
+
+def _room_for_notes(inputs: int) -> int:
+    """How many notes a transaction with so many inputs may issue."""
+    left_bytes = MAX_TRANSACTION_BYTES - OTHER_BYTES - inputs * SPENT_NOTE_BYTES
+    return min(selection.MAX_ISSUED_NOTES, max(0, left_bytes // ISSUED_NOTE_BYTES))
+
+
+def _change(
+    fees: FederationFees, held: Counter[int], amount_msat: int, room: int
+) -> Representation:
+    """Notes for what is left over: with small ones for later payments, or, where room is scarce, the fewest."""
+    room = max(0, room)
+    generous = selection.represent_amount(amount_msat, held, fees.mint, max_notes=room)
+    if generous.dust_msat < _smallest_note_msat(fees):
+        return generous
+    return selection.represent_amount(amount_msat, held, fees.mint, target=0, max_notes=room)
+
+
+def _smallest_note_msat(fees: FederationFees) -> int:
+    return selection.cost_msat(selection.SMALLEST_DENOMINATION, fees.mint)
+
+
+def _without(notes: Sequence[HeldNote], taken: Sequence[HeldNote]) -> list[HeldNote]:
+    nonces = {note.nonce for note in taken}
+    return [note for note in notes if note.nonce not in nonces]
 
 
 def _wallet(fees: FederationFees) -> FeeConsensus:

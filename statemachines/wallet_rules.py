@@ -106,6 +106,9 @@ def _spend(state: Wallet, input_: SpendNotes) -> Decision:
         notes = reserving.pick(state.notes, counts)
         spent = WalletSpent(parent=input_.parent, nonces=_nonces(notes))
         return Decision(events=(spent,), tells=(Tell(input_.parent, NotesSpent(notes=notes)),))
+    most_msat = min(reserving.spendable_msat(state.fees, state.notes), selection.MAX_ISSUED_MSAT)
+    if input_.amount_msat > most_msat:
+        return _refuse(state, input_.parent)
     exactly = selection.binary_denominations(input_.amount_msat)
     try:
         planned = reserving.plan(state.fees, state.notes, exactly=exactly)
@@ -135,12 +138,16 @@ def _rejected(state: Wallet, input_: TransactionRejected) -> Decision:
 
     Guardians have seen these notes, so they are worth more re-issued than free; one bad note among them must not
     hold the others. What is suspect and not worth re-issuing is lost too: free again, a bad one would spoil every
-    transaction that picks it.
+    transaction that picks it. Together is as many as a transaction can turn into others without a loss.
     """
     notes = state.spending.get(input_.tx, ())
     if not notes:
         return Decision()
-    bundles = reserving.halves_worth_issuing(state.fees, notes) if input_.is_reissue else [notes]
+    if input_.is_reissue:
+        bundles = reserving.halves_worth_issuing(state.fees, notes)
+    else:
+        most = selection.MAX_CONSOLIDATED_NOTES
+        bundles = [notes[start : start + most] for start in range(0, len(notes), most)]
     restored = tuple(note for bundle in bundles for note in bundle)
     lost = tuple(note for note in notes if note not in restored)
     events: list[Event] = []

@@ -163,13 +163,18 @@ class Table:
         self.plans: list[str] = []
 
     def add(
-        self, latency_us: int | None, *, succeeded: bool = True, is_outgoing: bool = True
+        self,
+        latency_us: int | None,
+        *,
+        succeeded: bool = True,
+        is_outgoing: bool = True,
+        fee_msat: int = 10,
     ) -> None:
         self.count += 1
         end = (None, None) if latency_us is None else (1_000_000 + latency_us, succeeded)
         self.connection.execute(
-            "INSERT INTO payment VALUES (?, 'fe', ?, 0, 10, 1000000, ?, ?)",
-            (str(self.count), is_outgoing, *end),
+            "INSERT INTO payment VALUES (?, 'fe', ?, 0, ?, 1000000, ?, ?)",
+            (str(self.count), is_outgoing, fee_msat, *end),
         )
 
     def query(self, sql: str, bindings: tuple[int | str, ...]) -> list[tuple[object, ...]]:
@@ -216,6 +221,27 @@ async def test_only_what_succeeded_has_a_latency_and_a_fee() -> None:
     table.add(None)
     table.add(70, is_outgoing=False)
     assert await table.outgoing() == DirectionSummary(50, 50, 10, 1, 2)
+
+
+@pytest.mark.parametrize(
+    ("fees_msat", "sum_msat"),
+    [
+        ((2**62, 2**61, 2**60), 2**62 + 2**61 + 2**60),
+        ((2**62, 2**62, -(2**62)), 2**62),
+        ((-(2**62), -1, 3), -(2**62) + 2),
+        ((2**63 - 1, 2**63 - 1, 5), 2**63 - 1),
+        ((-(2**63), -(2**63)), -(2**63) + 1),
+    ],
+)
+async def test_fees_that_no_column_could_sum_are_summed(
+    fees_msat: tuple[int, ...], sum_msat: int
+) -> None:
+    table = Table()
+    for fee_msat in fees_msat:
+        table.add(1, fee_msat=fee_msat)
+    summary = await table.outgoing()
+    assert summary.total_fees_msat == sum_msat
+    assert msgspec.json.encode(summary)
 
 
 async def test_failures_alone_have_no_latency() -> None:

@@ -238,6 +238,23 @@ def test_a_payment_brings_what_it_is_paid_above_what_it_gives() -> None:
 
 
 @pytest.mark.parametrize(
+    ("minimum_msat", "invoice_msat", "column_msat"),
+    [(2**64 - 1, 0, 2**63 - 1), (0, 2**64 - 1, -(2**63))],
+)
+def test_a_fee_that_fits_no_column_is_as_much_as_fits(
+    minimum_msat: int, invoice_msat: int, column_msat: int
+) -> None:
+    """No request brings it about; an event that has it must not end the log."""
+    log = Log()
+    started = next(one for one in recorded() if one["kind"] == "outgoing-payment-started")
+    facts = msgspec.structs.replace(
+        _send_facts(started["payload"], HASH), minimum_msat=minimum_msat, invoice_msat=invoice_msat
+    )
+    log.happen(send.stream_of(facts.contract_id), send.SendAccepted(facts=facts))
+    assert [fee_msat for _, fee_msat, _ in log.payments()] == [column_msat]
+
+
+@pytest.mark.parametrize(
     ("reason", "error"),
     [
         ("InvoiceExpired", "InvoiceExpired"),

@@ -1,0 +1,198 @@
+"""Numbers that no honest federation or client sends: bounded work, a sentence for the caller, and the rest goes on."""
+
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+
+from api.body import BodyShapeError, decode
+from api.payment_structs import CreateBolt11InvoicePayload, SendPaymentPayload
+from api.treasury_handlers import withdraw
+from api.treasury_structs import Feerate, PegOutFees, SpendEcashPayload, WithdrawPayload
+from devnet.gateway_messages import Paid
+from devnet.receiving import IncomingOrder
+from errors import InputError
+from fedimint.selection import MAX_ISSUED_NOTES
+from fedimint.wire_types import MOST_MSAT, MOST_SAT
+from gateway.views import ContractRequest, SendPaymentRequest
+from statemachines import deposits, send
+from statemachines.deposits import AddressGround, DepositAddress
+from statemachines.reserving import CLAIM_MAX_MSAT
+from tests.gateway.lying import let_lie, unfunded
+from tests.gateway.receiving import give_ecash, ordered
+from tests.gateway.scene import INVOICE_MSAT, Scene, ask, asking, kinds, stream_of, until
+
+pytestmark = pytest.mark.anyio
+SCRIPT = "0020" + "ab" * 32
+EXTREMES = (MOST_MSAT, 2**63, 2**64 - 1)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path)
+
+
+@pytest.mark.parametrize("amount_msat", [CLAIM_MAX_MSAT + 1, *EXTREMES])
+async def test_a_contract_too_large_for_one_claim_is_refused_with_nothing_written(
+    scene: Scene, amount_msat: int
+) -> None:
+    """All guardians swear that it is there; its claim would be more notes than a transaction has room for."""
+    evil = scene.add_federation("evil")
+    lies = let_lie(scene, evil)
+    async with scene.joined() as (gateway, routing):
+        await gateway.federations.connect_federation(evil.invite_code().to_text(), recover=False)
+        evil_routing = await gateway.payments.routing_info(evil.federation_id.hex())
+        assert evil_routing is not None
+        named = msgspec.structs.replace(routing, module_public_key=evil_routing.module_public_key)
+        user, payment, lie = unfunded(scene, evil, named, amount_msat)
+        lies["outgoing_contract_expiration"] = lie
+        before = kinds(scene.directory)
+        body = user.body(payment)
+        contract = body.contract
+        request = SendPaymentRequest(
+            federation_id=body.federation_id,
+            txid=body.outpoint.txid,
+            out_idx=body.outpoint.out_idx,
+            contract=ContractRequest(
+                payment_hash=contract.payment_image.hash,
+                payment_point=None,
+                amount_msat=contract.amount,
+                expiration_block_height=contract.expiration,
+                claim_pk=contract.claim_pk,
+                refund_pk=contract.refund_pk,
+                ephemeral_pk=contract.ephemeral_pk,
+            ),
+            invoice=body.invoice.bolt11,
+            auth=body.auth,
+        )
+        with pytest.raises(InputError, match=r"at most|more than there will ever be"):
+            await gateway.payments.send_payment(request)
+        assert kinds(scene.directory) == before
+        honest, payment = await scene.funded(routing)
+        assert isinstance(await ask(gateway, honest.body(payment)), Paid)
+
+
+async def test_the_largest_contract_is_claimed_in_one_transaction(scene: Scene) -> None:
+    """Guardians who vouch for it lose what they sign, and nobody waits for the loop meanwhile."""
+    evil = scene.add_federation("evil")
+    lies = let_lie(scene, evil)
+    async with scene.joined() as (gateway, routing):
+        await gateway.federations.connect_federation(evil.invite_code().to_text(), recover=False)
+        evil_routing = await gateway.payments.routing_info(evil.federation_id.hex())
+        assert evil_routing is not None
+        named = msgspec.structs.replace(routing, module_public_key=evil_routing.module_public_key)
+        user, payment, lie = unfunded(scene, evil, named, CLAIM_MAX_MSAT)
+        lies["outgoing_contract_expiration"] = lie
+        async with asking(gateway, user.body(payment)) as answers:
+            await until(gateway, payment, send.Claiming, send.ClaimRejected)
+            await scene.drive(lambda: bool(answers))
+        assert isinstance(answers[0], Paid)
+        ((body,),) = gateway._context.store.query(
+            "SELECT body FROM log WHERE kind = 'tx.reserved' ORDER BY position DESC LIMIT 1"
+        )
+        assert isinstance(body, bytes)
+        assert 100 <= body.count(b'"denomination"') <= MAX_ISSUED_NOTES
+
+
+@pytest.mark.parametrize("value_sat", [MOST_SAT, 2**64 - 1])
+async def test_a_deposit_of_more_than_can_be_is_nothing_or_dropped(
+    scene: Scene, value_sat: int
+) -> None:
+    lies = let_lie(scene, scene.federation)
+    listed = {"index": 0, "script": SCRIPT, "value": value_sat, "spent": False, "outpoint": None}
+    lies["output_info_slice"] = lambda params: [listed] if params[0] == 0 else []  # type: ignore[index]
+    async with scene.joined() as (gateway, routing):
+        stream = deposits.stream_of(scene.federation_id)
+        for index in (0, 1, 2):
+            script = SCRIPT if index == 0 else "0020" + f"{index:02x}" * 32
+            await gateway.engine.submit(
+                stream, AddressGround(address=DepositAddress(index, script))
+            )
+        scanned = {job.effect: job for job in gateway.engine.jobs() if job.stream == stream}
+        assert "ScanOutputs" in scanned
+        if value_sat > MOST_SAT:
+            await scene.drive(lambda: _error_of(gateway, stream) is not None)
+            assert "more than there will ever be" in str(_error_of(gateway, stream))
+            assert "deposit.found" not in kinds(scene.directory)
+        else:
+            await scene.drive(lambda: "deposit.dropped" in kinds(scene.directory))
+        user, payment = await scene.funded(routing)
+        assert isinstance(
+            await scene.while_time_passes(lambda: ask(gateway, user.body(payment))), Paid
+        )
+
+
+def _error_of(gateway: object, stream: str) -> str | None:
+    jobs = gateway.engine.jobs()  # type: ignore[attr-defined]  # a gateway
+    return next((job.last_error for job in jobs if job.stream == stream and job.last_error), None)
+
+
+@pytest.mark.parametrize("amount_msat", EXTREMES)
+async def test_no_request_names_more_than_there_is(scene: Scene, amount_msat: int) -> None:
+    """The API's own bound, before anything is looked at."""
+    async with scene.joined() as (gateway, routing):
+        user, payment = await scene.funded(routing)
+        sent = msgspec.to_builtins(user.body(payment))
+        sent["contract"]["amount"] = amount_msat
+        receiving = user.receive(IncomingOrder(2_000_000, int(scene.clock.now_s)), routing)
+        received = msgspec.to_builtins(user.receive_body(receiving))
+        received["amount"] = received["contract"]["commitment"]["amount"] = amount_msat
+        spent = {"federation_id": scene.federation_id, "amount": amount_msat}
+        for body, shape in (
+            (sent, SendPaymentPayload),
+            (received, CreateBolt11InvoicePayload),
+            (spent, SpendEcashPayload),
+        ):
+            encoded = msgspec.json.encode(body)
+            if amount_msat <= MOST_MSAT:
+                assert decode(encoded, shape) is not None
+                continue
+            with pytest.raises(BodyShapeError):
+                decode(encoded, shape)
+        with pytest.raises(InputError, match="give it in parts"):
+            await gateway.treasury.spend_ecash(scene.federation_id, CLAIM_MAX_MSAT + 1)
+
+
+async def test_an_invoice_of_more_than_one_transaction_takes_back_is_not_made(scene: Scene) -> None:
+    async with scene.joined() as (gateway, routing):
+        order = IncomingOrder(2 * CLAIM_MAX_MSAT, int(scene.clock.now_s))
+        with pytest.raises(InputError, match="take it in parts"):
+            await ordered(scene, gateway, routing, order=order)
+
+
+async def test_a_quoted_fee_of_more_than_there_is_is_refused(scene: Scene) -> None:
+    async with scene.joined() as (gateway, _):
+        await give_ecash(scene, gateway)
+        quoted = PegOutFees(Feerate(2**63 - 1), 2**63 - 1)
+        payload = WithdrawPayload(scene.federation_id, 20_000, "bcrt1q", quoted)
+        with pytest.raises(InputError, match="more than there will ever be"):
+            await withdraw(gateway, payload)
+
+
+async def test_the_loop_goes_on_while_the_largest_numbers_are_looked_at(scene: Scene) -> None:
+    """What a stranger names is refused before anything of its size is made: 32 requests at once, and one that pays."""
+    async with scene.joined() as (gateway, routing):
+        user, payment = await scene.funded(routing)
+        body = msgspec.to_builtins(user.body(payment))
+        refused = 0
+
+        async def name(amount_msat: int) -> None:
+            nonlocal refused
+            spoilt = {**body, "contract": {**body["contract"], "amount": amount_msat}}
+            try:
+                await ask(gateway, msgspec.json.encode(spoilt))
+            except InputError:
+                refused += 1
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(32):
+                tasks.start_soon(name, MOST_MSAT - number)
+            assert isinstance(await ask(gateway, user.body(payment)), Paid)
+        assert refused == 32
+        assert scene.spent_msat() == INVOICE_MSAT + _routing_fee_msat(gateway, stream_of(payment))
+
+
+def _routing_fee_msat(gateway: object, stream: str) -> int:
+    state = gateway.engine.peek(stream)  # type: ignore[attr-defined]  # a gateway
+    return int(state.routing_fee_msat)
