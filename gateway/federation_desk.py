@@ -16,8 +16,10 @@ from gateway.context import GatewayContext
 from gateway.federation import FederationClient, open_federation
 from gateway.reconciliation import reconcile_federation
 from gateway.served import ServedFederations
+from gateway.shared_answers import SharedAnswers
 from gateway.treasury import Treasury
 from gateway.views import (
+    Connectivity,
     FederationInvites,
     FederationStatus,
     FeeChange,
@@ -35,6 +37,8 @@ from statemachines.wallet import Unopened
 
 #: How long guardians may take to show that they are there.
 STATUS_LIMIT_S = 3.0
+#: For how long what they said is told again to whoever asks.
+STATUS_FRESH_S = 5.0
 
 _log = structlog.get_logger("federations")
 
@@ -50,6 +54,9 @@ class FederationDesk:
         self._treasury = treasury
         self._served = served
         self._changing = anyio.Lock()
+        self._connectivity = SharedAnswers[Connectivity](
+            context.outside.ports.clock.now_unix_us, STATUS_FRESH_S
+        )
 
     # --- joining and leaving ---
 
@@ -216,12 +223,11 @@ class FederationDesk:
         if federation_id not in self._context.federations:
             return None
         federation = self._context.federations.serving(federation_id)
-        guardians = await federation.core.guardian_status(STATUS_LIMIT_S)
-        alive = sum(guardian.problem is None for guardian in guardians)
         version = federation.config.modules[federation.lnv2.module_id].version
-        enough = alive >= federation.core.guardians.threshold
         return Serving(
-            connectivity="connected" if enough else "degraded" if alive else "disconnected",
+            connectivity=await self._connectivity.of(
+                federation_id, lambda: _connectivity(federation)
+            ),
             lnv2=ModuleVersion(version.major, version.minor),
         )
 
@@ -256,6 +262,13 @@ class FederationDesk:
     async def backup(self, federation_id: str) -> None:
         """Nothing to do: what the modules of version 2 hold comes back from the mnemonic alone."""
         self._context.federations.serving(federation_id)
+
+
+async def _connectivity(federation: FederationClient) -> Connectivity:
+    guardians = await federation.core.guardian_status(STATUS_LIMIT_S)
+    alive = sum(guardian.problem is None for guardian in guardians)
+    enough = alive >= federation.core.guardians.threshold
+    return "connected" if enough else "degraded" if alive else "disconnected"
 
 
 def _with_fees(terms: Joined, change: FeeChange) -> SetTerms:

@@ -7,6 +7,8 @@ from typing import Literal
 
 import msgspec
 
+Connectivity = Literal["disconnected", "degraded", "connected"]
+
 
 class PaymentFee(msgspec.Struct, frozen=True):
     """A fee of `base` msat plus a share of the amount (fedimint-lnv2-common/src/gateway_api.rs)."""
@@ -113,7 +115,7 @@ class ModuleVersion(msgspec.Struct, frozen=True):
 class Serving(msgspec.Struct, frozen=True):
     """How well a federation is served; `lnv2` is None when it has no such module."""
 
-    connectivity: Literal["disconnected", "degraded", "connected"]
+    connectivity: Connectivity
     lnv2: ModuleVersion | None
 
 

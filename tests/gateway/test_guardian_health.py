@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import anyio
 import pytest
 from structlog.testing import capture_logs
 
 from fedimint.transport import GuardianRefused, GuardianTimeout, GuardianUnreachable
 from fedimint.wire_types import PeerId
+from gateway.federation_desk import STATUS_FRESH_S
 from gateway.guardian_health import GuardianHealth, WatchedConnection
 from tests.gateway.scene import Scene
 
@@ -98,7 +100,10 @@ async def test_info_says_what_does_not_answer(tmp_path: Path) -> None:
         assert len(lost) == 1
         scene.world.gateway_node.is_down = False
         scene.federation.guardians[0].start()
-        await gateway.federations.federation_status(scene.federation_id)
         with capture_logs() as logs:
+            # The watch of HTLCs is opened anew, and an answer of guardians has grown old.
+            scene.clock.advance(STATUS_FRESH_S)
+            await anyio.wait_all_tasks_blocked()
+            await gateway.federations.federation_status(scene.federation_id)
             assert (await gateway.info()).problems == ()
         assert "lightning_node" in [line["event"] for line in logs]
