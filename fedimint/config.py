@@ -150,6 +150,12 @@ class _ConfigJson(msgspec.Struct, frozen=True, kw_only=True):
 def _check(config: ClientConfig) -> None:
     if not config.api_endpoints:
         raise DecodeError("a client config without guardians")
+    versions = [config.consensus_version, *(module.version for module in config.modules.values())]
+    numbers = [*config.api_endpoints, *config.modules]
+    if not all(0 <= part < 1 << 32 for v in versions for part in (v.major, v.minor)) or not all(
+        0 <= number < 1 << 16 for number in numbers
+    ):
+        raise DecodeError("a version, guardian or module of the client config has an absurd number")
     for instance_id, module in config.modules.items():
         if module.config.module_instance_id != instance_id:
             raise DecodeError(f"the config of module {instance_id} is of another module")

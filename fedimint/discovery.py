@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 import msgspec
 
-from errors import UnavailableError
+from errors import GatewayError, InputError, UnavailableError
 from fedimint import ln, lnv2, mint, mintv2, query, wallet, walletv2
 from fedimint.config import ClientConfig, Version
 from fedimint.invite import InviteCode
@@ -26,6 +26,8 @@ Connect = Callable[[str, str | None], GuardianConnection]
 DOWNLOAD_ATTEMPTS: Final = 14
 FIRST_PAUSE_S: Final = 0.25
 MAX_PAUSE_S: Final = 5.0
+
+VERSIONS_TIMEOUT_S: Final = 10.0
 
 CORE_CONSENSUS_MAJOR: Final = 2
 CORE_API: Final = Version(0, 0)
@@ -152,6 +154,54 @@ def common_versions(
     )
 
 
+async def refuse_unspoken(
+    invite: InviteCode,
+    config: ClientConfig,
+    connect: Connect,
+    *,
+    sleep_s: Callable[[float], Awaitable[None]] = anyio.sleep,
+) -> None:
+    """Ask every guardian which versions it offers, within ten seconds, and go on if a threshold speaks ours.
+
+    Raises InputError when they offer versions that we do not speak, of the core or of any module of `config` that
+    we could use; FederationUnavailable when too few answer. Closes the connections it makes.
+    """
+    urls = {peer: endpoint.url for peer, endpoint in config.api_endpoints.items()}
+    async with _guardians_at(urls, invite, connect, sleep_s) as everybody:
+        answers = await query.ask_each(
+            everybody, "version", None, _versions, timeout_s=VERSIONS_TIMEOUT_S
+        )
+    failures = {peer: said for peer, said in answers.items() if isinstance(said, GatewayError)}
+    if len(failures) > everybody.max_failures:
+        raise FederationUnavailable("version", failures)
+    unspoken = [
+        _unspoken(config, {peer: said})
+        for peer, said in answers.items()
+        if not isinstance(said, GatewayError)
+    ]
+    if unspoken.count("") < everybody.threshold:
+        wrong = sorted({what for what in unspoken if what})
+        raise InputError(
+            f"too few guardians speak a version of {' or '.join(wrong)} that this gateway speaks; "
+            "the federation is not joined"
+        )
+
+
+def _unspoken(config: ClientConfig, offered: Mapping[PeerId, SupportedVersions]) -> str:
+    """What of a guardian's offer we cannot speak with, empty when there is nothing."""
+    common = common_versions(config, offered)
+    if common is None:
+        return "the core API"
+    kinds = [
+        module.kind
+        for instance_id, module in sorted(config.modules.items())
+        if module.kind in _SERVED and instance_id not in common.modules
+    ]
+    return ", ".join(kinds)
+
+
+#: Of the other kinds a gateway needs nothing.
+_SERVED: Final = frozenset({lnv2.KIND, mintv2.KIND, walletv2.KIND})
 _versions: Callable[[object], SupportedVersions] = shape(SupportedVersions)
 
 

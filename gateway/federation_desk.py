@@ -5,16 +5,18 @@ import structlog
 
 from errors import ConfigError, ConflictError, InputError
 from fedimint import pasted
+from fedimint.config import ClientConfig
 from fedimint.config_json import json_client_config
-from fedimint.discovery import download_config
+from fedimint.discovery import download_config, refuse_unspoken
 from fedimint.invite import InviteCode
 from fedimint.mint_recovery import recover_notes
 from gateway import fees, joining, secret_files, status
 from gateway.build import held_note
 from gateway.client_payments import payment_fee
 from gateway.context import GatewayContext
-from gateway.federation import FederationClient, open_federation
+from gateway.federation import FederationClient, open_federation, stored_config
 from gateway.reconciliation import reconcile_federation
+from gateway.servable import refuse_another_config
 from gateway.served import ServedFederations
 from gateway.shared_answers import SharedAnswers
 from gateway.treasury import Treasury
@@ -29,7 +31,7 @@ from gateway.views import (
     StoredClientConfig,
 )
 from statemachines import identity
-from statemachines.federation import FederationFacts, Fee, Joined, Leave, SetTerms
+from statemachines.federation import FederationFacts, Fee, Joined, Leave, Left, SetTerms
 from statemachines.federation import stream_of as federation_stream
 from statemachines.items import HeldNote
 from statemachines.transaction import wallet_of
@@ -63,7 +65,8 @@ class FederationDesk:
     async def connect_federation(self, invite_code: str, *, recover: bool) -> FederationStatus:
         """Join by invite code, and first find the ecash that our mnemonic held there when `recover` is set.
 
-        Raises InputError for a code that cannot be joined, ConflictError when it is joined or needs no recovery.
+        Raises InputError for a code or a federation that cannot be joined, ConflictError when it is joined, needs no
+        recovery, or comes back with other keys than it was left with.
         """
         self._context.refuse_new_work()
         invite = pasted.invite_code(invite_code)
@@ -83,11 +86,14 @@ class FederationDesk:
             lightning_fee=settings.lightning_fee,
             transaction_fee=settings.transaction_fee,
         )
+        self._refuse_another_config(federation_id, config)
+        await refuse_unspoken(invite, config, outside.connect, sleep_s=outside.ports.clock.sleep)
         recovered = await self._recover(facts, invite) if recover else ()
         # A caller that leaves from here on must not leave a federation joined and not served.
         with anyio.CancelScope(shield=True):
             async with self._changing:
                 self._refuse_second_join(federation_id)
+                self._refuse_another_config(federation_id, config)
                 secret_files.store_api_secret(
                     settings.directory, federation_id, invite.api_secret()
                 )
@@ -128,6 +134,11 @@ class FederationDesk:
     def _refuse_second_join(self, federation_id: str) -> None:
         if federation_id in self._context.federations:
             raise ConflictError("the gateway serves this federation already")
+
+    def _refuse_another_config(self, federation_id: str, config: ClientConfig) -> None:
+        left = self._engine.peek(federation_stream(federation_id))
+        if isinstance(left, Left):
+            refuse_another_config(stored_config(left.facts), config)
 
     async def leave_federation(self, federation_id: str) -> FederationStatus:
         """Leave, and tell how the federation stood: what its wallet holds comes back when it is joined again.

@@ -5,9 +5,12 @@ import msgspec
 from errors import InputError
 from fedimint.config import ClientConfig
 from fedimint.invite import InviteCode
-from gateway.federation import served_modules
+from gateway.servable import refuse_unservable
 from gateway.views import PaymentFee
 from statemachines.federation import FederationFacts, Fee
+
+#: An event holds no more, as base64 and beside the rest: some 16 guardians with all keys of their modules.
+CONFIG_BYTES_MAX = 180_000
 
 
 def federation_facts(
@@ -20,19 +23,21 @@ def federation_facts(
 ) -> FederationFacts:
     """What is recorded of a federation whose config a threshold of guardians gave.
 
-    Raises InputError when it lacks a module that we need or is on another network. The recorded invite has no API
-    secret; that is kept in a file.
+    Raises InputError when it cannot be served (`gateway/servable.py`). The recorded invite has no API secret; that is
+    kept in a file.
     """
-    modules = served_modules(config)
-    if modules.lnv2.network != network:
+    modules = refuse_unservable(config, network)
+    encoded = msgspec.json.encode(config.to_json())
+    if len(encoded) > CONFIG_BYTES_MAX:
         raise InputError(
-            f"the federation is on {modules.lnv2.network}, this gateway on {network}: they cannot work together"
+            f"the federation's config has {len(encoded)} bytes, more than the {CONFIG_BYTES_MAX} that are kept; "
+            "the federation is not joined"
         )
     public_invite = InviteCode.of(invite.peers(), config.federation_id())
     return FederationFacts(
         federation_id=config.federation_id().hex(),
         invite_code=public_invite.to_text(),
-        client_config=msgspec.json.encode(config.to_json()),
+        client_config=encoded,
         module_fees=modules.fees,
         lightning_fee=Fee(lightning_fee.base, lightning_fee.parts_per_million),
         transaction_fee=Fee(transaction_fee.base, transaction_fee.parts_per_million),
