@@ -40,6 +40,8 @@ _PREFIXES: dict[Network, str] = {
     "signet": "tbs",
     "regtest": "bcrt",
 }
+#: What one QR code holds, in upper case; LND takes no longer ones (lnd zpay32/invoice.go).
+CHARACTERS_MAX = 7_089
 _PICO_PER_UNIT = {"": 10**12, "m": 10**9, "u": 10**6, "n": 10**3, "p": 1}
 # Types of tagged fields, as the values of their bech32 characters.
 _P, _R, _9, _X, _F, _D, _S, _N, _H, _C, _M = 1, 3, 5, 6, 9, 13, 16, 19, 23, 24, 27
@@ -96,7 +98,9 @@ def is_for(invoice: InvoiceFields, network: Network) -> bool:
 
 
 def decode(text: str) -> Bolt11Invoice:
-    """Read and check an invoice, in either case. Raises `DecodeError`."""
+    """Read and check an invoice, in either case. Raises `DecodeError`, at once for more than `CHARACTERS_MAX`."""
+    if len(text) > CHARACTERS_MAX:
+        raise DecodeError(f"an invoice has at most {CHARACTERS_MAX} characters, not {len(text)}")
     hrp, words, spec = bech32.decode(text)
     if spec != "bech32":
         raise DecodeError("an invoice has a bech32 checksum, this one is bech32m")

@@ -177,3 +177,17 @@ def test_mutated_invoices_are_refused_in_our_words(data: st.DataObject) -> None:
             bolt11.decode(text)
         except DecodeError:
             continue
+
+
+def test_a_text_longer_than_any_invoice_is_not_looked_at() -> None:
+    """Its checksum is right: what must be cheap is what costs its sender nothing."""
+    short = bolt11.sign(FIELDS, SECRET).text
+    hrp, words, _ = bech32.decode(short)
+    unknown = [2, 31, 31, *[0] * 1023]
+
+    def with_unknown(fields: int) -> str:
+        return bech32.encode(hrp, [*words[:7], *unknown * fields, *words[7:]], "bech32")
+
+    assert bolt11.decode(with_unknown(6)).payment_hash == FIELDS.payment_hash
+    with pytest.raises(DecodeError, match="at most 7089 characters, not 7"):
+        bolt11.decode(with_unknown(7))
