@@ -105,6 +105,13 @@ def sim(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[0])
+def explore(session: nox.Session) -> None:
+    """Every interleaving of one payment, up to a bound: `-- --crashes N --losses N --orders N --minutes M`."""
+    _install(session)
+    session.run("gatewayd", "fuzz", "explore", *session.posargs)
+
+
+@nox.session(python=PYTHONS[0])
 def crash(session: nox.Session) -> None:
     """Disks that fail and processes that are killed, at length: 300 kills, or as many as GATEWAY_CRASH_ROUNDS says."""
     _install(session)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from cyclopts import App, Parameter
 
+from cli.fuzz_explorations import print_explorations
 from cli.fuzz_simulations import print_mutants, print_simulations
 from errors import ConfigError, GatewayError, InputError
 
@@ -24,6 +25,7 @@ fuzz_app = App(
 )
 fuzz_app.command(print_simulations, name="sim")
 fuzz_app.command(print_mutants, name="mutants")
+fuzz_app.command(print_explorations, name="explore")
 
 
 class FuzzFoundError(GatewayError):

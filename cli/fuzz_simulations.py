@@ -52,26 +52,26 @@ def print_simulations(
 
     if seeds < 1 or first_seed < 0 or (minutes is not None and minutes <= 0):
         raise InputError("--seeds and --minutes are above zero, and --first-seed is not below")
-    at_once = _at_once(workers)
+    processes_at_once = at_once(workers)
     limit_s = inf if minutes is None else 60 * minutes
     summary = simulations.run(
-        range(first_seed, first_seed + seeds), seconds=limit_s, workers=at_once
+        range(first_seed, first_seed + seeds), seconds=limit_s, workers=processes_at_once
     )
     missing = _never_taken(summary)
     print("\n".join(_lines(summary, missing)))
     if covered:
         print(*(f"  never: {name}\n" for name in missing), sep="", end="")
     if summary.failed:
-        _tell(summary.failed, at_once)
+        _tell(summary.failed, processes_at_once)
     if covered and missing and summary.seeds == seeds:
         raise NotCoveredError(f"no seed took {len(missing)} of the state machines' transitions")
 
 
-def _tell(failed: "Sequence[int]", at_once: int) -> NoReturn:
+def _tell(failed: "Sequence[int]", workers: int) -> NoReturn:
     """Play them again, each with as few steps as still break a promise."""
     from fuzz import seeds as simulations  # noqa: PLC0415 - see above
 
-    with simulations.processes(at_once) as pool:
+    with simulations.processes(workers) as pool:
         for seed, told in zip(failed, pool.map(simulations.told, failed), strict=True):
             print(told or f"seed {seed} fails only beside others: it is no function of its seed")
     raise PromiseBrokenError(f"{len(failed)} seeds broke a promise")
@@ -100,7 +100,7 @@ def print_mutants(*names: str, first_seed: int = 0, workers: int | None = None) 
     if not chosen:
         raise InputError(f"there is none of these; there are {', '.join(mutants.MUTANTS)}")
     alive = 0
-    with processes(_at_once(workers)) as pool:
+    with processes(at_once(workers)) as pool:
         searches = [pool.submit(mutants.search, name, first_seed) for name in chosen]
         for name, search in zip(chosen, searches, strict=True):
             seed = search.result()
@@ -113,7 +113,8 @@ def print_mutants(*names: str, first_seed: int = 0, workers: int | None = None) 
         raise PromiseBrokenError(f"{alive} mutants live: no seed tells them from the gateway")
 
 
-def _at_once(workers: int | None) -> int:
+def at_once(workers: int | None) -> int:
+    """How many processes to use: as many as asked for, or as there are cores. Raises InputError for none."""
     if workers is not None and workers < 1:
         raise InputError("--workers is above zero")
     return workers or os.cpu_count() or 1

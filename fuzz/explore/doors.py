@@ -1,0 +1,275 @@
+"""What whoever is asked does and answers: the Lightning node, the guardians, the workers that compute.
+
+Each door gives every way in which a call may end. The first ways are those without any fault; those that cost one of
+the answers that may get lost come last.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import cast
+
+from backends.lightning import (
+    CompletionRejectedError,
+    Failed,
+    InFlight,
+    NodeRefusedError,
+    NodeUnansweredError,
+    NotFound,
+    PaymentStatus,
+    Succeeded,
+)
+from errors import InputError, UnavailableError
+from fedimint.decryption import Decrypted, Decryption
+from fedimint.federation_api import FinallyRejected
+from fuzz.explore import facts
+from fuzz.explore.script import Ask, Raised
+from fuzz.explore.stand_ins import OverdueError
+from fuzz.explore.world import Moment, Outcome, World
+from statemachines.items import (
+    ContractClaim,
+    FundedContract,
+    IncomingRefund,
+    Issue,
+    Reservation,
+    SignedTransaction,
+)
+
+_UNANSWERED = Raised(NodeUnansweredError, ("the Lightning node does not answer",))
+_ROUTING_MSAT = 1_000
+#: How long after an invoice's expiry the node may still take it for valid: its clock is another.
+_CLOCKS_DIFFER_S = 59
+
+
+class Doors:
+    """Everybody outside, at the moments of one scene."""
+
+    def __init__(self, moments: tuple[Moment, ...]) -> None:
+        self._moments = moments
+        self._built: dict[str, Reservation] = {}
+        self._doors: Mapping[str, Callable[[World, Ask], Iterator[Outcome]]] = {
+            "node.info": self._info,
+            "node.invoice": self._invoice,
+            "node.create_invoice": self._create_invoice,
+            "node.lookup": self._lookup,
+            "node.track": self._lookup,
+            "node.end": self._end,
+            "node.pay": self._pay,
+            "node.settle": self._settle,
+            "node.cancel": self._cancel,
+            "node.transactions": self._transactions,
+            "guardians.block_count": self._block_count,
+            "guardians.outgoing_contract": self._outgoing_contract,
+            "guardians.incoming_contract": self._incoming_contract,
+            "guardians.decryption_shares": self._decryption_shares,
+            "guardians.submit": self._submit,
+            "guardians.notes": self._notes,
+            "engine.again": self._again,
+            "cpu.build": self._build,
+            "cpu.decrypt_shares": self._decrypt,
+        }
+
+    def outcomes(self, world: World, ask: Ask) -> Iterator[Outcome]:
+        """Every way in which this call may end now; none while it has to wait."""
+        return self._doors[ask.door](world, ask)
+
+    def reservation(self, txid: str) -> Reservation:
+        """What a transaction that was built does."""
+        return self._built[txid]
+
+    # --- the node: what it says ---
+
+    def _info(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        return _told(world, (self._moments[world.moment].height, True))
+
+    def _invoice(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        status = {
+            "": None,
+            "open": "Pending",
+            "held": "Pending",
+            "settled": "Succeeded",
+            "cancelled": "Failed",
+        }
+        return _told(world, status[world.invoice])
+
+    def _lookup(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        return _told(world, _status(world))
+
+    def _end(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        if world.record != "flying":
+            yield from _told(world, _status(world))
+
+    def _transactions(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        return _told(world, ())
+
+    # --- the node: what it does ---
+
+    def _create_invoice(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        if world.invoice in {"", "open"}:
+            made = world._replace(invoice="open")
+            yield from _done(world, made, facts.invoice())
+        else:
+            yield from _told(world, Raised(NodeRefusedError, ("ALREADY_EXISTS", "it is over")))
+
+    def _pay(self, world: World, ask: Ask) -> Iterator[Outcome]:
+        """At most once for each hash at a time, and not once the invoice has expired by the node's clock."""
+        moment = self._moments[world.moment]
+        is_over = moment.unix_s >= facts.INVOICE_EXPIRES_UNIX_S + _CLOCKS_DIFFER_S
+        if world.record in {"flying", "succeeded"} or is_over:
+            refused = Raised(NodeRefusedError, ("REFUSED", "expired or known"))
+            yield from _told(world, refused)
+        else:
+            delay_blocks = cast("int", ask.args[2])
+            begun = world._replace(record="flying", record_ends=moment.height + delay_blocks)
+            yield from _done(world, begun, InFlight())
+        if world.left.losses:
+            lost = _lost(world)._replace(astray=(*world.astray, ask))
+            yield Outcome(_UNANSWERED, lost, "the call is astray")
+
+    def _settle(self, world: World, ask: Ask) -> Iterator[Outcome]:
+        if ask.args[1] != facts.preimage().hex():
+            yield Outcome(Raised(InputError, ("not its preimage",)), world, "it is no preimage")
+        elif world.invoice in {"held", "settled"}:
+            yield from _done(world, world._replace(invoice="settled", htlc="paid"), None)
+        else:
+            yield from _told(world, Raised(CompletionRejectedError, ("it is over",)))
+
+    def _cancel(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        if world.invoice in {"open", "held", "cancelled"}:
+            htlc = "failed" if world.htlc == "locked" else world.htlc
+            yield from _done(world, world._replace(invoice="cancelled", htlc=htlc), None)
+        else:
+            yield from _told(world, Raised(CompletionRejectedError, ("it is over",)))
+
+    # --- guardians ---
+
+    def _block_count(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        yield Outcome(self._moments[world.moment].height + 1, world, "")
+        if world.left.losses:
+            yield Outcome(Raised(OverdueError), _lost(world), "no answer in time")
+
+    def _outgoing_contract(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        blocks = facts.CONTRACT_ENDS_BLOCK - self._moments[world.moment].height - 1
+        contract_id = facts.sent(is_swap=False).contract_id
+        found = (contract_id, max(0, blocks)) if world.contract == "locked" else None
+        return _told(world, found, UnavailableError)
+
+    def _incoming_contract(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        return _told(world, world.fundings[0] if world.fundings else None, UnavailableError)
+
+    def _decryption_shares(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        if world.fundings:
+            yield Outcome(None, world, "")
+
+    def _submit(self, world: World, ask: Ask) -> Iterator[Outcome]:
+        """Accepted when all that it spends is there, rejected for good otherwise."""
+        txid = cast("str", ask.args[0])
+        if txid in world.accepted:
+            yield Outcome(None, world, "accepted before")
+        elif self._is_good(world, txid):
+            yield Outcome(None, self._accepted(world, txid), "accepted")
+        else:
+            rejected = world._replace(rejected=_with(world.rejected, txid))
+            yield Outcome(FinallyRejected(b"\x00"), rejected, "rejected")
+
+    def _notes(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        yield Outcome("issued", world, "")
+
+    def _is_good(self, world: World, txid: str) -> bool:
+        reservation = self._built[txid]
+        if any(note.nonce in world.spent for note in reservation.spends):
+            return False
+        for claim in reservation.claims:
+            if isinstance(claim, ContractClaim) and world.contract != "locked":
+                return False
+            if isinstance(claim, IncomingRefund) and f"refund of {claim.txid}" in world.spent:
+                return False
+        return True
+
+    def _accepted(self, world: World, txid: str) -> World:
+        reservation = self._built[txid]
+        spent = {note.nonce for note in reservation.spends}
+        contract, fundings = world.contract, world.fundings
+        for claim in reservation.claims:
+            if isinstance(claim, ContractClaim):
+                contract = "claimed"
+            elif isinstance(claim, IncomingRefund):
+                spent.add(f"refund of {claim.txid}")
+        if any(isinstance(output, FundedContract) for output in reservation.outputs):
+            fundings = (*fundings, txid)
+        issued = {nonce_of(issue) for issue in issues_of(txid, reservation)}
+        return world._replace(
+            contract=contract,
+            fundings=fundings,
+            accepted=_with(world.accepted, txid),
+            spent=world.spent | spent,
+            ours=(world.ours - spent) | issued,
+        )
+
+    # --- inside ---
+
+    def _again(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        yield Outcome(None, world, "again")
+
+    def _build(self, world: World, ask: Ask) -> Iterator[Outcome]:
+        """Bytes are others in each life, as their nonce is drawn anew."""
+        reservation = cast("Reservation", ask.args[0])
+        life = world.left.crashes
+        txid = hashlib.sha256(f"{reservation.tx} {reservation!r} {life}".encode()).hexdigest()
+        self._built[txid] = reservation
+        signed = SignedTransaction(txid, b"bytes", issues_of(txid, reservation))
+        yield Outcome(signed, world, "")
+
+    def _decrypt(self, world: World, _ask: Ask) -> Iterator[Outcome]:
+        opened = hashlib.sha256(b"no preimage").digest() if world.is_flawed else facts.preimage()
+        yield Outcome(Decryption(Decrypted(opened, b"key")), world, "")
+
+
+def issues_of(txid: str, reservation: Reservation) -> tuple[Issue, ...]:
+    """The notes that a transaction asks for, all tweaks filled in."""
+    return tuple(
+        issue if issue.tweak else Issue(issue.denomination, f"{place} of {txid[:16]}")
+        for place, issue in enumerate(reservation.issues)
+    )
+
+
+def nonce_of(issue: Issue) -> str:
+    """Of the note that comes of an issue."""
+    return f"nonce {issue.tweak}"
+
+
+def _status(world: World) -> PaymentStatus:
+    match world.record:
+        case "":
+            return NotFound()
+        case "flying":
+            return InFlight()
+        case "succeeded":
+            return Succeeded(facts.preimage(), _ROUTING_MSAT)
+        case _:
+            return Failed("no route")
+
+
+def _told(
+    world: World, value: object, error: type[Exception] = NodeUnansweredError
+) -> Iterator[Outcome]:
+    """An answer that changes nothing, or none."""
+    yield Outcome(value, world, "")
+    if world.left.losses:
+        yield Outcome(Raised(error, ("no answer",)), _lost(world), "no answer")
+
+
+def _done(before: World, after: World, value: object) -> Iterator[Outcome]:
+    """Something is done; or it is, and its caller does not hear of it; or nothing is, and he hears nothing either."""
+    yield Outcome(value, after, "")
+    if before.left.losses:
+        yield Outcome(_UNANSWERED, _lost(after), "done, and the answer is lost")
+        if after != before:
+            yield Outcome(_UNANSWERED, _lost(before), "the call is lost")
+
+
+def _lost(world: World) -> World:
+    return world._replace(left=world.left._replace(losses=world.left.losses - 1))
+
+
+def _with(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    return tuple(sorted({*names, name}))

@@ -1,0 +1,232 @@
+"""The gateway's work at one place of an exploration: which jobs there are, and what one does when it goes on."""
+
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any, NamedTuple, cast
+
+from engine.machine import Effect, Input
+from errors import FatalError, GatewayError
+from fuzz.explore import facts
+from fuzz.explore.doors import nonce_of
+from fuzz.explore.memory import Memories
+from fuzz.explore.parts import Parts
+from fuzz.explore.promises import Promises
+from fuzz.explore.scenes import Scene
+from fuzz.explore.script import (
+    TAKEN,
+    Act,
+    Ask,
+    Ended,
+    Failed,
+    HandedIn,
+    Pause,
+    Read,
+    Scripts,
+    Spec,
+    Until,
+    Work,
+    later,
+)
+from fuzz.explore.stand_ins import StandInCore, StandInLnv2
+from fuzz.explore.world import World
+from gateway.held_payments import HeldPayments
+from statemachines.items import HeldNote
+from statemachines.receive import ForgetInvoice
+from statemachines.transaction import CollectNotes, NotesCollected
+
+#: Since when a job is under way: it pauses, or this moment, or the one before.
+AT_REST, SINCE_NOW, SINCE_BEFORE = -1, 0, 1
+
+
+class Job(NamedTuple):
+    """A piece of work: where it stands in its script, and since when it is under way."""
+
+    node: int
+    age: int = SINCE_NOW
+
+
+class Run(NamedTuple):
+    """What a job that went on has changed, and where it stands now; None when it is over."""
+
+    memory: int
+    world: World
+    job: Job | None
+    broken: tuple[str, ...] = ()
+
+
+class Jobs:
+    """All work of the gateway in one scene."""
+
+    def __init__(self, scene: Scene, memories: Memories, promises: Promises) -> None:
+        self._scene = scene
+        self._memories = memories
+        self._promises = promises
+        clients = {one: _client(one) for one in scene.federations}
+        self._parts = Parts(memories, clients)
+        self._held = HeldPayments(self._parts.context)
+        self.scripts = Scripts(self._begin)
+
+    def begun(self, work: Spec, age: int = SINCE_NOW) -> Job:
+        """A job that has done nothing yet."""
+        return Job(self.scripts.root(work), age)
+
+    def resumed(self, memory: int) -> list[Job]:
+        """The jobs of a process that starts."""
+        return [
+            self.begun(Spec("effect", stream, key, effect, resumed=True), _age_of(effect))
+            for stream, key, effect in self._memories.wanted(memory)
+        ]
+
+    def wanted(self, memory: int, jobs: Iterable[Job], age: int) -> list[Job]:
+        """The jobs that the streams want now: others are given up; new ones follow within seconds of their cause."""
+        wanted = dict.fromkeys(self._memories.wanted(memory))
+        kept = []
+        for job in jobs:
+            spec = self.scripts.spec(job.node)
+            what = spec.stream, spec.key, cast("Effect", spec.subject)
+            if spec.work != "effect":
+                kept.append(job)
+            elif what in wanted:
+                del wanted[what]
+                kept.append(job)
+        for stream, key, effect in wanted:
+            kept.append(self.begun(Spec("effect", stream, key, effect), _age_of(effect, age)))
+        return kept
+
+    def is_under_way(self, job: Job) -> bool:
+        """Whether it goes on within seconds, by itself or by an answer."""
+        if job.age == AT_REST:
+            return False
+        match self.scripts.operation(job.node):
+            case Ask(patient=patient):
+                return not patient
+            case HandedIn() | Until():
+                return False
+            case _:
+                return True
+
+    def name(self, job: Job) -> str:
+        """What it does, for people."""
+        spec = self.scripts.spec(job.node)
+        return type(spec.subject).__name__ if spec.work == "effect" else spec.work
+
+    def go_on(self, memory: int, world: World, job: Job) -> Run:
+        """A job goes on with what it was told, up to where it waits again."""
+        scripts, node, age = self.scripts, job.node, max(job.age, SINCE_NOW)
+        broken: tuple[str, ...] = ()
+        while True:
+            operation = scripts.operation(node)
+            match operation:
+                case Read():
+                    node = scripts.after(node, self._read(operation, memory, world))
+                case Act():
+                    answer, memory, world, found = self._act(operation, memory, world)
+                    broken += found
+                    node = scripts.after(node, answer)
+                case Ask() | Until():
+                    return Run(memory, world, Job(node, age), broken)
+                case Pause():
+                    again = self.begun(scripts.spec(node), AT_REST)
+                    return Run(memory, world, again, broken)
+                case Ended(result):
+                    ended = self._ended(memory, world, node, result)
+                    return ended._replace(broken=broken + ended.broken)
+                case Failed(error):
+                    if not isinstance(error, GatewayError) or isinstance(error, FatalError):
+                        broken += (f"the process ends: {error!r}",)
+                    return Run(memory, world, self._failed(node), broken)
+                case HandedIn():
+                    raise AssertionError("what is over does not go on")
+
+    def _begin(self, spec: Spec) -> Work:
+        if spec.work == "the watch of HTLCs":
+            return cast("Work", self._held._answer(cast("Any", spec.subject)))  # noqa: SLF001
+        if spec.work == "leaving":
+            desk = self._parts.gateway.federations
+            return cast("Work", desk.leave_federation(cast("str", spec.subject)))
+        if isinstance(spec.subject, CollectNotes):
+            return _collect(spec.subject)
+        if spec.work == "a request":
+            return self._parts.submit(spec.stream, cast("Input", spec.subject))
+        return self._parts.handle(spec)
+
+    def _ended(self, memory: int, world: World, node: int, result: object) -> Run:
+        """An effect's result goes to its stream; while it is refused there it is handed in again."""
+        spec = self.scripts.spec(node)
+        if spec.work != "effect":
+            return Run(memory, world, None)
+        broken: tuple[str, ...] = ()
+        if result is not None:
+            decided = self._memories.decide(memory, spec.stream, cast("Input", result))
+            broken = self._promises.broken_by_decision(memory, decided, world)
+            if decided.refused:
+                return Run(memory, world, Job(node, AT_REST), broken)
+            memory = decided.memory
+        return Run(memory, world, Job(self.scripts.after(node, TAKEN)), broken)
+
+    def _failed(self, node: int) -> Job | None:
+        """An effect is tried again after a pause; whoever asked for something else hears of it."""
+        spec = self.scripts.spec(node)
+        if spec.work != "effect":
+            return None
+        return self.begun(spec._replace(resumed=True), AT_REST)
+
+    def _read(self, read: Read, memory: int, world: World) -> Any:
+        match read.what:
+            case "state":
+                return self._memories.number(memory, cast("str", read.args[0]))
+            case "memory":
+                return memory
+            case "served":
+                return world.served
+            case "answered":
+                return world.answered
+            case "now_unix_s":
+                return self._scene.moments[world.moment].unix_s
+            case _:
+                raise AssertionError(read)
+
+    def _act(self, act: Act, memory: int, world: World) -> tuple[Any, int, World, tuple[str, ...]]:
+        """The answer, and what is changed."""
+        if act.what == "close":
+            left = tuple(one for one in world.served if one != act.args[0])
+            return None, memory, world._replace(served=left), ()
+        if act.what == "report":
+            stream, key, effect, input_ = cast("tuple[str, str, Effect, Input]", act.args)
+            if (stream, key, effect) not in self._memories.wanted(memory):
+                return None, memory, world, ()
+        else:
+            stream, input_ = cast("tuple[str, Input]", act.args)
+        decided = self._memories.decide(memory, stream, input_)
+        broken = self._promises.broken_by_decision(memory, decided, world)
+        return decided.refused, decided.memory, world, broken
+
+
+def _age_of(effect: Effect, age: int = SINCE_NOW) -> int:
+    """What waits for the end of an hour begins with a pause."""
+    return AT_REST if isinstance(effect, ForgetInvoice) else age
+
+
+def _client(federation_id: str) -> Any:
+    """The client of a federation, as far as the gateway's parts use it."""
+    return SimpleNamespace(
+        federation_id=federation_id,
+        index=0,
+        lnv2=StandInLnv2(federation_id),
+        core=StandInCore(),
+        mint=SimpleNamespace(module_id=2),
+        mint_secret=None,
+        gateway_secret=facts.GATEWAY_SECRET,
+        decryption_keys=None,
+        bitcoin=None,
+        config=SimpleNamespace(federation_name=lambda: "explored"),
+    )
+
+
+async def _collect(effect: CollectNotes) -> NotesCollected:
+    """All notes, and valid: what lying guardians do is simulated, and not explored."""
+    await later(Ask("guardians.notes", (effect.txid,), patient=True))
+    notes = tuple(
+        HeldNote(issue.denomination, issue.tweak, nonce_of(issue), "5f") for issue in effect.issues
+    )
+    return NotesCollected(notes=notes, lost_msat=0)

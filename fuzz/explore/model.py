@@ -1,0 +1,234 @@
+"""Where an exploration stands, and everything that may happen next."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, cast
+
+import msgspec
+
+from fuzz.explore import facts, people
+from fuzz.explore.doors import Doors
+from fuzz.explore.jobs import SINCE_BEFORE, SINCE_NOW, Job, Jobs
+from fuzz.explore.memory import Memories
+from fuzz.explore.promises import Promises
+from fuzz.explore.scenes import Scene
+from fuzz.explore.script import Ask, HandedIn, Raised, Spec, Until
+from fuzz.explore.world import Bounds, Outcome, World
+from statemachines.federation import Joined
+from statemachines.federation import stream_of as federation_stream
+
+#: Characters of an answer in a trace.
+_TOLD_MAX = 70
+
+
+class Place(NamedTuple):
+    """All that counts for what may happen next: log, world and jobs, the first two by number."""
+
+    memory: int
+    world: int
+    jobs: tuple[Job, ...]
+
+
+class Step(NamedTuple):
+    """Something that may happen: what it is, where it leads, what promises it breaks, and whether it is a fault.
+
+    `what` is made into words only when somebody reads it.
+    """
+
+    what: tuple[object, ...]
+    place: Place
+    broken: tuple[str, ...] = ()
+    is_fault: bool = False
+
+
+class Model:
+    """All that may happen in one scene, within bounds."""
+
+    def __init__(self, scene: Scene, bounds: Bounds) -> None:
+        self.scene = scene
+        self.bounds = bounds
+        self._memories = Memories(facts.MACHINES)
+        self._doors = Doors(scene.moments)
+        self._people = people.People(scene, self._memories)
+        self._promises = Promises(scene, self._memories, self._doors)
+        self._jobs = Jobs(scene, self._memories, self._promises)
+        self._worlds: list[World] = []
+        self._world_numbers: dict[World, int] = {}
+
+    def beginnings(self) -> Iterator[Place]:
+        """Where all paths begin."""
+        for memory, world in self.scene.begin(self._memories, self.bounds):
+            yield self._place(memory, world, [])
+
+    def is_at_rest(self, place: Place) -> bool:
+        """Whether nothing is under way any more."""
+        return self._promises.is_at_rest(place.memory)
+
+    def broken_at_rest(self, place: Place) -> tuple[str, ...]:
+        """What is wrong with a place where nothing is under way."""
+        return self._promises.broken_at_rest(place.memory, self._worlds[place.world])
+
+    def steps(self, place: Place) -> Iterator[Step]:
+        """Everything that may happen next."""
+        world = self._worlds[place.world]
+        for job in dict.fromkeys(place.jobs):
+            yield from self._of_job(place, world, job)
+        for call in dict.fromkeys(world.astray):
+            yield from self._arrives(place, world, call)
+        works = frozenset(self._jobs.scripts.spec(job.node) for job in place.jobs)
+        for doing in self._people.doings(place.memory, world, works):
+            yield self._done(place, world, doing)
+        yield from self._of_time(place, world)
+        if not world.is_up:
+            yield self._started(place, world)
+        elif world.left.crashes:
+            yield from self._of_crash(place, world)
+
+    def told(self, place: Place, step: Step) -> str:
+        """A step from `place` in words."""
+        return " ".join(map(_short, step.what)) + self._news(place.memory, step.place.memory)
+
+    # --- work ---
+
+    def _of_job(self, place: Place, world: World, job: Job) -> Iterator[Step]:
+        operation = self._jobs.scripts.operation(job.node)
+        match operation:
+            case HandedIn():
+                return
+            case Ask():
+                yield from self._asked(place, world, job, operation)
+            case Until(stream, holds):
+                if holds(self._memories.state(place.memory, stream)):
+                    after = Job(self._jobs.scripts.after(job.node, None))
+                    what = self._jobs.name(job), "sees", stream
+                    yield Step(what, self._with(place, world, job, after))
+            case _:
+                yield self._went_on(place, world, job)
+
+    def _asked(self, place: Place, world: World, job: Job, ask: Ask) -> Iterator[Step]:
+        for outcome in self._doors.outcomes(world, ask):
+            answered = self._jobs.scripts.after(job.node, cast("Any", outcome.value))
+            after = Job(answered, SINCE_NOW if ask.patient else max(job.age, SINCE_NOW))
+            broken = self._promises.broken_outside(place.memory, world, outcome, ask)
+            told = outcome.what or outcome.value
+            yield Step(
+                (self._jobs.name(job), "asks", f"{ask.door}:", told),
+                self._with(place, outcome.world, job, after),
+                broken,
+                outcome.world.left != world.left,
+            )
+
+    def _went_on(self, place: Place, world: World, job: Job) -> Step:
+        run = self._jobs.go_on(place.memory, world, job)
+        jobs = [other for other in place.jobs if other != job]
+        if run.job is not None:
+            jobs.append(run.job)
+        if run.memory != place.memory:
+            jobs = self._jobs.wanted(run.memory, jobs, max(job.age, SINCE_NOW))
+        what = self._jobs.name(job), "goes on"
+        return Step(what, self._place(run.memory, run.world, jobs), run.broken)
+
+    def _arrives(self, place: Place, world: World, call: Ask) -> Iterator[Step]:
+        """A call whose caller is gone reaches the node."""
+        read = list(world.astray)
+        read.remove(call)
+        calm = world._replace(astray=tuple(read), left=world.left._replace(losses=0))
+        for outcome in self._doors.outcomes(calm, call):
+            after = outcome._replace(world=outcome.world._replace(left=world.left))
+            broken = self._promises.broken_outside(place.memory, world, after, call)
+            what = "a call astray reaches the node:", outcome.value
+            yield Step(what, self._place(place.memory, after.world, list(place.jobs)), broken)
+
+    # --- people, time and the process ---
+
+    def _done(self, place: Place, world: World, doing: people.Doing) -> Step:
+        memory, jobs = place.memory, list(place.jobs)
+        outcome = Outcome(None, doing.world, doing.what)
+        broken = self._promises.broken_outside(memory, world, outcome, None)
+        if doing.told:
+            stream, input_ = doing.told
+            request = self._jobs.begun(Spec("a request", stream, "", input_))
+            run = self._jobs.go_on(memory, doing.world, request)
+            broken += run.broken
+            memory = run.memory
+            jobs = self._jobs.wanted(memory, jobs, SINCE_NOW)
+        if doing.work:
+            jobs.append(self._jobs.begun(doing.work))
+        is_fault = doing.world.left != world.left
+        return Step((doing.what,), self._place(memory, doing.world, jobs), broken, is_fault)
+
+    def _of_time(self, place: Place, world: World) -> Iterator[Step]:
+        """The next moment comes; an HTLC that nobody answered is over at its deadline, an open invoice at its end."""
+        if world.moment + 1 >= len(self.scene.moments):
+            return
+        moment = self.scene.moments[world.moment + 1]
+        under_way = {job for job in place.jobs if self._jobs.is_under_way(job)}
+        if under_way and not moment.is_near:
+            return
+        if any(job.age >= SINCE_BEFORE for job in under_way):
+            return
+        after = world._replace(moment=world.moment + 1)
+        if moment.height >= facts.HTLC_DEADLINE_HEIGHT and world.htlc == "locked":
+            after = after._replace(invoice="cancelled", htlc="over")
+        if moment.unix_s > facts.INVOICE_EXPIRES_UNIX_S and world.invoice == "open":
+            after = after._replace(invoice="cancelled")
+        if world.record == "flying" and moment.height >= world.record_ends:
+            after = after._replace(record="failed")
+        jobs = [job._replace(age=SINCE_BEFORE) if job in under_way else job for job in place.jobs]
+        yield Step(("time passes:", moment.what), self._place(place.memory, after, jobs))
+
+    def _of_crash(self, place: Place, world: World) -> Iterator[Step]:
+        """Whatever was under way is forgotten; a call to pay may still be read by the node."""
+        left = world.left._replace(crashes=world.left.crashes - 1)
+        down = world._replace(left=left, is_up=False, served=(), answered=())
+        yield Step(("the process dies",), self._place(place.memory, down, []), is_fault=True)
+        operations = (self._jobs.scripts.operation(job.node) for job in place.jobs)
+        calls = [one for one in operations if isinstance(one, Ask) and one.door == "node.pay"]
+        if calls:
+            astray = down._replace(astray=(*down.astray, *calls))
+            what = ("the process dies, and its call is astray",)
+            yield Step(what, self._place(place.memory, astray, []), is_fault=True)
+
+    def _started(self, place: Place, world: World) -> Step:
+        """It opens what the log says it serves, and resumes what is wanted."""
+        memory = place.memory
+        served = tuple(
+            one
+            for one in self.scene.federations
+            if isinstance(self._memories.state(memory, federation_stream(one)), Joined)
+        )
+        up = world._replace(is_up=True, served=served)
+        return Step(("the process starts",), self._place(memory, up, self._jobs.resumed(memory)))
+
+    # --- places ---
+
+    def _with(self, place: Place, world: World, before: Job, after: Job) -> Place:
+        return self._place(
+            place.memory, world, [after if job == before else job for job in place.jobs]
+        )
+
+    def _place(self, memory: int, world: World, jobs: list[Job]) -> Place:
+        number = self._world_numbers.get(world)
+        if number is None:
+            number = self._world_numbers[world] = len(self._worlds)
+            self._worlds.append(world)
+        jobs.sort()
+        return Place(memory, number, tuple(jobs))
+
+    def _news(self, before: int, after: int) -> str:
+        """The streams that moved, in words."""
+        if before == after:
+            return ""
+        states = self._memories.states(before)
+        moved = [
+            f"{stream.partition('/')[0]} is {type(state).__name__}"
+            for stream, state in self._memories.states(after).items()
+            if states.get(stream) is not state
+        ]
+        return ": " + ", ".join(moved)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, Raised):
+        return value.error.__name__
+    told = type(value).__name__ if isinstance(value, msgspec.Struct) else str(value)
+    return told if len(told) < _TOLD_MAX else f"{told[:_TOLD_MAX]}…"

@@ -1,0 +1,148 @@
+"""The gateway put together over stand-ins, and what it takes from an event loop taken from it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from unittest.mock import patch
+
+import anyio
+
+from backends.lightning import NodeInfo
+from backends.operations import Node
+from engine.effects import EffectContext
+from engine.engine import Conditions, Ports
+from engine.machine import Effect, Input
+from errors import GatewayError, OutdatedError
+from fuzz.explore.memory import Memories
+from fuzz.explore.script import Act, Ask, Spec, later, now
+from fuzz.explore.stand_ins import (
+    NODE_KEY,
+    OverdueError,
+    StandInAnswered,
+    StandInClock,
+    StandInCpu,
+    StandInEngine,
+    StandInFederations,
+    StandInNode,
+    StandInRandomness,
+    StandInServed,
+)
+from gateway import application, held_payments
+from gateway.application import Gateway
+from gateway.context import GatewaySettings, Outside
+from gateway.ports import Cpu
+from gateway.served import ServedFederations
+from gateway.views import PaymentFee
+from statemachines import identity
+
+NODE_INFO = NodeInfo(
+    public_key=NODE_KEY, alias="node", network="regtest", block_height=1, synced_to_chain=True
+)
+WORDS = "abandon " * 11 + "about"
+
+
+class _Scope(AbstractContextManager["_Scope"]):
+    """A limit of time: that it is over is an answer of whoever was asked."""
+
+    def __init__(self, *_limit: object, **_options: object) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> bool:
+        return kind is not None and issubclass(kind, OverdueError)
+
+
+class _Unlimited:
+    """A lock or a semaphore that nobody else holds."""
+
+    def __init__(self, *_places: int) -> None: ...
+
+    async def __aenter__(self) -> None: ...
+
+    async def __aexit__(self, *_error: object) -> None: ...
+
+
+@contextmanager
+def without_event_loop() -> Iterator[None]:
+    """What the gateway's parts take from anyio, so that no loop has to run."""
+    with ExitStack() as stack:
+        for name in ("move_on_after", "fail_after", "CancelScope"):
+            stack.enter_context(patch.object(anyio, name, _Scope))
+        for name in ("Lock", "Semaphore", "CapacityLimiter"):
+            stack.enter_context(patch.object(anyio, name, _Unlimited))
+        stack.enter_context(patch.object(held_payments, "_contain", _contain))
+        yield
+
+
+def _contain(_event: str, error: Exception, **_facts: str) -> None:
+    """What the watch of HTLCs may meet are errors of ours; anything else is no answer of a node, but a fault."""
+    if not isinstance(error, GatewayError):
+        raise FaultError(repr(error)) from error
+
+
+class FaultError(BaseException):
+    """A part of the gateway failed as no part may."""
+
+
+class Parts:
+    """The parts of a gateway over stand-ins, and the work that they do."""
+
+    def __init__(self, memories: Memories, clients: Mapping[str, Any]) -> None:
+        federations = StandInFederations(clients)
+
+        def engine(
+            _store: object, _machines: object, handlers: Any, *_rest: object, conditions: Conditions
+        ) -> Any:
+            return StandInEngine(memories, handlers, conditions)
+
+        clock = StandInClock()
+        outside = Outside(
+            node=cast("Node", StandInNode()),
+            connect=cast("Any", None),
+            cpu=cast("Cpu", StandInCpu()),
+            grind=cast("Any", None),
+            grind_address=cast("Any", None),
+            ports=Ports(clock, StandInRandomness()),
+        )
+        free = PaymentFee(0, 0)
+        settings = GatewaySettings(Path(), "regtest", None, free, free)
+        with (
+            patch.object(application, "Engine", engine),
+            patch.object(application, "Federations", lambda: federations),
+            patch.object(application, "Answered", StandInAnswered),
+            patch.object(identity, "MACHINE", SimpleNamespace(decide=lambda *_: None)),
+            patch.object(StandInEngine, "peek", lambda *_: None),
+        ):
+            self.gateway = Gateway(settings, outside, store=cast("Any", None), words=WORDS)
+        desk = self.gateway.federations
+        desk._served = cast("ServedFederations", StandInServed(federations))  # noqa: SLF001
+        self.context = self.gateway._context  # noqa: SLF001
+        self.context.watch._info = NODE_INFO  # noqa: SLF001 - as seen last
+        self._engine = cast("StandInEngine", self.gateway.engine)
+
+    async def submit(self, stream: str, input_: Input) -> None:
+        """Somebody's request."""
+        await self._engine.submit(stream, input_)
+
+    async def handle(self, spec: Spec) -> Input | None:
+        """The handler of an effect at work, up to a result that can be decided on.
+
+        While conditions refuse the result it is handed in again; what is outdated is an error, as to the engine.
+        """
+        effect = cast("Effect", spec.subject)
+        result = await self._engine.handlers[type(effect)](effect, self._context_of(spec, effect))
+        while result is not None:
+            try:
+                return self._engine.conditions(spec.stream, result)
+            except OutdatedError:
+                raise
+            except GatewayError:
+                await later(Ask("engine.again", patient=True))
+        return None
+
+    def _context_of(self, spec: Spec, effect: Effect) -> EffectContext:
+        def report(input_: Input) -> None:
+            asked = self._engine.conditions(spec.stream, input_)
+            now(Act("report", (spec.stream, spec.key, effect, asked)))
+
+        return EffectContext(spec.stream, spec.resumed, report)

@@ -1,0 +1,246 @@
+"""Stand-ins for everything that the gateway's parts are given: each use is an operation of `fuzz/explore/script.py`.
+
+The real `Gateway` is put together over them, so that what is explored is what runs: its handlers, its watch of HTLCs,
+its desk of federations. Only the engine, the clients of federations and what waits for an event loop are others.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace, TracebackType
+from typing import Any, Self, cast
+
+from backends.lightning import NodeInfo, PaymentStatus
+from backends.operations import InvoiceRecord, NodeTransaction
+from engine.effects import Handler
+from engine.engine import Answer, Conditions
+from engine.machine import Effect, Input, State
+from errors import InputError, UnavailableError
+from fedimint.federation_api import OutgoingContractExpiration
+from fedimint.wire_types import ContractId, OutPoint, TransactionId
+from fuzz.explore.memory import Memories
+from fuzz.explore.script import Act, Ask, Pause, Read, Until, later, now
+from gateway.freeze import Answered
+
+NODE_KEY = "02" * 33
+
+
+class StandInEngine:
+    """Decides in the exploration's memory; durable at once, as `fuzz/explore/memory.py` says."""
+
+    def __init__(
+        self,
+        memories: Memories,
+        handlers: Mapping[type[Effect], Handler],
+        conditions: Conditions,
+    ) -> None:
+        self._memories = memories
+        self.handlers = handlers
+        self.conditions = conditions
+
+    def peek(self, stream: str) -> State:
+        return self._memories.numbered(stream, now(Read("state", (stream,))))
+
+    def open_streams(self) -> Mapping[str, State]:
+        return self._memories.open_states(now(Read("memory")))
+
+    def deliver(self, stream: str, input_: Input) -> None:
+        now(Act("deliver", (stream, self.conditions(stream, input_))))
+
+    async def submit(self, stream: str, input_: Input) -> Answer:
+        self.deliver(stream, input_)
+        return await self.read(stream)
+
+    async def read(self, stream: str) -> Answer:
+        return Answer(self.peek(stream), 0)
+
+    async def wait(self, stream: str, until: Callable[[State], bool]) -> Answer:
+        if not until(self.peek(stream)):
+            await later(Until(stream, until))
+        return await self.read(stream)
+
+
+class StandInFederations:
+    """The clients that are open, which the process forgets when it ends."""
+
+    def __init__(self, clients: Mapping[str, Any]) -> None:
+        self._clients = clients
+
+    def __contains__(self, federation_id: str) -> bool:
+        return federation_id in now(Read("served"))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter([self._clients[one] for one in now(Read("served"))])
+
+    def remove(self, federation_id: str) -> None:
+        now(Act("close", (federation_id,)))
+
+    def serving(self, federation_id: str) -> Any:
+        if federation_id not in self:
+            raise InputError("the federation is not served")
+        return self._clients[federation_id]
+
+    def needed(self, federation_id: str) -> Any:
+        if federation_id not in self:
+            raise UnavailableError("the client of the federation is not open")
+        return self._clients[federation_id]
+
+
+class StandInServed:
+    """Closes clients without any connection."""
+
+    def __init__(self, federations: StandInFederations) -> None:
+        self._federations = federations
+
+    async def close(self, federation_id: str) -> None:
+        self._federations.remove(federation_id)
+
+
+class StandInAnswered(Answered):
+    """Who has answered a restored log: memory of the process, too."""
+
+    def missing(self, *federation_ids: str) -> tuple[str, ...]:
+        known = now(Read("answered"))
+        return tuple(one for one in ("node", *federation_ids) if one not in known)
+
+
+class StandInNode:
+    """A Lightning node whose every answer is a choice of the exploration."""
+
+    async def info(self) -> NodeInfo:
+        height, is_synced = await later(Ask("node.info"))
+        return NodeInfo(
+            public_key=NODE_KEY,
+            alias="node",
+            network="regtest",
+            block_height=height,
+            synced_to_chain=is_synced,
+        )
+
+    async def invoice(self, payment_hash: bytes) -> InvoiceRecord | None:
+        status = await later(Ask("node.invoice", (payment_hash.hex(),)))
+        return status and InvoiceRecord(payment_hash, None, 0, 0, status)
+
+    async def create_invoice(self, *, payment_hash: bytes, **_order: object) -> str:
+        return str(await later(Ask("node.create_invoice", (payment_hash.hex(),))))
+
+    async def lookup(self, payment_hash: bytes) -> PaymentStatus:
+        return cast("PaymentStatus", await later(Ask("node.lookup", (payment_hash.hex(),))))
+
+    async def settle(self, payment_hash: bytes, preimage: bytes) -> None:
+        await later(Ask("node.settle", (payment_hash.hex(), preimage.hex())))
+
+    async def cancel(self, payment_hash: bytes) -> None:
+        await later(Ask("node.cancel", (payment_hash.hex(),)))
+
+    async def transactions(self, *_times: int) -> tuple[NodeTransaction, ...]:
+        return cast("tuple[NodeTransaction, ...]", await later(Ask("node.transactions")))
+
+    def pay(
+        self, _invoice: str, *, payment_hash: bytes, max_fee_msat: int, max_delay_blocks: int
+    ) -> "Statuses":
+        return Statuses("node.pay", payment_hash.hex(), max_fee_msat, max_delay_blocks)
+
+    def track(self, payment_hash: bytes) -> "Statuses":
+        return Statuses("node.track", payment_hash.hex())
+
+
+class Statuses:
+    """The first status comes at once, the others when the payment has ended."""
+
+    def __init__(self, door: str, *order: object) -> None:
+        self._door, self._order = door, order
+        self._is_first = True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        _kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> None:
+        return None
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> PaymentStatus:
+        door = self._door if self._is_first else "node.end"
+        order = self._order if self._is_first else self._order[:1]
+        self._is_first = False
+        return cast("PaymentStatus", await later(Ask(door, tuple(order), door == "node.end")))
+
+
+class OverdueError(BaseException):
+    """The answer is not here within the time that is waited for it."""
+
+
+class StandInClock:
+    """The wall clock of the exploration; whoever sleeps begins again some time.
+
+    That is right where what was known before the sleep counts no more, as in all loops that look and look again.
+    """
+
+    def now_unix_us(self) -> int:
+        return 1_000_000 * int(now(Read("now_unix_s")))
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            await later(Pause())
+
+
+class StandInCpu:
+    """Another process: its answer takes a moment. What it computes the exploration says."""
+
+    async def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        return await later(Ask(f"cpu.{function.__name__}", _hashable(arguments)))
+
+
+def _hashable(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The reservation that is built, which is all that an answer depends on."""
+    return tuple(argument for argument in arguments if hasattr(argument, "tx"))
+
+
+class StandInRandomness:
+    def random_bytes(self, count: int) -> bytes:
+        return bytes(count)
+
+
+class StandInLnv2:
+    """The contracts of one federation."""
+
+    module_id = 1
+
+    def __init__(self, federation_id: str) -> None:
+        self._federation_id = federation_id
+
+    async def consensus_block_count(self) -> int:
+        return int(await later(Ask("guardians.block_count", (self._federation_id,))))
+
+    async def outgoing_contract_expiration(
+        self, out_point: OutPoint
+    ) -> OutgoingContractExpiration | None:
+        asked = self._federation_id, out_point.txid.hex()
+        found = await later(Ask("guardians.outgoing_contract", asked))
+        return found and OutgoingContractExpiration(ContractId(bytes.fromhex(found[0])), found[1])
+
+    async def await_incoming_contract(
+        self, contract_id: ContractId, _expiration_unix_s: int
+    ) -> OutPoint | None:
+        asked = self._federation_id, contract_id.hex()
+        txid = await later(Ask("guardians.incoming_contract", asked))
+        return txid and OutPoint(TransactionId(bytes.fromhex(txid)), 0)
+
+    async def decryption_key_share(self, out_point: OutPoint, _check: object) -> dict[int, bytes]:
+        asked = self._federation_id, out_point.txid.hex()
+        await later(Ask("guardians.decryption_shares", asked, patient=True))
+        return {}
+
+
+class StandInCore:
+    """Transactions to one federation."""
+
+    guardians = SimpleNamespace(threshold=3, max_failures=1)
+
+    async def submit_until_final(self, _encoded: bytes, txid: TransactionId) -> Any:
+        return await later(Ask("guardians.submit", (txid.hex(),), patient=True))
