@@ -24,8 +24,8 @@ from fedimint.secrets import DerivableSecret, mintv2_tweak_filter
 from fedimint.tweaks import meets_filter
 from fedimint.wire_types import PeerId, consensus_hash, hash160
 
-SLICE_SIZE: Final = 10_000
-"""Items asked for at once, as upstream does: about 1.3 MB of JSON."""
+SLICE_SIZE: Final = 2_500
+"""Items asked for at once: up to 430 kB of JSON, a quarter of what upstream asks for, so that decoding is quick."""
 NOTES_AT_ONCE: Final = 256
 
 

@@ -1,7 +1,7 @@
 """The guardian API over WebSocket: JSON-RPC 2.0 in text frames, many requests on one connection.
 
-fedimint-connectors/src/ws.rs and fedimint-server/src/net/api/mod.rs. This is the one file of this
-folder bound to asyncio, because of aiohttp.
+fedimint-connectors/src/ws.rs and fedimint-server/src/net/api/mod.rs. This file and `websocket_link.py`, one open
+socket of it, are the ones of this folder that are bound to asyncio, because of aiohttp.
 """
 
 import asyncio
@@ -9,26 +9,23 @@ import base64
 import random
 import re
 import time
-from collections.abc import Callable, Mapping
-from typing import Final, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
 
 import aiohttp
 import anyio
-import msgspec
 
-from errors import InputError
+from fedimint.inflow import MAX_FRAME_BYTES, Inflow
 from fedimint.transport import (
-    GUARDIAN_ERRORS,
     Envelope,
     GuardianError,
-    GuardianProtocolError,
     GuardianRefused,
     GuardianTimeout,
     GuardianUnreachable,
-    error_from_code,
+    cut,
 )
+from fedimint.websocket_link import CLOSE_TIMEOUT_S, Link
 
-MAX_FRAME_BYTES: Final = 10 * 1024 * 1024
 MAX_IN_FLIGHT: Final = 512
 HEARTBEAT_S: Final = 20.0
 CONNECT_TIMEOUT_S: Final = 10.0
@@ -36,130 +33,8 @@ CONNECT_TIMEOUT_S: Final = 10.0
 REQUEST_TIMEOUT_S: Final = 90.0
 FIRST_BACKOFF_S: Final = 0.5
 MAX_BACKOFF_S: Final = 30.0
-CLOSE_TIMEOUT_S: Final = 2.0
 
-
-class _Request(msgspec.Struct, frozen=True):
-    id: int
-    method: str
-    params: tuple[Envelope]
-    jsonrpc: Literal["2.0"] = "2.0"
-
-
-class _Error(msgspec.Struct, frozen=True):
-    code: int
-    message: str
-
-
-class _Response(msgspec.Struct, frozen=True):
-    jsonrpc: Literal["2.0"]
-    id: int
-    result: object = msgspec.UNSET
-    error: _Error | msgspec.UnsetType = msgspec.UNSET
-
-
-_decode_response = msgspec.json.Decoder(_Response).decode
-
-
-class _Link:
-    """One open socket: its reader task and the requests waiting on it. It lives once."""
-
-    def __init__(
-        self,
-        socket: aiohttp.ClientWebSocketResponse,
-        label: str,
-        on_loss: Callable[["_Link", GuardianError], None],
-    ) -> None:
-        self._socket = socket
-        self._label = label
-        self._on_loss = on_loss
-        self._waiting: dict[int, asyncio.Future[object | GuardianError]] = {}
-        self._next_id = 0
-        self.failure: GuardianError | None = None
-        self.answered = False
-        self._reader = asyncio.create_task(self._read())
-
-    async def request(self, method: str, envelope: Envelope) -> object:
-        request_id = self._next_id
-        frame = msgspec.json.encode(_Request(request_id, method, (envelope,)))
-        if len(frame) > MAX_FRAME_BYTES:
-            raise InputError(f"request {method} of {len(frame)} bytes is too large for a guardian")
-        if self.failure is not None:
-            raise _copy(self.failure)
-        self._next_id += 1
-        # A failure is a result too: an exception nobody fetches would be logged as a mistake.
-        answer: asyncio.Future[object | GuardianError] = asyncio.get_running_loop().create_future()
-        self._waiting[request_id] = answer
-        try:
-            try:
-                await self._socket.send_str(frame.decode())
-            except (aiohttp.ClientError, OSError, RuntimeError) as error:
-                raise GuardianUnreachable(f"lost {self._label} while sending: {error}") from error
-            outcome = await answer
-            if isinstance(outcome, GUARDIAN_ERRORS):
-                raise outcome
-            return outcome
-        finally:
-            self._waiting.pop(request_id, None)
-
-    async def _read(self) -> None:
-        failure: GuardianError = GuardianUnreachable(f"lost the connection to {self._label}")
-        try:
-            while True:
-                message = await self._socket.receive()
-                if message.type is aiohttp.WSMsgType.TEXT:
-                    self._deliver(message.data)
-                else:
-                    failure = _failure_of_frame(message, self._label)
-                    return
-        except GuardianProtocolError as error:
-            failure = error
-        finally:
-            self._fail(failure)
-            await self._close_socket()
-
-    def _deliver(self, text: str) -> None:
-        try:
-            response = _decode_response(text)
-        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
-            raise GuardianProtocolError(
-                f"{self._label} sent no JSON-RPC answer: {error}"
-            ) from error
-        if not 0 <= response.id < self._next_id:
-            raise GuardianProtocolError(f"{self._label} answered a request that was never made")
-        has_error = response.error is not msgspec.UNSET
-        if has_error == (response.result is not msgspec.UNSET):
-            raise GuardianProtocolError(f"{self._label} must send either a result or an error")
-        self.answered = True
-        # An id we made but no longer wait for belongs to a cancelled caller.
-        answer = self._waiting.pop(response.id, None)
-        if answer is None or answer.done():
-            return
-        if isinstance(response.error, _Error):
-            answer.set_result(error_from_code(response.error.code, response.error.message))
-        else:
-            answer.set_result(response.result)
-
-    def _fail(self, failure: GuardianError) -> None:
-        self.failure = failure
-        for answer in self._waiting.values():
-            if not answer.done():
-                answer.set_result(_copy(failure))
-        self._waiting.clear()
-        self._on_loss(self, failure)
-
-    async def aclose(self) -> None:
-        self._reader.cancel()
-        # Unlike awaiting the task, this does not mistake its cancellation for our own.
-        await asyncio.wait([self._reader])
-        if self.failure is None:  # cancelled before its first step
-            self._fail(GuardianUnreachable(f"the connection to {self._label} was closed by us"))
-            await self._close_socket()
-
-    async def _close_socket(self) -> None:
-        # A peer that does not close its side must not hold ours open.
-        with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
-            await self._socket.close()
+__all__ = ["MAX_FRAME_BYTES", "WebSocketConnection"]
 
 
 class WebSocketConnection:
@@ -167,8 +42,9 @@ class WebSocketConnection:
 
     A request fails at once with GuardianUnreachable while a lost connection backs off (0.5 s
     doubling to 30 s, with jitter, until the guardian has answered something); callers retry. At
-    most `max_in_flight` requests are out, more of them wait. Bound to the event loop of the first
-    request; asyncio only.
+    most `max_in_flight` requests are out, more of them wait. A guardian that sends faster than
+    `Inflow` allows is read more slowly; one that answers with more than a method has to say, or twice,
+    loses its connection. Bound to the event loop of the first request; asyncio only.
     """
 
     def __init__(
@@ -180,6 +56,7 @@ class WebSocketConnection:
         max_in_flight: int = MAX_IN_FLIGHT,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         monotonic_s: Callable[[], float] = time.monotonic,
+        sleep_s: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Prepare a connection to the guardian at `url`; nothing is sent yet.
@@ -193,9 +70,11 @@ class WebSocketConnection:
         self._slots = asyncio.Semaphore(max_in_flight)
         self._request_timeout_s = request_timeout_s
         self._monotonic_s = monotonic_s
+        self._sleep_s = sleep_s
+        self._inflow = Inflow(monotonic_s)
         self._jitter = jitter
         self._session: aiohttp.ClientSession | None = None
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._losses = 0
         self._last_failure = ""
@@ -226,7 +105,7 @@ class WebSocketConnection:
             if session is not None:
                 await session.close()
 
-    async def _open_link(self) -> _Link:
+    async def _open_link(self) -> Link:
         async with self._connecting:
             if self._closed:
                 raise GuardianUnreachable(f"the connection to {self._target} was closed by us")
@@ -242,7 +121,7 @@ class WebSocketConnection:
             except (GuardianUnreachable, GuardianRefused) as error:
                 self._back_off(error, answered=False)
                 raise
-            self._link = _Link(socket, self._target, self._lost)
+            self._link = Link(socket, self._target, self._lost, self._inflow, self._sleep_s)
             return self._link
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
@@ -261,18 +140,21 @@ class WebSocketConnection:
                     self._target,
                     headers=self._headers,
                     heartbeat=HEARTBEAT_S,
+                    autoping=False,
                     max_msg_size=MAX_FRAME_BYTES,
                     timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
                 )
         except aiohttp.WSServerHandshakeError as error:
             if error.status == 401:
                 raise GuardianRefused(401, "the federation wants another API secret") from error
-            raise GuardianUnreachable(f"{self._target} refused the upgrade: {error}") from error
+            raise GuardianUnreachable(
+                cut(f"{self._target} refused the upgrade: {error}")
+            ) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
-            raise GuardianUnreachable(f"cannot connect to {self._target}: {reason}") from error
+            raise GuardianUnreachable(cut(f"cannot connect to {self._target}: {reason}")) from error
 
-    def _lost(self, link: _Link, failure: GuardianError) -> None:
+    def _lost(self, link: Link, failure: GuardianError) -> None:
         self._back_off(failure, answered=link.answered)
 
     def _back_off(self, failure: GuardianError, *, answered: bool) -> None:
@@ -295,18 +177,3 @@ def _without_user(url: str) -> str:
 
 def _basic(api_secret: str) -> str:
     return "Basic " + base64.b64encode(f"fedimint:{api_secret}".encode()).decode()
-
-
-def _failure_of_frame(message: aiohttp.WSMessage, label: str) -> GuardianError:
-    if message.type is aiohttp.WSMsgType.BINARY:
-        return GuardianProtocolError(f"{label} sent a binary frame")
-    if isinstance(message.data, aiohttp.WebSocketError):
-        return GuardianProtocolError(f"{label} sent a broken frame: {message.data}")
-    return GuardianUnreachable(f"lost the connection to {label}")
-
-
-def _copy(failure: GuardianError) -> GuardianError:
-    # One exception object raised in several tasks would gather all their tracebacks.
-    if isinstance(failure, GuardianRefused):
-        return GuardianRefused(failure.code, failure.message)
-    return type(failure)(*failure.args)

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from errors import InputError
+from fedimint import inflow, websocket_link
 from fedimint.transport import (
     GuardianProtocolError,
     GuardianRefused,
@@ -81,7 +82,7 @@ async def connected(
 def own_tasks() -> set[str]:
     """Names of the tasks that run code of the transport."""
     names = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}  # type: ignore[union-attr] # every task here is a coroutine
-    return {name for name in names if name.startswith("_Link")}
+    return {name for name in names if name.startswith("Link")}
 
 
 def answer(request_id: object, result: object) -> str:
@@ -360,3 +361,130 @@ async def test_an_http_server_that_does_not_upgrade_is_unreachable() -> None:
         with pytest.raises(GuardianUnreachable, match="refused the upgrade"):
             await connection.request("x", None)
         await connection.aclose()
+
+
+# --- a guardian that sends more than it should -----------------------------------------------------------------------
+
+
+async def test_an_answer_given_twice_ends_the_connection_undecoded() -> None:
+    """So nobody floods us with answers to what was asked once: each costs the flooder a connection and a backoff."""
+
+    async def flood(socket: web.WebSocketResponse) -> None:
+        request = json.loads((await socket.receive()).data)
+        await socket.send_str(answer(request["id"], "once"))
+        await socket.send_str(answer(request["id"], [0] * 100_000))
+        await socket.receive()
+
+    now_s = [0.0]
+    async with connected(flood, monotonic_s=lambda: now_s[0]) as (connection, server):
+        assert await connection.request("x", None) == "once"
+        with pytest.raises((GuardianProtocolError, GuardianUnreachable)) as failed:
+            await connection.request("y", None)
+        with pytest.raises(GuardianUnreachable, match="answered a request twice"):
+            await connection.request("z", None)
+        assert server.connections == 1
+        assert len(str(failed.value)) < 1_000
+
+
+async def test_a_caller_that_left_is_owed_one_answer_and_no_more() -> None:
+    asked = asyncio.Event()
+
+    async def late_twice(socket: web.WebSocketResponse) -> None:
+        first = json.loads((await socket.receive()).data)
+        asked.set()
+        second = json.loads((await socket.receive()).data)
+        for request in (first, second, first):
+            await socket.send_str(answer(request["id"], "late"))
+        await socket.receive()
+
+    async with connected(late_twice) as (connection, _):
+        caller = asyncio.create_task(connection.request("x", None))
+        await asked.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        assert await connection.request("y", None) == "late"
+        link = connection._link
+        assert link is not None
+        await asyncio.wait([link._reader])
+        assert "answered a request twice" in str(link.failure)
+
+
+async def test_callers_that_left_are_remembered_up_to_a_bound(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(websocket_link, "MAX_LATE", 2)
+
+    async def silent(socket: web.WebSocketResponse) -> None:
+        async for _ in socket:
+            pass
+
+    async with connected(silent, request_timeout_s=0.0) as (connection, _):
+        for _ in range(4):
+            with pytest.raises(GuardianTimeout):
+                await connection.request("x", None)
+        assert connection._link is not None
+        assert list(connection._link._late) == [2, 3]
+
+
+@pytest.mark.parametrize(
+    ("method", "most"),
+    [
+        ("session_count", inflow.MAX_ANSWER_BYTES),
+        ("module_0_await_preimage", inflow.MAX_ANSWER_BYTES),
+        ("submit_transaction", 256 * 1024),
+        ("module_300_output_info_slice", 512 * 1024),
+    ],
+)
+async def test_an_answer_is_no_longer_than_its_method_has_to_say(method: str, most: int) -> None:
+    async def long(socket: web.WebSocketResponse) -> None:
+        for size in (most, most + 1):
+            request = json.loads((await socket.receive()).data)
+            await socket.send_str(answer(request["id"], "x" * (size - 2)))
+        await socket.receive()
+
+    async with connected(long) as (connection, _):
+        assert await connection.request(method, None) == "x" * (most - 2)
+        with pytest.raises(GuardianProtocolError, match=f"answered {method} with more than {most}"):
+            await connection.request(method, None)
+
+
+async def test_what_comes_too_fast_is_read_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pause is ours alone: it waits in the guardian's socket, and no answer is lost."""
+    monkeypatch.setattr(inflow, "BURST_BYTES", 1_000)
+    monkeypatch.setattr(inflow, "BYTES_PER_S", 100)
+    paused_s: list[float] = []
+    now_s = [0.0]
+
+    async def sleep(seconds: float) -> None:
+        paused_s.append(seconds)
+        now_s[0] += seconds
+
+    options = {"monotonic_s": lambda: now_s[0], "sleep_s": sleep}
+    async with connected(echo, **options) as (connection, _):
+        for _ in range(3):
+            assert await connection.request("x", "y" * 900)
+        await asyncio.sleep(0)
+        assert len(paused_s) >= 2
+        assert sum(paused_s) >= (2 * 900 - 1_000) / 100
+
+
+async def test_pings_are_answered_and_count_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inflow, "BURST_BYTES", 1_000)
+    paused_s: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        paused_s.append(seconds)
+
+    async def ping(socket: web.WebSocketResponse) -> None:
+        request = json.loads((await socket.receive()).data)
+        for _ in range(20):
+            await socket.ping(b"hello")
+            await socket.pong(b"")
+        await socket.send_str(answer(request["id"], "done"))
+        await socket.receive()
+
+    options = {"monotonic_s": lambda: 0.0, "sleep_s": sleep}
+    async with connected(ping, **options) as (connection, _):
+        assert await connection.request("x", None) == "done"
+    assert len(paused_s) == 41 - 1_000 // inflow.FRAME_BYTES_AT_LEAST
