@@ -94,7 +94,7 @@ async def _follow(_effect: FollowPayment, _context: EffectContext) -> Input:
 
 
 async def _build(effect: BuildTransaction, _context: EffectContext) -> Input:
-    return Built(signed=signed(next(_numbers), effect.reservation))
+    return Built(signed=signed(next(_numbers), effect.reservation), now_unix_s=NOW_UNIX_S)
 
 
 async def _submit(_effect: SubmitTransaction, _context: EffectContext) -> Input:

@@ -109,7 +109,9 @@ class BuiltLog:
     def _end_transactions(self) -> None:
         while self._reserved:
             reservation = self._reserved.pop(0).reservation
-            self.tell(reservation.tx, Built(signed=signed(next(self._numbers), reservation)))
+            self.tell(
+                reservation.tx, Built(signed=signed(next(self._numbers), reservation), now_unix_s=0)
+            )
             self.tell(reservation.tx, SubmissionAccepted())
             state = self._state(reservation.tx)
             assert isinstance(state, transaction.Accepted)

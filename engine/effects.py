@@ -32,12 +32,14 @@ class EffectContext:
     `resumed` says that the effect may already have left: in an earlier process, in an earlier try of this one, or
     before its stream wanted it no longer and now wants it again. A handler whose call has no key at the other side
     must then look it up before it calls.
+    `of_earlier_life` says that an earlier process wanted it: nobody knows how long ago.
     `report` hands in an input before the handler ends, such as a payment seen in flight.
     """
 
     stream: str
     resumed: bool
     report: Callable[[Input], None]
+    of_earlier_life: bool = False
 
 
 Handler = Callable[[Any, EffectContext], Awaitable[Input | None]]
@@ -60,6 +62,7 @@ class _Job:
     key: str
     effect: Effect
     resumed: bool
+    of_earlier_life: bool
     began_unix_us: int
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     tries: int = 0
@@ -118,7 +121,7 @@ class Effects:
         for key, effect in wanted.items():
             if key not in jobs:
                 again = resumed or left.get(key) == effect
-                job = _Job(stream, key, effect, again, self._clock.now_unix_us())
+                job = _Job(stream, key, effect, again, resumed, self._clock.now_unix_us())
                 jobs[key] = job
                 tasks.start_soon(self._run, job, name=f"{stream} {key}")
         if not jobs:
@@ -168,7 +171,10 @@ class Effects:
     async def _call(self, job: _Job, handler: Handler) -> Input | None:
         self._probe(f"effect {type(job.effect).__name__}")
         context = EffectContext(
-            job.stream, job.resumed or job.tries > 0, lambda input_: self._report(job, input_)
+            job.stream,
+            job.resumed or job.tries > 0,
+            lambda input_: self._report(job, input_),
+            job.of_earlier_life,
         )
         job.tries += 1
         return await handler(job.effect, context)

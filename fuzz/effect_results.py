@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from engine.machine import Effect, Input
 from fuzz.machine_scene import EXPIRES_UNIX_S, PREIMAGE, Scene, note, txid_of
 from statemachines import (
@@ -73,9 +75,11 @@ def _build(_scene: Scene, effect: transaction.BuildTransaction) -> Sequence[Inpu
         for number, issue in enumerate(reservation.issues)
     )
     signed = SignedTransaction(txid_of(reservation.tx), b"bytes", issues)
-    built = transaction.Built(signed=signed)
+    built = transaction.Built(signed=signed, now_unix_s=5_000)
+    late = msgspec.structs.replace(built, now_unix_s=reservation.sign_by_unix_s + 1)
     foreign = any(isinstance(claim, ForeignNote) for claim in reservation.claims)
-    return [built, transaction.BuildAbandoned()] if foreign else [built]
+    given_up = [transaction.BuildAbandoned()] * (foreign or bool(reservation.sign_by_unix_s))
+    return [built, late, *given_up]
 
 
 def _notes(_scene: Scene, effect: transaction.CollectNotes) -> Sequence[Input]:

@@ -145,7 +145,9 @@ class Scene:
             issue if issue.tweak else Issue(issue.denomination, f"ground {number} of {tx}")
             for number, issue in enumerate(self.reservation(tx).issues)
         )
-        self.deliver(tx, Built(signed=SignedTransaction(txid_of(tx), b"bytes", issues)))
+        self.deliver(
+            tx, Built(signed=SignedTransaction(txid_of(tx), b"bytes", issues), now_unix_s=5_000)
+        )
 
     def accept(self, tx: str) -> None:
         self.build(tx)

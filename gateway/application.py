@@ -67,7 +67,7 @@ class Gateway:
             ).handlers(),
             **ReceiveEffects(node, federations, outside.cpu, ports.clock).handlers(),
             **TransactionEffects(
-                federations, foreign_notes, outside.cpu, ports.randomness
+                federations, foreign_notes, outside.cpu, ports.randomness, ports.clock
             ).handlers(),
             **BitcoinEffects(
                 federations, outside.grind_address, settings.network, ports.clock

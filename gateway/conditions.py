@@ -25,6 +25,7 @@ from statemachines import (
     receive,
     reissue,
     send,
+    transaction,
     withdrawal,
 )
 
@@ -144,6 +145,10 @@ def _budget_measured(
     return msgspec.structs.replace(input_, now_unix_s=context.now_unix_s())
 
 
+def _built(context: GatewayContext, _stream: str, input_: transaction.Built) -> transaction.Built:
+    return msgspec.structs.replace(input_, now_unix_s=context.now_unix_s())
+
+
 def _record_looked_up(
     context: GatewayContext, _stream: str, input_: send.RecordLookedUp
 ) -> send.RecordLookedUp:
@@ -159,6 +164,7 @@ _CONDITIONS: Mapping[type[Input], Callable[[GatewayContext, str, Any], Input]] =
     send.RecordLookedUp: _record_looked_up,
     receive.RequestReceive: _receive_requested,
     receive.HtlcHeld: _htlc_held,
+    transaction.Built: _built,
     gift.RequestGift: _ecash_asked_for,
     reissue.RequestReissue: _ecash_asked_for,
     withdrawal.RequestWithdrawal: _withdrawal_requested,

@@ -132,6 +132,7 @@ async def reconcile_federation(context: GatewayContext, federation: FederationCl
     Raises UnavailableError or PeerError when guardians do not answer.
     """
     await _find_contracts(context, federation)
+    _abandon_payments(context.engine, federation.federation_id)
     await _await_transactions(context.engine, federation.federation_id)
     while not await _find_notes(context, federation):
         await _await_transactions(context.engine, federation.federation_id)
@@ -201,8 +202,21 @@ async def _payer_of(context: GatewayContext, payment_hash: str) -> str:
 # --- its notes -----------------------------------------------------------------------------------------------------
 
 
+def _abandon_payments(engine: Engine, federation_id: str) -> None:
+    """Give up what the backup had reserved for others and not signed: who waited for it does so no more.
+
+    What the lost events made of it was just found. Its notes are looked for with all others.
+    """
+    for stream, state in engine.open_streams().items():
+        if not isinstance(state, transaction.Reserved):
+            continue
+        reservation = state.reservation
+        if reservation.federation_id == federation_id and reservation.sign_by_unix_s:
+            engine.deliver(stream, transaction.BuildAbandoned())
+
+
 async def _await_transactions(engine: Engine, federation_id: str) -> None:
-    """Until all that go on while frozen have ended: then every note of ours is known, or is one to be found.
+    """Until all have ended: then every note of ours is known, or is one to be found.
 
     The lost events may have signed what the backup had reserved, with the same tweaks. Signed anew it is rejected, and
     the notes of these tweaks come from the lost transaction; only of its end can that be told.
@@ -214,16 +228,14 @@ async def _await_transactions(engine: Engine, federation_id: str) -> None:
 
 def _goes_on(state: State, federation_id: str) -> bool:
     match state:
-        case transaction.Reserved(reservation=reservation):
-            is_held_back = bool(reservation.outputs)
         case (
-            transaction.Signed(reservation=reservation)
+            transaction.Reserved(reservation=reservation)
+            | transaction.Signed(reservation=reservation)
             | transaction.Accepted(reservation=reservation)
         ):
-            is_held_back = False
+            return reservation.federation_id == federation_id
         case _:
             return False
-    return reservation.federation_id == federation_id and not is_held_back
 
 
 async def _find_notes(context: GatewayContext, federation: FederationClient) -> bool:

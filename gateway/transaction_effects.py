@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect
-from engine.ports import Randomness
+from engine.ports import Clock, Randomness
 from errors import GatewayError
 from fedimint.collecting import NoteCollector
 from fedimint.federation_api import FinallyRejected
@@ -28,6 +28,7 @@ from statemachines.transaction import (
     SubmissionAccepted,
     SubmissionRejected,
     SubmitTransaction,
+    has_aged,
 )
 
 
@@ -40,11 +41,13 @@ class TransactionEffects:
         foreign_notes: ForeignNotes,
         cpu: Cpu,
         randomness: Randomness,
+        clock: Clock,
     ) -> None:
         self._federations = federations
         self._foreign_notes = foreign_notes
         self._cpu = cpu
         self._randomness = randomness
+        self._clock = clock
 
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect of the machine."""
@@ -59,9 +62,14 @@ class TransactionEffects:
     ) -> Built | BuildAbandoned:
         """Nothing leaves, so building again after a crash is harmless: the first committed bytes count.
 
-        Foreign notes are in memory alone; without them the transaction is given up, and they are their giver's.
+        What somebody waits for is given up when it has aged, and by every process but the one that decided it: how
+        long ago that was no clock tells for certain. Foreign notes are in memory alone; without them the transaction
+        is given up too, and they are their giver's.
         """
         reservation = effect.reservation
+        is_anothers = bool(reservation.sign_by_unix_s) and context.of_earlier_life
+        if is_anothers or has_aged(reservation, self._now_unix_s()):
+            return BuildAbandoned()
         federation = self._federations.needed(reservation.federation_id)
         nonces = [c.nonce for c in reservation.claims if isinstance(c, ForeignNote)]
         foreign_notes = self._foreign_notes.find(context.stream, nonces)
@@ -73,7 +81,7 @@ class TransactionEffects:
         starts = tuple(random_bytes(TWEAK_SIZE) for _ in range(missing))
         materials = Materials(random_bytes(NONCE_SIZE), starts, foreign_notes)
         built = await self._cpu.run(build, module_keys(federation), reservation, materials)
-        return Built(signed=built)
+        return Built(signed=built, now_unix_s=self._now_unix_s())
 
     async def submit(
         self, effect: SubmitTransaction, context: EffectContext
@@ -103,6 +111,9 @@ class TransactionEffects:
         )
         lost_msat = sum(1 << effect.issues[index].denomination for index in finalised.invalid)
         return NotesCollected(notes=tuple(map(held_note, finalised.notes)), lost_msat=lost_msat)
+
+    def _now_unix_s(self) -> int:
+        return self._clock.now_unix_us() // 1_000_000
 
 
 def module_keys(federation: FederationClient) -> ModuleKeys:

@@ -191,7 +191,9 @@ class Treasury:
                 f"and {fee_sat} sat for the miners and the federation's fees"
             )
         if isinstance(ended, withdrawal.WithdrawalRejected):
-            raise PeerError(f"the federation refused the withdrawal: {ended.error}")
+            raise PeerError(
+                f"the withdrawal came to nothing, its ecash is ours again: {ended.error}"
+            )
         assert isinstance(ended, withdrawal.Withdrawn)
         return Withdrawal(txid=ended.bitcoin_txid, fee_sat=fee_sat)
 

@@ -108,7 +108,8 @@ class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
     """Everything that decides a transaction but its nonce.
 
     `tx` is the stream of the transaction, `parent` the stream that is told what becomes of it. The outputs come
-    before the notes, in their order: the first one is output 0.
+    before the notes, in their order: the first one is output 0. What somebody waits for must be signed until
+    `sign_by_unix_s`, or is abandoned; 0 stands for no hurry.
     """
 
     tx: str
@@ -120,6 +121,7 @@ class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
     input_fee_msat: int
     output_fee_msat: int
     outputs: tuple[Output, ...] = ()
+    sign_by_unix_s: int = 0
 
 
 class SignedTransaction(msgspec.Struct, frozen=True):

@@ -21,6 +21,8 @@ from engine.machine import Effect, Input, State
 
 #: Blocks that must be left until the HTLC's deadline when the contract is funded (fedimint-gwv2-client/src/lib.rs).
 DEADLINE_BLOCKS_MIN = 2
+#: Seconds that must be left until the receiver stops waiting for his contract: to sign its funding, and to order it.
+CONTRACT_MARGIN_S = 60
 #: How long after an invoice's expiry its HTLCs may still be held and have to be known to us, at the longest.
 FORGET_AFTER_EXPIRY_S = 24 * 60 * 60
 
@@ -102,7 +104,7 @@ class Funding(State, frozen=True):
 
 
 class FundingFailed(State, frozen=True):
-    """A threshold rejected the funding: nothing of ours left."""
+    """A threshold rejected the funding, or it was not signed in time: nothing of ours left."""
 
     facts: ReceiveFacts
     payer: str

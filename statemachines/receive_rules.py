@@ -8,6 +8,7 @@ from engine.machine import Input as AnyInput
 from statemachines import completion, receive, send
 from statemachines.items import FundedContract, IncomingRefund
 from statemachines.receive import (
+    CONTRACT_MARGIN_S,
     DEADLINE_BLOCKS_MIN,
     UNKNOWN_PAYER,
     Declined,
@@ -50,6 +51,8 @@ from statemachines.receive import (
     stream_of,
 )
 from statemachines.transaction import (
+    SIGN_WITHIN_S,
+    TransactionAbandoned,
     TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
@@ -106,7 +109,8 @@ def _htlc_held(state: Registered | Invoiced, input_: HtlcHeld) -> Decision:
             events=(ReceiveDeclined(reason=refusal),),
             tells=(begun, *_answer(facts, "", _no_preimage(FAILURE, refusal))),
         )
-    return Decision(events=(ReceiveFunding(payer=""),), tells=(begun, _fund(facts)))
+    fund = _fund(facts, input_.now_unix_s)
+    return Decision(events=(ReceiveFunding(payer=""),), tells=(begun, fund))
 
 
 def _fund_for_swap(state: Invoiced, input_: FundForSwap) -> Decision:
@@ -127,18 +131,24 @@ def _fund_for_swap(state: Invoiced, input_: FundForSwap) -> Decision:
         completion.Cancel(),
     )
     closing = tuple(Tell(completion.stream_of(facts.payment_hash), told) for told in close)
-    return Decision(events=(ReceiveFunding(payer=input_.payer),), tells=(*closing, _fund(facts)))
+    fund = _fund(facts, input_.now_unix_s)
+    return Decision(events=(ReceiveFunding(payer=input_.payer),), tells=(*closing, fund))
 
 
 def _too_late(facts: ReceiveFacts, now_unix_s: int) -> str | None:
-    if now_unix_s >= facts.contract_expires_unix_s:
-        return "the receiver waits for this payment no more"
+    left_s = facts.contract_expires_unix_s - now_unix_s
+    if left_s < CONTRACT_MARGIN_S:
+        return f"the receiver waits for this payment for {max(0, left_s)} seconds more, too few to fund it"
     return None
 
 
-def _fund(facts: ReceiveFacts) -> Tell:
+def _fund(facts: ReceiveFacts, now_unix_s: int) -> Tell:
     output = FundedContract(facts.contract, facts.contract_msat)
-    told = FundOutput(parent=stream_of(facts.payment_hash), output=output)
+    told = FundOutput(
+        parent=stream_of(facts.payment_hash),
+        output=output,
+        sign_by_unix_s=now_unix_s + SIGN_WITHIN_S,
+    )
     return Tell(wallet_of(facts.federation_id), told)
 
 
@@ -165,6 +175,15 @@ def _funding_rejected(state: Funding, input_: TransactionRejected) -> Decision:
     return Decision(
         events=(ReceiveFundingFailed(error=input_.error),),
         tells=_answer(state.facts, state.payer, _no_preimage(REJECTED, input_.error)),
+    )
+
+
+def _funding_abandoned(state: Funding, _input: TransactionAbandoned) -> Decision:
+    """Nothing has left, and whoever pays may have his money back by now: he gets it."""
+    detail = "the funding was not signed in time: decided long ago, or by a process that ended"
+    return Decision(
+        events=(ReceiveFundingFailed(error=detail),),
+        tells=_answer(state.facts, state.payer, _no_preimage(FAILURE, detail)),
     )
 
 
@@ -307,6 +326,7 @@ _INPUTS: tuple[type[AnyInput], ...] = (
     TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
+    TransactionAbandoned,
     FundingFound,
     Decrypted,
     Undecryptable,
@@ -329,6 +349,7 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (Funding, TransactionSigned): Handle(_funding_signed, to=(Funding,)),
     (Funding, TransactionAccepted): Handle(_funded, to=(Decrypting,)),
     (Funding, TransactionRejected): Handle(_funding_rejected, to=(FundingFailed,)),
+    (Funding, TransactionAbandoned): Handle(_funding_abandoned, to=(FundingFailed,)),
     (Decrypting, Decrypted): Handle(_decrypted, to=(Received,)),
     (Decrypting, Undecryptable): Handle(_undecryptable, to=(Refunding, RefundLost)),
     (Refunding, TransactionFinished): Handle(_refunded, to=(Refunded,)),

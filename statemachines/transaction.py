@@ -4,7 +4,10 @@
                    └─ abandoned      └─ rejected by a threshold → Rejected
 
 Append 1 reserves what goes in and which tweaks it uses; append 2 holds the signed bytes and what they ask the mint
-for. Only then do bytes leave, as often as it takes. Stream: `tx/<federation>-<number>`.
+for. Only then do bytes leave, as often as it takes. Until append 2 nothing has left: a decision that somebody waits for
+is abandoned when it was not signed within seconds, or not by the process that took it.
+
+Stream: `tx/<federation>-<number>`.
 """
 
 from collections.abc import Mapping
@@ -24,6 +27,10 @@ from engine.machine import (
 )
 from errors import FatalError
 from statemachines.items import ForeignNote, HeldNote, Issue, Reservation, SignedTransaction
+
+#: How long after its decision a transaction may be signed that pays for what others may take back meanwhile. Building
+#: takes a second, and a minute of blocks is the margin of what it pays for.
+SIGN_WITHIN_S = 30
 
 # --- states ----------------------------------------------------------------------------------------------------
 
@@ -64,7 +71,7 @@ class Rejected(State, frozen=True):
 
 
 class Abandoned(State, frozen=True):
-    """Never built: nothing left, and nothing was ours."""
+    """Never signed: nothing left."""
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------
@@ -75,11 +82,14 @@ class Reserve(Input, frozen=True):
 
 
 class Built(Input, frozen=True):
+    """`now_unix_s` is the moment in which the bytes would become durable."""
+
     signed: SignedTransaction
+    now_unix_s: int
 
 
 class BuildAbandoned(Input, frozen=True):
-    """The keys of the foreign notes were lost with the process; nothing left, the notes are their giver's."""
+    """It must not be signed any more: it took too long, or its process ended, with it the keys of foreign notes."""
 
 
 class SubmissionAccepted(Input, frozen=True):
@@ -117,7 +127,7 @@ class TransactionAccepted(Input, frozen=True):
 
 
 class TransactionAbandoned(Input, frozen=True):
-    """It was never built and nothing of it left."""
+    """It was never signed and nothing of it left; its notes are free, its tweaks are not used again."""
 
     tx: str
 
@@ -212,6 +222,9 @@ def _reserve(_state: Unborn, input_: Reserve) -> Decision:
 
 
 def _built(state: Reserved, input_: Built) -> Decision:
+    """The first bytes count, if they come in time."""
+    if has_aged(state.reservation, input_.now_unix_s):
+        return _abandon(state.reservation)
     told = TransactionSigned(tx=state.reservation.tx, txid=input_.signed.txid)
     return Decision(
         events=(TxSigned(signed=input_.signed),),
@@ -219,13 +232,25 @@ def _built(state: Reserved, input_: Built) -> Decision:
     )
 
 
+def has_aged(reservation: Reservation, now_unix_s: int) -> bool:
+    """Whether what it pays for may be over by now. What is ours, and notes for notes, can wait for any time."""
+    return bool(reservation.sign_by_unix_s) and now_unix_s > reservation.sign_by_unix_s
+
+
 def _abandoned(state: Reserved, _input: BuildAbandoned) -> Decision:
-    """Only foreign notes can be missing, and what reissues them spends none of our own."""
+    """Claims of what is ours are never given up, and only foreign notes can be missing: they come without ours."""
     reservation = state.reservation
-    if reservation.spends or not any(isinstance(c, ForeignNote) for c in reservation.claims):
-        raise FatalError(f"{reservation.tx} has nothing that could be missing")
+    is_foreign = not reservation.spends and any(
+        isinstance(claim, ForeignNote) for claim in reservation.claims
+    )
+    if not (reservation.sign_by_unix_s or is_foreign):
+        raise FatalError(f"{reservation.tx} is ours to sign at any time")
+    return _abandon(reservation)
+
+
+def _abandon(reservation: Reservation) -> Decision:
     told = TransactionAbandoned(tx=reservation.tx)
-    return Decision(events=(TxAbandoned(),), tells=(Tell(reservation.parent, told),))
+    return Decision(events=(TxAbandoned(),), tells=_tell_both(reservation, told))
 
 
 def _accepted(state: Signed, _input: SubmissionAccepted) -> Decision:
@@ -303,7 +328,7 @@ MACHINE = Machine(
     events=(TxReserved, TxSigned, TxAbandoned, TxAccepted, TxCollected, TxRejected),
     rules={
         (Unborn, Reserve): Handle(_reserve, to=(Reserved,)),
-        (Reserved, Built): Handle(_built, to=(Signed,)),
+        (Reserved, Built): Handle(_built, to=(Signed, Abandoned)),
         (Reserved, BuildAbandoned): Handle(_abandoned, to=(Abandoned,)),
         (Signed, SubmissionAccepted): Handle(_accepted, to=(Accepted,)),
         (Signed, SubmissionRejected): Handle(_rejected, to=(Rejected,)),

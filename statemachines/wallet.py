@@ -81,10 +81,14 @@ class ClaimInputs(Input, frozen=True):
 
 
 class FundOutput(Input, frozen=True):
-    """Pay for an output of `parent`, which is then output 0 of its transaction, or tell it FundingRefused."""
+    """Pay for an output of `parent`, which is then output 0 of its transaction, or tell it FundingRefused.
+
+    What is not signed until `sign_by_unix_s` is abandoned, and `parent` told so.
+    """
 
     parent: str
     output: Output
+    sign_by_unix_s: int
 
 
 class SpendNotes(Input, frozen=True):
@@ -173,7 +177,7 @@ class WalletCredited(Event, frozen=True):
 
 
 class WalletRestored(Event, frozen=True):
-    """Transaction `tx` was rejected for good: these of its notes are free again."""
+    """Transaction `tx` was rejected for good or never signed: these of its notes are free again."""
 
     kind: ClassVar[str] = "wallet.restored"
     tx: str

@@ -96,7 +96,9 @@ def _fund(state: Wallet, input_: FundOutput) -> Decision:
         planned = reserving.plan(state.fees, state.notes, outputs=outputs)
     except InsufficientNotesError:
         return _refuse(state, input_.parent)
-    return _reserve(state, input_.parent, planned, outputs=outputs)
+    return _reserve(
+        state, input_.parent, planned, outputs=outputs, sign_by_unix_s=input_.sign_by_unix_s
+    )
 
 
 def _spend(state: Wallet, input_: SpendNotes) -> Decision:
@@ -165,6 +167,14 @@ def _rejected(state: Wallet, input_: TransactionRejected) -> Decision:
     return Decision(events=tuple(events), tells=tuple(tells))
 
 
+def _abandoned(state: Wallet, input_: TransactionAbandoned) -> Decision:
+    """Nobody has seen these notes, so they are as good as before. The tweaks stay used."""
+    notes = state.spending.get(input_.tx, ())
+    if not notes:
+        return Decision()
+    return Decision(events=(WalletRestored(tx=input_.tx, nonces=_nonces(notes)),))
+
+
 def _reissue(state: Wallet, spends: tuple[HeldNote, ...]) -> Decision:
     """Turn notes into other notes; those that fees would eat up are left as they are."""
     planned = reserving.plan(state.fees, state.notes, spends=spends)
@@ -180,6 +190,7 @@ def _reserve(
     *,
     claims: tuple[Claim, ...] = (),
     outputs: tuple[Output, ...] = (),
+    sign_by_unix_s: int = 0,
 ) -> Decision:
     """Reserve a transaction as planned, with tweaks as far as the pool goes."""
     denominations = planned.denominations
@@ -196,6 +207,7 @@ def _reserve(
         issues=tuple(Issue(d, tweak) for d, tweak in zip(denominations, padded, strict=True)),
         input_fee_msat=planned.input_fee_msat,
         output_fee_msat=planned.output_fee_msat,
+        sign_by_unix_s=sign_by_unix_s,
     )
     reserved = WalletReserved(tx=tx, nonces=_nonces(planned.spends), tweaks=tweaks)
     return Decision(events=(reserved,), tells=(Tell(tx, Reserve(reservation=reservation)),))
@@ -310,7 +322,7 @@ _RULES: dict[tuple[type[State], type[Input]], Rule] = {
     (Wallet, TransactionAccepted): _WAITS,
     (Wallet, TransactionFinished): Handle(_finished, to=(Wallet,)),
     (Wallet, TransactionRejected): Handle(_rejected, to=(Wallet,)),
-    (Wallet, TransactionAbandoned): Ignore("the wallet reissues no foreign notes of its own"),
+    (Wallet, TransactionAbandoned): Handle(_abandoned, to=(Wallet,)),
 }
 
 MACHINE = Machine(

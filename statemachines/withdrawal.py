@@ -1,7 +1,8 @@
 """Ecash that leaves a federation as bitcoin. Stream: `withdrawal/<id>`.
 
 requested → signed → accepted by the federation → withdrawn(bitcoin txid)
-    └─ refused    └─ rejected: the notes are ours again
+    ├─ refused    └─ rejected: the notes are ours again
+    └─ not signed in time: the notes are ours again
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from engine.machine import (
 )
 from statemachines.items import PegOut
 from statemachines.transaction import (
+    SIGN_WITHIN_S,
+    TransactionAbandoned,
     TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
@@ -82,7 +85,7 @@ class WithdrawalRefused(State, frozen=True):
 
 
 class WithdrawalRejected(State, frozen=True):
-    """The federation refuses it for good, such as for a fee that rose meanwhile; the notes are ours again."""
+    """The federation refuses it for good, or it was not signed in time; the notes are ours again."""
 
     facts: WithdrawalFacts
     error: str
@@ -161,7 +164,11 @@ def stream_of(withdrawal_id: str) -> str:
 def _request(_state: New, input_: RequestWithdrawal) -> Decision:
     facts = input_.facts
     output = PegOut(facts.script, facts.value_sat, facts.fee_sat)
-    told = FundOutput(parent=stream_of(input_.id), output=output)
+    told = FundOutput(
+        parent=stream_of(input_.id),
+        output=output,
+        sign_by_unix_s=input_.now_unix_s + SIGN_WITHIN_S,
+    )
     return Decision(
         events=(WithdrawalRequested(facts=facts),),
         tells=(Tell(wallet_of(facts.federation_id), told),),
@@ -182,6 +189,12 @@ def _accepted(_state: Submitted, _input: TransactionAccepted) -> Decision:
 
 def _rejected(_state: Submitted, input_: TransactionRejected) -> Decision:
     return Decision(events=(WithdrawalFailed(error=input_.error),))
+
+
+def _abandoned(_state: Funding, _input: TransactionAbandoned) -> Decision:
+    """Whoever asked may have asked again since."""
+    why = "it was not signed in time, so nothing of it left: decided long ago, or by a process that ended"
+    return Decision(events=(WithdrawalFailed(error=why),))
 
 
 def _done(_state: Accepted, input_: BitcoinTxidKnown) -> Decision:
@@ -208,6 +221,7 @@ _INPUTS: tuple[type[Input], ...] = (
     TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
+    TransactionAbandoned,
     BitcoinTxidKnown,
 )
 _LATE = Ignore("a result that this state does not wait for, late or repeated")
@@ -216,6 +230,7 @@ _HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
     (Funding, FundingRefused): Handle(_refused, to=(WithdrawalRefused,)),
     (Funding, TransactionSigned): Handle(_signed, to=(Submitted,)),
     (Submitted, TransactionAccepted): Handle(_accepted, to=(Accepted,)),
+    (Funding, TransactionAbandoned): Handle(_abandoned, to=(WithdrawalRejected,)),
     (Submitted, TransactionRejected): Handle(_rejected, to=(WithdrawalRejected,)),
     (Accepted, BitcoinTxidKnown): Handle(_done, to=(Withdrawn,)),
 }

@@ -64,7 +64,7 @@ async def switch_off(scene: Scene, gateway: Gateway) -> str:
 
 async def let_the_contract_expire(scene: Scene, _gateway: Gateway) -> str:
     scene.clock.advance(MEASURED_LIMIT_S)
-    return "the receiver waits for this payment no more"
+    return "the receiver waits for this payment for 0 seconds more, too few to fund it"
 
 
 @pytest.mark.parametrize("happens", [leave, switch_off, let_the_contract_expire])

@@ -164,7 +164,10 @@ async def standing_still(directory: Path) -> AsyncIterator[Engine]:
             await tasks.start(engine.run)
             await engine.submit(stream, OpenWallet(federation_id=FEDERATION, fees=FEES))
             await engine.submit(stream, RecoverNotes(notes=(note,)))
-            await engine.submit(stream, FundOutput(parent="receive/" + "ab" * 32, output=output))
+            await engine.submit(
+                stream,
+                FundOutput(parent="receive/" + "ab" * 32, output=output, sign_by_unix_s=5_030),
+            )
             yield engine
             tasks.cancel_scope.cancel()
     finally:

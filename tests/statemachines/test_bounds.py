@@ -123,7 +123,9 @@ def test_a_claim_of_any_size_is_one_transaction_that_fits(amount: int) -> None:
 def test_an_output_of_any_size_is_paid_for_or_refused(amount: int) -> None:
     outputs: tuple[Output, ...] = (FundedContract("c0", amount), PegOut("00", amount, amount))
     for output in outputs:
-        reservation = decided(BITCOIN_FEES, LARGEST, FundOutput(parent=PARENT, output=output))
+        reservation = decided(
+            BITCOIN_FEES, LARGEST, FundOutput(parent=PARENT, output=output, sign_by_unix_s=9)
+        )
         assert reservation is None or fits(reservation)
         if output.amount_msat > 2 << LARGEST_DENOMINATION:
             assert reservation is None

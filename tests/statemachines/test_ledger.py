@@ -55,7 +55,7 @@ def claimed(lost_msat: int = 0) -> Scene:
     state = scene.state(TX)
     assert isinstance(state, Reserved)
     issues = state.reservation.issues
-    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", issues)))
+    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", issues), now_unix_s=5_000))
     scene.deliver(TX, SubmissionAccepted())
     notes = [note(f"t{n}", issue.denomination) for n, issue in enumerate(issues)]
     while sum(1 << issue.denomination for issue in issues) - lost_msat < sum(
@@ -114,7 +114,7 @@ def test_notes_that_no_threshold_signed_are_on_the_books_as_lost() -> None:
 
 def test_a_rejected_claim_is_a_loss_of_the_contract() -> None:
     scene = paid()
-    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", ())))
+    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", ()), now_unix_s=5_000))
     assert scene.audit().balances[TRANSIT] == 1_100_000
     scene.deliver(TX, SubmissionRejected(error="gone"))
     report = scene.audit()
@@ -166,7 +166,7 @@ def test_an_audit_sees_a_transaction_that_issues_more_than_goes_in() -> None:
     state = scene.state(TX)
     assert isinstance(state, Reserved)
     issues = state.reservation.issues + state.reservation.issues[-1:]
-    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", issues)))
+    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", issues), now_unix_s=5_000))
     scene.deliver(TX, SubmissionAccepted())
     (problem,) = scene.audit().problems
     assert "out of nowhere" in problem

@@ -18,8 +18,9 @@ from fuzz.machine_scene import (
     txid_of,
 )
 from statemachines import completion, receive, receive_rules
-from statemachines.items import FundedContract, IncomingRefund
+from statemachines.items import FundedContract, IncomingRefund, SignedTransaction
 from statemachines.receive import (
+    CONTRACT_MARGIN_S,
     DEADLINE_BLOCKS_MIN,
     Decrypted,
     HtlcHeld,
@@ -29,7 +30,7 @@ from statemachines.receive import (
     RequestReceive,
     Undecryptable,
 )
-from statemachines.transaction import stream_of
+from statemachines.transaction import SIGN_WITHIN_S, BuildAbandoned, Built, stream_of
 
 FACTS = receive_facts()
 STREAM = receive.stream_of(FACTS.payment_hash)
@@ -149,10 +150,14 @@ def test_an_htlc_of_another_amount_is_neither_settled_nor_failed_back(
     ("held", "reason"),
     [
         (htlc(deadline_blocks=DEADLINE_BLOCKS_MIN - 1), "only 1 blocks are left"),
-        (htlc(now_unix_s=CONTRACT_EXPIRES_UNIX_S), "the receiver waits for this payment no more"),
+        (
+            htlc(now_unix_s=CONTRACT_EXPIRES_UNIX_S - CONTRACT_MARGIN_S + 1),
+            "the receiver waits for this payment for 59 seconds more, too few to fund it",
+        ),
+        (htlc(now_unix_s=2 * CONTRACT_EXPIRES_UNIX_S), "for 0 seconds more"),
         (htlc(refusal="receives are switched off"), "receives are switched off"),
     ],
-    ids=["too near its deadline", "after the contract's end", "switched off"],
+    ids=["too near its deadline", "near the contract's end", "after it", "switched off"],
 )
 def test_what_may_not_be_funded_is_failed_back_at_once(held: HtlcHeld, reason: str) -> None:
     scene = after(INVOICED, held)
@@ -164,8 +169,9 @@ def test_what_may_not_be_funded_is_failed_back_at_once(held: HtlcHeld, reason: s
     assert scene.audit().is_sound
 
 
-def test_the_last_block_and_the_last_second_are_enough() -> None:
-    last = htlc(deadline_blocks=DEADLINE_BLOCKS_MIN, now_unix_s=CONTRACT_EXPIRES_UNIX_S - 1)
+def test_the_last_block_and_the_last_second_of_the_margin_are_enough() -> None:
+    last_unix_s = CONTRACT_EXPIRES_UNIX_S - CONTRACT_MARGIN_S
+    last = htlc(deadline_blocks=DEADLINE_BLOCKS_MIN, now_unix_s=last_unix_s)
     assert isinstance(after(INVOICED, last).receive(), receive.Funding)
 
 
@@ -182,6 +188,47 @@ def test_an_htlc_that_the_wallet_cannot_pay_for_is_failed_back_in_the_same_appen
     ]
     assert scene.wallet.notes == (note("small", 15),)
     assert scene.wallet.transactions == 0
+
+
+# --- a decision that was not signed is given up, and its notes are free ---------------------------------------------
+
+
+def test_a_funding_that_was_not_signed_gives_everybody_back_what_he_had() -> None:
+    scene = after(INVOICED, htlc())
+    assert scene.reservation(TX).sign_by_unix_s == 5_000 + SIGN_WITHIN_S
+    before = scene.wallet
+    scene.deliver(TX, BuildAbandoned())
+    assert scene.last_append() == [
+        *("tx.abandoned", "wallet.restored"),
+        *("receive.funding_failed", "completion.cancelling"),
+    ]
+    state = scene.receive()
+    assert isinstance(state, receive.FundingFailed)
+    assert "not signed in time" in state.error
+    assert scene.wants(HTLCS) == CANCEL
+    assert set(scene.wallet.notes) == {*before.notes, *before.spending[TX]}
+    assert scene.wallet.spending == {}
+    # Tweaks are promised once, whatever became of the promise.
+    assert scene.wallet.tweaks == before.tweaks
+    assert scene.audit().is_sound
+
+
+@pytest.mark.parametrize(("late_s", "end"), [(0, "Signed"), (1, "Abandoned")])
+def test_bytes_count_only_when_they_become_durable_in_time(late_s: int, end: str) -> None:
+    """Whoever built them took his time: the check is made once more with the bytes in hand."""
+    scene = after(INVOICED, htlc())
+    signed = SignedTransaction(txid_of(TX), b"bytes", scene.reservation(TX).issues)
+    scene.deliver(TX, Built(signed=signed, now_unix_s=5_000 + SIGN_WITHIN_S + late_s))
+    assert type(scene.state(TX)).__name__ == end
+
+
+def test_what_lost_events_funded_stays_funded_when_its_reservation_is_given_up() -> None:
+    scene = after(INVOICED, htlc())
+    scene.deliver(STREAM, receive.FundingFound(txid="ab", tx=TX, payer=""))
+    scene.deliver(TX, BuildAbandoned())
+    assert isinstance(scene.receive(), receive.Decrypting)
+    assert isinstance(scene.state(HTLCS), completion.Waiting)
+    assert scene.wallet.spending == {}
 
 
 # --- from the commit of the funding on, it is given up on a rejection or a verified decryption only ------------------

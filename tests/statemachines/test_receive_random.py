@@ -24,6 +24,7 @@ from statemachines.receive import (
     Undecryptable,
 )
 from statemachines.transaction import (
+    TransactionAbandoned,
     TransactionAccepted,
     TransactionFinished,
     TransactionRejected,
@@ -36,7 +37,9 @@ FACTS = receive_facts()
 PAYER = "send/1"
 
 _AMOUNTS = st.sampled_from([FACTS.invoice_msat, FACTS.invoice_msat, FACTS.invoice_msat - 1, 0])
-_TIMES = st.sampled_from([0, CONTRACT_EXPIRES_UNIX_S - 1, CONTRACT_EXPIRES_UNIX_S])
+_TIMES = st.sampled_from(
+    [0, CONTRACT_EXPIRES_UNIX_S - 60, CONTRACT_EXPIRES_UNIX_S - 59, CONTRACT_EXPIRES_UNIX_S]
+)
 _TXS = st.sampled_from(["tx/funding", "tx/refund"])
 _INPUTS: st.SearchStrategy[Input] = st.one_of(
     st.builds(RequestReceive, facts=st.sampled_from([FACTS, receive_facts(refund_worth_msat=0)])),
@@ -56,6 +59,7 @@ _INPUTS: st.SearchStrategy[Input] = st.one_of(
     st.builds(TransactionAccepted, tx=_TXS, txid=st.just("77")),
     st.builds(TransactionFinished, tx=_TXS, notes=st.just(()), lost_msat=st.just(0)),
     st.builds(TransactionRejected, tx=_TXS, error=st.just("no"), is_reissue=st.just(False)),
+    st.builds(TransactionAbandoned, tx=_TXS),
     st.just(Decrypted(preimage=PREIMAGE)),
     st.just(Undecryptable(decryption_key="d0")),
 )
@@ -86,13 +90,16 @@ def _may_fund(before: State, input_: Input) -> bool:
     """Promise 4, said once more in other words than the machine's."""
     match before, input_:
         case ((Registered() | Invoiced()), HtlcHeld(refusal=None)):
-            in_time = input_.deadline_blocks > 1 and input_.now_unix_s < CONTRACT_EXPIRES_UNIX_S
+            in_time = input_.deadline_blocks > 1 and _is_in_time(input_.now_unix_s)
             return in_time and input_.amount_msat == FACTS.invoice_msat
         case Invoiced(), FundForSwap():
-            in_time = input_.now_unix_s < CONTRACT_EXPIRES_UNIX_S
-            return in_time and input_.amount_msat == FACTS.invoice_msat
+            return _is_in_time(input_.now_unix_s) and input_.amount_msat == FACTS.invoice_msat
         case _:
             return False
+
+
+def _is_in_time(now_unix_s: int) -> bool:
+    return now_unix_s + 60 <= CONTRACT_EXPIRES_UNIX_S
 
 
 def _may_give_up(before: State, input_: Input) -> bool:
@@ -102,7 +109,7 @@ def _may_give_up(before: State, input_: Input) -> bool:
             return not _may_fund(before, input_)
         case Invoiced(), FundForSwap():
             return True  # to the swap what must not be funded, and to Lightning what is
-        case Funding(), FundingRefused() | TransactionRejected():
+        case Funding(), FundingRefused() | TransactionRejected() | TransactionAbandoned():
             return True
         case Decrypting(), Undecryptable():
             return True

@@ -374,7 +374,7 @@ def signed(scene: Scene) -> Scene:
     tx = scene.state(TX)
     assert isinstance(tx, Reserved)
     issues = tx.reservation.issues
-    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", issues)))
+    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", issues), now_unix_s=5_000))
     return scene
 
 

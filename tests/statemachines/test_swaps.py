@@ -182,11 +182,11 @@ def test_a_contract_that_pays_too_little_is_not_swapped() -> None:
         ),
         (
             RECEIVED,
-            CONTRACT_EXPIRES_UNIX_S,
-            "the receiver waits for this payment no more",
+            CONTRACT_EXPIRES_UNIX_S - receive.CONTRACT_MARGIN_S + 1,
+            "the receiver waits for this payment for 59 seconds more, too few to fund it",
         ),
     ],
-    ids=["another amount", "after the contract's end"],
+    ids=["another amount", "near the contract's end"],
 )
 def test_a_receiver_that_refuses_stays_as_he_is(
     received: receive.ReceiveFacts, now_unix_s: int, detail: str

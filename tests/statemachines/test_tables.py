@@ -106,7 +106,7 @@ def test_what_a_receive_listens_to_in_each_state() -> None:
         "Invoiced": {"InvoiceForgotten", "HtlcHeld", "FundForSwap", "FundingFound"},
         "Funding": {
             *("FundingRefused", "FundingFound", "TransactionSigned"),
-            *("TransactionAccepted", "TransactionRejected"),
+            *("TransactionAccepted", "TransactionRejected", "TransactionAbandoned"),
         },
         "Decrypting": {"Decrypted", "Undecryptable"},
         "Refunding": {"TransactionFinished", "TransactionRejected"},

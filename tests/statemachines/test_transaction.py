@@ -88,11 +88,13 @@ def test_a_transaction_is_reserved_once() -> None:
 
 def test_bytes_are_decided_once_and_the_parent_hears_of_it() -> None:
     before = Reserved(reservation=reservation())
-    state, _, _ = step(MACHINE, before, Built(signed=SIGNED))
+    state, _, _ = step(MACHINE, before, Built(signed=SIGNED, now_unix_s=5_000))
     assert state == Signed(reservation=reservation(), signed=SIGNED)
-    assert told(before, Built(signed=SIGNED)) == [(PARENT, TransactionSigned(tx=TX, txid=TXID))]
+    assert told(before, Built(signed=SIGNED, now_unix_s=5_000)) == [
+        (PARENT, TransactionSigned(tx=TX, txid=TXID))
+    ]
     other = SignedTransaction("88" * 32, b"other bytes", ISSUES)
-    assert step(MACHINE, state, Built(signed=other))[0] == state
+    assert step(MACHINE, state, Built(signed=other, now_unix_s=5_000))[0] == state
     submit = transaction.SubmitTransaction(federation_id=FEDERATION, txid=TXID, encoded=b"bytes")
     assert MACHINE.wants(state) == {"submit": submit}
 
@@ -152,7 +154,8 @@ def test_foreign_notes_whose_keys_are_gone_are_left_to_their_giver() -> None:
     before = Reserved(reservation=reservation(claims=(FOREIGN,)))
     state, _, _ = step(MACHINE, before, BuildAbandoned())
     assert state == Abandoned()
-    assert told(before, BuildAbandoned()) == [(PARENT, TransactionAbandoned(tx=TX))]
+    abandoned = TransactionAbandoned(tx=TX)
+    assert told(before, BuildAbandoned()) == [(WALLET, abandoned), (PARENT, abandoned)]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,7 @@ def test_foreign_notes_whose_keys_are_gone_are_left_to_their_giver() -> None:
     ids=["a contract", "a note of ours"],
 )
 def test_what_is_ours_is_never_abandoned(made: Reservation) -> None:
-    with pytest.raises(FatalError, match="nothing that could be missing"):
+    with pytest.raises(FatalError, match="ours to sign at any time"):
         MACHINE.decide(Reserved(reservation=made), BuildAbandoned())
 
 

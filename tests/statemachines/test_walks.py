@@ -153,7 +153,7 @@ class World:
             for number, issue in enumerate(effect.reservation.issues)
         )
         signed = SignedTransaction(f"txid of {effect.reservation.tx}", b"bytes", issues)
-        return Built(signed=signed)
+        return Built(signed=signed, now_unix_s=5_000)
 
     async def submit(self, effect: SubmitTransaction, _context: EffectContext) -> Input:
         if self.story == "claim rejected":

@@ -265,7 +265,9 @@ def test_the_rejection_of_a_claim_frees_nothing() -> None:
 
 
 def fund(amount_msat: int) -> FundOutput:
-    return FundOutput(parent=RECEIVE, output=FundedContract("c0", amount_msat))
+    return FundOutput(
+        parent=RECEIVE, output=FundedContract("c0", amount_msat), sign_by_unix_s=5_030
+    )
 
 
 def told(scene: Scene, input_: Input) -> list[tuple[str, Input]]:
@@ -325,7 +327,7 @@ def test_recovered_notes_are_taken_once_and_not_beside_those_in_transactions() -
     assert scene.wallet.notes == (*known.notes, note("new"))
 
 
-def test_consensus_and_foreign_keys_are_no_news_to_the_wallet() -> None:
+def test_consensus_and_keys_of_others_are_no_news_to_the_wallet() -> None:
     scene = holding(note("a"))
     before = scene.wallet
     scene.deliver(WALLET, TransactionAccepted(tx=tx(1), txid="77"))

@@ -79,7 +79,7 @@ class Federation:
             for issue in state.reservation.issues
         )
         signed = SignedTransaction(f"txid of {stream}", b"bytes", issues)
-        self.scene.deliver(stream, Built(signed=signed))
+        self.scene.deliver(stream, Built(signed=signed, now_unix_s=5_000))
 
     def submit(self) -> None:
         """The federation refuses spent notes, and what is out of balance, and decides all else by itself."""

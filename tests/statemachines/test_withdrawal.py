@@ -7,7 +7,7 @@ from errors import ConflictError
 from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, Scene, note, opened, txid_of
 from statemachines import withdrawal
 from statemachines.items import PegOut
-from statemachines.transaction import stream_of
+from statemachines.transaction import SIGN_WITHIN_S, BuildAbandoned, stream_of
 from statemachines.withdrawal import (
     Accepted,
     AskBitcoinTxid,
@@ -108,3 +108,16 @@ def test_every_event_of_a_withdrawal_can_be_stored() -> None:
     for scene in (done, rejected, refused):
         stored |= {type(event) for stream, event in scene.events if stream == STREAM}
     assert stored == set(withdrawal.MACHINE.events)
+
+
+def test_a_withdrawal_that_was_not_signed_in_time_never_leaves() -> None:
+    """Whoever asked for it may have asked again, or sent the bitcoin from elsewhere."""
+    scene = requested()
+    before = scene.wallet
+    assert scene.reservation(TX).sign_by_unix_s == 5_000 + SIGN_WITHIN_S
+    scene.deliver(TX, BuildAbandoned())
+    state = scene.state(STREAM)
+    assert isinstance(state, WithdrawalRejected)
+    assert "nothing of it left" in state.error
+    assert set(scene.wallet.notes) == {*before.notes, *before.spending[TX]}
+    assert scene.audit().is_sound
