@@ -127,7 +127,7 @@ def configs() -> tuple[views.StoredClientConfig, ...]:
 
 def withdrawal() -> treasury_views.Withdrawal:
     """A withdrawal for a flat fee."""
-    return treasury_views.Withdrawal(txid=TXID, fee_sat=166)
+    return treasury_views.Withdrawal(txid=TXID, amount_sat=7, fee_sat=166)
 
 
 def sent_ecash() -> tuple[treasury_views.SentEcash, ...]:

@@ -112,6 +112,7 @@ def _withdrawn(withdrawal: views.Withdrawal) -> structs.WithdrawResponse:
             fee_rate=structs.Feerate(sats_per_kvb=withdrawal.fee_sat),
             total_weight=_FLAT_FEE_WEIGHT,
         ),
+        amount_sats=withdrawal.amount_sat,
     )
 
 

@@ -57,10 +57,11 @@ class WithdrawToOnchainPayload(msgspec.Struct, frozen=True):
 
 
 class WithdrawResponse(msgspec.Struct, frozen=True):
-    """Answer of both; the txid as wallets write it."""
+    """Answer of both; the txid as wallets write it. `amount_sats` is ours alone: what was understood, and is paid."""
 
     txid: str
     fees: PegOutFees
+    amount_sats: int
 
 
 class PeginFromOnchainPayload(msgspec.Struct, frozen=True):

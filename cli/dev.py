@@ -20,6 +20,7 @@ from cli.dev_real import real_dev
 from cli.error_groups import one_error
 from cli.interrupts import until_interrupted
 from cli.log_tail import LogTail
+from cli.numbers import NumberedChoice
 from cli.screen import Screen
 from cli.world_folder import world_folder
 from devnet.gatewayd import PASSWORD, LndAddress, OurGatewayd
@@ -156,8 +157,8 @@ def _tell(screen: Screen, script: Path, world: DevWorld, gateway: OurGatewayd) -
 def run_dev(
     *,
     real: Annotated[bool, Parameter(negative="")] = False,
-    guardians: Literal[1, 4] = 1,
-    federations: Literal[1, 2] = 2,
+    guardians: Annotated[Literal[1, 4], NumberedChoice] = 1,
+    federations: Annotated[Literal[1, 2], NumberedChoice] = 2,
     directory: Path | None = None,
 ) -> None:
     """Run a development environment until Ctrl-C: a gateway with federations, users, and a Lightning network.

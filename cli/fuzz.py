@@ -11,6 +11,8 @@ from cyclopts import App, Parameter
 
 from cli.fuzz_explorations import print_explorations
 from cli.fuzz_simulations import print_mutants, print_simulations
+from cli.help_pages import add_help
+from cli.numbers import MaybeDecimalNumber, WholeNumber
 from errors import ConfigError, GatewayError, InputError
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ fuzz_app = App(
     help_formatter="plain",
     result_action="return_value",
 )
+add_help(fuzz_app, "fuzz", program="cli.gatewayd")
 fuzz_app.command(print_simulations, name="sim")
 fuzz_app.command(print_mutants, name="mutants")
 fuzz_app.command(print_explorations, name="explore")
@@ -44,9 +47,9 @@ class Summary(msgspec.Struct, frozen=True):
 @fuzz_app.default
 def fuzz(
     *,
-    seeds: int = 100,
-    first_seed: int = 0,
-    minutes: float | None = None,
+    seeds: WholeNumber = 100,
+    first_seed: WholeNumber = 0,
+    minutes: MaybeDecimalNumber = None,
     scenario: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     output: Path = Path("fuzz-cases"),
     replay: Path | None = None,

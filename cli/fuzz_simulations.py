@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from cyclopts import Parameter
 
+from cli.numbers import MaybeDecimalNumber, MaybeWholeNumber, WholeNumber
 from errors import GatewayError, InputError
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ class NotCoveredError(GatewayError):
 
 def print_simulations(
     *,
-    seeds: int = 300,
-    first_seed: int = 0,
-    minutes: float | None = None,
-    workers: int | None = None,
+    seeds: WholeNumber = 300,
+    first_seed: WholeNumber = 0,
+    minutes: MaybeDecimalNumber = None,
+    workers: MaybeWholeNumber = None,
     covered: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Play whole gateways with faults, one a seed; a seed is played the same everywhere.
@@ -77,7 +78,9 @@ def _tell(failed: "Sequence[int]", workers: int) -> NoReturn:
     raise PromiseBrokenError(f"{len(failed)} seeds broke a promise")
 
 
-def print_mutants(*names: str, first_seed: int = 0, workers: int | None = None) -> None:
+def print_mutants(
+    *names: str, first_seed: WholeNumber = 0, workers: MaybeWholeNumber = None
+) -> None:
     """Take one rule after the other out of the gateway, and look for a seed that notices.
 
     Exits 1 when one of these gateways is taken for a good one.

@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from cyclopts import App, CycloptsError, Parameter
+from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from cli.broken_pipe import reader_may_leave
 from cli.cli_target import PATIENT_SECONDS, GivenTarget, Target, print_answer, secret_of
+from cli.help_pages import add_help
 
 _DEFAULT_ADDRESS = "http://127.0.0.1:8175"
 # Switches that the Rust command line gives a value.
@@ -43,6 +44,7 @@ app = App(
     help_formatter="plain",
     result_action="return_value",
 )
+add_help(app, program="cli.gateway_cli")
 
 
 @app.command
@@ -114,7 +116,7 @@ for _name, _help in {
     "balance": "Same as get-balances; of one federation as a number of msat.",
     "address": "Same as ecash pegin, as a bare string.",
     "deposit": "Tell where to send coins; they are claimed without this command.",
-    "withdraw": "Same as ecash pegout.",
+    "withdraw": "Same as ecash pegout, but a bare number is satoshi, as it was in 2024.",
     "backup": "Same as ecash backup.",
     "restore": "Same as connect-fed --recover.",
     "config": "Same as cfg client-config.",
@@ -168,6 +170,11 @@ def _launch(
     command(*bound.args, **bound.kwargs, **given)
 
 
+def app_for(_: Sequence[str]) -> App:
+    """The app of a command line, which is one for all."""
+    return app.meta
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line, by default that of this process, and return the exit code.
 
@@ -176,7 +183,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with reader_may_leave():
-            app.meta(_tell_addresses_apart(given), exit_on_error=False, print_error=False)
+            app_for(given)(_tell_addresses_apart(given), exit_on_error=False, print_error=False)
+    except UnusedCliTokensError as error:
+        # Not which: they may be words of a mnemonic, or ecash.
+        many = len(error.unused_tokens or ())
+        sentence = f"{many} words are left over at the end: a value with blanks in it wants quotes"
+        complaint, code = {"error": sentence, "code": "invalid_input"}, 4
     except CycloptsError as error:
         complaint, code = {"error": str(error), "code": "invalid_input"}, 4
     except Exception as error:

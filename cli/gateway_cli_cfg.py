@@ -6,6 +6,8 @@ from cyclopts import App, Parameter
 
 from cli.amounts import amount_msat
 from cli.cli_target import PATIENT_SECONDS, GivenTarget, SecretWord, print_answer, secret_text_of
+from cli.help_pages import add_help
+from cli.numbers import MaybeWholeNumber
 
 cfg_app = App(
     name="cfg",
@@ -13,6 +15,7 @@ cfg_app = App(
     help_formatter="plain",
     version_flags=(),
 )
+add_help(cfg_app, "cfg", program="cli.gateway_cli")
 
 
 @cfg_app.command
@@ -46,9 +49,9 @@ def set_fees(
     *,
     federation_id: str | None = None,
     ln_base: str | None = None,
-    ln_ppm: int | None = None,
+    ln_ppm: MaybeWholeNumber = None,
     tx_base: str | None = None,
-    tx_ppm: int | None = None,
+    tx_ppm: MaybeWholeNumber = None,
     target: GivenTarget,
 ) -> None:
     """Change fees; what is not given stays as it is.

@@ -11,6 +11,8 @@ from cli.cli_target import (
     print_answer,
     secret_text_of,
 )
+from cli.help_pages import add_help
+from cli.numbers import WholeNumber
 
 ecash_app = App(
     name="ecash",
@@ -18,6 +20,7 @@ ecash_app = App(
     help_formatter="plain",
     version_flags=(),
 )
+add_help(ecash_app, "ecash", program="cli.gateway_cli")
 
 
 @ecash_app.command
@@ -62,7 +65,7 @@ def pegin_recheck(*, address: BitcoinAddress, federation_id: str, target: GivenT
 
 @ecash_app.command
 def pegin_from_onchain(
-    *, federation_id: str, amount: str, fee_rate_sats_per_vbyte: int, target: GivenTarget
+    *, federation_id: str, amount: str, fee_rate_sats_per_vbyte: WholeNumber, target: GivenTarget
 ) -> None:
     """Send coins of the Lightning node to a federation.
 
@@ -90,12 +93,14 @@ def pegout(
 ) -> None:
     """Pay ecash of a federation out to a bitcoin address.
 
+    The answer tells in amount_sats what was understood.
+
     Parameters
     ----------
     federation_id
         Id of the federation.
     amount
-        How much: all, 1000 sats, or a number of msat.
+        How much: all, 1000 sats, or a number of msat (of satoshi for withdraw, as this was called in 2024).
     address
         Bitcoin address to pay to.
     """
@@ -111,6 +116,8 @@ def pegout(
 @ecash_app.command
 def pegout_to_onchain(*, federation_id: str, amount: str, target: GivenTarget) -> None:
     """Pay ecash of a federation out to the Lightning node's own wallet.
+
+    The answer tells in amount_sats what was understood.
 
     Parameters
     ----------
@@ -139,7 +146,9 @@ def send(amount: str, /, *, federation_id: str, target: GivenTarget) -> None:
 
 
 @ecash_app.command
-def list_sent(*, federation_id: str | None = None, limit: int = 25, target: GivenTarget) -> None:
+def list_sent(
+    *, federation_id: str | None = None, limit: WholeNumber = 25, target: GivenTarget
+) -> None:
     """List the ecash that was taken out as text, newest first, without the texts.
 
     Parameters

@@ -7,6 +7,7 @@ from cyclopts import Parameter
 
 from cli.cli_http import CliError
 from cli.cli_target import PATIENT_SECONDS, GivenTarget, SecretWord, print_answer, secret_of
+from cli.numbers import MaybeWholeNumber, WholeNumber
 
 _DAY_MILLIS = 24 * 60 * 60 * 1000
 
@@ -24,8 +25,8 @@ def stop(*, target: GivenTarget) -> None:
 def payment_log(
     *,
     federation_id: str,
-    end_position: int | None = None,
-    pagination_size: int = 25,
+    end_position: MaybeWholeNumber = None,
+    pagination_size: WholeNumber = 25,
     event_kinds: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     target: GivenTarget,
 ) -> None:
@@ -52,7 +53,7 @@ def payment_log(
 
 
 def payment_summary(
-    *, start: int | None = None, end: int | None = None, target: GivenTarget
+    *, start: MaybeWholeNumber = None, end: MaybeWholeNumber = None, target: GivenTarget
 ) -> None:
     """Sum up the payments of a time, by default of the last 24 hours.
 
@@ -91,7 +92,7 @@ def dismiss(stream: str, /, *, target: GivenTarget) -> None:
     print_answer(target.call("/dismiss", {"stream": stream}, timeout_s=PATIENT_SECONDS))
 
 
-def create_password_hash(password: SecretWord | None = None, /, *, cost: int = 12) -> None:
+def create_password_hash(password: SecretWord | None = None, /, *, cost: WholeNumber = 12) -> None:
     """Make the bcrypt hash of a password, for gatewayd's settings.
 
     Parameters

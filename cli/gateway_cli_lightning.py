@@ -6,6 +6,8 @@ from cyclopts import App, Parameter
 
 from cli.cli_http import CliError
 from cli.cli_target import PATIENT_SECONDS, GivenTarget, print_answer
+from cli.help_pages import add_help
+from cli.numbers import MaybeWholeNumber, WholeNumber
 
 lightning_app = App(
     name="lightning",
@@ -13,14 +15,15 @@ lightning_app = App(
     help_formatter="plain",
     version_flags=(),
 )
+add_help(lightning_app, "lightning", program="cli.gateway_cli")
 
 
 @lightning_app.command
 def create_invoice(
-    amount_msats: int,
+    amount_msats: WholeNumber,
     /,
     *,
-    expiry_secs: int | None = None,
+    expiry_secs: MaybeWholeNumber = None,
     description: str | None = None,
     target: GivenTarget,
 ) -> None:
@@ -70,11 +73,11 @@ def open_channel(
     *,
     pubkey: str,
     host: str,
-    channel_size_sats: int,
-    push_amount_sats: int = 0,
-    fee_rate_sats_per_vbyte: int | None = None,
-    base_fee_msat: int | None = None,
-    parts_per_million: int | None = None,
+    channel_size_sats: WholeNumber,
+    push_amount_sats: WholeNumber = 0,
+    fee_rate_sats_per_vbyte: MaybeWholeNumber = None,
+    base_fee_msat: MaybeWholeNumber = None,
+    parts_per_million: MaybeWholeNumber = None,
     target: GivenTarget,
 ) -> None:
     """Open a channel with another node.
@@ -114,7 +117,7 @@ def close_channels_with_peer(
     *,
     pubkey: str,
     force: Annotated[bool, Parameter(negative="")] = False,
-    sats_per_vbyte: int | None = None,
+    sats_per_vbyte: MaybeWholeNumber = None,
     target: GivenTarget,
 ) -> None:
     """Close every channel with a node.
@@ -142,7 +145,11 @@ def list_channels(*, target: GivenTarget) -> None:
 
 @lightning_app.command
 def set_channel_fees(
-    *, funding_outpoint: str, base_fee_msat: int, parts_per_million: int, target: GivenTarget
+    *,
+    funding_outpoint: str,
+    base_fee_msat: WholeNumber,
+    parts_per_million: WholeNumber,
+    target: GivenTarget,
 ) -> None:
     """Change the fees for forwarding through a channel.
 
@@ -193,10 +200,10 @@ def get_invoice(*, payment_hash: str, target: GivenTarget) -> None:
 @lightning_app.command
 def create_offer(
     *,
-    amount_msat: int | None = None,
+    amount_msat: MaybeWholeNumber = None,
     description: str | None = None,
-    expiry_secs: int | None = None,
-    quantity: int | None = None,
+    expiry_secs: MaybeWholeNumber = None,
+    quantity: MaybeWholeNumber = None,
     target: GivenTarget,
 ) -> None:
     """Make a BOLT12 offer, on a node that knows them.
@@ -225,8 +232,8 @@ def create_offer(
 def pay_offer(
     *,
     offer: str,
-    amount_msat: int | None = None,
-    quantity: int | None = None,
+    amount_msat: MaybeWholeNumber = None,
+    quantity: MaybeWholeNumber = None,
     payer_note: str | None = None,
     target: GivenTarget,
 ) -> None:

@@ -5,6 +5,7 @@ import time
 from cli.amounts import amount_sat_or_all
 from cli.cli_http import CliError
 from cli.cli_target import PATIENT_SECONDS, BitcoinAddress, GivenTarget, print_answer
+from cli.numbers import DecimalNumber, WholeNumber
 
 _CLAIMED = "Coins that arrive there are claimed without any command"
 
@@ -57,20 +58,22 @@ def deposit(*, federation_id: str | None = None, target: GivenTarget) -> None:
 def withdraw(
     *, federation_id: str, amount: str, address: BitcoinAddress, target: GivenTarget
 ) -> None:
-    """Same as ecash pegout.
+    """Same as ecash pegout, but a bare number is satoshi, as it was in 2024.
+
+    The answer tells in amount_sats what was understood.
 
     Parameters
     ----------
     federation_id
         Id of the federation.
     amount
-        How much: all, 1000 sats, or a number of msat.
+        How much: all, 1000 sats, or a number of satoshi.
     address
         Bitcoin address to pay to.
     """
     body = {
         "federation_id": federation_id,
-        "amount": amount_sat_or_all(amount),
+        "amount": amount_sat_or_all(amount, bare="sat"),
         "address": address,
         "quoted_fees": None,
     }
@@ -123,9 +126,9 @@ def list_active_channels(*, target: GivenTarget) -> None:
 
 def wait_for_chain_sync(
     *,
-    block_height: int,
-    max_retries: int = 12,
-    retry_delay_seconds: float = 10,
+    block_height: WholeNumber,
+    max_retries: WholeNumber = 12,
+    retry_delay_seconds: DecimalNumber = 10,
     target: GivenTarget,
 ) -> None:
     """Wait until the Lightning node has seen a block, and all before it.

@@ -4,6 +4,8 @@ from cyclopts import App
 
 from cli.amounts import amount_sat_or_all
 from cli.cli_target import PATIENT_SECONDS, BitcoinAddress, GivenTarget, print_answer
+from cli.help_pages import add_help
+from cli.numbers import WholeNumber
 
 onchain_app = App(
     name="onchain",
@@ -11,6 +13,7 @@ onchain_app = App(
     help_formatter="plain",
     version_flags=(),
 )
+add_help(onchain_app, "onchain", program="cli.gateway_cli")
 
 
 @onchain_app.command
@@ -21,7 +24,11 @@ def address(*, target: GivenTarget) -> None:
 
 @onchain_app.command
 def send(
-    *, address: BitcoinAddress, amount: str, fee_rate_sats_per_vbyte: int, target: GivenTarget
+    *,
+    address: BitcoinAddress,
+    amount: str,
+    fee_rate_sats_per_vbyte: WholeNumber,
+    target: GivenTarget,
 ) -> None:
     """Send coins of the Lightning node.
 

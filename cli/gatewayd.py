@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import App, CycloptsError, Parameter
 
 from cli.broken_pipe import nowhere, reader_may_leave
+from cli.help_pages import add_help
 from cli.options import GatewayOptions, LndOptions
 from errors import ConfigError, GatewayError
 
@@ -52,6 +53,7 @@ def lnd(
     run(settings)
 
 
+add_help(app, program="cli.gatewayd")
 app.command("cli.demo:demo_app", name="demo", help="Watch a gateway at work in an embedded world.")
 app.command("cli.dev:dev_app", name="dev", help="Run a development environment until Ctrl-C.")
 app.command(
@@ -85,12 +87,12 @@ def _launch(
     command(*bound.args, **bound.kwargs, **given)
 
 
-def _app_for(given: list[str]) -> App:
+def app_for(given: Sequence[str]) -> App:
     """The app of a command line.
 
     The tools start no gateway, so they are called without the flags of one, which would bury their help.
     """
-    match given[:1]:
+    match list(given[:1]):
         case ["log"]:
             from cli.log_tools import log_app as tool  # noqa: PLC0415 - only here
         case ["demo"]:
@@ -120,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with reader_may_leave():
-            _app_for(given)(given, exit_on_error=False, print_error=False)
+            app_for(given)(given, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         _complain(str(error))
         return 4

@@ -12,6 +12,7 @@ import msgspec
 from cli.log_changes import Changes
 from cli.log_fold import LogFold
 from cli.log_reading import Json, duration_text, program, reading, shortened, table, time_text
+from cli.numbers import WholeNumber
 from engine.chain import Row, verified
 from engine.machine import kind_of
 from engine.store import newest_head, read_rows
@@ -51,7 +52,7 @@ class Diff(NamedTuple):
     changes: Changes
 
 
-def print_at(data_dir: Path, position: int, /, *, json: Json = False) -> None:
+def print_at(data_dir: Path, position: WholeNumber, /, *, json: Json = False) -> None:
     """Print the state of everything right after an event: open machines, balances, and the balance sheet.
 
     Parameters
@@ -87,7 +88,9 @@ def print_at(data_dir: Path, position: int, /, *, json: Json = False) -> None:
     print(msgspec.json.encode(found).decode() if json else "\n".join(_at_text(found)))
 
 
-def print_diff(data_dir: Path, first: int, last: int, /, *, json: Json = False) -> None:
+def print_diff(
+    data_dir: Path, first: WholeNumber, last: WholeNumber, /, *, json: Json = False
+) -> None:
     """Print what changed after one event and up to another: streams begun, moved and ended, and balances.
 
     Parameters

@@ -16,6 +16,7 @@ from cli.log_reading import (
     unix_us,
     verify_chain,
 )
+from cli.numbers import MaybeWholeNumber, WholeNumber
 from engine.chain import Row
 from engine.search import RowFilter, find_rows
 
@@ -28,11 +29,11 @@ def print_events(
     data_dir: Path,
     /,
     *,
-    after: int = 0,
-    to: int | None = None,
+    after: WholeNumber = 0,
+    to: MaybeWholeNumber = None,
     stream: str | None = None,
     kind: str | None = None,
-    limit: int | None = None,
+    limit: MaybeWholeNumber = None,
     since: str | None = None,
     until: str | None = None,
     verify: Verify = False,

@@ -2,6 +2,7 @@
 
 from cyclopts import App
 
+from cli.help_pages import add_help
 from cli.log_at import print_at, print_diff
 from cli.log_export import export_log, import_log
 from cli.log_recovery import print_recovery
@@ -18,6 +19,7 @@ log_app = App(
     version_flags=(),
     result_action="return_value",
 )
+add_help(log_app, "log", program="cli.gatewayd")
 log_app.command(print_verified, name="verify")
 log_app.command(print_events, name="show")
 log_app.command(print_trace, name="trace")

@@ -195,7 +195,7 @@ class Treasury:
                 f"the withdrawal came to nothing, its ecash is ours again: {ended.error}"
             )
         assert isinstance(ended, withdrawal.Withdrawn)
-        return Withdrawal(txid=ended.bitcoin_txid, fee_sat=fee_sat)
+        return Withdrawal(txid=ended.bitcoin_txid, amount_sat=value_sat, fee_sat=fee_sat)
 
     async def withdraw_to_onchain(self, federation_id: str, amount_sat: int | None) -> Withdrawal:
         """Pay out to the wallet of the Lightning node; None is all."""

@@ -16,9 +16,10 @@ class WithdrawalRequest(msgspec.Struct, frozen=True):
 
 
 class Withdrawal(msgspec.Struct, frozen=True):
-    """A withdrawal the federation accepted: the bitcoin txid as wallets write it, and the on-chain fee paid."""
+    """A withdrawal the federation accepted: the bitcoin txid as wallets write it, what it pays, the on-chain fee."""
 
     txid: str
+    amount_sat: int
     fee_sat: int
 
 

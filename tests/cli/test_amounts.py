@@ -39,6 +39,16 @@ def test_whole_satoshi_or_all(text: str, wanted: object) -> None:
     assert amount_sat_or_all(text) == wanted
 
 
+def test_a_bare_number_may_be_of_satoshi() -> None:
+    assert amount_sat_or_all("50000", bare="sat") == 50_000
+    assert amount_sat_or_all("50000 msat", bare="sat") == 50
+    assert amount_sat_or_all("all", bare="sat") == "all"
+    with pytest.raises(CliError, match="a bare number is sat"):
+        amount_sat_or_all("0.5", bare="sat")
+    with pytest.raises(CliError, match="like 1000, which is sat"):
+        amount_sat_or_all("0x10", bare="sat")
+
+
 def test_a_bare_number_is_msat_and_must_be_whole_satoshi() -> None:
     with pytest.raises(CliError, match="not in whole satoshi; a bare number is msat"):
         amount_sat_or_all("1500")

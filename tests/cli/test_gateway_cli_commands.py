@@ -51,6 +51,7 @@ def anyio_backend() -> str:
             {
                 "txid": canned.TXID,
                 "fees": {"fee_rate": {"sats_per_kvb": 166}, "total_weight": 4000},
+                "amount_sats": 7,
             },
         ),
         (
@@ -59,6 +60,7 @@ def anyio_backend() -> str:
             {
                 "txid": canned.TXID,
                 "fees": {"fee_rate": {"sats_per_kvb": 166}, "total_weight": 4000},
+                "amount_sats": 7,
             },
         ),
         (
@@ -173,11 +175,12 @@ def anyio_backend() -> str:
             },
         ),
         (
-            f"withdraw --federation-id {FED} --amount 7sats --address bc1qa",
-            ("withdraw", treasury_views.WithdrawalRequest(FED, "bc1qa", 7, None)),
+            f"withdraw --federation-id {FED} --amount 50000 --address bc1qa",
+            ("withdraw", treasury_views.WithdrawalRequest(FED, "bc1qa", 50_000, None)),
             {
                 "txid": canned.TXID,
                 "fees": {"fee_rate": {"sats_per_kvb": 166}, "total_weight": 4000},
+                "amount_sats": 7,
             },
         ),
         (f"address --federation-id {FED}", ("deposit_address", FED), canned.ADDRESS),
@@ -241,6 +244,13 @@ async def test_what_has_no_answer_prints_nothing(
     [
         f"ecash pegout --federation-id {FED} --address bc1qa --amount 1001",
         f"ecash pegout --federation-id {FED} --address bc1qa --amount 1.5",
+        f"withdraw --federation-id {FED} --address bc1qa --amount 0.5",
+        f"withdraw --federation-id {FED} --address bc1qa --amount 1500msat",
+        "onchain send --amount 10000 --address bc1qa --fee-rate-sats-per-vbyte 1.5",
+        "cfg set-fees --ln-ppm 0.5",
+        "cfg set-fees --ln-base 0x10",
+        "lightning create-invoice 1000.4",
+        "lightning create-invoice 0x10",
         f"ecash pegout --federation-id {FED} --address bc1qa --amount -1",
         f"ecash pegout --federation-id {FED} --address bc1qa",
         f"ecash send --federation-id {FED} all",
