@@ -7,17 +7,18 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cli.fuzz_simulations import PromiseBrokenError, at_once
+from cli.numbers import MaybeDecimalNumber, MaybeWholeNumber, WholeNumber
 from errors import InputError
 
 
 def print_explorations(
     *names: str,
-    crashes: int = 1,
-    losses: int = 1,
-    orders: int = 1,
-    minutes: float | None = None,
-    states: int | None = None,
-    workers: int | None = None,
+    crashes: WholeNumber = 1,
+    losses: WholeNumber = 1,
+    orders: WholeNumber = 1,
+    minutes: MaybeDecimalNumber = None,
+    states: MaybeWholeNumber = None,
+    workers: MaybeWholeNumber = None,
     whole: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Search every interleaving of one payment for one that breaks a promise, nearest first.

@@ -119,7 +119,7 @@ def test_every_number_of_both_programs_is_read_so() -> None:
                         whole_number,
                         decimal_number,
                         numbered_choice,
-                    }, argument.name
+                    }, f"annotate {argument.name} with a number of cli/numbers.py"
     assert {"--fee-rate-sats-per-vbyte", "--ln-ppm", "--limit", "--seeds", "--guardians"} <= set(
         found
     )
