@@ -38,14 +38,20 @@ class LndAddress(Protocol):
 
 
 class OurGatewayd:
-    """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/crash_points.py`)."""
+    """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/crash_points.py`).
 
-    def __init__(self, folder: Path, node: LndAddress) -> None:
+    `environment` has settings besides those that every gateway needs.
+    """
+
+    def __init__(
+        self, folder: Path, node: LndAddress, environment: Mapping[str, str] | None = None
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = folder / "data"
         self.port = free_port()
         self._node = node
+        self._environment = dict(environment or {})
         self._password_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS))
         self.program = self._program({})
 
@@ -145,6 +151,7 @@ class OurGatewayd:
             "FM_LND_RPC_ADDR": self._node.rpc_address,
             "FM_LND_TLS_CERT": str(self._node.tls_cert_path),
             "FM_LND_MACAROON": str(self._node.macaroon_path),
+            **self._environment,
             **extra,
         }
         return Program(
