@@ -70,7 +70,11 @@ class Gateway:
                 federations, foreign_notes, outside.cpu, ports.randomness, ports.clock
             ).handlers(),
             **BitcoinEffects(
-                federations, outside.grind_address, settings.network, ports.clock
+                federations,
+                outside.grind_address,
+                settings.network,
+                ports.clock,
+                lambda federation_id: status.open_deposits(self.engine, federation_id),
             ).handlers(),
             **OperatorEffects(node, ports.clock).handlers(),
         }

@@ -3,7 +3,7 @@
 Machines: `statemachines/deposits.py`, `statemachines/deposit.py`, `statemachines/withdrawal.py`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect
@@ -37,19 +37,38 @@ from statemachines.withdrawal import AskBitcoinTxid, BitcoinTxidKnown
 #: How often guardians are asked for news of the chain: as upstream's client, which is quicker in tests.
 POLL_PAUSE_S = 60.0
 POLL_PAUSE_REGTEST_S = 1.0
+#: Between slices of a list that goes on: a federation may list outputs without an end.
+SLICE_PAUSE_S = 1.0
 #: Outputs of others after which it is recorded how far the list was read.
 PROGRESS_OUTPUTS = 10_000
+#: Outputs of ours that are told at once, after which the list is read again once the guardians are asked for news.
+FOUND_AT_ONCE = 10
+#: Deposits of one federation that may be open; only then is its list read on.
+OPEN_DEPOSITS_MAX = 50
+#: Pauses before a claim that was rejected again and again is tried once more: 64 minutes at last.
+CLAIM_PAUSES_MAX = 64
+#: Deposits whose rejections are remembered.
+REJECTED_MAX = 1_000
 
 
 class BitcoinEffects:
     """Handlers over the open federations."""
 
     def __init__(
-        self, federations: Federations, grind: Grind, network: Network, clock: Clock
+        self,
+        federations: Federations,
+        grind: Grind,
+        network: Network,
+        clock: Clock,
+        open_deposits: Callable[[str], int],
     ) -> None:
+        """`open_deposits` counts those of a federation, given its id in hex, that are neither claimed nor dropped."""
         self._federations = federations
         self._grind = grind
         self._clock = clock
+        self._open_deposits = open_deposits
+        self._just_told: set[str] = set()
+        self._rejections: dict[str, int] = {}
         self._poll_pause_s = POLL_PAUSE_REGTEST_S if network == "regtest" else POLL_PAUSE_S
 
     def handlers(self) -> Mapping[type[Effect], Handler]:
@@ -68,19 +87,32 @@ class BitcoinEffects:
         return AddressGround(address=DepositAddress(ground.index, ground.script_pubkey.hex()))
 
     async def scan(self, effect: ScanOutputs, _context: EffectContext) -> OutputsScanned:
-        """Read the guardians' list, which only grows, until there is something to tell."""
+        """Read the guardians' list, which only grows, until there is something to tell.
+
+        Guardians who lie may list outputs of ours without an end, each of them events and work: so few are told at
+        once, with a pause in between, and no more are looked for while many are open.
+        """
         watching = effect.watching
         wallet = self._wallet(watching.federation_id)
         start = watching.next_output
+        if watching.federation_id in self._just_told:
+            await self._pause()
+            self._just_told.discard(watching.federation_id)
+        while self._open_deposits(watching.federation_id) >= OPEN_DEPOSITS_MAX:
+            await self._pause()
         while True:
             outputs = await wallet.api.output_info_slice(start, start + OUTPUT_SLICE_SIZE)
             scanned = look_through(watching, outputs, start)
             if scanned.used > watching.used or scanned.found:
+                self._just_told.add(watching.federation_id)
                 return scanned
             start = scanned.next_output
             if start >= watching.next_output + PROGRESS_OUTPUTS:
+                await self._clock.sleep(SLICE_PAUSE_S)
                 return scanned
-            if not outputs:
+            if outputs:
+                await self._clock.sleep(SLICE_PAUSE_S)
+            else:
                 await self._pause()
 
     async def quote(
@@ -88,11 +120,11 @@ class BitcoinEffects:
     ) -> ReceiveFeeQuoted | OutputGone:
         """Each pending transaction doubles the fee: wait until few are, and never claim at a loss that will pass.
 
-        A quote that was asked for before comes after a pause: a federation that refuses each claim would else fill
-        the log as fast as it answers.
+        A quote that was asked for before comes after a pause, which grows: a federation that refuses each claim would
+        else fill the log as fast as it answers.
         """
         if context.resumed:
-            await self._pause()
+            await self._wait_for_another_try(context.stream)
         api, output = self._wallet(effect.federation_id).api, effect.output
         fees = self._federations.needed(effect.federation_id).facts.module_fees
         while True:
@@ -118,6 +150,13 @@ class BitcoinEffects:
                 return BitcoinTxidKnown(bitcoin_txid=display_hash(txid))
             await self._pause()
 
+    async def _wait_for_another_try(self, stream: str) -> None:
+        tries = self._rejections.pop(stream, 0)
+        if len(self._rejections) == REJECTED_MAX:
+            del self._rejections[next(iter(self._rejections))]
+        self._rejections[stream] = tries + 1
+        await self._clock.sleep(self._poll_pause_s * min(2**tries, CLAIM_PAUSES_MAX))
+
     def _wallet(self, federation_id: str) -> BitcoinWallet:
         try:
             return self._federations.needed(federation_id).bitcoin_wallet()
@@ -131,7 +170,8 @@ class BitcoinEffects:
 def look_through(watching: Watching, outputs: Sequence[OutputInfo], start: int) -> OutputsScanned:
     """What a slice of the list holds for us. It ends with the first payment to the last address known.
 
-    Whoever pays to a later address got it after that payment, so the list goes on once more addresses are ground.
+    Whoever pays to a later address got it after that payment, so the list goes on once more addresses are ground. It
+    ends with the tenth output of ours, too.
     """
     positions = {address.script: at for at, address in enumerate(watching.addresses)}
     found: list[DepositOutput] = []
@@ -151,6 +191,6 @@ def look_through(watching: Watching, outputs: Sequence[OutputInfo], start: int) 
                     out_point=str(output.out_point or ""),
                 )
             )
-        if used == len(watching.addresses):
+        if used == len(watching.addresses) or len(found) == FOUND_AT_ONCE:
             break
     return OutputsScanned(next_output=next_output, used=used, found=tuple(found))

@@ -207,6 +207,14 @@ def open_streams_of(engine: Engine, federation_id: str) -> list[str]:
     )
 
 
+def open_deposits(engine: Engine, federation_id: str) -> int:
+    """How many deposits of a federation are neither claimed nor dropped."""
+    return sum(
+        isinstance(state, deposit.OPEN_STATES) and _federation_of(state) == federation_id
+        for state in _open_states(engine).values()
+    )
+
+
 async def watch_overdue(engine: Engine, store: Store, clock: Clock) -> None:
     """Warn, once for each state that becomes overdue, for ever."""
     told: Told = frozenset()

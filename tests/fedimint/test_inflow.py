@@ -42,7 +42,7 @@ def test_who_keeps_to_the_pauses_reads_a_burst_and_the_rate_at_most(
 
 
 def test_a_guardian_that_answers_what_it_is_asked_never_waits() -> None:
-    """Eight answers as long as the longest, 80 payments a second, for an hour; and before that those to a start at once."""
+    """Eight answers as long as the longest, 80 payments a second, for an hour; before, those to a start at once."""
     clock = Clock()
     bucket = Inflow(clock)
     assert [bucket.pause_s(MAX_FRAME_BYTES) for _ in range(16)] == [0.0] * 16
