@@ -27,6 +27,17 @@ def federation(federation_index: int = 1) -> views.FederationStatus:
     )
 
 
+def exposure() -> views.FederationExposure:
+    """Ecash alone is at stake, below a cap that the operator set."""
+    return views.FederationExposure(
+        federation_id="01" * 32,
+        exposure_msat=199_999_607_296,
+        cap_msat=300_000_000_000,
+        cap_is_default=False,
+        refused_claim=None,
+    )
+
+
 def status() -> views.GatewayStatus:
     """A running gateway with one federation and one open payment."""
     return views.GatewayStatus(
@@ -53,6 +64,7 @@ def status() -> views.GatewayStatus:
         ),
         problems=("a guardian does not answer",),
         frozen_until=("the Lightning node",),
+        exposures=(exposure(),),
         public_url="http://127.0.0.1:8175/v1",
         gateway_id="0362efbe50406e1bd4fe4ccce1aff41921e0493bc8e2f1a42e9e2910f38a2b256a",
     )

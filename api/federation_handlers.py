@@ -42,6 +42,7 @@ async def info(gateway: Gateway, facts: NodeFacts) -> structs.GatewayInfo:
         open_payments=tuple(map(_open_payment, status.open_payments)),
         problems=status.problems,
         frozen_until=status.frozen_until,
+        exposures=_exposures(status.exposures),
     )
 
 
@@ -118,6 +119,23 @@ async def set_payment_policy(gateway: Gateway, payload: structs.SetPaymentPolicy
     )
 
 
+async def set_exposure_cap(
+    gateway: Gateway, payload: structs.SetExposureCapPayload
+) -> tuple[structs.ExposureInfo, ...]:
+    """POST `/set_exposure_cap`."""
+    found = await gateway.federations.set_exposure_cap(
+        _lower(payload.federation_id), payload.cap_msat
+    )
+    return _exposures(found)
+
+
+async def trust_again(
+    gateway: Gateway, payload: structs.FederationPayload
+) -> tuple[structs.ExposureInfo, ...]:
+    """POST `/trust_again`."""
+    return _exposures(await gateway.federations.trust_again(payload.federation_id.lower()))
+
+
 async def mnemonic(gateway: Gateway) -> structs.MnemonicResponse:
     """GET `/mnemonic`."""
     return structs.MnemonicResponse(mnemonic=(await gateway.mnemonic()).words)
@@ -156,6 +174,10 @@ def _federation_info(status: views.FederationStatus) -> structs.FederationInfo:
         ),
         last_backup_time=None,
     )
+
+
+def _exposures(found: tuple[views.FederationExposure, ...]) -> tuple[structs.ExposureInfo, ...]:
+    return msgspec.convert(found, tuple[structs.ExposureInfo, ...], from_attributes=True)
 
 
 def _fee(fee: views.PaymentFee) -> structs.PaymentFee:

@@ -48,6 +48,16 @@ class Federations(Protocol):
         """Allow or forbid receiving in one federation, or in all with None; `receive_enabled` None leaves it."""
         ...
 
+    async def set_exposure_cap(
+        self, federation_id: str | None, cap_msat: int | None
+    ) -> tuple[views.FederationExposure, ...]:
+        """Bound what may be at stake in one federation, or in each with None; `cap_msat` None for the default."""
+        ...
+
+    async def trust_again(self, federation_id: str) -> tuple[views.FederationExposure, ...]:
+        """Pay out of a federation again that refused a claim."""
+        ...
+
     async def backup(self, federation_id: str) -> None:
         """Make sure that the mnemonic alone brings the ecash back; nothing to do for modules of version 2."""
         ...

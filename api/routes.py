@@ -203,6 +203,8 @@ def _operator_routes(gateway: Gateway, facts: NodeFacts, stop: Stop) -> tuple[Ro
         post("/backup", federation, federations.backup, "admin"),
         post("/set_fees", of.SetFeesPayload, federations.set_fees),
         post("/set_payment_policy", of.SetPaymentPolicyPayload, federations.set_payment_policy),
+        post("/set_exposure_cap", of.SetExposureCapPayload, federations.set_exposure_cap, "admin"),
+        post("/trust_again", federation, federations.trust_again, "admin"),
         get("/mnemonic", federations.mnemonic, "admin"),
         post("/mnemonic", of.SetMnemonicPayload, federations.set_mnemonic_again, "admin"),
         post("/address", federation, treasury.address),

@@ -5,8 +5,8 @@ library and msgspec alone, so that every client can use them. Source: fedimint-g
 Amounts are integers of msat unless the name says sats; hashes and keys are lower-case hex; rates are parts
 per million.
 
-`GatewayInfo` has three fields more than Rust: `open_payments`, `problems` and `frozen_until`. Rust decodes that struct
-without refusing unknown fields, so the Rust gateway-cli still reads it.
+`GatewayInfo` has four fields more than Rust: `open_payments`, `problems`, `frozen_until` and `exposures`. Rust decodes
+that struct without refusing unknown fields, so the Rust gateway-cli still reads it.
 """
 
 from typing import Annotated, Literal
@@ -111,6 +111,19 @@ class OpenPaymentInfo(msgspec.Struct, frozen=True):
     last_error: str | None
 
 
+class ExposureInfo(msgspec.Struct, frozen=True):
+    """What would be lost with a federation, and how much that may be. Ours alone.
+
+    `refused_claim` names the payment whose claim it refused; while there is one nothing more is paid out of it.
+    """
+
+    federation_id: str
+    exposure_msat: int
+    cap_msat: int
+    cap_is_default: bool
+    refused_claim: str | None
+
+
 class GatewayInfo(msgspec.Struct, frozen=True):
     """Answer of GET `/info`.
 
@@ -130,6 +143,7 @@ class GatewayInfo(msgspec.Struct, frozen=True):
     open_payments: tuple[OpenPaymentInfo, ...]
     problems: tuple[str, ...]
     frozen_until: tuple[str, ...]
+    exposures: tuple[ExposureInfo, ...]
 
 
 class FederationBalanceInfo(msgspec.Struct, frozen=True):
@@ -189,6 +203,16 @@ class SetPaymentPolicyPayload(msgspec.Struct, frozen=True):
 
     federation_id: Hash256Hex | None = None
     receive_enabled: bool | None = None
+
+
+class SetExposureCapPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/set_exposure_cap`: without an id, in every federation; without a cap, the default.
+
+    Like `/trust_again` it answers how the federations stand then, a list of ExposureInfo. Both are ours alone.
+    """
+
+    federation_id: Hash256Hex | None = None
+    cap_msat: Unsigned | None = None
 
 
 class MnemonicResponse(msgspec.Struct, frozen=True):

@@ -93,6 +93,14 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     ) -> None:
         self._answer(None, "set_payment_policy", federation_id, receive_enabled)
 
+    async def set_exposure_cap(
+        self, federation_id: str | None, cap_msat: int | None
+    ) -> tuple[views.FederationExposure, ...]:
+        return self._answer((canned.exposure(),), "set_exposure_cap", federation_id, cap_msat)
+
+    async def trust_again(self, federation_id: str) -> tuple[views.FederationExposure, ...]:
+        return self._answer((canned.exposure(),), "trust_again", federation_id)
+
     async def backup(self, federation_id: str) -> None:
         self._served(federation_id)
         self._answer(None, "backup", federation_id)

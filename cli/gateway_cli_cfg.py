@@ -100,6 +100,36 @@ def set_payment_policy(
 
 
 @cfg_app.command
+def set_exposure_cap(*, cap: str, federation_id: str | None = None, target: GivenTarget) -> None:
+    """Bound what the gateway would lose with a federation: ecash, contracts and deposits there, and payments under way.
+
+    A payment that would exceed it is given back to its sender at once.
+
+    Parameters
+    ----------
+    cap
+        An amount such as 2000000sats, a number of msat, or default.
+    federation_id
+        Bound only this federation's.
+    """
+    cap_msat = None if cap == "default" else amount_msat(cap)
+    body = {"federation_id": federation_id, "cap_msat": cap_msat}
+    print_answer(target.call("/set_exposure_cap", body))
+
+
+@cfg_app.command
+def trust_again(*, federation_id: str, target: GivenTarget) -> None:
+    """Pay out of a federation again that refused a claim, after its guardians were asked why.
+
+    Parameters
+    ----------
+    federation_id
+        The federation.
+    """
+    print_answer(target.call("/trust_again", {"federation_id": federation_id}))
+
+
+@cfg_app.command
 def set_mnemonic(*, words: SecretWord | None = None, target: GivenTarget) -> None:
     """Give a gateway that has none its mnemonic, and start it.
 

@@ -37,6 +37,7 @@ WORDS = frozenset(
         send_rules.LIGHTNING_ERROR,
         send_rules.WRONG_NETWORK,
         send_rules.IMAGE_TAKEN,
+        send_rules.UNTRUSTED,
         receive_rules.REGISTRATION_ERROR,
         receive_rules.REJECTED,
         receive_rules.REFUNDED,

@@ -9,7 +9,7 @@ from engine.machine import Input
 from engine.store import Store
 from errors import FatalError, UnavailableError
 from fedimint import secp, secrets
-from gateway import conditions, status
+from gateway import conditions, status, trust
 from gateway.bitcoin_effects import BitcoinEffects
 from gateway.build import warm_up
 from gateway.client_payments import ClientPayments
@@ -35,6 +35,7 @@ from gateway.treasury import Treasury
 from gateway.views import GatewayStatus, Words
 from statemachines import completion, identity
 from statemachines.federation import Joined
+from statemachines.send import SendFacts
 
 __all__ = ["Gateway", "GatewaySettings", "Outside"]
 
@@ -63,7 +64,11 @@ class Gateway:
         node, ports = outside.node, outside.ports
         handlers = {
             **SendEffects(
-                node, federations, ports.clock, SwapReceivers(lambda: self._context)
+                node,
+                federations,
+                ports.clock,
+                SwapReceivers(lambda: self._context),
+                self._distrust,
             ).handlers(),
             **ReceiveEffects(node, federations, outside.cpu, ports.clock).handlers(),
             **TransactionEffects(
@@ -115,6 +120,9 @@ class Gateway:
 
     def _refuse_while_frozen(self, *federation_ids: str) -> None:
         self._context.refuse_while_frozen(*federation_ids)
+
+    def _distrust(self, facts: SendFacts) -> str | None:
+        return trust.distrust(self._context, facts, is_new=False)
 
     @property
     def engine(self) -> Engine:
@@ -200,9 +208,11 @@ class Gateway:
                 (
                     self._held.problem if context.watch.info is not None else None,
                     *status.own_mistakes(self.engine, context.store),
+                    *trust.problems(context),
                 ),
             ),
             frozen_until=context.waits_for(),
+            exposures=trust.exposures(context),
             public_url=context.settings.public_url,
             gateway_id=secp.public_key(secrets.gateway_identity_secret(context.root)).hex(),
         )

@@ -1,11 +1,10 @@
 """What anyone may ask of the gateway: routing info, paying, invoices and their state, taking ecash."""
 
 import anyio
-import msgspec
 
 from engine.machine import State
-from errors import BusyError, ConflictError, NotFoundError, UnavailableError
-from fedimint import bolt11, secp, secrets
+from errors import BusyError, NotFoundError, UnavailableError
+from fedimint import secp, secrets
 from gateway import receive_requests, send_requests
 from gateway.context import GatewayContext
 from gateway.ecash_receipts import EcashReceipts
@@ -18,7 +17,7 @@ from gateway.views import (
     SendPaymentRequest,
     Verification,
 )
-from statemachines import image, operator_payment, receive, send
+from statemachines import receive, send
 from statemachines.federation import Fee
 
 #: The lifetime that clients give a contract by default, in blocks (fedimint-gateway-server/src/lib.rs).
@@ -28,8 +27,6 @@ VERIFY_LIMIT_S = 30.0
 
 #: States that hold an answer for the sender: the preimage once the claim is durable, or the forfeit.
 _ANSWERABLE = (send.Claiming, send.Claimed, send.ClaimRejected, send.Cancelled)
-#: Ends of an operation from which follows that no other contract of its payment hash has to be claimed.
-_ENDED = (send.Claimed, send.Cancelled, operator_payment.Paid, operator_payment.Failed)
 #: States of an invoice that nobody has begun to pay.
 _UNPAID = receive.UNPAID_STATES
 #: Invoices that may wait for a payer at once; each takes about 45 KB of memory until it is paid or has expired, most
@@ -99,7 +96,7 @@ class ClientPayments:
                 network=self._context.settings.network,
                 own_node=bytes.fromhex(node.public_key),
             )
-            await self._engine.submit(stream, self._judged(verified))
+            await self._engine.submit(stream, verified)
         ended = (
             await self._engine.wait(stream, lambda state: isinstance(state, _ANSWERABLE))
         ).state
@@ -107,32 +104,6 @@ class ClientPayments:
             return Forfeited(bytes.fromhex(ended.forfeit))
         assert isinstance(ended, send.Claiming | send.Claimed | send.ClaimRejected)
         return Paid(bytes.fromhex(ended.preimage))
-
-    def _judged(self, verified: send.RequestSend) -> send.RequestSend:
-        """What this log knows of the invoice, in the moment in which the payment is accepted.
-
-        An invoice that is older than the newest restore may be of a payment that the lost events paid or cancelled.
-        Of two contracts for it nobody knows which one they had accepted: the second is refused with nothing written
-        until the first has ended, since the node's record of that hash decides for both. Raises ConflictError then.
-        """
-        facts, restoration = verified.facts, self._context.restoration
-        owner = self._engine.peek(image.stream_of(facts.payment_hash))
-        operation = owner.operation if isinstance(owner, image.Claimed) else ""
-        may_be_lost = restoration is not None and (
-            bolt11.decode(facts.invoice).timestamp_unix_s <= restoration.restored_unix_s
-        )
-        is_joining = operation == send.stream_of(facts.contract_id)
-        if may_be_lost and operation and not is_joining:
-            self._refuse_before_the_end_of(operation)
-        return msgspec.structs.replace(verified, may_be_lost=may_be_lost, image_owner=operation)
-
-    def _refuse_before_the_end_of(self, operation: str) -> None:
-        """Raises ConflictError unless what owns an image has ended, and not with a claim that was refused."""
-        if not isinstance(self._engine.peek(operation), _ENDED):
-            raise ConflictError(
-                "this payment hash belongs to another operation, and since the gateway's log was restored from a "
-                "backup nobody knows yet which of both was paid: ask again when the other one is over"
-            )
 
     async def create_invoice(self, request: InvoiceRequest) -> str:
         """A BOLT 11 invoice whose payment funds the contract; its hash is taken before the node is asked.

@@ -14,21 +14,26 @@ from typing import Any
 import msgspec
 
 from engine.machine import Input
-from errors import InputError, OutdatedError
+from errors import ConflictError, InputError, OutdatedError
 from fedimint import bolt11
+from gateway import trust
 from gateway.context import GatewayContext
 from gateway.receivers import refusal_of_swap, refusal_to_fund
 from statemachines import (
     gift,
+    image,
     node_order,
     operator_payment,
     receive,
     reissue,
     send,
+    send_rules,
     transaction,
     withdrawal,
 )
 
+#: Ends of an operation from which follows that no other contract of its payment hash has to be claimed.
+_ENDED = (send.Claimed, send.Cancelled, operator_payment.Paid, operator_payment.Failed)
 #: What is measured takes at most two answers of the node and one of the guardians; the margins in blocks are for that.
 MEASURED_LIMIT_S = 60
 
@@ -61,8 +66,31 @@ def _takes_work(context: GatewayContext, federation_id: str) -> None:
 def _send_requested(
     context: GatewayContext, _stream: str, input_: send.RequestSend
 ) -> send.RequestSend:
-    _takes_work(context, input_.facts.federation_id)
-    return input_
+    """What this log knows of the invoice.
+
+    One that is older than the newest restore may be of a payment that the lost events paid or cancelled. Of two
+    contracts for it nobody knows which one they had accepted: the second is refused with nothing written until the
+    first has ended, since the node's record of that hash decides for both. Raises ConflictError then.
+    """
+    facts, restoration = input_.facts, context.restoration
+    _takes_work(context, facts.federation_id)
+    owner = _owner_of(context, facts.payment_hash)
+    may_be_lost = restoration is not None and (
+        bolt11.decode(facts.invoice).timestamp_unix_s <= restoration.restored_unix_s
+    )
+    is_second = owner not in {"", send.stream_of(facts.contract_id)}
+    if may_be_lost and is_second and not isinstance(context.engine.peek(owner), _ENDED):
+        raise ConflictError(
+            "this payment hash belongs to another operation, and since the gateway's log was restored from a "
+            "backup nobody knows yet which of both was paid: ask again when the other one is over"
+        )
+    return msgspec.structs.replace(input_, may_be_lost=may_be_lost, image_owner=owner)
+
+
+def _owner_of(context: GatewayContext, payment_hash: str) -> str:
+    """The stream that has this payment image; empty when none has it."""
+    owner = context.engine.peek(image.stream_of(payment_hash))
+    return owner.operation if isinstance(owner, image.Claimed) else ""
 
 
 def _receive_requested(
@@ -97,7 +125,9 @@ def _operator_payment_requested(
     context.refuse_new_work()
     if bolt11.decode(input_.facts.invoice).expires_unix_s <= context.now_unix_s():
         raise InputError("the invoice has expired; ask its payee for another")
-    return input_
+    owner = _owner_of(context, input_.facts.payment_hash)
+    is_given_up = bool(owner) and isinstance(context.engine.peek(owner), send.Cancelled)
+    return msgspec.structs.replace(input_, given_up=owner if is_given_up else "")
 
 
 def _order_requested(
@@ -135,14 +165,22 @@ def _swap_measured(
         input_,
         now_unix_s=context.now_unix_s(),
         refusal=refusal_of_swap(context, facts.payment_hash, facts.invoice_msat) or input_.refusal,
+        untrusted=trust.distrust(context, facts, is_new=True),
     )
 
 
 def _budget_measured(
-    context: GatewayContext, _stream: str, input_: send.BudgetMeasured
+    context: GatewayContext, stream: str, input_: send.BudgetMeasured
 ) -> send.BudgetMeasured:
+    state = context.engine.peek(stream)
+    if not isinstance(state, send.Accepted):
+        return input_
     check_recent(context, input_.now_unix_s)
-    return msgspec.structs.replace(input_, now_unix_s=context.now_unix_s())
+    return msgspec.structs.replace(
+        input_,
+        now_unix_s=context.now_unix_s(),
+        untrusted=trust.distrust(context, state.facts, is_new=True),
+    )
 
 
 def _built(context: GatewayContext, _stream: str, input_: transaction.Built) -> transaction.Built:
@@ -150,11 +188,21 @@ def _built(context: GatewayContext, _stream: str, input_: transaction.Built) -> 
 
 
 def _record_looked_up(
-    context: GatewayContext, _stream: str, input_: send.RecordLookedUp
+    context: GatewayContext, stream: str, input_: send.RecordLookedUp
 ) -> send.RecordLookedUp:
-    """The time stays that of the question: a call may have reached the node since."""
+    """The time stays that of the question: a call may have reached the node since.
+
+    Where only another call could follow and none may leave any more, it is looked up again. Raises OutdatedError then.
+    """
+    state = context.engine.peek(stream)
+    if not isinstance(state, send.Unanswered):
+        return input_
     check_recent(context, input_.looked_up_unix_s)
-    return input_
+    untrusted = trust.distrust(context, state.facts, is_new=False)
+    judged = msgspec.structs.replace(input_, untrusted=untrusted)
+    if untrusted is not None and not send_rules.may_decide(state, judged):
+        raise OutdatedError(untrusted)
+    return judged
 
 
 _CONDITIONS: Mapping[type[Input], Callable[[GatewayContext, str, Any], Input]] = {

@@ -10,7 +10,7 @@ from fedimint.config_json import json_client_config
 from fedimint.discovery import download_config, refuse_unspoken
 from fedimint.invite import InviteCode
 from fedimint.mint_recovery import recover_notes
-from gateway import fees, joining, secret_files, status
+from gateway import fees, joining, secret_files, status, trust
 from gateway.build import held_note
 from gateway.client_payments import payment_fee
 from gateway.context import GatewayContext
@@ -22,6 +22,7 @@ from gateway.shared_answers import SharedAnswers
 from gateway.treasury import Treasury
 from gateway.views import (
     Connectivity,
+    FederationExposure,
     FederationInvites,
     FederationStatus,
     FeeChange,
@@ -31,7 +32,16 @@ from gateway.views import (
     StoredClientConfig,
 )
 from statemachines import identity
-from statemachines.federation import FederationFacts, Fee, Joined, Leave, Left, SetTerms
+from statemachines.federation import (
+    FederationFacts,
+    Fee,
+    Joined,
+    Leave,
+    Left,
+    SetExposureCap,
+    SetTerms,
+    TrustAgain,
+)
 from statemachines.federation import stream_of as federation_stream
 from statemachines.items import HeldNote
 from statemachines.transaction import wallet_of
@@ -198,6 +208,26 @@ class FederationDesk:
                 for served, terms in self._terms(federation_id)
             ]
         )
+
+    # --- trust ---
+
+    async def set_exposure_cap(
+        self, federation_id: str | None, cap_msat: int | None
+    ) -> tuple[FederationExposure, ...]:
+        """Bound what may be at stake in one federation, or in each; None for the default. How they stand then."""
+        return await self._trust(federation_id, SetExposureCap(cap_msat=cap_msat))
+
+    async def trust_again(self, federation_id: str) -> tuple[FederationExposure, ...]:
+        """Pay out of a federation again that refused a claim. How it stands then."""
+        return await self._trust(federation_id, TrustAgain())
+
+    async def _trust(
+        self, federation_id: str | None, input_: SetExposureCap | TrustAgain
+    ) -> tuple[FederationExposure, ...]:
+        changed = {federation.federation_id for federation, _ in self._terms(federation_id)}
+        for one in sorted(changed):
+            await self._engine.submit(federation_stream(one), input_)
+        return tuple(at for at in trust.exposures(self._context) if at.federation_id in changed)
 
     async def _set(self, terms: list[tuple[FederationClient, SetTerms]]) -> None:
         for federation, asked in terms:

@@ -16,7 +16,7 @@ from gateway.operator_views import (
     OperatorInvoiceRequest,
 )
 from gateway.views import Paid
-from statemachines import image, node_order, operator_payment, send
+from statemachines import node_order, operator_payment
 from statemachines.node_order import OpenChannel, Order, SendCoins
 from statemachines.operator_payment import OperatorPaymentFacts, RequestOperatorPayment
 
@@ -58,21 +58,12 @@ class OperatorNode:
             self._context.refuse_new_work()
             self._node()
             facts = self._payable(fields)
-            asked = RequestOperatorPayment(facts=facts, given_up=self._given_up(facts.payment_hash))
-            await self._engine.submit(stream, asked)
+            await self._engine.submit(stream, RequestOperatorPayment(facts=facts))
         ended = (await self._engine.wait(stream, _has_ended)).state
         if isinstance(ended, operator_payment.Failed):
             raise PeerError(f"the Lightning node could not pay the invoice: {ended.reason}")
         assert isinstance(ended, operator_payment.Paid)
         return Paid(bytes.fromhex(ended.preimage))
-
-    def _given_up(self, payment_hash: str) -> str:
-        """The client's payment of this hash that ended without preimage; empty when there is none."""
-        owner = self._engine.peek(image.stream_of(payment_hash))
-        if not isinstance(owner, image.Claimed):
-            return ""
-        is_over = isinstance(self._engine.peek(owner.operation), send.Cancelled)
-        return owner.operation if is_over else ""
 
     def _payable(self, fields: bolt11.Bolt11Invoice) -> OperatorPaymentFacts:
         network = self._context.settings.network

@@ -70,6 +70,10 @@ class Receivers(Protocol):
         ...
 
 
+#: Why no call may leave for a payment that one may have left for before, by the log as it is now; None when it may.
+Distrust = Callable[[SendFacts], str | None]
+
+
 class SendEffects:
     """Handlers over one Lightning node and the open federations."""
 
@@ -79,11 +83,13 @@ class SendEffects:
         federations: Federations,
         clock: Clock,
         receivers: Receivers,
+        distrust: Distrust,
     ) -> None:
         self._node = node
         self._federations = federations
         self._clock = clock
         self._receivers = receivers
+        self._distrust = distrust
 
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect of the machine."""
@@ -167,6 +173,7 @@ class SendEffects:
                 failed_reason=status.reason if isinstance(status, Failed) else None,
                 remaining_blocks=await self._remaining_blocks(facts),
                 looked_up_unix_s=looked_up_unix_s,
+                untrusted=self._distrust(facts),
             )
             if send_rules.may_decide(effect, record):
                 return record

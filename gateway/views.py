@@ -43,6 +43,19 @@ class FederationStatus(msgspec.Struct, frozen=True):
     receive_enabled: bool
 
 
+class FederationExposure(msgspec.Struct, frozen=True):
+    """What would be lost with a federation, and how much that may be (`statemachines/exposure.py`).
+
+    `refused_claim` is the stream whose claim it refused; while there is one nothing more is paid out of it.
+    """
+
+    federation_id: str
+    exposure_msat: int
+    cap_msat: int
+    cap_is_default: bool
+    refused_claim: str | None
+
+
 class OpenPayment(msgspec.Struct, frozen=True):
     """A payment that is not over: its state, how long it has been in it, and what last went wrong.
 
@@ -73,6 +86,7 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     open_payments: tuple[OpenPayment, ...]
     problems: tuple[str, ...]
     frozen_until: tuple[str, ...]
+    exposures: tuple[FederationExposure, ...]
     public_url: str | None
     gateway_id: str
 

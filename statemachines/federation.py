@@ -1,6 +1,7 @@
 """A federation that this gateway serves, on which terms, and whether it still does.
 
-Leaving keeps wallet and deposits in the log: who joins again finds his ecash. Stream: `federation/<federation id>`.
+Leaving keeps wallet and deposits in the log: who joins again finds his ecash, and what he decided about how far the
+federation is trusted. Stream: `federation/<federation id>`.
 """
 
 from typing import ClassVar
@@ -38,6 +39,23 @@ class FederationFacts(msgspec.Struct, frozen=True):
     transaction_fee: Fee
 
 
+class RefusedClaim(msgspec.Struct, frozen=True):
+    """The stream whose claim the federation refused for good, and the guardians' words."""
+
+    stream: str
+    error: str
+
+
+class Trust(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far the gateway pays on the federation's word. `cap_msat` is None where the operator has set none.
+
+    `refused_claim` is the first one since the operator said the last time that the federation may be trusted.
+    """
+
+    cap_msat: int | None = None
+    refused_claim: RefusedClaim | None = None
+
+
 class NotJoined(State, frozen=True):
     """Never joined."""
 
@@ -48,6 +66,7 @@ class Joined(State, frozen=True):
     facts: FederationFacts
     index: int
     receive_enabled: bool = True
+    trust: Trust = Trust()
 
 
 class Left(State, frozen=True):
@@ -55,6 +74,7 @@ class Left(State, frozen=True):
 
     facts: FederationFacts
     index: int
+    trust: Trust = Trust()
 
 
 class Join(Input, frozen=True):
@@ -73,6 +93,23 @@ class SetTerms(Input, frozen=True):
     receive_enabled: bool
 
 
+class SetExposureCap(Input, frozen=True):
+    """What the gateway may have at stake in it (`statemachines/exposure.py`); None for the default."""
+
+    cap_msat: int | None
+
+
+class ClaimRefused(Input, frozen=True):
+    """Told by `stream`: a threshold of guardians refused what was ours to claim, with these words."""
+
+    stream: str
+    error: str
+
+
+class TrustAgain(Input, frozen=True):
+    """The operator's word: claims that were refused are no reason against new payments any more."""
+
+
 class Leave(Input, frozen=True):
     """Stop serving it; the caller made sure that nothing of it is under way."""
 
@@ -88,6 +125,20 @@ class TermsSet(Event, frozen=True):
     lightning_fee: Fee
     transaction_fee: Fee
     receive_enabled: bool
+
+
+class ExposureCapSet(Event, frozen=True):
+    kind: ClassVar[str] = "federation.exposure_cap_set"
+    cap_msat: int | None
+
+
+class FederationDistrusted(Event, frozen=True):
+    kind: ClassVar[str] = "federation.distrusted"
+    refused_claim: RefusedClaim
+
+
+class FederationTrusted(Event, frozen=True):
+    kind: ClassVar[str] = "federation.trusted"
 
 
 class FederationLeft(Event, frozen=True):
@@ -121,6 +172,23 @@ def _set_terms(state: Joined, input_: SetTerms) -> Decision:
     return Decision() if _with_terms(state, terms) == state else Decision(events=(terms,))
 
 
+def _set_cap(state: Joined, input_: SetExposureCap) -> Decision:
+    if state.trust.cap_msat == input_.cap_msat:
+        return Decision()
+    return Decision(events=(ExposureCapSet(cap_msat=input_.cap_msat),))
+
+
+def _distrust(state: Joined, input_: ClaimRefused) -> Decision:
+    if state.trust.refused_claim is not None:
+        return Decision()
+    refused = RefusedClaim(stream=input_.stream, error=input_.error)
+    return Decision(events=(FederationDistrusted(refused_claim=refused),))
+
+
+def _trust_again(state: Joined, _input: TrustAgain) -> Decision:
+    return Decision() if state.trust.refused_claim is None else Decision((FederationTrusted(),))
+
+
 def _leave(state: Joined, _input: Leave) -> Decision:
     paused = Tell(deposits.stream_of(state.facts.federation_id), deposits.PauseDeposits())
     return Decision(events=(FederationLeft(),), tells=(paused,))
@@ -130,10 +198,22 @@ def _with_terms(state: Joined, event: TermsSet) -> Joined:
     facts = msgspec.structs.replace(
         state.facts, lightning_fee=event.lightning_fee, transaction_fee=event.transaction_fee
     )
-    return Joined(facts=facts, index=state.index, receive_enabled=event.receive_enabled)
+    return msgspec.structs.replace(state, facts=facts, receive_enabled=event.receive_enabled)
+
+
+def _joined(state: NotJoined | Left, event: FederationJoined) -> Joined:
+    trust = state.trust if isinstance(state, Left) else Trust()
+    return Joined(facts=event.facts, index=event.index, trust=trust)
+
+
+def _trusting(state: Joined, **changes: object) -> Joined:
+    trust = msgspec.structs.replace(state.trust, **changes)
+    return msgspec.structs.replace(state, trust=trust)
 
 
 _NOT_SERVED = Refuse("the gateway does not serve this federation", ConflictError)
+_NO_MATTER = Ignore("nothing is paid out of a federation that is not served")
+_TRUST = (SetExposureCap, TrustAgain)
 _RULES: dict[tuple[type[State], type[Input]], Rule] = {
     (NotJoined, Join): Handle(_join, to=(Joined,)),
     (NotJoined, SetTerms): _NOT_SERVED,
@@ -144,18 +224,37 @@ _RULES: dict[tuple[type[State], type[Input]], Rule] = {
     (Left, Join): Handle(_join, to=(Joined,)),
     (Left, SetTerms): _NOT_SERVED,
     (Left, Leave): Ignore("it is left already"),
+    (Joined, SetExposureCap): Handle(_set_cap, to=(Joined,)),
+    (Joined, ClaimRefused): Handle(_distrust, to=(Joined,)),
+    (Joined, TrustAgain): Handle(_trust_again, to=(Joined,)),
+    **{(state, input_): _NOT_SERVED for state in (NotJoined, Left) for input_ in _TRUST},
+    **{(state, ClaimRefused): _NO_MATTER for state in (NotJoined, Left)},
 }
 
 MACHINE = Machine(
     kind="federation",
     initial=NotJoined(),
     states=(NotJoined, Joined, Left),
-    inputs=(Join, SetTerms, Leave),
-    events=(FederationJoined, TermsSet, FederationLeft),
+    inputs=(Join, SetTerms, Leave, SetExposureCap, ClaimRefused, TrustAgain),
+    events=(
+        FederationJoined,
+        TermsSet,
+        ExposureCapSet,
+        FederationDistrusted,
+        FederationTrusted,
+        FederationLeft,
+    ),
     rules=_RULES,
     evolvers={
-        FederationJoined: lambda _state, event: Joined(facts=event.facts, index=event.index),
+        FederationJoined: _joined,
         TermsSet: _with_terms,
-        FederationLeft: lambda state, _event: Left(facts=state.facts, index=state.index),
+        ExposureCapSet: lambda state, event: _trusting(state, cap_msat=event.cap_msat),
+        FederationDistrusted: lambda state, event: _trusting(
+            state, refused_claim=event.refused_claim
+        ),
+        FederationTrusted: lambda state, _event: _trusting(state, refused_claim=None),
+        FederationLeft: lambda state, _event: Left(
+            facts=state.facts, index=state.index, trust=state.trust
+        ),
     },
 )

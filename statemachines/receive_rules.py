@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from engine.events import Event
 from engine.machine import Decision, Effect, Handle, Ignore, Machine, Refuse, Rule, State, Tell
 from engine.machine import Input as AnyInput
-from statemachines import completion, receive, send
+from statemachines import completion, federation, receive, send
 from statemachines.items import FundedContract, IncomingRefund
 from statemachines.receive import (
     CONTRACT_MARGIN_S,
@@ -256,7 +256,13 @@ def _refund_rejected(state: Refunding, input_: TransactionRejected) -> Decision:
     """A second funding that a restored log had reserved is rejected too, and says nothing of the refund."""
     if input_.tx == state.tx:
         return Decision()
-    return Decision(events=(ReceiveRefundLost(reason=input_.error),))
+    refused = federation.ClaimRefused(
+        stream=stream_of(state.facts.payment_hash), error=input_.error
+    )
+    return Decision(
+        events=(ReceiveRefundLost(reason=input_.error),),
+        tells=(Tell(federation.stream_of(state.facts.federation_id), refused),),
+    )
 
 
 def _answer(facts: ReceiveFacts, payer: str, told: AnyInput) -> tuple[Tell, ...]:

@@ -214,18 +214,23 @@ class HoldBack(Input, frozen=True):
 
 
 class BudgetMeasured(Input, frozen=True):
-    """The node has no record; `remaining_blocks` is what the federation said just now, 0 when the contract is gone."""
+    """The node has no record; `remaining_blocks` is what the federation said just now, 0 when the contract is gone.
+
+    `untrusted` says why nothing more is paid on this federation's word, if so.
+    """
 
     remaining_blocks: int
     now_unix_s: int
+    untrusted: str | None = None
 
 
 class SwapMeasured(Input, frozen=True):
-    """`remaining_blocks` as in BudgetMeasured; `refusal` says why the receiver's side cannot be funded, if so."""
+    """As BudgetMeasured; `refusal` says why the receiver's side cannot be funded, if so."""
 
     remaining_blocks: int
     now_unix_s: int
     refusal: str | None
+    untrusted: str | None = None
 
 
 class SwapFound(Input, frozen=True):
@@ -248,12 +253,13 @@ class SwapFailed(Input, frozen=True):
 class RecordLookedUp(Input, frozen=True):
     """After a call without answer: the node has no record, or a FAILED that may be another call's.
 
-    `looked_up_unix_s` is when the question was asked; `remaining_blocks` as in BudgetMeasured.
+    `looked_up_unix_s` is when the question was asked; `remaining_blocks` and `untrusted` as in BudgetMeasured.
     """
 
     failed_reason: str | None
     remaining_blocks: int
     looked_up_unix_s: int
+    untrusted: str | None = None
 
 
 class DismissSend(Input, frozen=True):

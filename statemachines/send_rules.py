@@ -12,7 +12,7 @@ from engine.machine import (
     Tell,
 )
 from engine.machine import Input as AnyInput
-from statemachines import image, receive, send
+from statemachines import federation, image, receive, send
 from statemachines.items import ContractClaim
 from statemachines.send import (
     ATTEMPTS_MAX,
@@ -83,6 +83,8 @@ REGISTRATION_ERROR = "RegistrationError"
 WRONG_NETWORK = "WrongNetwork"
 #: Ours alone: upstream refuses the request, and its sender waits until the contract expires.
 IMAGE_TAKEN = "PaymentImageAlreadyClaimed"
+#: Ours alone: upstream pays without a bound on the word of a federation.
+UNTRUSTED = "FederationUntrusted"
 
 
 def refusal(facts: SendFacts, remaining_blocks: int, now_unix_s: int) -> tuple[str, str] | None:
@@ -103,7 +105,7 @@ def may_decide(asked: Unanswered | send.LookUpRecord, record: RecordLookedUp) ->
         return True
     if record.failed_reason is not None:
         return not intent.stray_call  # the only call there ever was
-    if asked.failed is not None or intent.attempt >= ATTEMPTS_MAX:
+    if asked.failed is not None or intent.attempt >= ATTEMPTS_MAX or record.untrusted is not None:
         return False
     return refusal(facts, record.remaining_blocks, record.looked_up_unix_s) is None
 
@@ -181,7 +183,10 @@ def _first_refusal(
             UNDERFUNDED,
             f"the contract holds {facts.contract_msat} msat, {needed_msat} are needed",
         )
-    return refusal(facts, measured.remaining_blocks, measured.now_unix_s)
+    refused = refusal(facts, measured.remaining_blocks, measured.now_unix_s)
+    if refused is None and measured.untrusted is not None:
+        refused = UNTRUSTED, measured.untrusted
+    return refused
 
 
 def _swapped(state: Swapping, input_: SwapSucceeded) -> Decision:
@@ -275,8 +280,13 @@ def _claim_finished(_state: Claiming, input_: TransactionFinished) -> Decision:
     return Decision(events=(SendClaimed(received_msat=received_msat),))
 
 
-def _claim_rejected(_state: Claiming, input_: TransactionRejected) -> Decision:
-    return Decision(events=(SendClaimRejected(tx=input_.tx, error=input_.error),))
+def _claim_rejected(state: Claiming, input_: TransactionRejected) -> Decision:
+    """Nothing more is paid on the word of a federation that does not keep it, until the operator has looked."""
+    refused = federation.ClaimRefused(stream=stream_of(state.facts.contract_id), error=input_.error)
+    return Decision(
+        events=(SendClaimRejected(tx=input_.tx, error=input_.error),),
+        tells=(Tell(federation.stream_of(state.facts.federation_id), refused),),
+    )
 
 
 def _forfeit_signed(_state: Cancelling, input_: ForfeitSigned) -> Decision:

@@ -52,6 +52,15 @@ async def test_info_has_the_fields_of_rust() -> None:
     ]
     assert answer.pop("problems") == ["a guardian does not answer"]
     assert answer.pop("frozen_until") == ["the Lightning node"]
+    assert answer.pop("exposures") == [
+        {
+            "federation_id": "01" * 32,
+            "exposure_msat": 199_999_607_296,
+            "cap_msat": 300_000_000_000,
+            "cap_is_default": False,
+            "refused_claim": None,
+        }
+    ]
     assert list(answer) == [  # the order in which serde writes them
         "version_hash",
         "federations",

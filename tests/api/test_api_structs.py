@@ -31,7 +31,8 @@ def test_federation_answers_read_and_write_back_the_same() -> None:
 
 def test_info_reads_and_writes_back_the_same_but_for_our_fields() -> None:
     (exchange,) = recorded("/info")
-    ours: dict[str, list[object]] = {"open_payments": [], "problems": [], "frozen_until": []}
+    names = ("open_payments", "problems", "frozen_until", "exposures")
+    ours: dict[str, list[object]] = {name: [] for name in names}
     answer = msgspec.convert({**exchange["response"], **ours}, structs.GatewayInfo)
     written = msgspec.json.decode(msgspec.json.encode(answer))
     assert {name: written.pop(name) for name in ours} == ours

@@ -21,7 +21,7 @@ PASSWORD = "pw"
 FED = "01" * 32
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 #: Fields of ours beside those of Rust.
-OURS = {"open_payments", "problems", "frozen_until", "amount_sats"}
+OURS = {"open_payments", "problems", "frozen_until", "exposures", "amount_sats"}
 RECORDED = [json.loads(line) for line in CAPTURE.read_text().splitlines()]
 #: Of modules of version 1, which this gateway does not serve.
 VERSION_1 = "/pay_invoice"

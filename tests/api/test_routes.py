@@ -47,7 +47,7 @@ ADMINS = """
     withdraw connect_fed leave_fed backup pay_invoice_for_operator pay_offer_for_operator
     open_channel_with_push send_onchain spend_ecash mnemonic stop
 """
-ADMINS += " show_sent_ecash dismiss"
+ADMINS += " show_sent_ecash dismiss set_exposure_cap trust_again"
 
 BODIES: dict[str, object] = {
     "/address": {"federation_id": FED},
@@ -90,10 +90,12 @@ BODIES: dict[str, object] = {
         "base_fee_msat": 1,
         "parts_per_million": 1,
     },
+    "/set_exposure_cap": {},
     "/set_fees": {},
     "/set_payment_policy": {},
     "/show_sent_ecash": {"id": "ab" * 16},
     "/spend_ecash": {"federation_id": FED, "amount": 1},
+    "/trust_again": {"federation_id": FED},
     "/withdraw": {"federation_id": FED, "amount": 1, "address": "bc1qa"},
     "/withdraw_to_onchain": {"federation_id": FED, "amount": 1},
 }

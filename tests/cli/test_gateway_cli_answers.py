@@ -49,6 +49,21 @@ async def test_federations(run: Run, gateway: CannedGateway) -> None:
     assert (code, gateway.joins) == (0, [("fed11abc", True)])
 
 
+async def test_what_may_be_at_stake_in_a_federation(run: Run, gateway: CannedGateway) -> None:
+    cap = ("cfg", "set-exposure-cap", "--cap")
+    code, output = await run(*cap, "2000000 sats", "--federation-id", FED)
+    assert (code, json.loads(output)[0]["cap_msat"]) == (0, 300_000_000_000)
+    assert await run(*cap, "default") == (0, output)
+    assert await run("cfg", "trust-again", "--federation-id", FED) == (0, output)
+    assert gateway.calls == [
+        ("set_exposure_cap", FED, 2_000_000_000),
+        ("set_exposure_cap", None, None),
+        ("trust_again", FED),
+    ]
+    code, output = await run(*cap, "a lot")
+    assert (code, "is not an amount" in output) == (4, True)
+
+
 async def test_a_federation_that_is_not_served_is_bad_input(run: Run) -> None:
     code, output = await run("ecash", "pegin", "--federation-id", "0b" * 32)
     assert (code, json.loads(output)) == (

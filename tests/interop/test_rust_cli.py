@@ -127,6 +127,9 @@ async def test_info_reads_the_same_but_for_our_fields(desk: Desk) -> None:
     ours = await desk.ours("info")
     of_ours = [ours.pop(name) for name in ("open_payments", "problems", "frozen_until")]
     assert of_ours == [[], [], []]
+    assert {at["federation_id"] for at in ours.pop("exposures")} == {
+        federation["federation_id"] for federation in ours["federations"]
+    }
     assert await desk.theirs("info") == ours
 
 

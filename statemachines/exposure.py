@@ -1,0 +1,54 @@
+"""What the gateway has at stake in one federation: what it would lose if nothing there were kept to any more.
+
+It is ecash, also inside of transactions, contracts and deposits that are ours, contracts that we funded and know no
+preimage of yet, and every contract for which a call may have left while it is not claimed: the federation's word is
+all that stands for it.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from engine.machine import State
+from statemachines import send
+from statemachines.accounts import contracts, deposited, ecash, incoming, transit
+from statemachines.federation import Trust
+from statemachines.holdings import holdings
+
+#: What an operator who has set no cap has at stake in one federation at most: 0.05 bitcoin. Upstream knows no bound.
+#: Gateways of usual size have channels of one to ten million sat, so this is what they pay out in one of them, or hold
+#: for receivers, and still a small part of the whole; who serves more knows his federation, and says so.
+CAP_DEFAULT_MSAT: Final = 5_000_000_000
+
+#: Sends of which money may have left our node, or a receiver's federation, and is not claimed back yet.
+_AT_STAKE = (send.Swapping, send.Dispatching, send.Unanswered, send.InFlight, send.Vanished)
+_ACCOUNTS = (ecash, transit, contracts, incoming, deposited)
+
+
+def exposure_msat(states: Iterable[State], federation_id: str) -> int:
+    """What these states, of all streams that are not over, have at stake in a federation (id in hex)."""
+    accounts = frozenset(account(federation_id) for account in _ACCOUNTS)
+    at_stake_msat = 0
+    for state in states:
+        if isinstance(state, _AT_STAKE) and state.facts.federation_id == federation_id:
+            at_stake_msat += state.facts.contract_msat
+        for account, amount_msat in holdings(state).items():
+            at_stake_msat += amount_msat if account in accounts else 0
+    return at_stake_msat
+
+
+def cap_msat(trust: Trust) -> int:
+    """What may be at stake there at most."""
+    return CAP_DEFAULT_MSAT if trust.cap_msat is None else trust.cap_msat
+
+
+def distrust(trust: Trust, at_stake_msat: int, contract_msat: int) -> str | None:
+    """Why nothing is paid for a further contract, `at_stake_msat` being at stake; None when it may be."""
+    if trust.refused_claim is not None:
+        refused = trust.refused_claim
+        return f"the federation refused the claim of {refused.stream}: {refused.error}"
+    if at_stake_msat + contract_msat > cap_msat(trust):
+        return (
+            f"{at_stake_msat} msat are at stake in the federation, and with this contract it would be more than the "
+            f"cap of {cap_msat(trust)} msat"
+        )
+    return None
