@@ -56,6 +56,10 @@ class Trust(msgspec.Struct, frozen=True, omit_defaults=True):
     refused_claim: RefusedClaim | None = None
 
 
+#: Of a federation about which the operator has decided nothing: this very object is left out of a state's encoding.
+UNSET = Trust()
+
+
 class NotJoined(State, frozen=True):
     """Never joined."""
 
@@ -66,7 +70,7 @@ class Joined(State, frozen=True):
     facts: FederationFacts
     index: int
     receive_enabled: bool = True
-    trust: Trust = Trust()
+    trust: Trust = UNSET
 
 
 class Left(State, frozen=True):
@@ -74,7 +78,7 @@ class Left(State, frozen=True):
 
     facts: FederationFacts
     index: int
-    trust: Trust = Trust()
+    trust: Trust = UNSET
 
 
 class Join(Input, frozen=True):
@@ -202,13 +206,13 @@ def _with_terms(state: Joined, event: TermsSet) -> Joined:
 
 
 def _joined(state: NotJoined | Left, event: FederationJoined) -> Joined:
-    trust = state.trust if isinstance(state, Left) else Trust()
+    trust = state.trust if isinstance(state, Left) else UNSET
     return Joined(facts=event.facts, index=event.index, trust=trust)
 
 
 def _trusting(state: Joined, **changes: object) -> Joined:
     trust = msgspec.structs.replace(state.trust, **changes)
-    return msgspec.structs.replace(state, trust=trust)
+    return msgspec.structs.replace(state, trust=UNSET if trust == UNSET else trust)
 
 
 _NOT_SERVED = Refuse("the gateway does not serve this federation", ConflictError)
