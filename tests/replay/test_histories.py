@@ -42,5 +42,11 @@ def test_histories_hold_payments_that_ended_in_every_way() -> None:
     assert written - kinds == NOT_IN_ANY_HISTORY
 
 
-#: Only a federation that turns against its own notes makes us write the first; the other came with `dismiss`.
-NOT_IN_ANY_HISTORY = {"wallet.notes_lost", "node_order.dismissed"}
+#: Only a federation that turns against its own notes makes us write the first; the others came later.
+NOT_IN_ANY_HISTORY = {
+    "wallet.notes_lost",
+    "node_order.dismissed",
+    "federation.exposure_cap_set",
+    "federation.distrusted",
+    "federation.trusted",
+}
