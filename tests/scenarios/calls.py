@@ -97,6 +97,11 @@ class Calls:
         body = {"federation_id": federation.federation_id, "receive_enabled": allowed}
         await patiently(lambda: self._post("/set_payment_policy", body))
 
+    async def trust_again(self, federation: StagedFederation) -> None:
+        """Asks until there is an answer."""
+        body = {"federation_id": federation.federation_id}
+        await patiently(lambda: self._post("/trust_again", body))
+
     async def set_transaction_fee(self, federation: StagedFederation, base_msat: int) -> None:
         """Asks until there is an answer."""
         body = {"federation_id": federation.federation_id, "transaction_base": base_msat}

@@ -91,7 +91,10 @@ async def a_payment_vanishes_from_the_node_and_comes_back(stage: SimulatedStage)
 
 
 async def the_claim_of_a_contract_is_refused(stage: SimulatedStage) -> None:
-    """The sender has his preimage, and in the end his money too: that is the federation's fault."""
+    """The sender has his preimage, and in the end his money too: that is the federation's fault.
+
+    Nobody else is paid for there until the operator says so.
+    """
     federation = stage.federations[0]
     calls = await served(stage, federation)
     user = await federation.new_user(USER_MSAT)
@@ -103,6 +106,9 @@ async def the_claim_of_a_contract_is_refused(stage: SimulatedStage) -> None:
     stage.witness.lost_msat += payment.contract.amount_msat
     await stage.chain.mine(ANY_EXPIRY_BLOCKS)
     await user.refund(payment)
+    later = await federation.new_user(USER_MSAT)
+    await flows.send_in_vain(stage, federation, later, await stage.other_node.invoice(AMOUNT_MSAT))
+    await calls.trust_again(federation)
     await books.check(stage)
 
 
@@ -190,6 +196,7 @@ async def taking_a_contract_back_is_refused(stage: SimulatedStage) -> None:
         contract_msat = await _in_vain(stage, federation, AMOUNT_MSAT)
         await patiently(Calls(stage.gateway).settled)
     _lose(stage, federation, contract_msat)
+    await Calls(stage.gateway).trust_again(federation)
     await books.check(stage)
 
 
