@@ -8,6 +8,7 @@ import json
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
+from cli.foreign_answers import foreign_answer
 from errors import GatewayError
 
 Code = Literal[
@@ -98,6 +99,10 @@ def call(
         raise CliError("The password may not hold a line break", "invalid_input") from error
     finally:
         connection.close()
+    told = {name.lower(): value for name, value in response.getheaders()}
+    foreign = foreign_answer(address, response.status, told, answer)
+    if foreign is not None:
+        raise CliError(foreign.sentence, foreign.code, f"HTTP status {response.status}")
     if response.status != http.client.OK:
         raise _refusal(response.status, answer, password)
     try:

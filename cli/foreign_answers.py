@@ -1,0 +1,96 @@
+"""Answers that no gateway gives: pages of web servers, and what a proxy says when it does not reach the gateway.
+
+A gateway answers with JSON, or with a sentence in plain text; it redirects nobody, and asks for no user's name.
+"""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Literal, NamedTuple
+from urllib.parse import urlsplit
+
+_TITLE = re.compile(rb"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+_PAGE = re.compile(rb"\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
+#: Of proxies that do not reach what is behind them; those above 511 are Cloudflare's.
+_UNREACHED = frozenset({502, 503, 520, 521, 522, 523, 525, 526, 530})
+_TOO_SLOW = frozenset({504, 524})
+_LONGEST = 100
+
+
+class Foreign(NamedTuple):
+    """What was told by somebody else: a sentence for people, and which failure it is to programs."""
+
+    sentence: str
+    code: Literal["connection_failed", "timeout", "auth_failed"]
+
+
+def foreign_answer(
+    address: str, status: int, headers: Mapping[str, str], body: bytes
+) -> Foreign | None:
+    """Tell an answer that no gateway gave, None for one that may be a gateway's. `headers` have names in lower case."""
+    if not _is_foreign(status, headers, body):
+        return None
+    sentence = f"What answers at {address} is no gateway but {_who(headers)}: {_what(status, body)}"
+    if status in _TOO_SLOW:
+        advice = "The gateway may still do what was asked: look at `gateway-cli info` before asking again"
+        return Foreign(f"{sentence}. {advice}", "timeout")
+    if status in {401, 403, 407}:
+        advice = "It wants to know you itself; gateway-cli has the gateway's password alone"
+        return Foreign(f"{sentence}. {advice}", "auth_failed")
+    return Foreign(f"{sentence}. {_advice(status, headers)}", "connection_failed")
+
+
+def _is_foreign(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    if 300 <= status < 400 or "www-authenticate" in headers:
+        return True
+    if "html" in headers.get("content-type", "") or _PAGE.match(body):
+        return True
+    says_no_more = body.strip().decode("latin-1") in {"", _phrase(status)}
+    return says_no_more and status in _UNREACHED | _TOO_SLOW
+
+
+def _who(headers: Mapping[str, str]) -> str:
+    server = _plain(headers.get("server", ""))
+    return f"a proxy or web server ({server})" if server else "a proxy or web server"
+
+
+def _what(status: int, body: bytes) -> str:
+    number = f"HTTP status {status} {_phrase(status)}".rstrip()
+    title = _TITLE.search(body)
+    text = "" if title is None else _plain(title[1].decode("utf-8", "replace"))
+    return f"{number}, with a page called {text!r}" if text and text not in number else number
+
+
+def _advice(status: int, headers: Mapping[str, str]) -> str:
+    if status in _UNREACHED:
+        return "It does not reach the gateway behind it: does gatewayd run, where the proxy looks for it?"
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        return "It lets no request of this length through"
+    if "location" in headers:
+        return f"It sends on to {_origin(headers['location'])}: if the gateway is there, give that as --address"
+    return "Give as --address where gatewayd itself listens, or a proxy that passes every path on"
+
+
+def _origin(location: str) -> str:
+    """Scheme, host and port: whatever follows is of the one request, or a secret."""
+    try:
+        url = urlsplit(location)
+        host, port = url.hostname, url.port
+    except ValueError:
+        return "a place that is no URL"
+    if not host:
+        return "another path of the same host"
+    return _plain(f"{url.scheme or 'http'}://{host}{'' if port is None else f':{port}'}")
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return ""
+
+
+def _plain(text: str) -> str:
+    """On one line, printable, and not long: others wrote it."""
+    line = "".join(filter(str.isprintable, " ".join(text.split())))
+    return line[:_LONGEST].strip()
