@@ -125,6 +125,12 @@ async def dismiss(gateway: Gateway, payload: structs.DismissPayload) -> structs.
     return structs.DismissResponse(stream=stream, state=await gateway.node.dismiss(stream))
 
 
+async def retry(gateway: Gateway, payload: structs.DismissPayload) -> structs.DismissResponse:
+    """POST `/retry`: lift the quarantine of a stream in which a mistake of this program was met."""
+    stream = payload.stream.strip().lower()
+    return structs.DismissResponse(stream=stream, state=await gateway.node.retry(stream))
+
+
 def _order(payload: structs.OpenChannelRequest, *, push_sat: int) -> views.ChannelOrder:
     return views.ChannelOrder(
         public_key=payload.pubkey.lower(),

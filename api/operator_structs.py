@@ -173,7 +173,7 @@ class SetChannelFeesRequest(msgspec.Struct, frozen=True):
 
 
 class DismissPayload(msgspec.Struct, frozen=True):
-    """Body of POST `/dismiss`, which Rust does not have: a stream as `/info` shows it."""
+    """Body of POST `/dismiss` and `/retry`, which Rust does not have: a stream as `/info` shows it."""
 
     stream: Annotated[str, msgspec.Meta(max_length=200)]
 

@@ -200,6 +200,13 @@ class OperatorNode(Protocol):
         """Connect to a peer at "name:port"; being connected already is fine."""
         ...
 
+    async def retry(self, stream: str) -> str:
+        """Try again what a mistake of this program was met in, and return the stream's state.
+
+        Raises NotFoundError when it is not quarantined, UnavailableError when only another version can read it.
+        """
+        ...
+
     async def dismiss(self, stream: str) -> str:
         """End a payment or an order whose call was never answered, and return its state.
 

@@ -210,6 +210,9 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def connect_peer(self, public_key: str, host: str) -> None:
         self._answer(None, "connect_peer", public_key, host)
 
+    async def retry(self, stream: str) -> str:
+        return self._answer("Signed", "retry", stream)
+
     async def dismiss(self, stream: str) -> str:
         return self._answer("Dismissed", "dismiss", stream)
 

@@ -92,6 +92,19 @@ def dismiss(stream: str, /, *, target: GivenTarget) -> None:
     print_answer(target.call("/dismiss", {"stream": stream}, timeout_s=PATIENT_SECONDS))
 
 
+def retry(stream: str, /, *, target: GivenTarget) -> None:
+    """Try again what was quarantined because a mistake of the gateway's program was met in it.
+
+    Do it after starting a version without that mistake. Should it be met again, it is quarantined again.
+
+    Parameters
+    ----------
+    stream
+        Which one, as `gateway-cli info` names it among the problems, such as tx/1f…-1.
+    """
+    print_answer(target.call("/retry", {"stream": stream}, timeout_s=PATIENT_SECONDS))
+
+
 def create_password_hash(password: SecretWord | None = None, /, *, cost: WholeNumber = 12) -> None:
     """Make the bcrypt hash of a password, for gatewayd's settings.
 

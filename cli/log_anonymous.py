@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from engine.chain import Row
-from engine.events import Event, EventCodec
+from engine.events import Event, EventCodec, UnknownEventError
 from errors import FatalError
 from statemachines import receive_rules, send_rules
 
@@ -70,7 +70,12 @@ class Anonymiser:
         if self._moved_us is None:
             # Whole seconds, so that the clock's seconds and the log's microseconds stay together.
             self._moved_us = EPOCH_UNIX_US - row.recorded_unix_us // 1_000_000 * 1_000_000
-        original = self._codec.decode(row.event)
+        try:
+            original = self._codec.decode(row.event)
+        except UnknownEventError:
+            raise
+        except FatalError:
+            return self._unread(row)
         event = self._value("", original)
         assert isinstance(event, Event)
         encoded = self._codec.encode(event)
@@ -85,6 +90,16 @@ class Anonymiser:
             row,
             stream=stream,
             event=encoded,
+            recorded_unix_us=row.recorded_unix_us + self._moved_us,
+        )
+
+    def _unread(self, row: Row) -> Row:
+        """Of what cannot be decoded only the kind is given away: it cannot be read from the export either."""
+        assert self._moved_us is not None
+        return msgspec.structs.replace(
+            row,
+            stream=self._text(row.stream),
+            event=msgspec.structs.replace(row.event, body=b"{}"),
             recorded_unix_us=row.recorded_unix_us + self._moved_us,
         )
 

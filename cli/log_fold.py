@@ -12,12 +12,16 @@ from statemachines.ledger import Auditor
 
 
 class Standing(msgspec.Struct, frozen=True):
-    """An open machine: its state, which has lasted since then, and when the machine began."""
+    """An open machine: its state, which has lasted since then, and when the machine began.
+
+    With a `fault`, why its later events cannot be read: the state is the last that is known.
+    """
 
     state: State
     version: int
     began_unix_us: int
     since_unix_us: int
+    fault: str | None = None
 
     @property
     def name(self) -> str:
@@ -54,7 +58,7 @@ class LogFold:
     def steps(self, rows: Iterable[Row]) -> Iterator[Moved]:
         """Fold these rows one by one."""
         positions: dict[str, Position] = {
-            stream: Position(standing.state, standing.version, 0)
+            stream: Position(standing.state, standing.version, 0, standing.fault)
             for stream, standing in self.open.items()
         }
         for row in rows:
@@ -68,7 +72,7 @@ class LogFold:
                 self.open.pop(row.stream, None)
                 positions.pop(row.stream, None)
             else:
-                positions[row.stream] = Position(step.state, row.version, row.position)
+                positions[row.stream] = Position.after(step)
                 self.open[row.stream] = _standing(known, step)
             yield Moved(before, step)
 
@@ -76,6 +80,6 @@ class LogFold:
 def _standing(known: Standing | None, step: StoredStep) -> Standing:
     now_us = step.row.recorded_unix_us
     if known is None:
-        return Standing(step.state, step.row.version, now_us, now_us)
+        return Standing(step.state, step.row.version, now_us, now_us, step.fault)
     since_us = known.since_unix_us if type(step.state) is type(known.state) else now_us
-    return Standing(step.state, step.row.version, known.began_unix_us, since_us)
+    return Standing(step.state, step.row.version, known.began_unix_us, since_us, step.fault)

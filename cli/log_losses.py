@@ -7,10 +7,11 @@ import apsw
 import msgspec
 
 from cli.log_open import state_of
-from engine.events import Event
+from engine.events import Event, UnknownEventError
 from engine.fold import Machines
 from engine.machine import State
 from engine.store import select_rows
+from errors import FatalError
 from statemachines import completion, deposit, receive, send, transaction, wallet
 
 #: The events that can.
@@ -44,7 +45,13 @@ def losses(connection: apsw.Connection, machines: Machines) -> Iterator[Loss]:
     for chained in select_rows(connection, _WHERE, [event.kind for event in _EVENTS]):
         row = chained.row
         before = partial(state_of, connection, machines, row.stream, row.version)
-        for lost_msat, why in _told(machines.codec.decode(row.event), before):
+        try:
+            event = machines.codec.decode(row.event)
+        except UnknownEventError:
+            raise
+        except FatalError:
+            continue  # its stream is quarantined, and told of as such
+        for lost_msat, why in _told(event, before):
             yield Loss(row.position, row.stream, row.recorded_unix_us // 1_000_000, lost_msat, why)
 
 

@@ -7,7 +7,7 @@ import apsw
 
 from cli.log_fold import LogFold, Standing
 from engine.chain import Row, verified
-from engine.fold import Machines, fold
+from engine.fold import Machines, Position, fold
 from engine.machine import State
 from engine.read_model import StreamIndex
 from engine.storage_errors import DamagedError
@@ -46,9 +46,15 @@ def state_of(
     connection: apsw.Connection, machines: Machines, stream: str, before_version: int | None = None
 ) -> State:
     """The state of a stream, now or before it had a version; the initial one if it has no event."""
+    return _position_of(connection, machines, stream, before_version).state
+
+
+def _position_of(
+    connection: apsw.Connection, machines: Machines, stream: str, before_version: int | None = None
+) -> Position:
     rows = _rows_of(connection, stream, before_version)
     position = fold(machines, rows, keep_final=True).get(stream)
-    return machines.of(stream).initial if position is None else position.state
+    return position or Position(machines.of(stream).initial, 0, 0)
 
 
 def _standing(
@@ -59,13 +65,14 @@ def _standing(
     numbers: list[int],
 ) -> Standing:
     version, began_unix_us, since_unix_us = numbers
-    state = state_of(connection, machines, stream)
-    if type(state).__name__ != state_name:
+    position = _position_of(connection, machines, stream)
+    state = position.state
+    if type(state).__name__ != state_name and position.fault is None:
         raise DamagedError(
             f"the tables say that {stream} is {state_name}, its rows that it is {type(state).__name__}: "
             "look with gatewayd log verify"
         )
-    return Standing(state, version, began_unix_us, since_unix_us)
+    return Standing(state, version, began_unix_us, since_unix_us, position.fault)
 
 
 def _rows_of(connection: apsw.Connection, stream: str, before_version: int | None) -> Iterator[Row]:

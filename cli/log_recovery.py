@@ -8,6 +8,7 @@ import msgspec
 
 from cli.log_reading import Json, program, reading, shortened, table
 from engine.chain import verified
+from engine.faults import Faults
 from engine.fold import fold
 from engine.machine import Effect, kind_of
 from engine.store import newest_head, read_rows
@@ -108,11 +109,11 @@ def recovery(data_dir: Path) -> Recovery:
     )
     started: list[Started] = []
     waits: list[Waits] = []
+    faults = Faults(open_now)
     for stream, standing in sorted(open_now.items()):
-        wanted, state_name = (
-            machines.of(stream).wants(standing.state),
-            type(standing.state).__name__,
-        )
+        is_at_work = standing.fault is None and not faults.is_quarantined(stream)
+        wanted = machines.of(stream).wants(standing.state) if is_at_work else {}
+        state_name = type(standing.state).__name__
         if not wanted:
             waits.append(Waits(stream, state_name))
         started += [

@@ -23,7 +23,10 @@ from cli.log_reading import (
     time_text,
     verify_chain,
 )
+from engine.faults import Faults
+from engine.fold import Position
 from engine.machine import State
+from engine.quarantine import THE_LOG, Quarantined, QuarantinedStream
 from gateway.overdue import due_unix_s
 from gateway.status import OPEN_STATES
 from statemachines import (
@@ -135,6 +138,7 @@ class Stuck(msgspec.Struct, frozen=True):
     """What `stuck --json` prints. `frozen` is the restore that is not reconciled yet."""
 
     frozen: identity.Restoration | None
+    quarantined: tuple[QuarantinedStream, ...]
     waiting: tuple[Waiting, ...]
     losses: tuple[Loss, ...]
 
@@ -172,19 +176,32 @@ def stuck(data_dir: Path, now_unix_s: int, *, everything: bool, verify: bool = F
     with reading(data_dir) as connection:
         if verify:
             verify_chain(connection)
-        standing = standing_in(connection, machines, OPEN_STATES)
+        standing = standing_in(connection, machines, (*OPEN_STATES, Quarantined))
         founded = state_of(connection, machines, identity.STREAM)
         lost = tuple(losses(connection, machines))
     waiting = [
         waits
         for stream, one in standing.items()
+        if type(one.state) in ADVICE and one.fault is None
         if (waits := _waiting(stream, one, now_unix_s)).overdue or everything
     ]
     waiting.sort(key=lambda one: (one.since_unix_s, one.stream))
     frozen = None
     if isinstance(founded, identity.Founded) and founded.is_frozen:
         frozen = founded.restoration
-    return Stuck(frozen, tuple(waiting), lost)
+    return Stuck(frozen, _quarantined(standing), tuple(waiting), lost)
+
+
+def _quarantined(standing: Mapping[str, Standing]) -> tuple[QuarantinedStream, ...]:
+    """What is on record, and what this program cannot read though no gateway of its version was started yet."""
+    live = {
+        stream: Position(one.state, one.version, 0, one.fault) for stream, one in standing.items()
+    }
+    found = Faults(live).quarantined()
+    return tuple(
+        msgspec.structs.replace(one, is_readable=one.is_readable and one.where != THE_LOG)
+        for one in found
+    )
 
 
 def _waiting(stream: str, standing: Standing, now_unix_s: int) -> Waiting:
@@ -209,6 +226,15 @@ def _text(found: Stuck) -> Iterator[str]:
         yield "  waits for   Lightning node and federations; the gateway's log output names those that are missing"
         yield "  what to do  See that node and guardians are reachable: the freeze then ends by itself."
         yield ""
+    for quarantined in found.quarantined:
+        yield cut(f"{shortened(quarantined.stream)}  QUARANTINED: {quarantined.where}", WIDTH)
+        yield from _wrapped("  mistake     ", quarantined.fault)
+        again = f"gateway-cli retry {quarantined.stream}" if quarantined.is_readable else "start it"
+        yield from _wrapped(
+            "  what to do  ",
+            "What it holds is safe and booked, and nothing of it goes on by itself. Report the mistake; with a "
+            f"version that has it no more: {again}",
+        )
     if not found.waiting:
         yield "nothing waits for longer than it should"
     now_us = int(time.time()) * 1_000_000

@@ -126,7 +126,7 @@ def trace(connection: apsw.Connection, machines: Machines, payment: str) -> Trac
     stays: dict[str, list[Stay]] = {}
     over: set[str] = set()
     for step in steps(machines, (row for row in rows if row.stream in own)):
-        name, row = type(step.state).__name__, step.row
+        name, row = "Unread" if step.fault else type(step.state).__name__, step.row
         states[row.position] = name
         if step.final:
             over.add(row.stream)

@@ -23,7 +23,8 @@ def print_verified(data_dir: Path, /, *, json: Json = False) -> None:
     """Check hash chain, read models and books, and print the newest position and hash.
 
     Keep what it prints: a log that later lacks rows at its end can only be told from this.
-    Ends with exit code 70 when anything is wrong.
+    Ends with exit code 70 when anything is wrong. What this program cannot read of a sound log is UNREAD: a gateway
+    started on it leaves these streams alone.
 
     Parameters
     ----------
@@ -57,6 +58,8 @@ def found_text(found: Found) -> Iterator[str]:
     """What people read."""
     verified = found.verified
     yield from (f"WRONG     {problem}" for problem in found.problems)
+    for unread in verified.unread:
+        yield f"UNREAD    {unread}"
     if not found.problems:
         yield "the chain holds, the tables equal their rebuild, the books balance"
     yield f"position  {verified.head.position}"
@@ -67,6 +70,8 @@ def found_text(found: Found) -> Iterator[str]:
         what = f"{model.rows} rows equal their rebuild"
         if not model.compared:
             what = "not compared: the next start rebuilds it"
+            if verified.unread:
+                what = "not compared: it may have what this program cannot read"
         yield f"table     {model.name} v{model.version}: {what}"
         for position in model.left_out:
             yield f"          could not take the event at position {position}, which is left out of it"

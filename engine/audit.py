@@ -26,7 +26,8 @@ _FINISHED = "CREATE TABLE finished_stream (stream TEXT PRIMARY KEY, version INTE
 class ComparedReadModel(msgspec.Struct, frozen=True):
     """A read model and how many rows were equal; `left_out` are positions of events that it could not take.
 
-    `compared` is false when the next start rebuilds it anyway, or when the log does not fold.
+    `compared` is false when the next start rebuilds it anyway, when the log does not fold, or when this program cannot
+    read all of it, as the one could that wrote the tables.
     """
 
     name: str
@@ -39,7 +40,8 @@ class ComparedReadModel(msgspec.Struct, frozen=True):
 class Verified(msgspec.Struct, frozen=True):
     """What a log holds. Two logs with one `head` are the same; with one `states` they fold to the same.
 
-    `states` is None for a log that does not fold; `problems` has a sentence for everything that is wrong.
+    `states` is None for a log that does not fold; `problems` has a sentence for everything that is wrong. `unread` has
+    one for each stream with an event that this program cannot read: it is quarantined, and the log is sound.
     """
 
     head: Head
@@ -48,6 +50,7 @@ class Verified(msgspec.Struct, frozen=True):
     unfinished_streams: int
     read_models: tuple[ComparedReadModel, ...]
     problems: tuple[str, ...]
+    unread: tuple[str, ...] = ()
 
 
 def verify(
@@ -87,6 +90,7 @@ class _Verification:
         self._finished = 0
         self._problems: list[str] = []
         self._gaps: list[Gap] = []
+        self._unread: list[str] = []
 
     def run(self, inspect: Inspect) -> Verified:
         rows = self._rows()
@@ -94,7 +98,8 @@ class _Verification:
         for _ in rows:  # what lies behind a row that does not fold can still be changed or not
             pass
         compared = tuple(
-            self._compare(model) if folds else _not_compared(model) for model in self._read_models
+            self._compare(model) if folds and not self._unread else _not_compared(model)
+            for model in self._read_models
         )
         return Verified(
             head=newest_head(self._connection),
@@ -103,6 +108,7 @@ class _Verification:
             unfinished_streams=len(self._open),
             read_models=compared,
             problems=tuple(self._problems),
+            unread=tuple(self._unread),
         )
 
     def _rows(self) -> Iterator[Row]:
@@ -139,11 +145,13 @@ class _Verification:
         known = self._open.get(row.stream)
         before = known.state if known is not None else self._machines.of(row.stream).initial
         step = self._machines.step(self._open, row)
+        if step.fault is not None and (known is None or known.fault is None):
+            self._unread.append(f"{row.stream}: {step.fault}")
         self._problems.extend(inspect(before, step))
         if step.final:
             self._open.pop(row.stream, None)
         else:
-            self._open[row.stream] = Position(step.state, row.version, row.position)
+            self._open[row.stream] = Position.after(step)
         return step
 
     def _keep_finished(self, steps: Iterable[StoredStep]) -> None:

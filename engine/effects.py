@@ -1,7 +1,8 @@
 """Runs the effects that states want: starts, cancels, retries with backoff, and contains what goes wrong.
 
 An effect's handler may fail as often as it likes: retries write no events, one bad effect stops nothing else,
-and only FatalError leaves this room. What a handler returns is an input to the stream that wanted it; while the
+and only StorageError leaves this room. A handler that raises another FatalError, or whose result the machines fail at,
+has its stream quarantined. What a handler returns is an input to the stream that wanted it; while the
 machines refuse it, it is handed in again, and the handler is not called again, unless it is refused as outdated.
 """
 
@@ -14,8 +15,11 @@ import anyio
 import anyio.abc
 import msgspec
 
+from engine.events import OversizedError
 from engine.machine import Effect, Input
 from engine.ports import Clock, Probe, Randomness
+from engine.quarantine import StreamFaultError
+from engine.storage_errors import StorageError
 from errors import FatalError, GatewayError, OutdatedError
 
 T = TypeVar("T")
@@ -86,6 +90,7 @@ class Effects:
         probe: Probe,
         wanted: Callable[[str], Mapping[str, Effect]],
         deliver: Callable[[str, Input], None],
+        faulted: Callable[[str, str, Exception], None],
         failed: Callable[[JobStatus, Exception], None],
     ) -> None:
         self._handlers = dict(handlers)
@@ -94,6 +99,7 @@ class Effects:
         self._probe = probe
         self._wanted = wanted
         self._deliver = deliver
+        self._faulted = faulted
         self._failed = failed
         self._jobs: dict[str, dict[str, _Job]] = {}
         #: The last effect under each key that was tried and then no longer wanted, of open streams.
@@ -113,10 +119,7 @@ class Effects:
         """
         jobs = self._jobs.setdefault(stream, {})
         for key in [key for key, job in jobs.items() if wanted.get(key) != job.effect]:
-            job = jobs.pop(key)
-            job.scope.cancel()
-            if job.tries or job.resumed:
-                self._left.setdefault(stream, {})[key] = job.effect
+            self._end(jobs.pop(key))
         left = self._left.get(stream, {})
         for key, effect in wanted.items():
             if key not in jobs:
@@ -126,6 +129,16 @@ class Effects:
                 tasks.start_soon(self._run, job, name=f"{stream} {key}")
         if not jobs:
             del self._jobs[stream]
+
+    def stop(self, stream: str) -> None:
+        """End whatever `stream` has under way, also from inside of it."""
+        for job in self._jobs.pop(stream, {}).values():
+            self._end(job)
+
+    def _end(self, job: _Job) -> None:
+        job.scope.cancel()
+        if job.tries or job.resumed:
+            self._left.setdefault(job.stream, {})[job.key] = job.effect
 
     def forget(self, stream: str) -> None:
         """The stream is finished: it will never want anything again."""
@@ -141,9 +154,7 @@ class Effects:
         with job.scope:
             if job.scope.cancel_called:
                 return
-            handler = self._handlers.get(type(job.effect))
-            if handler is None:
-                raise FatalError(f"nothing handles the effect {type(job.effect).__name__}")
+            handler = self._handlers.get(type(job.effect), _unhandled)
             handed_in = False
             while not handed_in:
                 result = await self._until_it_works(job, lambda: self._call(job, handler))
@@ -160,8 +171,10 @@ class Effects:
                 return await attempt()
             except Exception as error:  # noqa: BLE001 (one bad handler must not stop the others)
                 fatal = fatal_in(error)
-                if fatal is not None:
+                if isinstance(fatal, StorageError):
                     raise fatal from None
+                if fatal is not None:
+                    self._fault(job, fatal)
                 what = f"{type(error).__name__} in {type(job.effect).__name__}"
                 job.last_error = str(error) if isinstance(error, GatewayError) else what
                 self._failed(_status(job), error)
@@ -194,7 +207,16 @@ class Effects:
         """Deliver, unless the stream decided something else meanwhile: a late result of attempt 1 is none of 2."""
         wanted = self._wanted(job.stream).get(job.key)
         if not job.scope.cancel_called and wanted == job.effect:
-            self._deliver(job.stream, input_)
+            try:
+                self._deliver(job.stream, input_)
+            except (StreamFaultError, OversizedError) as error:
+                # The same result would fail again for ever.
+                self._fault(job, error)
+                raise
+
+    def _fault(self, job: _Job, error: Exception) -> None:
+        """Quarantines the stream, which cancels this very job."""
+        self._faulted(job.stream, type(job.effect).__name__, error)
 
     def _backoff_s(self, failures: int) -> float:
         longest = min(BACKOFF_LONGEST_S, BACKOFF_FIRST_S * 2.0 ** min(failures - 1, 16))
@@ -213,13 +235,23 @@ def _status(job: _Job) -> JobStatus:
     )
 
 
+async def _unhandled(effect: Effect, _context: EffectContext) -> Input | None:
+    raise FatalError(f"nothing handles the effect {type(effect).__name__}")
+
+
 def fatal_in(error: BaseException) -> FatalError | None:
-    """The FatalError that `error` is, or that a group of a task group's errors holds."""
+    """The FatalError that `error` is, or that a group of a task group's errors holds; one of storage before others."""
     if isinstance(error, FatalError):
         return error
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            fatal = fatal_in(inner)
-            if fatal is not None:
-                return fatal
-    return None
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    found = [fatal for inner in error.exceptions if (fatal := fatal_in(inner)) is not None]
+    return next((fatal for fatal in found if isinstance(fatal, StorageError)), None) or next(
+        iter(found), None
+    )
+
+
+def storage_in(error: BaseException) -> StorageError | None:
+    """The StorageError that `error` is or holds: of all errors it alone may end a gateway at work."""
+    fatal = fatal_in(error)
+    return fatal if isinstance(fatal, StorageError) else None

@@ -12,19 +12,19 @@ import anyio
 import anyio.abc
 import msgspec
 
+from engine import quarantine
 from engine.chain import Row, verified
 from engine.effects import Effects, Handler, JobStatus, fatal_in
-from engine.events import EncodedEvent, Event
+from engine.faults import Faults, known
 from engine.fold import Machines, Position, fold, steps
 from engine.journal import Append, Journal
 from engine.machine import Effect, Input, State
+from engine.plan import Plan
 from engine.ports import Clock, Probe, Randomness, RunBlocking, in_thread, no_probe
-from engine.storage_errors import DamagedError
+from engine.quarantine import QuarantinedError, StreamFaultError, fault_text
+from engine.storage_errors import DamagedError, StorageError
 from engine.store import Store, StoredStep
-from errors import FatalError, GatewayError, UnavailableError
-
-#: How deep a tell may lead to further tells; deeper is a loop between machines.
-TELL_DEPTH_MAX = 8
+from errors import FatalError, GatewayError, NotFoundError, UnavailableError
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -68,14 +68,6 @@ def no_conditions(_stream: str, input_: Input) -> Input:
     return input_
 
 
-class _Plan:
-    """Events decided so far in one append, and the states they lead to; memory is untouched until it is whole."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, int, EncodedEvent, Event, State]] = []
-        self.states: dict[str, tuple[State, int]] = {}
-
-
 class Engine:
     """One log and all machines on it."""
 
@@ -101,6 +93,7 @@ class Engine:
         self.observer_error: str | None = None
         self._conditions = conditions
         self._live: dict[str, Position] = {}
+        self.faults = Faults(self._live)
         replayed = steps(machines, verified(store.rows()), self._live, keep_final=False)
         outdated = store.outdated_read_models()
         if outdated:
@@ -108,13 +101,13 @@ class Engine:
         # The log is read once: after a rebuild no row is left.
         for _ in replayed:
             pass
-        #: What is wanted after replay; what is decided before `run` must first become durable.
-        self._resumable = {s: machines.of(s).wants(p.state) for s, p in self._live.items()}
         self._journal = Journal(store, ports.run_blocking, ports.probe)
         self._decided = store.head.position
         self._changed: dict[str, anyio.Event] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
         self._stopped = False
+        #: Streams of which a quarantine was lifted and whose effects have not begun anew yet.
+        self._lifted: set[str] = set()
         self._failure: FatalError | None = None
         self._failed = anyio.Event()
         store.failed = self._fail
@@ -123,26 +116,31 @@ class Engine:
             clock=ports.clock,
             randomness=ports.randomness,
             probe=ports.probe,
-            wanted=lambda stream: machines.of(stream).wants(self.peek(stream)),
+            wanted=lambda stream: self._wanted(stream, self.peek(stream)),
             deliver=self.deliver,
+            faulted=self.quarantine,
             failed=lambda status, error: self._show(self._observers.effect_failed, status, error),
         )
+        #: What is wanted after replay; what is decided before `run` must first become durable.
+        self._resumable = self._wanted_after_replay()
 
     async def run(
         self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
     ) -> None:
         """Resume the effects of all open machines, then journal until cancelled.
 
-        Any error at commit, any FatalError of a handler or of a decision, and any read of the log that failed leaves
-        here as FatalError; the process must then end.
+        Any error at commit and any read of the log that failed leaves here as FatalError; the process must then end.
         """
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 tasks.start_soon(self._journal.write, self._committed)
                 tasks.start_soon(self._end_on_failure)
+                for record, fact in self.faults.unrecorded():
+                    self.deliver(record, fact)
                 for stream, wanted in self._resumable.items():
-                    self._effects.reconcile(tasks, stream, wanted, resumed=True)
+                    now = {} if self.faults.is_quarantined(stream) else wanted
+                    self._effects.reconcile(tasks, stream, now, resumed=True)
                 self._resumable.clear()
                 task_status.started()
             raise FatalError("a task that was not asked to end has ended the engine's: start again")
@@ -159,12 +157,13 @@ class Engine:
     async def submit(self, stream: str, input_: Input) -> Answer:
         """Decide new work and wait until it is durable.
 
-        Raises BusyError when the journal is full, and whatever conditions or machines refuse the input with.
+        Raises BusyError when the journal is full, whatever conditions or machines refuse the input with, and
+        StreamFaultError when they fail at it.
         """
         self._journal.check_room()
         try:
             self.deliver(stream, input_)
-        except FatalError:
+        except StorageError:
             raise
         except GatewayError:
             # A refusal is an answer too, and may rest on decisions that are not durable yet.
@@ -177,14 +176,35 @@ class Engine:
 
         Either all of its events, on all streams, enter memory and journal, or none does and the error is raised.
         """
-        plan = _Plan()
+        plan = Plan(self._machines, self._load)
         try:
-            self._decide(plan, stream, self._conditions(stream, input_), depth=0)
-        except FatalError as error:
-            self._fail(error)
+            plan.decide(stream, input_, self._conditions)
+        except StreamFaultError as fault:
+            self.faults.note(stream, fault)
             raise
         if plan.events:
             self._adopt(plan)
+
+    def quarantine(self, stream: str, where: str, error: Exception) -> None:
+        """Put on record that a mistake was met in a stream, and end its effects; what others tell it is still decided.
+
+        `where` names the effect, or what else it was met in.
+        """
+        self._effects.stop(stream)
+        self.faults.noted.pop(stream, None)
+        record = quarantine.Quarantine(where=where, fault=fault_text(error))
+        self.deliver(quarantine.stream_of(stream), record)
+        self._wake(stream)
+
+    async def lift(self, stream: str) -> None:
+        """Begin the effects of a quarantined stream anew.
+
+        Raises NotFoundError when it is not quarantined, QuarantinedError when only a newer program can read it.
+        """
+        self._load(stream)
+        if not self.faults.is_quarantined(stream):
+            raise NotFoundError(f"{stream} is not quarantined")
+        await self.submit(quarantine.stream_of(stream), quarantine.Lift())
 
     def write_decided(self) -> None:
         """Write what was decided before `run`, for tools that start nothing: no effect leaves.
@@ -194,28 +214,36 @@ class Engine:
         self._journal.flush()
 
     async def read(self, stream: str) -> Answer:
-        """The stream's state, once everything decided before this moment is durable."""
-        state, decided = self._load(stream)[0], self._decided
+        """The stream's state, once everything decided before this moment is durable.
+
+        Raises QuarantinedError when it is not known, as everything does that asks for it.
+        """
+        state, decided = self._load(stream).state, self._decided
         await self._journal.wait_durable(decided)
         return Answer(state, decided)
 
     async def wait(self, stream: str, until: Callable[[State], bool]) -> Answer:
         """The stream's state once `until` holds of it and is durable.
 
-        Raises UnavailableError when the engine stops first.
+        Raises UnavailableError when the engine stops first, QuarantinedError when the stream waits for its operator.
         """
-        while not until(self._load(stream)[0]):
+        while not until(self._load(stream).state):
             if self._stopped:
                 raise UnavailableError("the gateway is stopping; ask again when it is back")
+            if self.faults.is_quarantined(stream):
+                raise QuarantinedError(f"{stream} waits for the operator of this gateway")
             await self._change_of(stream)
         return await self.read(stream)
 
     def peek(self, stream: str) -> State:
         """The stream's state as decided, perhaps not durable yet. For decisions inside, never for answers."""
-        return self._load(stream)[0]
+        return self._load(stream).state
 
     def open_streams(self) -> dict[str, State]:
-        """Every stream that is not finished, with its state."""
+        """Every stream that is not finished, with its state, the last known one where it cannot be read.
+
+        For looking: decisions rest on `peek`.
+        """
         return {stream: position.state for stream, position in self._live.items()}
 
     def jobs(self) -> list[JobStatus]:
@@ -230,17 +258,17 @@ class Engine:
             if self._changed.get(stream) is changed and not changed.statistics().tasks_waiting:
                 del self._changed[stream]
 
-    def _load(self, stream: str) -> tuple[State, int]:
-        live = self._live.get(stream)
-        if live is not None:
-            return live.state, live.version
-        try:
-            return self._stored(stream)
-        except FatalError as error:
-            self._fail(error)
-            raise
+    def _load(self, stream: str) -> Position:
+        position = self._live.get(stream)
+        if position is None:
+            try:
+                position = self._stored(stream)
+            except StorageError as error:
+                self._fail(error)
+                raise
+        return known(stream, position)
 
-    def _stored(self, stream: str) -> tuple[State, int]:
+    def _stored(self, stream: str) -> Position:
         """A stream that is out of memory, so finished or new. The log says which.
 
         Its rows are chained, but nothing in them says that one is missing: the index of streams must agree.
@@ -250,9 +278,7 @@ class Engine:
         version = finished.version if finished is not None else 0
         if self._store.indexed_version(stream) not in {version, None}:
             raise DamagedError(f"the log does not bring what it has of {stream}")
-        if finished is not None:
-            return finished.state, version
-        return self._machines.of(stream).initial, 0
+        return finished or Position(self._machines.of(stream).initial, 0, 0)
 
     def _fail(self, error: FatalError) -> None:
         """Whoever met the error hears of it, too; it may be a caller, whose answer it is."""
@@ -264,38 +290,38 @@ class Engine:
         assert self._failure is not None
         raise self._failure
 
-    def _decide(self, plan: _Plan, stream: str, input_: Input, depth: int) -> None:
-        if depth > TELL_DEPTH_MAX:
-            raise FatalError(f"tells run in a circle at {stream}")
-        machine = self._machines.of(stream)
-        before, version = plan.states.get(stream) or self._load(stream)
-        decision = machine.decide(before, input_)
-        state = before
-        for event in decision.events:
-            version += 1
-            state = machine.evolve(state, event)
-            plan.events.append((stream, version, self._machines.codec.encode(event), event, state))
-        machine.check_step(before, input_, state)
-        plan.states[stream] = (state, version)
-        for tell in decision.tells:
-            self._decide(plan, tell.stream, tell.input, depth + 1)
+    def _wanted(self, stream: str, state: State) -> Mapping[str, Effect]:
+        return {} if self.faults.is_quarantined(stream) else self._machines.of(stream).wants(state)
 
-    def _adopt(self, plan: _Plan) -> None:
+    def _wanted_after_replay(self) -> dict[str, Mapping[str, Effect]]:
+        """What streams want whose state is known; one that fails at telling is quarantined."""
+        found: dict[str, Mapping[str, Effect]] = {}
+        for stream, position in list(self._live.items()):
+            if position.fault is None:
+                try:
+                    found[stream] = self._wanted(stream, position.state)
+                except Exception as error:  # noqa: BLE001 (the others go on)
+                    self.quarantine(stream, "what it wants done", error)
+        return found
+
+    def _adopt(self, plan: Plan) -> None:
         first, now = self._decided + 1, self._clock.now_unix_us()
         stored = []
         for offset, (stream, version, encoded, event, state) in enumerate(plan.events):
             row = Row(first + offset, first, stream, version, encoded, self._store.epoch, now)
             stored.append(StoredStep(row, event, state, self._machines.of(stream).is_final(state)))
         newest = {step.row.stream: step for step in stored}
-        wants = {s: self._machines.of(s).wants(step.state) for s, step in newest.items()}
         # Memory changes only from here on, where nothing can fail any more.
         self._decided = stored[-1].row.position
-        self._journal.add(Append(tuple(stored), wants))
+        self._journal.add(Append(tuple(stored), plan.wants))
         for stream, step in newest.items():
-            self._live[stream] = Position(step.state, step.row.version, step.row.position)
-            changed = self._changed.pop(stream, None)
-            if changed is not None:
-                changed.set()
+            self._live[stream] = Position.after(step)
+            self._wake(stream)
+
+    def _wake(self, stream: str) -> None:
+        changed = self._changed.pop(stream, None)
+        if changed is not None:
+            changed.set()
 
     def _show(self, observer: Callable[..., None], *what: object) -> None:
         try:
@@ -310,8 +336,26 @@ class Engine:
             live = self._live.get(step.row.stream)
             if step.final and live is not None and live.position == step.row.position:
                 del self._live[step.row.stream]
+            if isinstance(step.event, quarantine.QuarantineLifted):
+                self._begin_anew(self._tasks, quarantine.subject_of(step.row.stream), step)
         for stream, wanted in append.wants.items():
-            self._effects.reconcile(self._tasks, stream, wanted)
+            now = {} if self.faults.is_quarantined(stream) else wanted
+            resumed = stream in self._lifted
+            self._lifted.discard(stream)
+            self._effects.reconcile(self._tasks, stream, now, resumed=resumed)
         for step in append.steps:
             if step.final:
                 self._effects.forget(step.row.stream)
+                if self.faults.is_quarantined(step.row.stream):
+                    self.deliver(quarantine.stream_of(step.row.stream), quarantine.Lift())
+
+    def _begin_anew(self, tasks: anyio.abc.TaskGroup, stream: str, lifted: StoredStep) -> None:
+        """Start what a stream wants again: now, or after the commit of what was decided on it meanwhile."""
+        live = self._live.get(stream)
+        if live is None or self.faults.is_quarantined(stream):
+            return
+        if live.position <= lifted.row.position:
+            wanted = self._machines.of(stream).wants(live.state)
+            self._effects.reconcile(tasks, stream, wanted, resumed=True)
+        else:
+            self._lifted.add(stream)

@@ -31,6 +31,21 @@ class EncodedEvent(msgspec.Struct, frozen=True):
     body: bytes
 
 
+class Unread(Event, frozen=True):
+    """Stands for a stored event that this program cannot fold, and for each later one of its stream. Never stored."""
+
+    kind: ClassVar[str] = "unread"
+    why: str
+
+
+class OversizedError(InputError):
+    """An event would be larger than the log takes."""
+
+
+class UnknownEventError(FatalError):
+    """This program is not made for the log, such as one of a newer program: it may decide nothing of it."""
+
+
 class EventCodec:
     """Encodes and decodes the events of a set of machines; upcasts older bodies on read."""
 
@@ -52,14 +67,16 @@ class EventCodec:
     def encode(self, event: Event) -> EncodedEvent:
         """The stored form.
 
-        Raises InputError for an oversized event, since its size comes from what a caller or peer sent, and
+        Raises OversizedError, which is an InputError, since its size comes from what a caller or peer sent, and
         FatalError for one that is not registered or that replay would read differently.
         """
         if self._classes.get(event.kind) is not type(event):
             raise FatalError(f"event {type(event).__name__} is not registered with this log")
         body = self._encoder.encode(event)
         if len(body) > EVENT_BYTES_MAX:
-            raise InputError(f"event {event.kind} has {len(body)} bytes, above {EVENT_BYTES_MAX}")
+            raise OversizedError(
+                f"event {event.kind} has {len(body)} bytes, above {EVENT_BYTES_MAX}"
+            )
         encoded = EncodedEvent(event.kind, event.schema_version, body)
         # A row that cannot be read back would keep the gateway from ever starting again.
         if self.decode(encoded) != event:
@@ -67,12 +84,17 @@ class EventCodec:
         return encoded
 
     def decode(self, encoded: EncodedEvent) -> Event:
-        """The event of a stored row. Raises FatalError when this program cannot read it."""
+        """The event of a stored row.
+
+        Raises UnknownEventError when it is a newer program's, FatalError when this one cannot read it.
+        """
         cls = self._classes.get(encoded.kind)
         if cls is None:
-            raise FatalError(f"the log holds {encoded.kind!r}, which this version does not know")
+            raise UnknownEventError(
+                f"the log holds {encoded.kind!r}, which this version does not know: start the newer program"
+            )
         if encoded.schema_version > cls.schema_version:
-            raise FatalError(
+            raise UnknownEventError(
                 f"the log holds {encoded.kind} in version {encoded.schema_version}, this program "
                 f"reads up to {cls.schema_version}: start the newer program"
             )
@@ -89,6 +111,8 @@ class EventCodec:
         for version in range(encoded.schema_version, cls.schema_version):
             upcaster = self._upcasters.get((encoded.kind, version))
             if upcaster is None:
-                raise FatalError(f"no upcaster takes {encoded.kind} from version {version} on")
+                raise UnknownEventError(
+                    f"no upcaster takes {encoded.kind} from version {version} on"
+                )
             body = upcaster(body)
         return self._encoder.encode(body)

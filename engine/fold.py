@@ -6,34 +6,49 @@ from itertools import takewhile
 
 import msgspec
 
+from engine import quarantine
 from engine.chain import Row
-from engine.events import Event, EventCodec, Upcaster
+from engine.events import EventCodec, UnknownEventError, Unread, Upcaster
 from engine.machine import Machine, State, kind_of
+from engine.quarantine import fault_text
 from engine.storage_errors import DamagedError
 from engine.store import StoredStep
 from errors import FatalError
 
 
 class Position(msgspec.Struct, frozen=True):
-    """Where one stream stands: its state after `version` events, the last of them at `position` of the log."""
+    """Where one stream stands: its state after `version` events, the last of them at `position` of the log.
+
+    With a `fault`, that is why the events from some point on cannot be folded: the state is the last before them.
+    """
 
     state: State
     version: int
     position: int
+    fault: str | None = None
+
+    @classmethod
+    def after(cls, step: StoredStep) -> "Position":
+        """Where a step leads."""
+        return cls(step.state, step.row.version, step.row.position, step.fault)
 
 
 class Machines:
-    """The machines of one program, with the codecs of their events and states."""
+    """The machines of one program, with the codecs of their events and states.
+
+    What the engine has on record of faults is a machine of every program (`engine/quarantine.py`).
+    """
 
     def __init__(
         self,
         machines: Sequence[Machine],
         upcasters: Mapping[tuple[str, int], Upcaster] | None = None,
     ) -> None:
-        self._by_kind = {machine.kind: machine for machine in machines}
-        if len(self._by_kind) != len(machines):
+        every = (*machines, quarantine.MACHINE)
+        self._by_kind = {machine.kind: machine for machine in every}
+        if len(self._by_kind) != len(every):
             raise FatalError("two machines have the same kind")
-        self.codec = EventCodec([e for machine in machines for e in machine.events], upcasters)
+        self.codec = EventCodec([e for machine in every for e in machine.events], upcasters)
         self._state_encoder = msgspec.json.Encoder(order="deterministic")
 
     def __iter__(self) -> Iterator[Machine]:
@@ -51,13 +66,26 @@ class Machines:
         return self._state_encoder.encode(state)
 
     def step(self, known: Mapping[str, Position], row: Row) -> StoredStep:
-        """Fold one row onto the states known so far."""
+        """Fold one row onto the states known so far.
+
+        An event that cannot be folded is Unread, as is all that comes after it in its stream: a stream of which the
+        state is not known must not keep the others from going on. Raises DamagedError for a version that is missing,
+        UnknownEventError for the log of a newer program.
+        """
         machine = self.of(row.stream)
-        event: Event = self.codec.decode(row.event)
-        before = known.get(row.stream)
-        if row.version != (before.version if before else 0) + 1:
+        before = known.get(row.stream) or Position(machine.initial, 0, 0)
+        if row.version != before.version + 1:
             raise DamagedError(f"version {row.version} of {row.stream} has nothing to rest on")
-        state = machine.evolve(before.state if before else machine.initial, event)
+        if before.fault is not None:
+            return StoredStep(row, Unread(why=before.fault), before.state, final=False)
+        try:
+            event = self.codec.decode(row.event)
+            state = machine.evolve(before.state, event)
+        except UnknownEventError:
+            raise
+        except Exception as error:  # noqa: BLE001 (whatever it is, it is of this stream alone)
+            why = f"{row.kind} at position {row.position} cannot be read: {fault_text(error)}"
+            return StoredStep(row, Unread(why=why), before.state, final=False)
         return StoredStep(row, event, state, machine.is_final(state))
 
 
@@ -93,7 +121,7 @@ def steps(
         if step.final and not keep_final:
             known.pop(row.stream, None)
         else:
-            known[row.stream] = Position(step.state, row.version, row.position)
+            known[row.stream] = Position.after(step)
         yield step
 
 

@@ -99,5 +99,5 @@ def _steps(machines: Machines, rows: Iterable[Row]) -> Iterator[StoredStep]:
         if step.final:
             known.pop(row.stream, None)
         else:
-            known[row.stream] = Position(step.state, row.version, row.position)
+            known[row.stream] = Position.after(step)
         yield step

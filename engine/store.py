@@ -9,7 +9,7 @@ import apsw
 import msgspec
 
 from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash, verified
-from engine.events import EncodedEvent, Event
+from engine.events import EncodedEvent, Event, Unread
 from engine.head_file import HeadFile
 from engine.lock import DirectoryLock
 from engine.machine import State
@@ -50,6 +50,11 @@ class StoredStep(msgspec.Struct, frozen=True):
     event: Event
     state: State
     final: bool
+
+    @property
+    def fault(self) -> str | None:
+        """Why the event could not be folded; the state is then the last that is known."""
+        return self.event.why if isinstance(self.event, Unread) else None
 
 
 class Store:

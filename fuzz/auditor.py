@@ -128,7 +128,7 @@ class Auditor:
         self.position = row.position
         before: Any = self.state_of(row.stream)
         step = self._machines.step(self._known, row)
-        self._known[row.stream] = Position(step.state, row.version, row.position)
+        self._known[row.stream] = Position.after(step)
         self._note(self._books.inspect(before, step))
         seconds = row.recorded_unix_us / 1_000_000
         key = row.stream.partition("/")[2]

@@ -6,6 +6,7 @@ import anyio
 
 from engine.engine import Engine, Observers
 from engine.machine import Input
+from engine.storage_errors import StorageError
 from engine.store import Store
 from errors import FatalError, UnavailableError
 from fedimint import secp, secrets
@@ -138,9 +139,9 @@ class Gateway:
         """
         context = self._context
         await context.watch.ask()
-        for state in self.engine.open_streams().values():
+        for stream, state in self.engine.open_streams().items():
             if isinstance(state, Joined):
-                self._served.open(state)
+                self._open(stream, state)
         try:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(self.engine.run)
@@ -163,6 +164,15 @@ class Gateway:
                 async with anyio.create_task_group() as closing:
                     for federation in context.federations:
                         closing.start_soon(federation.aclose)
+
+    def _open(self, stream: str, joined: Joined) -> None:
+        """Serve a federation of the log; one whose stored facts are bad waits for its operator, alone."""
+        try:
+            self._served.open(joined)
+        except FatalError as error:
+            if isinstance(error, StorageError):
+                raise
+            self.engine.quarantine(stream, "opening it", error)
 
     async def stop(self) -> None:
         """Take no new work, and return when every payment held at our node is answered, or after three minutes.

@@ -8,7 +8,7 @@ import anyio
 import structlog
 
 from backends.lightning import CompletionRejectedError, HeldPayment
-from engine.effects import fatal_in
+from engine.effects import storage_in
 from engine.machine import State
 from errors import GatewayError, UnavailableError
 from gateway.context import GatewayContext
@@ -166,8 +166,8 @@ class HeldPayments:
 
 
 def _contain(event: str, error: Exception, **facts: str) -> None:
-    """Log what went wrong; only a FatalError goes on."""
-    fatal = fatal_in(error)
+    """Log what went wrong; only an error of storage goes on."""
+    fatal = storage_in(error)
     if fatal is not None:
         raise fatal from None
     expected = isinstance(error, GatewayError)

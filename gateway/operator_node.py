@@ -156,6 +156,12 @@ class OperatorNode:
 
     # --- what nobody answered ---
 
+    async def retry(self, stream: str) -> str:
+        """Lift the quarantine of a stream, and return the name of its state; `Engine.lift` has the errors."""
+        engine = self._context.engine
+        await engine.lift(stream)
+        return type((await engine.read(stream)).state).__name__
+
     async def dismiss(self, stream: str) -> str:
         """`gateway.dismissing.dismiss`."""
         return await dismissing.dismiss(self._context, stream)

@@ -13,7 +13,7 @@ import anyio
 import structlog
 
 from backends.lightning import LightningNode
-from engine.effects import fatal_in
+from engine.effects import storage_in
 from engine.engine import Engine
 from engine.machine import State
 from errors import GatewayError
@@ -88,8 +88,8 @@ async def _until_answered(
 
 
 def _tell(waits_for: str, error: Exception) -> None:
-    """Log what went wrong; only a FatalError goes on."""
-    fatal = fatal_in(error)
+    """Log what went wrong; only an error of storage goes on."""
+    fatal = storage_in(error)
     if fatal is not None:
         raise fatal from None
     expected = isinstance(error, GatewayError)

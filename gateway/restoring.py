@@ -15,7 +15,8 @@ _HELD_BACK = (send.Accepted, send.Dispatching, send.Unanswered)
 def freeze(store: Store, machines: Machines, ports: Ports) -> identity.Restoration:
     """Verify and replay the log of `store`, and write that it was restored; one append, no effect leaves.
 
-    Raises InputError for a log without events, FatalError for one that cannot be trusted.
+    Raises InputError for a log without events, or with events that this program cannot read, FatalError for one that
+    cannot be trusted.
     """
     newest = store.query(
         "SELECT recorded_unix_us FROM log WHERE position = ?", (store.head.position,)
@@ -23,6 +24,7 @@ def freeze(store: Store, machines: Machines, ports: Ports) -> identity.Restorati
     if not newest:
         raise InputError("the backup holds no events: start an empty data directory instead")
     engine = Engine(store, machines, {}, ports)
+    _refuse_unread(engine)
     states = engine.open_streams()
     restore = identity.Restore(
         position=store.head.position,
@@ -39,6 +41,16 @@ def freeze(store: Store, machines: Machines, ports: Ports) -> identity.Restorati
     assert isinstance(founded, identity.Founded)
     assert founded.restoration is not None
     return founded.restoration
+
+
+def _refuse_unread(engine: Engine) -> None:
+    """Raises InputError for what this program cannot read: it could not be held back, and a later one would go on."""
+    for one in engine.faults.quarantined():
+        if not one.is_readable:
+            raise InputError(
+                f"the backup holds what this program cannot read, at {one.stream}: {one.fault}; restore it with the "
+                "version that wrote it, or a later one"
+            )
 
 
 def _federations(states: dict[str, State]) -> set[str]:

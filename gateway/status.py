@@ -122,6 +122,14 @@ def problems(
 
 def own_mistakes(engine: Engine, store: Store) -> Iterator[str]:
     """A sentence for each kind of mistake of this program that was contained."""
+    for one in engine.faults.quarantined():
+        lift = f"gateway-cli retry {one.stream}" if one.is_readable else "a version that reads it"
+        yield (
+            f"{one.stream} is quarantined since {one.where} met a mistake of this program: {one.fault}. What it holds "
+            f"is safe and booked, the rest goes on; report it, and then: {lift}"
+        )
+    for stream, fault in engine.faults.noted.items():
+        yield f"an input to {stream} was given up: {fault}"
     if engine.observer_error is not None:
         yield f"what happens is not told to everybody who listens: {engine.observer_error}"
     for name, gaps in groupby(store.gaps(), key=lambda gap: gap.name):

@@ -3,7 +3,7 @@
 from engine.engine import Engine
 from engine.machine import State
 from engine.ports import Clock
-from errors import BusyError, UnavailableError
+from errors import BusyError, FaultError, UnavailableError
 from gateway.federation import FederationClient
 from gateway.ports import GrindTweak
 from statemachines.transaction import wallet_of
@@ -11,7 +11,7 @@ from statemachines.wallet import TWEAK_POOL_SIZE, AddTweaks, Wallet
 
 #: Tweaks per event: few enough to be of use soon, enough not to fill the log with them.
 TWEAKS_PER_EVENT = 8
-#: Before another try when the grinder died or the journal is full.
+#: Before another try when the grinder died, the journal is full, or the wallet fails at it.
 TROUBLE_PAUSE_S = 5.0
 
 
@@ -28,7 +28,7 @@ async def keep_tweaks(
             await engine.wait(stream, _wants_tweaks)
             tweaks = [(await grind(tweak_filter)).hex() for _ in range(TWEAKS_PER_EVENT)]
             await engine.submit(stream, AddTweaks(tweaks=tuple(tweaks)))
-        except (UnavailableError, BusyError):
+        except (UnavailableError, BusyError, FaultError):
             await clock.sleep(TROUBLE_PAUSE_S)
 
 

@@ -13,6 +13,7 @@ Accounts of one federation, which the machines' states must agree with:
 and of the gateway: `node` (what the Lightning node gained; negative when it paid for us), `swaps` (between two of our
 federations, 0 after every append), `fees_earned`, `routing_fees`, `federation_fees`, `chain_fees`, `dust`, `lost`, and
 where value came from or went to: `deposited`, `withdrawn`, `ecash_received`, `ecash_given`, `recovered`, `operator`.
+`unread` is what events moved that this program cannot read, as far as the others of their appends show it.
 """
 
 from collections import Counter
@@ -35,6 +36,7 @@ ECASH_RECEIVED = "ecash_received"
 ECASH_GIVEN = "ecash_given"
 RECOVERED = "recovered"
 OPERATOR = "operator"
+UNREAD = "unread"
 
 
 def ecash(federation_id: str) -> str:

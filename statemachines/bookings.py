@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from engine.events import Event
+from engine.quarantine import QuarantineLifted, StreamQuarantined
 from statemachines import (
     completion,
     deposit,
@@ -269,6 +270,8 @@ BOOKINGS: Mapping[type[Event], Callable[[Any, Any], Amounts]] = {
 #: Events that move nothing, named so that a new event is never forgotten.
 MOVES_NOTHING: frozenset[type[Event]] = frozenset(
     {
+        StreamQuarantined,
+        QuarantineLifted,
         identity.GatewayFounded,
         identity.IndexTaken,
         identity.GatewayRestored,

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from engine.chain import Row
-from engine.events import Event
+from engine.events import Event, Unread
 from engine.fold import Machines, Position
 from engine.machine import State
 from engine.store import StoredStep
 from errors import FatalError
-from statemachines.accounts import DUST, SWAPS, Amounts
+from statemachines.accounts import DUST, SWAPS, UNREAD, Amounts
 from statemachines.bookings import BOOKINGS, MOVES_NOTHING
 from statemachines.holdings import holdings
 
@@ -32,7 +32,7 @@ def postings(before: State, event: Event) -> tuple[Posting, ...]:
 
     Raises FatalError for an event that this ledger was never told how to book.
     """
-    if type(event) in MOVES_NOTHING:
+    if isinstance(event, Unread) or type(event) in MOVES_NOTHING:
         return ()
     booking = BOOKINGS.get(type(event))
     if booking is None:
@@ -85,6 +85,7 @@ class Auditor:
         # What open streams hold: a wallet counts all of its notes to tell.
         self._holdings: dict[str, Amounts] = {}
         self._touched: set[str] = set()
+        self._has_unread = False
 
     @property
     def balances(self) -> dict[str, int]:
@@ -97,6 +98,7 @@ class Auditor:
             yield from self.finish()
             self._append = step.row.append
         self.rows += 1
+        self._has_unread = self._has_unread or step.fault is not None
         lines = postings(before, step.event)
         yield from _wrong_in(step.row, lines)
         self._ledger.post(lines)
@@ -109,7 +111,13 @@ class Auditor:
         self._touched.update(was, now, (line.account for line in lines))
 
     def finish(self) -> Iterator[str]:
-        """What is wrong after the newest append."""
+        """What is wrong after the newest append.
+
+        What an event moved that this program cannot read is what the other events of its append leave open.
+        """
+        if self._has_unread:
+            self._ledger.post(_left_open(self._ledger, self._held, self._touched))
+            self._has_unread = False
         yield from _differences(self._append, self._ledger, self._held, self._touched)
         self._touched.clear()
 
@@ -130,7 +138,7 @@ def audit(machines: Machines, rows: Iterable[Row]) -> Report:
         if step.final:
             open_now.pop(row.stream, None)
         else:
-            open_now[row.stream] = Position(step.state, row.version, row.position)
+            open_now[row.stream] = Position.after(step)
     problems += auditor.finish()
     return Report(rows=auditor.rows, balances=auditor.balances, problems=tuple(problems))
 
@@ -144,11 +152,19 @@ def _wrong_in(row: Row, lines: tuple[Posting, ...]) -> Iterator[str]:
             yield f"{row.kind} at {row.position} brings {-line.amount_msat} msat out of nowhere"
 
 
+def _left_open(ledger: Ledger, held: Ledger, accounts: set[str]) -> Iterator[Posting]:
+    for account, booked_msat, held_msat in _unequal(ledger, held, accounts):
+        yield Posting(account, held_msat - booked_msat)
+        yield Posting(UNREAD, booked_msat - held_msat)
+
+
 def _differences(append: int, ledger: Ledger, held: Ledger, accounts: set[str]) -> Iterator[str]:
+    for account, booked_msat, held_msat in _unequal(ledger, held, accounts):
+        yield f"after {append}: {account} is booked at {booked_msat} msat, held are {held_msat}"
+
+
+def _unequal(ledger: Ledger, held: Ledger, accounts: set[str]) -> list[tuple[str, int, int]]:
     """Only accounts that states know of can differ; an account is checked when an append touched it."""
-    for account in sorted(accounts):
-        if "/" not in account and account != SWAPS:
-            continue
-        booked_msat, held_msat = ledger.balance_msat(account), held.balance_msat(account)
-        if booked_msat != held_msat:
-            yield f"after {append}: {account} is booked at {booked_msat} msat, held are {held_msat}"
+    known = [account for account in sorted(accounts) if "/" in account or account == SWAPS]
+    both = [(one, ledger.balance_msat(one), held.balance_msat(one)) for one in known]
+    return [found for found in both if found[1] != found[2]]

@@ -9,10 +9,10 @@ before the decision.
 from collections.abc import Hashable, Mapping
 from typing import NamedTuple
 
-from engine.engine import TELL_DEPTH_MAX
 from engine.events import Event
 from engine.fold import Machines
 from engine.machine import Effect, Input, State
+from engine.plan import TELL_DEPTH_MAX
 from errors import FatalError, GatewayError
 from fuzz.explore.script import Raised
 

@@ -47,7 +47,7 @@ ADMINS = """
     withdraw connect_fed leave_fed backup pay_invoice_for_operator pay_offer_for_operator
     open_channel_with_push send_onchain spend_ecash mnemonic stop
 """
-ADMINS += " show_sent_ecash dismiss set_exposure_cap trust_again"
+ADMINS += " show_sent_ecash dismiss set_exposure_cap trust_again retry"
 
 BODIES: dict[str, object] = {
     "/address": {"federation_id": FED},
@@ -60,6 +60,7 @@ BODIES: dict[str, object] = {
     "/create_bolt11_invoice": exchanges("/create_bolt11_invoice")[0]["request"],
     "/create_bolt11_invoice_for_operator": {"amount_msats": 1},
     "/dismiss": {"stream": "node_order/1"},
+    "/retry": {"stream": "tx/1"},
     "/federation_status": {"federation_id": FED},
     "/get_invoice": {"payment_hash": "ab" * 32},
     "/leave_fed": {"federation_id": FED},

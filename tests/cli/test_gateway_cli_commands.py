@@ -95,6 +95,7 @@ def anyio_backend() -> str:
             ("show_sent_ecash", "ab" * 16),
             {"notes": canned.ECASH},
         ),
+        ("retry tx/AB-1", ("retry", "tx/ab-1"), {"stream": "tx/ab-1", "state": "Signed"}),
         (
             f"dismiss node_order/{'AB' * 16}",
             ("dismiss", f"node_order/{'ab' * 16}"),

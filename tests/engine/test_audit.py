@@ -96,8 +96,7 @@ def test_everything_that_is_wrong_is_told(path: Path) -> None:
     ("sql", "words"),
     [
         ("DELETE FROM log WHERE position = 1", "nothing to rest on"),
-        ("UPDATE log SET body = x'7b7d' WHERE position = 3", "cannot be decoded"),
-        ("UPDATE log SET kind = 'transfer.delivered' WHERE position = 1", "AttributeError between 1 and 4"),
+        ("UPDATE log SET kind = 'ghost' WHERE position = 3", "does not know: start the newer program"),
     ],
 )  # fmt: skip
 def test_a_log_that_does_not_fold_is_read_to_its_end(
@@ -112,6 +111,33 @@ def test_a_log_that_does_not_fold_is_read_to_its_end(
     assert found.read_models == (ComparedReadModel("streams", 2, 0, compared=False),)
     assert any(re.search(f"the log does not fold: .*{words}", one) for one in found.problems)
     assert any(" 10" in one for one in found.problems)
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("UPDATE log SET body = x'7b7d' WHERE position = 3", "cannot be decoded"),
+        ("UPDATE log SET kind = 'transfer.delivered' WHERE position = 1", "AttributeError"),
+    ],
+)
+def test_a_stream_that_cannot_be_read_is_told_beside_all_that_is_wrong(
+    path: Path, sql: str, words: str
+) -> None:
+    _write(path, "DROP TRIGGER log_is_never_updated")
+    _write(path, sql)
+    found = _verified(path)
+    assert found.states is not None
+    assert any(words in one for one in found.unread)
+    assert any("breaks the hash chain" in one for one in found.problems)
+
+
+def test_an_inspection_that_fails_is_told(path: Path) -> None:
+    def inspect(_before: State, _step: StoredStep) -> list[str]:
+        raise ZeroDivisionError
+
+    connection = open_reader(path)
+    (problem,) = verify(connection, machines(), read_models(), inspect).problems
+    assert problem.startswith("the log does not fold: ZeroDivisionError between 1 and ")
 
 
 def test_whoever_inspects_sees_every_step(path: Path) -> None:

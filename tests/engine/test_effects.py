@@ -1,6 +1,5 @@
 """Effects start after the commit, end when unwanted, are tried until they work, and contain what goes wrong."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +19,7 @@ from engine.engine import Engine, Observers, Ports
 from engine.fold import Machines
 from engine.machine import Input, Refuse
 from engine.ports import inline, no_probe
+from engine.storage_errors import StorageError
 from engine.store import Store
 from errors import FatalError, OutdatedError, UnavailableError
 from tests.engine.toy import (
@@ -307,22 +307,13 @@ async def test_what_one_batch_wants_and_unwants_never_leaves(store: Store) -> No
         assert handlers.began == []
 
 
-async def _raise_fatal(_effect: Send, _context: EffectContext) -> Input | None:
-    raise FatalError("the node is not ours")
+async def _raise_of_storage(_effect: Send, _context: EffectContext) -> Input:
+    raise ExceptionGroup("tasks", [FatalError("something else"), StorageError("the disk failed")])
 
 
-async def _raise_fatal_in_a_group(_effect: Send, _context: EffectContext) -> Input | None:
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_raise_fatal, _effect, _context)
-    return None
-
-
-@pytest.mark.parametrize("send", [_raise_fatal, _raise_fatal_in_a_group])
-async def test_a_fatal_error_leaves_run(
-    store: Store, send: Callable[[Send, EffectContext], object]
-) -> None:
-    engine = open_engine(store, send)  # type: ignore[arg-type] # both are handlers
-    with pytest.raises(FatalError, match="not ours"):  # noqa: PT012 (it leaves with the block)
+async def test_an_error_of_storage_leaves_run(store: Store) -> None:
+    engine = open_engine(store, _raise_of_storage)
+    with pytest.raises(StorageError, match="disk"):  # noqa: PT012 (it leaves with the block)
         async with running(engine):
             await engine.submit("transfer/1", Begin(order=order()))
             await anyio.sleep_forever()
@@ -342,14 +333,6 @@ async def test_a_cancellation_that_no_scope_asked_for_is_fatal(store: Store) -> 
             await anyio.sleep_forever()
 
 
-async def test_an_effect_without_a_handler_is_fatal(store: Store) -> None:
-    machines = Machines([ACCOUNT, LIMITS, TRANSFER])
-    engine = Engine(store, machines, {}, Ports(StepClock(), FixedRandomness(), inline))
-    engine.deliver("transfer/1", Begin(order=order()))
-    with pytest.raises(FatalError, match="nothing handles the effect Send"):
-        await engine.run()
-
-
 def test_fatal_errors_are_found_in_groups() -> None:
     fatal = FatalError("x")
     assert fatal_in(BaseExceptionGroup("", [KeyError(), ExceptionGroup("", [fatal])])) is fatal
@@ -367,6 +350,7 @@ async def test_wanted_again_after_not_wanted_may_have_left_before() -> None:
         probe=no_probe,
         wanted=lambda _stream: {},
         deliver=lambda _stream, _input: None,
+        faulted=lambda _stream, _where, _error: None,
         failed=lambda _status, _error: None,
     )
     one, two = Send(order=order(), attempt=1), Send(order=order(), attempt=2)

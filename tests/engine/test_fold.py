@@ -131,7 +131,7 @@ def test_the_state_hash_is_stable() -> None:
 
 def test_machines_are_listed_and_step_alone() -> None:
     toys = machines()
-    assert [machine.kind for machine in toys] == ["account", "limit", "transfer"]
+    assert [machine.kind for machine in toys] == ["account", "limit", "transfer", "quarantine"]
     assert isinstance(toys, Machines)
     row = Row(1, 1, "account/a", 1, toys.codec.encode(Credited(amount=5)), 1, 0)
     step = toys.step({}, row)

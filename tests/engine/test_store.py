@@ -109,6 +109,12 @@ def test_gaps_and_repetitions_are_never_written(store: Store, position: int, ver
     store.append([_step(store, 2, 2)])
 
 
+def test_whatever_else_keeps_a_row_from_being_written_is_fatal(store: Store) -> None:
+    with pytest.raises(StorageError, match="could not be written"):
+        store.append([_step(store, 1, -1)])
+    assert list(store.rows()) == []
+
+
 @pytest.mark.parametrize("error", [None, apsw.FullError("full"), OSError("gone")])
 def test_an_error_of_storage_in_a_read_model_is_fatal_and_writes_nothing(
     tmp_path: Path, error: Exception | None

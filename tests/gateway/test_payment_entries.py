@@ -60,7 +60,7 @@ class Log:
                 recorded_unix_us=unix_us or START_UNIX_US + self.rows * 1_000_000,
             )
             step = self.machines.step(self.known, row)
-            self.known[stream] = Position(step.state, row.version, row.position)
+            self.known[stream] = Position.after(step)
             self.model.fold(self.connection, [step])
 
     def entries(self) -> list[tuple[str, str, str, Any]]:

@@ -91,7 +91,7 @@ class Reaper:
             connection.close()
         for chained in found:
             step = _MACHINES.step(self._known, chained.row)
-            self._known[step.row.stream] = Position(step.state, step.row.version, step.row.position)
+            self._known[step.row.stream] = Position.after(step)
             self._position = step.row.position
             yield step
 

@@ -20,7 +20,7 @@ from fuzz.machine_scene import (
     request,
     step,
 )
-from statemachines import ALL_MACHINES, accounts, completion, ledger, send
+from statemachines import accounts, completion, ledger, send
 from statemachines.bookings import BOOKINGS, MOVES_NOTHING
 from statemachines.completion import Cancel, CompletionRejected, Settle
 from statemachines.items import SignedTransaction
@@ -67,7 +67,7 @@ def claimed(lost_msat: int = 0) -> Scene:
 
 
 def test_every_event_is_booked_or_named_as_moving_nothing() -> None:
-    events = {event for machine in ALL_MACHINES for event in machine.events}
+    events = {event for machine in MACHINES for event in machine.events}
     assert events >= MOVES_NOTHING
     assert set(BOOKINGS) == events - MOVES_NOTHING
 
