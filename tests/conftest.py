@@ -1,6 +1,11 @@
-"""Fixtures of every test: async tests run on asyncio and on trio."""
+"""What holds for every test: async ones run on asyncio and on trio, and none is timed."""
 
 import pytest
+from hypothesis import settings
+
+# A busy machine is no defect.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
