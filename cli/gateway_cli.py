@@ -185,10 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with reader_may_leave():
             app_for(given)(_tell_addresses_apart(given), exit_on_error=False, print_error=False)
-    except UnusedCliTokensError as error:
+    except UnusedCliTokensError:
         # Not which: they may be words of a mnemonic, or ecash.
-        many = len(error.unused_tokens or ())
-        sentence = f"{many} words are left over at the end: a value with blanks in it wants quotes"
+        sentence = "Words are left over at the end: a value with blanks in it wants quotes"
         complaint, code = {"error": sentence, "code": "invalid_input"}, 4
     except CycloptsError as error:
         complaint, code = {"error": str(error), "code": "invalid_input"}, 4

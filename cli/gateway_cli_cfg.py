@@ -1,5 +1,6 @@
 """`gateway-cli cfg`: the configuration of the gateway and of its federations."""
 
+import json
 from typing import Annotated
 
 from cyclopts import App, Parameter
@@ -136,8 +137,18 @@ def set_mnemonic(*, words: SecretWord | None = None, target: GivenTarget) -> Non
     Parameters
     ----------
     words
-        The words, or - for all of stdin, in one line or many, which keeps them out of the list of processes.
-        Without them, new ones are made.
+        The words, or - for all of stdin, in one line or many, or what `gateway-cli seed` prints; so they stay out
+        of the list of processes. Without them, new ones are made.
     """
-    body = {"words": None if words is None else secret_text_of(words)}
+    body = {"words": None if words is None else _words_in(secret_text_of(words))}
     target.call("/mnemonic", body, timeout_s=PATIENT_SECONDS)
+
+
+def _words_in(text: str) -> str:
+    """The words as they are, or out of the answer of `seed`."""
+    try:
+        answer = json.loads(text)
+    except ValueError:
+        return text
+    words = answer.get("mnemonic") if isinstance(answer, dict) else None
+    return " ".join(map(str, words)) if isinstance(words, list) else text

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from hypothesis import strategies as st
 
 from errors import GatewayError
-from fedimint import addresses, base32, bech32, bolt11, lnv2, mintv2, urls
+from fedimint import addresses, base32, bech32, bolt11, lnv2, mintv2, pasted, urls
 from fedimint.encoding import Codec
 from fedimint.invite import HRP, INVITE_CODE, InviteCode
 from fedimint.modules import MODULE_CODECS
@@ -124,6 +124,31 @@ def _address_texts() -> st.SearchStrategy[bytes]:
     )
 
 
+def _pasted(good: st.SearchStrategy[str]) -> st.SearchStrategy[bytes]:
+    """In URIs with parameters of all kinds, then broken."""
+    uri = st.builds(
+        "{}{}{}".format,
+        st.sampled_from(
+            ["", " ", "lightning:", "LIGHTNING://", "bitcoin:", "fedimint:", "bitcoin:?lightning="]
+        ),
+        good,
+        st.sampled_from(
+            [
+                "",
+                "\n",
+                "?amount=0.001",
+                "?amount=1&amount=2",
+                "?req-x=1",
+                "?lightning=%6cnbc1",
+                "?amount=.",
+                "&=",
+                "@x",
+            ]
+        ),
+    )
+    return _texts(uri)
+
+
 DECODERS: Mapping[str, Decoder] = {
     "transaction": _of_codec(TRANSACTION, strategies.transactions()),
     "submission outcome": _of_codec(SUBMISSION_OUTCOME),
@@ -138,6 +163,24 @@ DECODERS: Mapping[str, Decoder] = {
         _invoice_texts() | _texts(strategies.invoices().map(lambda invoice: invoice.text)),
     ),
     "address": _of_text(addresses.parse_address, None, _address_texts()),
+    "pasted invoice": _of_text(
+        pasted.invoice,
+        lambda invoice: invoice.text,
+        _pasted(strategies.invoices().map(lambda invoice: invoice.text)),
+    ),
+    "pasted address": _of_text(
+        pasted.address,
+        None,
+        _pasted(st.sampled_from(["bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", ""])),
+    ),
+    "pasted invite": _of_text(
+        pasted.invite_code,
+        InviteCode.to_base32,
+        _pasted(strategies.invites().map(InviteCode.to_text)),
+    ),
+    "pasted ecash": _of_text(
+        pasted.ecash, mintv2.Ecash.to_text, _pasted(strategies.ecash().map(mintv2.Ecash.to_text))
+    ),
     "url": _of_text(urls.safe_url, None, _texts(strategies.URLS)),
     **{
         f"{kind} {name}": _of_codec(getattr(codecs, name))

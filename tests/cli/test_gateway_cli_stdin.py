@@ -86,6 +86,25 @@ async def test_words_may_stand_on_lines_of_their_own(
     assert normalise_mnemonic(given) == WORDS
 
 
+async def test_the_answer_of_seed_is_taken_as_it_is_printed(
+    set_mnemonic: Callable[[str, Setup], Awaitable[tuple[int, str]]],
+) -> None:
+    setup = Setup()
+    seed = json.dumps({"mnemonic": WORDS.split(), "legacy_federations": []}, indent=2)
+    assert await set_mnemonic(seed, setup) == (0, "")
+    assert setup.given == [WORDS]
+
+
+@pytest.mark.parametrize("text", ["[]", '{"mnemonic": 1}', "{}", "12"])
+async def test_other_json_is_no_mnemonic(
+    set_mnemonic: Callable[[str, Setup], Awaitable[tuple[int, str]]], text: str
+) -> None:
+    setup = Setup()
+    code, output = await set_mnemonic(text, setup)
+    assert (code, json.loads(output)["code"]) == (4, "invalid_input")
+    assert setup.given == [text]
+
+
 async def test_a_wrong_word_is_named_by_its_place_alone(
     set_mnemonic: Callable[[str, Setup], Awaitable[tuple[int, str]]],
 ) -> None:
