@@ -10,6 +10,7 @@ from fuzz.explore import facts
 from fuzz.explore.doors import nonce_of
 from fuzz.explore.memory import Memories
 from fuzz.explore.parts import Parts
+from fuzz.explore.people import LEAVING, WATCH
 from fuzz.explore.promises import Promises
 from fuzz.explore.scenes import Scene
 from fuzz.explore.script import (
@@ -73,7 +74,7 @@ class Jobs:
     def resumed(self, memory: int) -> list[Job]:
         """The jobs of a process that starts."""
         return [
-            self.begun(Spec("effect", stream, key, effect, resumed=True), _age_of(effect))
+            self.begun(Spec("effect", stream, key, effect, True, True), _age_of(effect))
             for stream, key, effect in self._memories.wanted(memory)
         ]
 
@@ -104,6 +105,15 @@ class Jobs:
                 return False
             case _:
                 return True
+
+    def is_computing(self, job: Job) -> bool:
+        """Whether a worker of ours computes for it."""
+        operation = self.scripts.operation(job.node)
+        return isinstance(operation, Ask) and operation.door.startswith("cpu.")
+
+    def work(self, job: Job) -> str:
+        """What kind of work it is."""
+        return self.scripts.spec(job.node).work
 
     def name(self, job: Job) -> str:
         """What it does, for people."""
@@ -139,9 +149,9 @@ class Jobs:
                     raise AssertionError("what is over does not go on")
 
     def _begin(self, spec: Spec) -> Work:
-        if spec.work == "the watch of HTLCs":
+        if spec.work == WATCH:
             return cast("Work", self._held._answer(cast("Any", spec.subject)))  # noqa: SLF001
-        if spec.work == "leaving":
+        if spec.work == LEAVING:
             desk = self._parts.gateway.federations
             return cast("Work", desk.leave_federation(cast("str", spec.subject)))
         if isinstance(spec.subject, CollectNotes):

@@ -6,7 +6,7 @@ moment loses nothing: no answer and no effect leaves before its commit, so that 
 before the decision.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from typing import NamedTuple
 
 from engine.events import Event
@@ -39,6 +39,7 @@ class Memories:
         self._memories: list[tuple[int, ...]] = [()]
         self._numbers: dict[tuple[int, ...], int] = {(): 0}
         self._decided: dict[tuple[int, str, Input], Decided] = {}
+        self._wanted: dict[int, tuple[tuple[str, str, Effect], ...]] = {}
         self._wants: dict[int, tuple[tuple[str, Effect], ...]] = {}
         self._states.append(State())  # number 0, which no stream has
 
@@ -74,15 +75,19 @@ class Memories:
             if not self._machines.of(stream).is_final(state)
         }
 
-    def wanted(self, memory: int) -> list[tuple[str, str, Effect]]:
+    def wanted(self, memory: int) -> tuple[tuple[str, str, Effect], ...]:
         """The effects that all streams want: stream, key, effect."""
-        found = []
+        known = self._wanted.get(memory)
+        if known is None:
+            known = self._wanted[memory] = tuple(self._wanted_in(memory))
+        return known
+
+    def _wanted_in(self, memory: int) -> Iterator[tuple[str, str, Effect]]:
         for place, number in enumerate(self._memories[memory]):
             if number:
                 stream = self._names[place]
                 for key, effect in self._wants_of(stream, number):
-                    found.append((stream, key, effect))
-        return found
+                    yield stream, key, effect
 
     def decide(self, memory: int, stream: str, input_: Input) -> Decided:
         """What the input leads to. A refusal changes nothing."""

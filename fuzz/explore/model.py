@@ -40,6 +40,21 @@ class Step(NamedTuple):
     is_fault: bool = False
 
 
+class _Move(NamedTuple):
+    """What one job or one person may do, whatever all others do meanwhile: the log and the world after it.
+
+    `job` is where the job stands afterwards, or a new one; what streams want now begins at `age`.
+    """
+
+    what: tuple[object, ...]
+    memory: int
+    world: int
+    job: Job | None = None
+    broken: tuple[str, ...] = ()
+    is_fault: bool = False
+    age: int = SINCE_NOW
+
+
 class Model:
     """All that may happen in one scene, within bounds."""
 
@@ -53,11 +68,14 @@ class Model:
         self._jobs = Jobs(scene, self._memories, self._promises)
         self._worlds: list[World] = []
         self._world_numbers: dict[World, int] = {}
+        #: Most places differ in one job from others: what the other jobs may do there is known.
+        self._of_jobs: dict[tuple[int, int, Job], tuple[_Move, ...]] = {}
+        self._of_people: dict[tuple[int, int, frozenset[str]], tuple[_Move, ...]] = {}
 
     def beginnings(self) -> Iterator[Place]:
         """Where all paths begin."""
         for memory, world in self.scene.begin(self._memories, self.bounds):
-            yield self._place(memory, world, [])
+            yield Place(memory, self._numbered(world), ())
 
     def is_at_rest(self, place: Place) -> bool:
         """Whether nothing is under way any more."""
@@ -68,15 +86,20 @@ class Model:
         return self._promises.broken_at_rest(place.memory, self._worlds[place.world])
 
     def steps(self, place: Place) -> Iterator[Step]:
-        """Everything that may happen next."""
+        """Everything that may happen next.
+
+        What a worker computes depends on nothing and nothing on it, so it is done first, and nothing else before it.
+        """
         world = self._worlds[place.world]
+        computing = next((job for job in place.jobs if self._jobs.is_computing(job)), None)
+        if computing is not None:
+            yield from self._by_job(place, computing)
+            return
         for job in dict.fromkeys(place.jobs):
-            yield from self._of_job(place, world, job)
-        for call in dict.fromkeys(world.astray):
-            yield from self._arrives(place, world, call)
-        works = frozenset(self._jobs.scripts.spec(job.node) for job in place.jobs)
-        for doing in self._people.doings(place.memory, world, works):
-            yield self._done(place, world, doing)
+            yield from self._by_job(place, job)
+        works = frozenset(self._jobs.work(job) for job in place.jobs)
+        for move in self._moves_of_people(place, world, works):
+            yield self._step(place, move)
         yield from self._of_time(place, world)
         if not world.is_up:
             yield self._started(place, world)
@@ -89,7 +112,16 @@ class Model:
 
     # --- work ---
 
-    def _of_job(self, place: Place, world: World, job: Job) -> Iterator[Step]:
+    def _by_job(self, place: Place, job: Job) -> Iterator[Step]:
+        known = self._of_jobs.get((place.memory, place.world, job))
+        if known is None:
+            world = self._worlds[place.world]
+            known = tuple(self._moves_of_job(place, world, job))
+            self._of_jobs[place.memory, place.world, job] = known
+        for move in known:
+            yield self._step(place, move, job)
+
+    def _moves_of_job(self, place: Place, world: World, job: Job) -> Iterator[_Move]:
         operation = self._jobs.scripts.operation(job.node)
         match operation:
             case HandedIn():
@@ -99,36 +131,61 @@ class Model:
             case Until(stream, holds):
                 if holds(self._memories.state(place.memory, stream)):
                     after = Job(self._jobs.scripts.after(job.node, None))
-                    what = self._jobs.name(job), "sees", stream
-                    yield Step(what, self._with(place, world, job, after))
+                    seen: tuple[object, ...] = self._jobs.name(job), "sees", stream
+                    yield _Move(seen, place.memory, place.world, after)
             case _:
-                yield self._went_on(place, world, job)
+                run = self._jobs.go_on(place.memory, world, job)
+                what = (self._jobs.name(job), "goes on")
+                number, age = self._numbered(run.world), max(job.age, SINCE_NOW)
+                yield _Move(what, run.memory, number, run.job, run.broken, age=age)
 
-    def _asked(self, place: Place, world: World, job: Job, ask: Ask) -> Iterator[Step]:
+    def _asked(self, place: Place, world: World, job: Job, ask: Ask) -> Iterator[_Move]:
         for outcome in self._doors.outcomes(world, ask):
             answered = self._jobs.scripts.after(job.node, cast("Any", outcome.value))
-            after = Job(answered, SINCE_NOW if ask.patient else max(job.age, SINCE_NOW))
-            broken = self._promises.broken_outside(place.memory, world, outcome, ask)
-            told = outcome.what or outcome.value
-            yield Step(
-                (self._jobs.name(job), "asks", f"{ask.door}:", told),
-                self._with(place, outcome.world, job, after),
-                broken,
+            yield _Move(
+                (self._jobs.name(job), "asks", f"{ask.door}:", outcome.what or outcome.value),
+                place.memory,
+                self._numbered(outcome.world),
+                Job(answered, SINCE_NOW if ask.patient else max(job.age, SINCE_NOW)),
+                self._promises.broken_outside(place.memory, world, outcome, ask),
                 outcome.world.left != world.left,
             )
 
-    def _went_on(self, place: Place, world: World, job: Job) -> Step:
-        run = self._jobs.go_on(place.memory, world, job)
-        jobs = [other for other in place.jobs if other != job]
-        if run.job is not None:
-            jobs.append(run.job)
-        if run.memory != place.memory:
-            jobs = self._jobs.wanted(run.memory, jobs, max(job.age, SINCE_NOW))
-        what = self._jobs.name(job), "goes on"
-        return Step(what, self._place(run.memory, run.world, jobs), run.broken)
+    # --- people, time and the process ---
 
-    def _arrives(self, place: Place, world: World, call: Ask) -> Iterator[Step]:
+    def _moves_of_people(
+        self, place: Place, world: World, works: frozenset[str]
+    ) -> tuple[_Move, ...]:
+        key = place.memory, place.world, works
+        known = self._of_people.get(key)
+        if known is None:
+            doings = self._people.doings(place.memory, world, works)
+            known = (
+                *(self._done(place.memory, world, doing) for doing in doings),
+                *(
+                    move
+                    for call in dict.fromkeys(world.astray)
+                    for move in self._arrives(place, call)
+                ),
+            )
+            self._of_people[key] = known
+        return known
+
+    def _done(self, memory: int, world: World, doing: people.Doing) -> _Move:
+        outcome = Outcome(None, doing.world, doing.what)
+        broken = self._promises.broken_outside(memory, world, outcome, None)
+        if doing.told:
+            stream, input_ = doing.told
+            request = self._jobs.begun(Spec("a request", stream, "", input_))
+            run = self._jobs.go_on(memory, doing.world, request)
+            broken, memory = broken + run.broken, run.memory
+        job = self._jobs.begun(doing.work) if doing.work else None
+        is_fault = doing.world.left != world.left
+        return _Move((doing.what,), memory, self._numbered(doing.world), job, broken, is_fault)
+
+    def _arrives(self, place: Place, call: Ask) -> Iterator[_Move]:
         """A call whose caller is gone reaches the node."""
+        world = self._worlds[place.world]
         read = list(world.astray)
         read.remove(call)
         calm = world._replace(astray=tuple(read), left=world.left._replace(losses=0))
@@ -136,25 +193,7 @@ class Model:
             after = outcome._replace(world=outcome.world._replace(left=world.left))
             broken = self._promises.broken_outside(place.memory, world, after, call)
             what = "a call astray reaches the node:", outcome.value
-            yield Step(what, self._place(place.memory, after.world, list(place.jobs)), broken)
-
-    # --- people, time and the process ---
-
-    def _done(self, place: Place, world: World, doing: people.Doing) -> Step:
-        memory, jobs = place.memory, list(place.jobs)
-        outcome = Outcome(None, doing.world, doing.what)
-        broken = self._promises.broken_outside(memory, world, outcome, None)
-        if doing.told:
-            stream, input_ = doing.told
-            request = self._jobs.begun(Spec("a request", stream, "", input_))
-            run = self._jobs.go_on(memory, doing.world, request)
-            broken += run.broken
-            memory = run.memory
-            jobs = self._jobs.wanted(memory, jobs, SINCE_NOW)
-        if doing.work:
-            jobs.append(self._jobs.begun(doing.work))
-        is_fault = doing.world.left != world.left
-        return Step((doing.what,), self._place(memory, doing.world, jobs), broken, is_fault)
+            yield _Move(what, place.memory, self._numbered(after.world), None, broken)
 
     def _of_time(self, place: Place, world: World) -> Iterator[Step]:
         """The next moment comes; an HTLC that nobody answered is over at its deadline, an open invoice at its end."""
@@ -201,18 +240,29 @@ class Model:
 
     # --- places ---
 
-    def _with(self, place: Place, world: World, before: Job, after: Job) -> Place:
-        return self._place(
-            place.memory, world, [after if job == before else job for job in place.jobs]
-        )
+    def _step(self, place: Place, move: _Move, before: Job | None = None) -> Step:
+        """The place that a move leads to, with the jobs that all streams want there."""
+        jobs = list(place.jobs)
+        if before is not None:
+            jobs.remove(before)
+        if move.job is not None:
+            jobs.append(move.job)
+        if move.memory != place.memory:
+            jobs = self._jobs.wanted(move.memory, jobs, move.age)
+        jobs.sort()
+        after = Place(move.memory, move.world, tuple(jobs))
+        return Step(move.what, after, move.broken, move.is_fault)
 
     def _place(self, memory: int, world: World, jobs: list[Job]) -> Place:
+        jobs.sort()
+        return Place(memory, self._numbered(world), tuple(jobs))
+
+    def _numbered(self, world: World) -> int:
         number = self._world_numbers.get(world)
         if number is None:
             number = self._world_numbers[world] = len(self._worlds)
             self._worlds.append(world)
-        jobs.sort()
-        return Place(memory, number, tuple(jobs))
+        return number
 
     def _news(self, before: int, after: int) -> str:
         """The streams that moved, in words."""

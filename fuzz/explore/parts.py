@@ -145,4 +145,4 @@ class Parts:
             asked = self._engine.conditions(spec.stream, input_)
             now(Act("report", (spec.stream, spec.key, effect, asked)))
 
-        return EffectContext(spec.stream, spec.resumed, report)
+        return EffectContext(spec.stream, spec.resumed, report, spec.of_earlier_life)

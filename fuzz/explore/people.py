@@ -15,6 +15,15 @@ from statemachines import identity, receive, send
 from statemachines.federation import Joined, Left, SetTerms
 from statemachines.federation import stream_of as federation_stream
 
+#: Work that is no effect of a stream, by its name.
+WATCH, LEAVING = "the watch of HTLCs", "leaving"
+#: What payers pay: what is asked for, less, and more.
+_PAID = (
+    ("the invoice", facts.INVOICE_MSAT),
+    ("too little", facts.INVOICE_MSAT - 1),
+    ("too much", facts.INVOICE_MSAT + 1),
+)
+
 
 class Doing(NamedTuple):
     """One thing that somebody may do: the world after it, an input to the gateway, or work that it begins."""
@@ -33,7 +42,7 @@ class People:
         self._memories = memories
         self._terms = federation_stream(RECEIVERS)
 
-    def doings(self, memory: int, world: World, works: frozenset[Spec]) -> Iterator[Doing]:
+    def doings(self, memory: int, world: World, works: frozenset[str]) -> Iterator[Doing]:
         """Everything that somebody may do now."""
         if self._scene.received:
             yield from self._receiver(memory, world, works)
@@ -42,7 +51,7 @@ class People:
         if self._scene.sent:
             yield from self._sender(memory, world)
 
-    def _receiver(self, memory: int, world: World, works: frozenset[Spec]) -> Iterator[Doing]:
+    def _receiver(self, memory: int, world: World, works: frozenset[str]) -> Iterator[Doing]:
         scene = self._scene
         assert scene.received is not None
         state = self._memories.state(memory, scene.receive_stream)
@@ -56,22 +65,24 @@ class People:
                     "the receiver asks for an invoice", world, (scene.receive_stream, request)
                 )
         is_expired = scene.moments[world.moment].unix_s >= facts.INVOICE_EXPIRES_UNIX_S
-        if world.invoice == "open" and not is_expired:
+        if scene.has_htlc and world.invoice == "open" and not is_expired:
             held = world._replace(invoice="held", htlc="locked")
-            yield Doing("somebody pays the invoice: its HTLC is locked at the node", held)
+            for what, paid_msat in _PAID:
+                paid = held._replace(locked_msat=paid_msat)
+                yield Doing(f"somebody pays {what}: the HTLC is locked at the node", paid)
         if world.invoice == "held" and world.is_up:
-            told = HeldPayment(facts.payment_hash(), facts.INVOICE_MSAT, facts.HTLC_DEADLINE_HEIGHT)
-            work = Spec("the watch of HTLCs", "", "", told)
-            if work not in works:
+            told = HeldPayment(facts.payment_hash(), world.locked_msat, facts.HTLC_DEADLINE_HEIGHT)
+            work = Spec(WATCH, "", "", told)
+            if WATCH not in works:
                 yield Doing("the node tells of the HTLC", world, work=work)
 
-    def _operator(self, memory: int, world: World, works: frozenset[Spec]) -> Iterator[Doing]:
+    def _operator(self, memory: int, world: World, works: frozenset[str]) -> Iterator[Doing]:
         """What costs one of the operator's orders."""
         left = world._replace(left=world.left._replace(orders=world.left.orders - 1))
         terms = self._memories.state(memory, self._terms)
         if isinstance(terms, Joined) and RECEIVERS in world.served:
-            work = Spec("leaving", "", "", RECEIVERS)
-            if work not in works:
+            work = Spec(LEAVING, "", "", RECEIVERS)
+            if LEAVING not in works:
                 yield Doing("the operator leaves the receiver's federation", left, work=work)
             change = SetTerms(
                 lightning_fee=terms.facts.lightning_fee,

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import cast
 
 from engine.events import Event
+from engine.machine import kind_of
 from fuzz.explore import facts
 from fuzz.explore.doors import Doors
 from fuzz.explore.memory import Decided, Memories
@@ -36,6 +37,7 @@ class Promises:
         self._scene = scene
         self._memories = memories
         self._doors = doors
+        self._at_rest: dict[int, bool] = {}
 
     # --- what the gateway decides ---
 
@@ -52,24 +54,37 @@ class Promises:
                 yield from self._funds_nothing_unfit(memory, world)
                 yield from self._has_a_payer(world, payer, "decides to fund")
             case transaction.TxSigned(signed=signed):
-                reservation = self._doors.reservation(signed.txid)
-                if any(isinstance(output, FundedContract) for output in reservation.outputs):
-                    state = self._memories.state(memory, reservation.parent)
-                    payer = state.payer if isinstance(state, receive.Funding) else ""
-                    yield from self._has_a_payer(world, payer, "signs a funding")
-            case send.SendCancelled():
-                if world.record in {"flying", "succeeded"}:
-                    yield f"2: signs a forfeit for a payment that is {world.record} at the node"
+                yield from self._signs_in_time(memory, signed.txid, world)
             case send.SendDispatching(intent=intent):
-                yield from self._has_a_contract(world, "decides to call the node")
-                facts_ = self._scene.sent
-                if facts_ and intent.max_fee_msat > facts_.contract_msat - facts_.minimum_msat:
-                    yield "3: allows more for routing than the contract brings"
-            case completion.CompletionSettling(preimage=preimage):
+                yield from self._calls_for_a_contract(intent, world)
+            case send.SendCancelled():
+                yield from self._gives_nothing_up(memory, world)
+            case (
+                send.SendPaid(preimage=preimage) | completion.CompletionSettling(preimage=preimage)
+            ):
                 if preimage != facts.preimage().hex():
-                    yield "4: decides to settle with what is no preimage"
+                    yield f"4: writes {event.kind} down with what is no preimage"
             case _:
                 pass
+
+    def _signs_in_time(self, memory: int, txid: str, world: World) -> Iterator[str]:
+        reservation = self._doors.reservation(txid)
+        if any(isinstance(output, FundedContract) for output in reservation.outputs):
+            state = self._memories.state(memory, reservation.parent)
+            payer = state.payer if isinstance(state, receive.Funding) else ""
+            yield from self._has_a_payer(world, payer, "signs a funding")
+
+    def _calls_for_a_contract(self, intent: send.Intent, world: World) -> Iterator[str]:
+        yield from self._has_a_contract(world, "decides to call the node")
+        sent = self._scene.sent
+        if sent and intent.max_fee_msat > sent.contract_msat - sent.minimum_msat:
+            yield "3: allows more for routing than the contract brings"
+
+    def _gives_nothing_up(self, memory: int, world: World) -> Iterator[str]:
+        if world.record in {"flying", "succeeded"}:
+            yield f"2: signs a forfeit for a payment that is {world.record} at the node"
+        if self._is_bought_for_sender(memory, world):
+            yield "2: signs a forfeit for a swap whose preimage it buys"
 
     def _funds_nothing_unfit(self, memory: int, world: World) -> Iterator[str]:
         terms = self._memories.state(memory, federation_stream(RECEIVERS))
@@ -81,11 +96,19 @@ class Promises:
         if received and self._now_unix_s(world) >= received.contract_expires_unix_s:
             yield "4: decides to fund a contract that has ended"
 
+    def _is_bought_for_sender(self, memory: int, world: World) -> bool:
+        state = self._memories.state(memory, self._scene.receive_stream)
+        if world.is_flawed or not isinstance(state, _FUNDING) or not state.payer:
+            return False
+        return bool(world.fundings or (isinstance(state, receive.Funding) and state.txid))
+
     def _has_a_payer(self, world: World, payer: str, what: str) -> Iterator[str]:
         if payer and payer != receive.UNKNOWN_PAYER:
             yield from self._has_a_contract(world, what)
         elif not payer and world.htlc != "locked":
             yield f"4: {what} for an HTLC that is {world.htlc or 'nowhere'}"
+        elif not payer and world.locked_msat < facts.INVOICE_MSAT:
+            yield f"4: {what} for an HTLC that holds less than the invoice asks for"
 
     def _has_a_contract(self, world: World, what: str) -> Iterator[str]:
         if world.contract != "locked":
@@ -165,12 +188,16 @@ class Promises:
 
     def is_at_rest(self, memory: int) -> bool:
         """Whether no stream waits for anything."""
-        open_now = self._memories.open_states(memory)
-        return not any(stream.partition("/")[0] in _KINDS for stream in open_now)
+        known = self._at_rest.get(memory)
+        if known is None:
+            open_now = self._memories.open_states(memory)
+            known = not any(kind_of(stream) in _KINDS for stream in open_now)
+            self._at_rest[memory] = known
+        return known
 
     def broken_at_rest(self, memory: int, world: World) -> tuple[str, ...]:
         """Judge what is left when nothing is under way any more."""
-        found = []
+        found = list(self._answered_wrongly(memory, world))
         held: set[str] = set()
         for federation_id in self._scene.federations:
             wallet = self._memories.state(memory, wallet_of(federation_id))
@@ -183,6 +210,11 @@ class Promises:
                 f"7: holds {len(held - world.ours)} notes that are spent, and not {len(world.ours - held)} that are not"
             )
         return tuple(found)
+
+    def _answered_wrongly(self, memory: int, world: World) -> Iterator[str]:
+        answer = self._memories.state(memory, completion.stream_of(facts.payment_hash().hex()))
+        if isinstance(answer, completion.Settled) and world.htlc not in {"locked", "paid"}:
+            yield f"4: has it on record as settled, and the HTLC is {world.htlc}"
 
     def _now_unix_s(self, world: World) -> int:
         return self._scene.moments[world.moment].unix_s

@@ -24,6 +24,8 @@ class Scene(NamedTuple):
     moments: tuple[Moment, ...]
     sent: SendFacts | None = None
     received: ReceiveFacts | None = None
+    has_htlc: bool = True
+    """Whether somebody may pay the receiver over Lightning."""
 
     @property
     def federations(self) -> tuple[str, ...]:
@@ -107,12 +109,15 @@ def _scenes() -> Iterator[Scene]:
         (_EARLY, *sender, _EXPIRED._replace(height=end)),
         sent=facts.sent(is_swap=False),
     )
-    yield Scene(
+    swap = Scene(
         "swap",
         (_EARLY, *sender, _EXPIRED._replace(height=end), _FORGOTTEN._replace(height=end + 100)),
         sent=facts.sent(is_swap=True),
         received=facts.received(facts.NEVER_UNIX_S),
+        has_htlc=False,
     )
+    yield swap
+    yield swap._replace(name="an HTLC beside a swap", has_htlc=True)
 
 
 SCENES: Mapping[str, Scene] = {scene.name: scene for scene in _scenes()}

@@ -72,13 +72,17 @@ TAKEN = "taken"
 
 
 class Spec(NamedTuple):
-    """What a job is: an effect of a stream, or another piece of work by its name."""
+    """What a job is: an effect of a stream, or another piece of work by its name.
+
+    Both flags are as in `engine.effects.EffectContext`.
+    """
 
     work: str
     stream: str
     key: str
     subject: Hashable
     resumed: bool = False
+    of_earlier_life: bool = False
 
 
 class _HaltError(BaseException):

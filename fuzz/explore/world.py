@@ -50,6 +50,8 @@ class World(NamedTuple):
     """Of the receiver at our node: open, held, settled, cancelled."""
     htlc: str = ""
     """Of who pays it: locked, paid, failed by us, over at its deadline."""
+    locked_msat: int = 0
+    """What that HTLC holds."""
     record: str = ""
     """Of the payment that our node makes: flying, succeeded, failed."""
     record_ends: int = 0
