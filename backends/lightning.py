@@ -20,6 +20,8 @@ from fedimint.wire_types import MOST_MSAT, Network
 
 #: The final CLTV delta of held invoices: time for the federation to decrypt (fedimint-lightning/src/lnd.rs).
 HELD_FINAL_DELTA_BLOCKS = 144
+#: What a node says of an error is kept and shown to so many characters.
+NODE_TEXT_CHARS_MAX = 500
 
 
 class NodeUnansweredError(UnavailableError):
@@ -39,9 +41,9 @@ class NodeRefusedError(PeerError):
 
     def __init__(self, code: str, text: str) -> None:
         """`code` is the backend's name of the status, `text` the node's own words."""
-        super().__init__(f"the Lightning node refused the call: {text} ({code})")
         self.code = code
-        self.text = text
+        self.text = text[:NODE_TEXT_CHARS_MAX]
+        super().__init__(f"the Lightning node refused the call: {self.text} ({code})")
 
 
 class CompletionRejectedError(PeerError):

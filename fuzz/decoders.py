@@ -1,6 +1,7 @@
 """The decoders of foreign bytes and text: each refuses with an error of ours or returns a value that it reads back.
 
-None may raise anything else, and none may take memory out of proportion to what it was given.
+None may raise anything else, none may take memory out of proportion to what it was given, and no number of what it
+gives is larger than there is (`magnitudes.py`).
 """
 
 import tracemalloc
@@ -16,6 +17,7 @@ from fedimint.invite import HRP, INVITE_CODE, InviteCode
 from fedimint.modules import MODULE_CODECS
 from fedimint.transaction import SUBMISSION_OUTCOME, TRANSACTION
 from fuzz import strategies
+from fuzz.magnitudes import check_numbers
 from fuzz.mutations import hostile
 
 #: Bytes of memory for each byte of input, and those that every call may take.
@@ -39,6 +41,7 @@ def check(decoder: Decoder, data: bytes) -> None:
     assert peak_bytes <= MEMORY_AT_LEAST + MEMORY_PER_BYTE * len(data), (
         f"{peak_bytes} bytes of memory"
     )
+    check_numbers(value)
     if decoder.encode is not None:
         again = decoder.decode(decoder.encode(value))
         assert again == value, "it is not read back as the same value"

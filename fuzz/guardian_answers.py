@@ -1,4 +1,7 @@
-"""Answers of guardians that are wrong in shape, size or range: an endpoint gives a value or an error of ours."""
+"""Answers of guardians that are wrong in shape, size or range: an endpoint gives a value or an error of ours.
+
+No number of a value is larger than there is (`magnitudes.py`).
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +22,7 @@ from fedimint.query import Guardians
 from fedimint.walletv2_api import Walletv2Api
 from fedimint.wire_types import ContractId, FederationId, OutPoint, PeerId, TransactionId
 from fuzz import strategies
+from fuzz.magnitudes import check_numbers
 from fuzz.mutations import hostile
 
 MODULE_ID = 3
@@ -70,7 +74,7 @@ def check(endpoint: Endpoint, answer: object) -> None:
 
     async def ask() -> None:
         try:
-            await endpoint.ask(guardians)
+            check_numbers(await endpoint.ask(guardians))
         except GatewayError:
             return
 

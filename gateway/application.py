@@ -8,7 +8,7 @@ from engine.engine import Engine, Observers
 from engine.machine import Input
 from engine.storage_errors import StorageError
 from engine.store import Store
-from errors import FatalError, UnavailableError
+from errors import FatalError, InputError, UnavailableError
 from fedimint import secp, secrets
 from gateway import conditions, status, trust
 from gateway.bitcoin_effects import BitcoinEffects
@@ -166,10 +166,13 @@ class Gateway:
                         closing.start_soon(federation.aclose)
 
     def _open(self, stream: str, joined: Joined) -> None:
-        """Serve a federation of the log; one whose stored facts are bad waits for its operator, alone."""
+        """Serve a federation of the log; one whose stored facts are bad waits for its operator, alone.
+
+        So does one whose config this program refuses, which an earlier release may have taken.
+        """
         try:
             self._served.open(joined)
-        except FatalError as error:
+        except (FatalError, InputError) as error:
             if isinstance(error, StorageError):
                 raise
             self.engine.quarantine(stream, "opening it", error)

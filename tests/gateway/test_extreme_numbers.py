@@ -1,18 +1,25 @@
 """Numbers that no honest federation or client sends: bounded work, a sentence for the caller, and the rest goes on."""
 
+import json
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import msgspec
 import pytest
 
+from api import canned
 from api.body import BodyShapeError, decode
+from api.gates import RateLimit, TokenBucket
 from api.payment_structs import CreateBolt11InvoicePayload, SendPaymentPayload
+from api.routes import Route, routes
 from api.treasury_handlers import withdraw
 from api.treasury_structs import Feerate, PegOutFees, SpendEcashPayload, WithdrawPayload
 from devnet.gateway_messages import Paid
 from devnet.receiving import IncomingOrder
-from errors import InputError
+from errors import GatewayError, InputError
 from fedimint.selection import MAX_ISSUED_NOTES
 from fedimint.wire_types import MOST_MSAT, MOST_SAT
 from gateway.views import ContractRequest, SendPaymentRequest
@@ -24,6 +31,7 @@ from tests.gateway.receiving import give_ecash, ordered
 from tests.gateway.scene import INVOICE_MSAT, Scene, ask, asking, kinds, stream_of, until
 
 pytestmark = pytest.mark.anyio
+ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 SCRIPT = "0020" + "ab" * 32
 EXTREMES = (MOST_MSAT, 2**63, 2**64 - 1)
 
@@ -196,3 +204,82 @@ async def test_the_loop_goes_on_while_the_largest_numbers_are_looked_at(scene: S
 def _routing_fee_msat(gateway: object, stream: str) -> int:
     state = gateway.engine.peek(stream)  # type: ignore[attr-defined]  # a gateway
     return int(state.routing_fee_msat)
+
+
+# --- the operator's requests -----------------------------------------------------------------------------------------
+
+NUMBERS = (-1, 0, 2**31, MOST_SAT + 1, MOST_MSAT + 1, 2**63 - 1, 2**63, 2**64 - 1, 10**30)
+PEER = "02" + "11" * 32
+
+
+def _operator_bodies(federation_id: str) -> dict[str, Any]:
+    """By path, a body of every number that the route takes."""
+    flat = {"fee_rate": {"sats_per_kvb": 1_000}, "total_weight": 4_000}
+    fees = ("lightning_base", "lightning_parts_per_million", "transaction_base")
+    coins = {"federation_id": federation_id, "amount": 20_000}
+    channel = {"pubkey": PEER, "host": "127.0.0.1:9735", "channel_size_sats": 20_000}
+    return {
+        "/set_fees": dict.fromkeys((*fees, "transaction_parts_per_million"), 1000),
+        "/withdraw": {**coins, "address": ADDRESS, "quoted_fees": flat},
+        "/withdraw_to_onchain": coins,
+        "/spend_ecash": coins,
+        "/list_sent_ecash": {"limit": 10},
+        "/create_bolt11_invoice_for_operator": {"amount_msats": 1_000, "expiry_secs": 60},
+        "/list_transactions": {"start_secs": 0, "end_secs": 10},
+        "/send_onchain": {"address": ADDRESS, "amount": 1_000, "fee_rate_sats_per_vbyte": 2},
+        "/open_channel_with_push": {**channel, "push_amount_sats": 0, "fee_rate_sats_per_vbyte": 2},
+        "/close_channels_with_peer": {"pubkey": PEER, "sats_per_vbyte": 1},
+        "/set_channel_fees": {
+            "funding_outpoint": f"{'11' * 32}:0",
+            "base_fee_msat": 1,
+            "parts_per_million": 1,
+        },
+        "/payment_log": {
+            "federation_id": federation_id,
+            "pagination_size": 10,
+            "event_kinds": [],
+            "end_position": 5,
+        },
+        "/payment_summary": {"start_millis": 0, "end_millis": 10},
+    }
+
+
+def _with_other_numbers(body: Any) -> Iterator[Any]:
+    """The body with one of its numbers replaced."""
+    for name, value in body.items():
+        if isinstance(value, dict):
+            for inner in _with_other_numbers(value):
+                yield {**body, name: inner}
+        elif isinstance(value, int):
+            for number in NUMBERS:
+                yield {**body, name: number}
+
+
+async def _answer(route: Route, encoded: bytes) -> object:
+    try:
+        return await route.handle(decode(encoded, route.body))
+    except GatewayError as error:
+        return error
+
+
+async def test_no_number_of_the_operator_is_an_error_of_ours(scene: Scene) -> None:
+    async def stop() -> None:
+        """Nobody calls it here."""
+
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        bucket = TokenBucket(RateLimit(burst=1))
+        table = {route.path: route for route in routes(gateway, canned.facts(), bucket, stop)}
+        bodies = _operator_bodies(scene.federation_id)
+        refused = 0
+        for path, body in bodies.items():
+            for spoilt in _with_other_numbers(body):
+                encoded = json.dumps(spoilt).encode()
+                answer = await scene.while_time_passes(partial(_answer, table[path], encoded))
+                if isinstance(answer, GatewayError):
+                    refused += 1
+                else:
+                    assert msgspec.json.encode(answer), path
+        assert refused > len(bodies) * len(NUMBERS) // 2
+        user, payment = await scene.funded(routing)
+        assert isinstance(await ask(gateway, user.body(payment)), Paid)

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from cli import embedded
 from devnet.dealer import LNV2_ID, META_ID, MINTV2_ID, WALLETV2_ID, deal_federation
 from devnet.gateway_messages import Paid
 from errors import ConflictError, GatewayError, InputError, UnavailableError
@@ -21,6 +22,9 @@ from fedimint.wire_types import FeeConsensus, PeerId
 from gateway.joining import CONFIG_BYTES_MAX, federation_facts
 from gateway.servable import refuse_another_config, refuse_unservable
 from gateway.views import PaymentFee
+from statemachines import identity
+from statemachines.federation import Joined
+from statemachines.federation import stream_of as federation_stream
 from tests.gateway.lying import let_lie
 from tests.gateway.receiving import ECASH_MSAT, give_ecash
 from tests.gateway.scene import Scene, ask, kinds, wallet
@@ -266,6 +270,37 @@ async def test_a_federation_that_comes_back_as_another_is_refused_over_restarts(
         await gateway.federations.connect_federation(scene.invite(), recover=False)
         assert (await wallet(gateway, scene.federation_id)).balance_msat == ECASH_MSAT
         assert await gateway.treasury.spend_ecash(scene.federation_id, 512)
+
+
+@pytest.mark.anyio
+async def test_a_federation_of_the_log_that_cannot_be_used_keeps_no_other_from_being_served(
+    scene: Scene,
+) -> None:
+    """Such as one with a key for larger notes than there are, which was joined before that was refused."""
+    larger = keys(MINTV2_ID, "tbs_agg_pks", lambda known: {**known, 62: known[41]})(ONE)
+    async with scene.joined() as (gateway, _):
+        joined = gateway.engine.peek(federation_stream(scene.federation_id))
+        assert isinstance(joined, Joined)
+        for federation_id, config in (
+            ("aa" * 32, msgspec.json.encode(larger.to_json())),
+            ("bb" * 32, b"no config at all"),
+        ):
+            facts = msgspec.structs.replace(
+                joined.facts, federation_id=federation_id, client_config=config
+            )
+            await gateway.engine.submit(identity.STREAM, identity.JoinFederation(facts=facts))
+    async with scene.serving() as gateway:
+        info = await gateway.info()
+        assert [one.federation_id for one in info.federations] == [scene.federation_id]
+        told = sorted(problem for problem in info.problems if "is quarantined" in problem)
+        assert [problem.split()[0] for problem in told] == [
+            federation_stream("aa" * 32),
+            federation_stream("bb" * 32),
+        ]
+        assert "the largest is of 2^41 msat" in told[0]
+        routing = await embedded.routing_of(gateway, scene.federation_id)
+        user, payment = await scene.funded(routing)
+        assert isinstance(await ask(gateway, user.body(payment)), Paid)
 
 
 def _always(answer: object, _params: object) -> object:
