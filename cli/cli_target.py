@@ -2,10 +2,11 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from cyclopts import Parameter
+from cyclopts import Parameter, Token
 
 # What federations, chain or channels take their time for. Longer than the gateway itself waits.
 PATIENT_SECONDS = 660.0
@@ -29,6 +30,15 @@ class Target:
 GivenTarget = Annotated[Target, Parameter(parse=False)]
 # A secret, or `-`, which cyclopts takes for a flag otherwise.
 SecretWord = Annotated[str, Parameter(allow_leading_hyphen=True)]
+
+
+def _bare(_: Any, tokens: Sequence[Token]) -> str:
+    return tokens[0].value.strip(" \t\r\n\"',")
+
+
+# An id in hex, as it was copied: out of JSON, or with a line break.
+PastedId = Annotated[str, Parameter(converter=_bare)]
+MaybePastedId = Annotated[str | None, Parameter(converter=_bare)]
 # The launcher, to which `--address` is the gateway's, gives it to such a command by the second name.
 BitcoinAddress = Annotated[str, Parameter(name=("--address", "--bitcoin-address"))]
 

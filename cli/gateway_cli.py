@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
 from cli.broken_pipe import reader_may_leave
-from cli.cli_target import PATIENT_SECONDS, GivenTarget, Target, print_answer, secret_of
+from cli.cli_target import PATIENT_SECONDS, GivenTarget, PastedId, Target, print_answer, secret_of
 from cli.help_pages import add_help
 
 _DEFAULT_ADDRESS = "http://127.0.0.1:8175"
@@ -81,7 +81,7 @@ def connect_fed(
 
 
 @app.command
-def leave_fed(*, federation_id: str, target: GivenTarget) -> None:
+def leave_fed(*, federation_id: PastedId, target: GivenTarget) -> None:
     """Leave a federation. Its ecash stays ours, and is there again after joining again.
 
     Parameters

@@ -6,7 +6,15 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.amounts import amount_msat
-from cli.cli_target import PATIENT_SECONDS, GivenTarget, SecretWord, print_answer, secret_text_of
+from cli.cli_target import (
+    PATIENT_SECONDS,
+    GivenTarget,
+    MaybePastedId,
+    PastedId,
+    SecretWord,
+    print_answer,
+    secret_text_of,
+)
 from cli.help_pages import add_help
 from cli.numbers import MaybeWholeNumber
 
@@ -20,7 +28,7 @@ add_help(cfg_app, "cfg", program="cli.gateway_cli")
 
 
 @cfg_app.command
-def client_config(*, federation_id: str | None = None, target: GivenTarget) -> None:
+def client_config(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None:
     """Show the client config of each federation.
 
     Parameters
@@ -32,7 +40,7 @@ def client_config(*, federation_id: str | None = None, target: GivenTarget) -> N
 
 
 @cfg_app.command
-def display(*, federation_id: str | None = None, target: GivenTarget) -> None:
+def display(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None:
     """Show what the gateway has set for each federation: fees, policies, its index.
 
     Parameters
@@ -48,7 +56,7 @@ def display(*, federation_id: str | None = None, target: GivenTarget) -> None:
 @cfg_app.command
 def set_fees(
     *,
-    federation_id: str | None = None,
+    federation_id: MaybePastedId = None,
     ln_base: str | None = None,
     ln_ppm: MaybeWholeNumber = None,
     tx_base: str | None = None,
@@ -83,7 +91,7 @@ def set_fees(
 @cfg_app.command
 def set_payment_policy(
     *,
-    federation_id: str | None = None,
+    federation_id: MaybePastedId = None,
     receive_enabled: Annotated[bool | None, Parameter(negative="")] = None,
     target: GivenTarget,
 ) -> None:
@@ -101,7 +109,7 @@ def set_payment_policy(
 
 
 @cfg_app.command
-def set_exposure_cap(*, cap: str, federation_id: str | None = None, target: GivenTarget) -> None:
+def set_exposure_cap(*, cap: str, federation_id: MaybePastedId = None, target: GivenTarget) -> None:
     """Bound what the gateway would lose with a federation: ecash, contracts and deposits there, and payments under way.
 
     A payment that would exceed it is given back to its sender at once.
@@ -119,7 +127,7 @@ def set_exposure_cap(*, cap: str, federation_id: str | None = None, target: Give
 
 
 @cfg_app.command
-def trust_again(*, federation_id: str, target: GivenTarget) -> None:
+def trust_again(*, federation_id: PastedId, target: GivenTarget) -> None:
     """Pay out of a federation again that refused a claim, after its guardians were asked why.
 
     Parameters

@@ -7,6 +7,8 @@ from cli.cli_target import (
     PATIENT_SECONDS,
     BitcoinAddress,
     GivenTarget,
+    MaybePastedId,
+    PastedId,
     SecretWord,
     print_answer,
     secret_text_of,
@@ -24,7 +26,7 @@ add_help(ecash_app, "ecash", program="cli.gateway_cli")
 
 
 @ecash_app.command
-def backup(*, federation_id: str, target: GivenTarget) -> None:
+def backup(*, federation_id: PastedId, target: GivenTarget) -> None:
     """Make sure that the mnemonic alone brings the ecash of a federation back.
 
     Parameters
@@ -36,7 +38,7 @@ def backup(*, federation_id: str, target: GivenTarget) -> None:
 
 
 @ecash_app.command
-def pegin(*, federation_id: str, target: GivenTarget) -> None:
+def pegin(*, federation_id: PastedId, target: GivenTarget) -> None:
     """Show the bitcoin address whose coins become ecash of a federation.
 
     Parameters
@@ -49,7 +51,7 @@ def pegin(*, federation_id: str, target: GivenTarget) -> None:
 
 
 @ecash_app.command
-def pegin_recheck(*, address: BitcoinAddress, federation_id: str, target: GivenTarget) -> None:
+def pegin_recheck(*, address: BitcoinAddress, federation_id: PastedId, target: GivenTarget) -> None:
     """Look for coins at a deposit address now; they are found without it.
 
     Parameters
@@ -65,7 +67,11 @@ def pegin_recheck(*, address: BitcoinAddress, federation_id: str, target: GivenT
 
 @ecash_app.command
 def pegin_from_onchain(
-    *, federation_id: str, amount: str, fee_rate_sats_per_vbyte: WholeNumber, target: GivenTarget
+    *,
+    federation_id: PastedId,
+    amount: str,
+    fee_rate_sats_per_vbyte: WholeNumber,
+    target: GivenTarget,
 ) -> None:
     """Send coins of the Lightning node to a federation.
 
@@ -89,7 +95,7 @@ def pegin_from_onchain(
 
 @ecash_app.command
 def pegout(
-    *, federation_id: str, amount: str, address: BitcoinAddress, target: GivenTarget
+    *, federation_id: PastedId, amount: str, address: BitcoinAddress, target: GivenTarget
 ) -> None:
     """Pay ecash of a federation out to a bitcoin address.
 
@@ -114,7 +120,7 @@ def pegout(
 
 
 @ecash_app.command
-def pegout_to_onchain(*, federation_id: str, amount: str, target: GivenTarget) -> None:
+def pegout_to_onchain(*, federation_id: PastedId, amount: str, target: GivenTarget) -> None:
     """Pay ecash of a federation out to the Lightning node's own wallet.
 
     The answer tells in amount_sats what was understood.
@@ -131,7 +137,7 @@ def pegout_to_onchain(*, federation_id: str, amount: str, target: GivenTarget) -
 
 
 @ecash_app.command
-def send(amount: str, /, *, federation_id: str, target: GivenTarget) -> None:
+def send(amount: str, /, *, federation_id: PastedId, target: GivenTarget) -> None:
     """Take ecash out of the gateway, as text to hand over.
 
     Parameters
@@ -147,7 +153,7 @@ def send(amount: str, /, *, federation_id: str, target: GivenTarget) -> None:
 
 @ecash_app.command
 def list_sent(
-    *, federation_id: str | None = None, limit: WholeNumber = 25, target: GivenTarget
+    *, federation_id: MaybePastedId = None, limit: WholeNumber = 25, target: GivenTarget
 ) -> None:
     """List the ecash that was taken out as text, newest first, without the texts.
 
@@ -163,7 +169,7 @@ def list_sent(
 
 
 @ecash_app.command
-def show_sent(sent_id: str, /, *, target: GivenTarget) -> None:
+def show_sent(sent_id: PastedId, /, *, target: GivenTarget) -> None:
     """Show the text of ecash that was taken out before, if its answer was lost.
 
     Parameters

@@ -6,7 +6,14 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from cli.cli_http import CliError
-from cli.cli_target import PATIENT_SECONDS, GivenTarget, SecretWord, print_answer, secret_of
+from cli.cli_target import (
+    PATIENT_SECONDS,
+    GivenTarget,
+    PastedId,
+    SecretWord,
+    print_answer,
+    secret_of,
+)
 from cli.numbers import MaybeWholeNumber, WholeNumber
 
 _DAY_MILLIS = 24 * 60 * 60 * 1000
@@ -24,7 +31,7 @@ def stop(*, target: GivenTarget) -> None:
 
 def payment_log(
     *,
-    federation_id: str,
+    federation_id: PastedId,
     end_position: MaybeWholeNumber = None,
     pagination_size: WholeNumber = 25,
     event_kinds: Annotated[tuple[str, ...], Parameter(negative="")] = (),

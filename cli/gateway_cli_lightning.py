@@ -5,7 +5,7 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from cli.cli_http import CliError
-from cli.cli_target import PATIENT_SECONDS, GivenTarget, print_answer
+from cli.cli_target import PATIENT_SECONDS, GivenTarget, PastedId, print_answer
 from cli.help_pages import add_help
 from cli.numbers import MaybeWholeNumber, WholeNumber
 
@@ -71,7 +71,7 @@ def connect_peer(*, node_address: str, target: GivenTarget) -> None:
 @lightning_app.command
 def open_channel(
     *,
-    pubkey: str,
+    pubkey: PastedId,
     host: str,
     channel_size_sats: WholeNumber,
     push_amount_sats: WholeNumber = 0,
@@ -115,7 +115,7 @@ def open_channel(
 @lightning_app.command
 def close_channels_with_peer(
     *,
-    pubkey: str,
+    pubkey: PastedId,
     force: Annotated[bool, Parameter(negative="")] = False,
     sats_per_vbyte: MaybeWholeNumber = None,
     target: GivenTarget,
@@ -146,7 +146,7 @@ def list_channels(*, target: GivenTarget) -> None:
 @lightning_app.command
 def set_channel_fees(
     *,
-    funding_outpoint: str,
+    funding_outpoint: PastedId,
     base_fee_msat: WholeNumber,
     parts_per_million: WholeNumber,
     target: GivenTarget,
@@ -186,7 +186,7 @@ def list_transactions(*, start_time: str, end_time: str, target: GivenTarget) ->
 
 
 @lightning_app.command
-def get_invoice(*, payment_hash: str, target: GivenTarget) -> None:
+def get_invoice(*, payment_hash: PastedId, target: GivenTarget) -> None:
     """Show an invoice of the Lightning node.
 
     Parameters

@@ -4,13 +4,20 @@ import time
 
 from cli.amounts import amount_sat_or_all
 from cli.cli_http import CliError
-from cli.cli_target import PATIENT_SECONDS, BitcoinAddress, GivenTarget, print_answer
+from cli.cli_target import (
+    PATIENT_SECONDS,
+    BitcoinAddress,
+    GivenTarget,
+    MaybePastedId,
+    PastedId,
+    print_answer,
+)
 from cli.numbers import DecimalNumber, WholeNumber
 
 _CLAIMED = "Coins that arrive there are claimed without any command"
 
 
-def balance(*, federation_id: str | None = None, target: GivenTarget) -> None:
+def balance(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None:
     """Same as get-balances.
 
     Parameters
@@ -29,7 +36,7 @@ def balance(*, federation_id: str | None = None, target: GivenTarget) -> None:
     raise CliError(f"The gateway has not joined federation {federation_id}", "not_found")
 
 
-def address(*, federation_id: str, target: GivenTarget) -> None:
+def address(*, federation_id: PastedId, target: GivenTarget) -> None:
     """Same as ecash pegin, as a bare string.
 
     Parameters
@@ -40,7 +47,7 @@ def address(*, federation_id: str, target: GivenTarget) -> None:
     print_answer(_deposit_address(target, federation_id))
 
 
-def deposit(*, federation_id: str | None = None, target: GivenTarget) -> None:
+def deposit(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None:
     """Tell where to send coins; they are claimed without this command.
 
     Parameters
@@ -56,7 +63,7 @@ def deposit(*, federation_id: str | None = None, target: GivenTarget) -> None:
 
 
 def withdraw(
-    *, federation_id: str, amount: str, address: BitcoinAddress, target: GivenTarget
+    *, federation_id: PastedId, amount: str, address: BitcoinAddress, target: GivenTarget
 ) -> None:
     """Same as ecash pegout, but a bare number is satoshi, as it was in 2024.
 
@@ -80,7 +87,7 @@ def withdraw(
     print_answer(target.call("/withdraw", body, timeout_s=PATIENT_SECONDS))
 
 
-def backup(*, federation_id: str, target: GivenTarget) -> None:
+def backup(*, federation_id: PastedId, target: GivenTarget) -> None:
     """Same as ecash backup.
 
     Parameters
@@ -103,7 +110,7 @@ def restore(invite_code: str, /, *, target: GivenTarget) -> None:
     print_answer(target.call("/connect_fed", body, timeout_s=PATIENT_SECONDS))
 
 
-def config(*, federation_id: str | None = None, target: GivenTarget) -> None:
+def config(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None:
     """Same as cfg client-config.
 
     Parameters

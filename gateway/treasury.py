@@ -211,7 +211,8 @@ class Treasury:
             return value_sat
         if not held.notes:
             raise ConflictError(
-                "there is nothing to withdraw: no ecash of this federation is free, as `gateway-cli info` shows"
+                "there is nothing to withdraw: the wallet of this federation is empty, but for what "
+                "transactions under way may hold"
             )
         raise ConflictError(
             f"there is nothing to withdraw: the {held.balance_msat} msat held do not pay for {fee_sat} sat "

@@ -76,6 +76,16 @@ async def test_a_federation_that_is_not_served_is_bad_input(run: Run) -> None:
     )
 
 
+@pytest.mark.parametrize("around", ["{}\n", " {}", '"{}",', "'{}'"])
+async def test_an_id_may_be_copied_out_of_json(
+    run: Run, gateway: CannedGateway, around: str
+) -> None:
+    code, _ = await run("ecash", "pegin", "--federation-id", around.format(FED))
+    assert (code, gateway.calls) == (0, [("deposit_address", FED)])
+    code, _ = await run("balance", f"--federation-id={around.format(FED)}")
+    assert code == 0
+
+
 async def test_payment_log(run: Run, gateway: CannedGateway) -> None:
     code, output = await run("payment-log", "--federation-id", FED)
     succeeded, other = json.loads(output)

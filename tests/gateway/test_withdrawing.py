@@ -21,7 +21,7 @@ def scene(tmp_path: Path) -> Scene:
 @pytest.mark.parametrize(
     ("held_msat", "words"),
     [
-        (0, "there is nothing to withdraw: no ecash of this federation is free"),
+        (0, "there is nothing to withdraw: the wallet of this federation is empty"),
         (51_200, "there is nothing to withdraw: the 49152 msat held do not pay for 166 sat"),
     ],
 )
