@@ -185,6 +185,16 @@ def node_transactions() -> tuple[operator_views.NodeTransaction, ...]:
     )
 
 
+def node_replacement() -> operator_views.NodeReplacement:
+    """What giving a node up would mean."""
+    return operator_views.NodeReplacement(
+        old_node=_LIGHTNING_KEY,
+        new_node="03" + "ab" * 32,
+        is_replaced=False,
+        gives_up=("Whatever the old node holds is lost.",),
+    )
+
+
 def channels() -> tuple[operator_views.Channel, ...]:
     """One channel of which all is known, and a sleeping one of which little is."""
     return (

@@ -131,6 +131,20 @@ async def retry(gateway: Gateway, payload: structs.DismissPayload) -> structs.Di
     return structs.DismissResponse(stream=stream, state=await gateway.node.retry(stream))
 
 
+async def replace_node(
+    gateway: Gateway, payload: structs.ReplaceNodePayload
+) -> structs.ReplaceNodeResponse:
+    """POST `/replace_node`: the operator's word that the old node is gone, or the question what that means."""
+    gone = payload.gone_node.lower() if payload.gone_node is not None else None
+    found = await gateway.node.replace_node(gone)
+    return structs.ReplaceNodeResponse(
+        old_node=found.old_node,
+        new_node=found.new_node,
+        is_replaced=found.is_replaced,
+        gives_up=found.gives_up,
+    )
+
+
 def _order(payload: structs.OpenChannelRequest, *, push_sat: int) -> views.ChannelOrder:
     return views.ChannelOrder(
         public_key=payload.pubkey.lower(),

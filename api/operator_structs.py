@@ -172,6 +172,24 @@ class SetChannelFeesRequest(msgspec.Struct, frozen=True):
     parts_per_million: Unsigned
 
 
+class ReplaceNodePayload(msgspec.Struct, frozen=True):
+    """Body of POST `/replace_node`, which Rust does not have: the public key of the node that is gone.
+
+    Without it nothing is done, and the answer says what it would mean.
+    """
+
+    gone_node: PublicKeyHex | None = None
+
+
+class ReplaceNodeResponse(msgspec.Struct, frozen=True):
+    """The nodes (public keys), whether the new one is the gateway's now, and what that gives up, in sentences."""
+
+    old_node: str
+    new_node: str
+    is_replaced: bool
+    gives_up: tuple[str, ...]
+
+
 class DismissPayload(msgspec.Struct, frozen=True):
     """Body of POST `/dismiss` and `/retry`, which Rust does not have: a stream as `/info` shows it."""
 

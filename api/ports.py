@@ -214,6 +214,13 @@ class OperatorNode(Protocol):
         """
         ...
 
+    async def replace_node(self, gone: str | None) -> operator_views.NodeReplacement:
+        """Put the node that answers in the place of `gone` (hex); without it, say what that would mean.
+
+        Raises ConflictError while no other node answers, or when `gone` is not the gateway's node.
+        """
+        ...
+
 
 class History(Protocol):
     """What happened."""

@@ -247,6 +247,7 @@ def _operator_routes(gateway: Gateway, facts: NodeFacts, stop: Stop) -> tuple[Ro
         get("/list_channels", operator.list_channels),
         post("/dismiss", node.DismissPayload, operator.dismiss, "admin"),
         post("/retry", node.DismissPayload, operator.retry, "admin"),
+        post("/replace_node", node.ReplaceNodePayload, operator.replace_node, "admin"),
         post("/set_channel_fees", node.SetChannelFeesRequest, operator.set_channel_fees),
         post("/connect_peer", node.ConnectPeerRequest, operator.connect_peer),
         post("/payment_log", log.PaymentLogPayload, history.payment_log),

@@ -216,6 +216,9 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def dismiss(self, stream: str) -> str:
         return self._answer("Dismissed", "dismiss", stream)
 
+    async def replace_node(self, gone: str | None) -> operator_views.NodeReplacement:
+        return self._answer(canned.node_replacement(), "replace_node", gone)
+
     async def payment_log(
         self, query: history_views.LogQuery
     ) -> tuple[history_views.LogEntry, ...]:

@@ -20,7 +20,7 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.bench_log import RawWriter
-from bench.stand_ins import outgoing, signed, tweak, with_notes
+from bench.stand_ins import NODE, outgoing, signed, tweak, with_notes
 from engine.effects import EffectContext, Handler
 from engine.engine import Engine, Ports
 from engine.machine import Effect, Input, State
@@ -82,7 +82,7 @@ def _columns(step: StoredStep) -> tuple[object, ...]:
 
 
 async def _measure(_effect: MeasureBudget, _context: EffectContext) -> Input:
-    return BudgetMeasured(remaining_blocks=1_000, now_unix_s=NOW_UNIX_S)
+    return BudgetMeasured(node=NODE, remaining_blocks=1_000, now_unix_s=NOW_UNIX_S)
 
 
 async def _pay(_effect: PayInvoice, _context: EffectContext) -> Input:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench.stand_ins import incoming, outgoing, signed, with_notes
+from bench.stand_ins import NODE, incoming, outgoing, signed, with_notes
 from engine.chain import Row, verified
 from engine.fold import Position, fold
 from engine.machine import Input, State
@@ -66,7 +66,7 @@ class BuiltLog:
         facts = outgoing(next(self._numbers), federation_id)
         stream = send.stream_of(facts.contract_id)
         self.tell(stream, send.RequestSend(facts=facts, other_network=False))
-        self.tell(stream, send.BudgetMeasured(remaining_blocks=1_000, now_unix_s=0))
+        self.tell(stream, send.BudgetMeasured(node=NODE, remaining_blocks=1_000, now_unix_s=0))
         self.tell(stream, send.SeenInFlight())
         return stream
 

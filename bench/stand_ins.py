@@ -7,6 +7,7 @@ from statemachines.items import HeldNote, Issue, Reservation, SignedTransaction
 from statemachines.receive import ReceiveFacts
 from statemachines.send import SendFacts
 
+NODE = "02" + "ed" * 32
 INVOICE_MSAT, CONTRACT_MSAT = 1_234_567, 1_240_000
 #: Sizes of what real payments wrote: hex digits of contracts, letters of an invoice, bytes of a transaction.
 CONTRACT_DIGITS, INCOMING_DIGITS, INVOICE_LETTERS = 280, 640, 330
@@ -28,6 +29,7 @@ def outgoing(number: int, federation_id: str) -> SendFacts:
         invoice_expires_unix_s=EXPIRES_UNIX_S,
         contract_msat=CONTRACT_MSAT,
         minimum_msat=INVOICE_MSAT + 2_000,
+        node=NODE,
     )
 
 

@@ -57,6 +57,22 @@ def pay_invoice(invoice: str, /, *, target: GivenTarget) -> None:
 
 
 @lightning_app.command
+def replace_node(*, old_node_is_gone: str | None = None, target: GivenTarget) -> None:
+    """Let another Lightning node take the place of one that is gone for good.
+
+    A gateway whose node was changed pays and receives nothing until this was said. Without the flag it shows both
+    nodes and what is given up, and changes nothing. Never say it of a node that still runs or may come back: what that
+    one pays is then lost.
+
+    Parameters
+    ----------
+    old_node_is_gone
+        Public key of the old node, as confirmation that it is gone for good.
+    """
+    print_answer(target.call("/replace_node", {"gone_node": old_node_is_gone}))
+
+
+@lightning_app.command
 def connect_peer(*, node_address: str, target: GivenTarget) -> None:
     """Connect to another node without opening a channel.
 

@@ -75,8 +75,9 @@ ADVICE: Mapping[type[State], Advice] = {
     ),
     send.Vanished: Advice(
         "the operator",
-        "The node showed this payment and has no record of it now. Restore the node's database; "
-        "nothing is given back until the node says how it ended.",
+        "The node showed this payment and has no record of it now, or it was given up for another. "
+        "Restore the node's database; nothing is given back until that node says how it ended. Once "
+        "the contract has expired, gateway-cli dismiss.",
     ),
     send.Paid: Advice(_OURSELVES, _LET),
     send.Claiming: Advice(
@@ -111,7 +112,9 @@ ADVICE: Mapping[type[State], Advice] = {
     gift.Preparing: Advice(_FEDERATION, _GUARDIANS),
     reissue.Reissuing: Advice(_FEDERATION, _GUARDIANS),
     operator_payment.Paying: Advice(
-        _NODE, "Nothing: its HTLCs end or time out. Never pay the invoice otherwise."
+        _NODE,
+        "Nothing: its HTLCs end or time out. Never pay the invoice otherwise. If its node was given "
+        "up: gateway-cli dismiss.",
     ),
     node_order.Ordered: Advice(
         "the operator",

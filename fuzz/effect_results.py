@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from engine.machine import Effect, Input
-from fuzz.machine_scene import EXPIRES_UNIX_S, PREIMAGE, Scene, note, txid_of
+from fuzz.machine_scene import EXPIRES_UNIX_S, NODE, OTHER_NODE, PREIMAGE, Scene, note, txid_of
 from statemachines import (
     completion,
     deposit,
@@ -26,7 +26,8 @@ OVER_UNIX_S = EXPIRES_UNIX_S + send.EXPIRY_MARGIN_S
 
 _SEEN = send.SeenInFlight()
 _SUCCEEDED = send.PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=1_000)
-_FAILED = send.PaymentFailed(reason="no route")
+_FAILED = send.PaymentFailed(node=NODE, reason="no route")
+_FAILED_ELSEWHERE = send.PaymentFailed(node=OTHER_NODE, reason="no route")
 _CONFIRMED = completion.NodeConfirmed()
 _CONTRADICTED = completion.NodeContradicted(error="never")
 
@@ -38,10 +39,11 @@ def results_of(scene: Scene, effect: Effect) -> Sequence[Input]:
 
 def _budget(_scene: Scene, _effect: send.MeasureBudget) -> Sequence[Input]:
     measured = [
-        send.BudgetMeasured(remaining_blocks=blocks, now_unix_s=now_unix_s)
+        send.BudgetMeasured(node=NODE, remaining_blocks=blocks, now_unix_s=now_unix_s)
         for blocks, now_unix_s in ((500, 5_000), (144, 5_000), (500, EXPIRES_UNIX_S))
     ]
-    return *measured, _SEEN, _SUCCEEDED, _FAILED
+    replaced = send.BudgetMeasured(node=OTHER_NODE, remaining_blocks=500, now_unix_s=5_000)
+    return *measured, replaced, _SEEN, _SUCCEEDED, _FAILED
 
 
 def _swap(scene: Scene, effect: send.MeasureSwap) -> Sequence[Input]:
@@ -57,7 +59,9 @@ def _swap(scene: Scene, effect: send.MeasureSwap) -> Sequence[Input]:
 def _record(_scene: Scene, _effect: send.LookUpRecord) -> Sequence[Input]:
     """Once the invoice is long expired; before that `send_rules.may_decide` is asked, which test_send_node.py does."""
     records = [
-        send.RecordLookedUp(failed_reason=failed, remaining_blocks=0, looked_up_unix_s=OVER_UNIX_S)
+        send.RecordLookedUp(
+            node=NODE, failed_reason=failed, remaining_blocks=0, looked_up_unix_s=OVER_UNIX_S
+        )
         for failed in (None, "no route")
     ]
     return *records, _SEEN, _SUCCEEDED
@@ -65,7 +69,7 @@ def _record(_scene: Scene, _effect: send.LookUpRecord) -> Sequence[Input]:
 
 def _follow(_scene: Scene, effect: send.FollowPayment) -> Sequence[Input]:
     ends: list[Input] = [_SUCCEEDED, _FAILED]
-    return [*ends, _SEEN] if effect.vanished else [*ends, send.CallUnanswered()]
+    return [*ends, _SEEN] if effect.vanished else [*ends, send.CallUnanswered(), _FAILED_ELSEWHERE]
 
 
 def _build(_scene: Scene, effect: transaction.BuildTransaction) -> Sequence[Input]:
@@ -131,7 +135,7 @@ _RESULTS: Mapping[type[Effect], Callable[[Scene, Any], Sequence[Input]]] = {
     send.MeasureBudget: _budget,
     send.MeasureSwap: _swap,
     send.PayInvoice: _always(
-        *(_SEEN, _SUCCEEDED, _FAILED),
+        *(_SEEN, _SUCCEEDED, _FAILED, _FAILED_ELSEWHERE),
         *(send.CallRefused(reason="no"), send.CallUnanswered()),
     ),
     send.LookUpRecord: _record,

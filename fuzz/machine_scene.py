@@ -26,6 +26,8 @@ from statemachines.wallet import OpenWallet, RecoverNotes, Wallet
 
 FEDERATION = "fe" * 32
 OTHER = "0d" * 32
+NODE = "02" + "ed" * 32
+OTHER_NODE = "03" + "0d" * 32
 WALLET = wallet_of(FEDERATION)
 EXPIRES_UNIX_S = 10_000
 CONTRACT_EXPIRES_UNIX_S = 20_000
@@ -58,6 +60,7 @@ def facts(
         contract_msat=contract_msat,
         minimum_msat=invoice_msat + 10_000,
         is_swap=is_swap,
+        node=NODE,
     )
 
 

@@ -13,7 +13,9 @@ from fuzz.machine_scene import (
     BITCOIN_FEES,
     CONTRACT_EXPIRES_UNIX_S,
     FEDERATION,
+    NODE,
     OTHER,
+    OTHER_NODE,
     Scene,
     facts,
     note,
@@ -71,6 +73,7 @@ class World:
         self._heard: list[tuple[str, Input]] = []
         started = identity.Start(network="regtest", mnemonic_fingerprint="f1")
         self.scene.deliver(identity.STREAM, started)
+        self.scene.deliver(identity.STREAM, identity.MeetNode(node=NODE))
         for federation_id in FEDERATIONS:
             self._join(federation_id)
             held = tuple(note(f"{federation_id[:2]} {number}") for number in range(3))
@@ -85,6 +88,7 @@ class World:
                 *[self._receive, self._send, self._swap, self._htlc] * 3,
                 *[self._gift, self._reissue, self._withdrawal],
                 *[self._operator_payment, self._node_order, self._dismissal, self._terms],
+                self._replacement,
             ]
         )()
         rows = list(self.scene.rows)
@@ -187,8 +191,19 @@ class World:
         request = node_order.RequestOrder(id=self._new_id(), order=order)
         return node_order.stream_of(request.id), request
 
+    def _replacement(self) -> tuple[str, Input]:
+        """The operator gives the node up for another, once."""
+        return identity.STREAM, identity.ReplaceNode(gone=NODE, node=OTHER_NODE)
+
     def _dismissal(self) -> tuple[str, Input]:
-        """Of an order that waits, if there is one."""
+        """Of a payment of the operator that waits, or of an order, if there is one."""
+        paying = [
+            s
+            for s, state in self.scene.states.items()
+            if isinstance(state, operator_payment.Paying)
+        ]
+        if paying and self.choose.random() < 0.5:
+            return self.choose.choice(paying), operator_payment.DismissOperatorPayment()
         waiting = [s for s, state in self.scene.states.items() if type(state) is node_order.Ordered]
         stream = self.choose.choice(waiting or [node_order.stream_of("none")])
         return stream, node_order.DismissOrder()

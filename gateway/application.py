@@ -1,6 +1,7 @@
 """The gateway itself: opens what the log says it serves, runs it, stops it; its parts answer the API."""
 
 import contextlib
+from dataclasses import replace
 
 import anyio
 
@@ -23,9 +24,11 @@ from gateway.funding_turns import FundingTurns
 from gateway.held_payments import HeldPayments
 from gateway.history import History
 from gateway.log import machines
+from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
 from gateway.operator_effects import OperatorEffects
 from gateway.operator_node import OperatorNode
+from gateway.pinned_node import PinnedNode
 from gateway.receive_effects import ReceiveEffects
 from gateway.receivers import SwapReceivers
 from gateway.reconciliation import run_while_frozen
@@ -62,14 +65,17 @@ class Gateway:
     ) -> None:
         """Replay the log. Raises FatalError when the log cannot be trusted."""
         federations, foreign_notes = Federations(), ForeignNotes()
-        node, ports = outside.node, outside.ports
+        pin = NodePin(lambda: self.engine, settings.network)
+        node, ports = PinnedNode(outside.node, pin), outside.ports
+        outside = replace(outside, node=node)
         handlers = {
             **SendEffects(
                 node,
                 federations,
                 ports.clock,
                 SwapReceivers(lambda: self._context),
-                self._distrust,
+                distrust=self._distrust,
+                pinned=lambda: pin.public_key,
             ).handlers(),
             **ReceiveEffects(node, federations, outside.cpu, ports.clock).handlers(),
             **TransactionEffects(
@@ -97,7 +103,8 @@ class Gateway:
                 conditions=self._asked_now,
             ),
             federations=federations,
-            watch=NodeWatch(node, settings.network, ports.clock),
+            pin=pin,
+            watch=NodeWatch(node, ports.clock),
             foreign_notes=foreign_notes,
             funding_turns=FundingTurns(),
             root=secrets.root_secret(words),
@@ -146,6 +153,7 @@ class Gateway:
             async with anyio.create_task_group() as tasks:
                 await tasks.start(self.engine.run)
                 await self.engine.submit(identity.STREAM, self._start)
+                await self._pin_node()
                 self._served.start(tasks)
                 tasks.start_soon(run_while_frozen, context)
                 tasks.start_soon(context.watch.run)
@@ -176,6 +184,12 @@ class Gateway:
             if isinstance(error, StorageError):
                 raise
             self.engine.quarantine(stream, "opening it", error)
+
+    async def _pin_node(self) -> None:
+        """The node that has answered is the gateway's from its first event on, if it has none yet."""
+        if self._context.watch.info is not None:
+            self._context.pin.check(self._context.watch.info)
+            await self.engine.read(identity.STREAM)
 
     async def stop(self) -> None:
         """Take no new work, and return when every payment held at our node is answered, or after three minutes.

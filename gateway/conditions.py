@@ -68,9 +68,10 @@ def _send_requested(
 ) -> send.RequestSend:
     """What this log knows of the invoice.
 
-    One that is older than the newest restore may be of a payment that the lost events paid or cancelled. Of two
-    contracts for it nobody knows which one they had accepted: the second is refused with nothing written until the
-    first has ended, since the node's record of that hash decides for both. Raises ConflictError then.
+    One that is older than the newest restore may be of a payment that the lost events paid or cancelled, at the node
+    of the backup, whichever took its place since. Of two contracts for it nobody knows which one they had accepted: the
+    second is refused with nothing written until the first has ended, since the node's record of that hash decides for
+    both. Raises ConflictError then.
     """
     facts, restoration = input_.facts, context.restoration
     _takes_work(context, facts.federation_id)
@@ -84,7 +85,15 @@ def _send_requested(
             "this payment hash belongs to another operation, and since the gateway's log was restored from a "
             "backup nobody knows yet which of both was paid: ask again when the other one is over"
         )
-    return msgspec.structs.replace(input_, may_be_lost=may_be_lost, image_owner=owner)
+    node = context.pin.public_key or facts.node
+    if may_be_lost and restoration is not None and restoration.node:
+        node = restoration.node
+    return msgspec.structs.replace(
+        input_,
+        facts=msgspec.structs.replace(facts, node=node),
+        may_be_lost=may_be_lost,
+        image_owner=owner,
+    )
 
 
 def _owner_of(context: GatewayContext, payment_hash: str) -> str:

@@ -14,6 +14,7 @@ from gateway.federations import Federations
 from gateway.foreign_notes import ForeignNotes
 from gateway.freeze import Answered
 from gateway.funding_turns import FundingTurns
+from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak
 from gateway.views import PaymentFee
@@ -62,6 +63,7 @@ class GatewayContext:
     store: Store
     engine: Engine
     federations: Federations
+    pin: NodePin
     watch: NodeWatch
     foreign_notes: ForeignNotes
     funding_turns: FundingTurns

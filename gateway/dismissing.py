@@ -1,7 +1,8 @@
 """What the operator waits for no more: a call that nobody ever answered, ended once that can lose nothing any more.
 
 An order without a trace is dismissed once its call can be on its way no longer; a client's payment once its contract
-can be claimed no longer, so that it makes no difference to anybody's money whether the call is still read.
+can be claimed no longer, so that it makes no difference to anybody's money whether the call is still read. A payment of
+the operator himself once he gave up the node that was called (`gateway/replacing_node.py`).
 """
 
 from backends.lightning import InFlight, Succeeded
@@ -10,42 +11,46 @@ from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from fedimint.wire_types import OutPoint, TransactionId
 from gateway.context import GatewayContext
 from gateway.operator_effects import trace_of
-from statemachines import node_order, send, send_rules
+from statemachines import node_order, operator_payment, send, send_rules
 
 #: How long a call may be on its way to a node that answers others: ten minutes is what LND gives a peer who is to open
 #: a channel, and a connection whose other end is gone is closed long before.
 CALL_ASTRAY_S = 3_600
 
+_KINDS = {send_rules.MACHINE.kind, node_order.MACHINE.kind, operator_payment.MACHINE.kind}
 _SINCE = "SELECT since_unix_us FROM stream WHERE stream = ?"
 
 
 async def dismiss(context: GatewayContext, stream: str) -> str:
-    """End a send or an order whose call was never answered, and return the name of the state that it is in now.
+    """End a payment or an order of whose call nobody knows the end, and return the name of the state it is in now.
 
     Raises InputError for other streams, NotFoundError for one that is not there, ConflictError with the reason when
     it must go on, UnavailableError or PeerError while node or guardians do not tell.
     """
     context.refuse_while_frozen()
     kind, _, rest = stream.partition("/")
-    if not rest or kind not in {send_rules.MACHINE.kind, node_order.MACHINE.kind}:
+    if not rest or kind not in _KINDS:
         raise InputError(
-            f"{stream} is neither an order to the node nor a payment of a client: name the stream as "
+            f"{stream} is neither an order to the node nor a payment: name the stream as "
             "`gateway-cli info` shows it, such as node_order/…"
         )
     state = (await context.engine.read(stream)).state
     match state:
-        case send.New() | node_order.New():
+        case send.New() | node_order.New() | operator_payment.New():
             raise NotFoundError(f"there is no {stream}")
         case node_order.Ordered():
             await _refuse_order(context, stream, state)
             await context.engine.submit(stream, node_order.DismissOrder())
-        case send.Unanswered():
+        case send.Unanswered() | send.Vanished():
             await _refuse_send(context, state)
             await context.engine.submit(stream, send.DismissSend())
+        case operator_payment.Paying() if state.facts.node != context.pin.public_key:
+            await context.engine.submit(stream, operator_payment.DismissOperatorPayment())
         case _:
             raise ConflictError(
-                f"{stream} is {type(state).__name__}: only an order that left no trace (Ordered), or a payment "
-                "whose call was never answered (Unanswered), can be dismissed"
+                f"{stream} is {type(state).__name__}: only an order that left no trace (Ordered), a payment of whose "
+                "call nobody knows the end (Unanswered, Vanished), or one of your own at a node that you gave up "
+                "can be dismissed"
             )
     return type((await context.engine.read(stream)).state).__name__
 
@@ -69,7 +74,7 @@ async def _refuse_order(context: GatewayContext, stream: str, state: node_order.
         )
 
 
-async def _refuse_send(context: GatewayContext, state: send.Unanswered) -> None:
+async def _refuse_send(context: GatewayContext, state: send.Unanswered | send.Vanished) -> None:
     """Raises ConflictError while the payment is under way, or a claim could still be made should it ever be."""
     facts = state.facts
     context.refuse_while_frozen(facts.federation_id)
@@ -81,7 +86,7 @@ async def _refuse_send(context: GatewayContext, state: send.Unanswered) -> None:
     found = await federation.lnv2.outgoing_contract_expiration(out_point)
     if found is not None and found.remaining_blocks:
         raise ConflictError(
-            "the node may still read the call and pay, until the invoice has expired "
+            "the node that was called may pay it or have paid it, until the invoice has expired "
             f"({facts.invoice_expires_unix_s}, Unix seconds), and the contract could then be claimed: it can be "
             f"dismissed in {found.remaining_blocks} blocks, when that is over"
         )

@@ -6,6 +6,7 @@ import structlog
 from backends.lightning import LightningNode, NodeInfo
 from engine.ports import Clock
 from errors import ConfigError, GatewayError, NotReadyError, UnavailableError
+from gateway.node_pin import OtherNodeError
 
 #: How often the node is asked who it is; also the age at which an answer counts no more.
 WATCH_PAUSE_S = 5.0
@@ -20,11 +21,12 @@ _log = structlog.get_logger("node")
 class NodeWatch:
     """The node as last seen. `run` is the watching; everybody may ask."""
 
-    def __init__(self, node: LightningNode, network: str, clock: Clock) -> None:
+    def __init__(self, node: LightningNode, clock: Clock) -> None:
         self._node = node
-        self._network = network
         self._clock = clock
         self.last_error: str | None = None
+        self.is_other = False
+        """Whether another node answers than the gateway's, as `last_error` then says."""
         self._info: NodeInfo | None = None
         self._behind_since_unix_us: int | None = None
 
@@ -34,7 +36,9 @@ class NodeWatch:
         return self._info
 
     def connected(self) -> NodeInfo:
-        """The node's info. Raises UnavailableError while it does not answer."""
+        """The node's info. Raises UnavailableError while it does not answer, or another does."""
+        if self.is_other:
+            raise UnavailableError(self.last_error)
         if self._info is None:
             raise UnavailableError("the gateway has no connection to its Lightning node; try again")
         return self._info
@@ -59,14 +63,12 @@ class NodeWatch:
         try:
             with anyio.fail_after(ANSWER_LIMIT_S):
                 info = await self._node.info()
+        except ConfigError:
+            raise
         except (GatewayError, TimeoutError) as error:
             self._lost(str(error) or "the Lightning node does not answer")
+            self.is_other = isinstance(error, OtherNodeError)
             return None
-        if info.network != self._network:
-            raise ConfigError(
-                f"the Lightning node is on {info.network}, this gateway on {self._network}: "
-                "start it with the node's network, or with another node"
-            )
         self._found(info)
         return info
 
@@ -87,6 +89,7 @@ class NodeWatch:
                 synced_to_chain=info.synced_to_chain,
             )
         self.last_error = None
+        self.is_other = False
         self._info = info
         if info.synced_to_chain:
             self._behind_since_unix_us = None

@@ -47,9 +47,18 @@ class OperatorEffects:
         there before our call is this attempt's end only if a call of it may have left (`resumed`), and either no
         earlier attempt can have left that record or the payment was still in flight when we looked. Every other
         FAILED is of an earlier attempt, or of a time before this log: the call is made.
+
+        All of that is for the node that was called first. Another one that took its place is believed a preimage
+        alone, and is never called.
         """
         payment_hash = bytes.fromhex(effect.facts.payment_hash)
         record = await self._node.lookup(payment_hash)
+        node = (await self._node.info()).public_key
+        if node != effect.facts.node and not isinstance(record, Succeeded):
+            raise UnavailableError(
+                f"this invoice was to be paid by the Lightning node {effect.facts.node}, which the operator gave up: "
+                f"it may have paid; gateway-cli dismiss {context.stream} ends it, to be paid again if it is not"
+            )
         was_in_flight = isinstance(record, InFlight)
         if was_in_flight:
             record = await self._end_of(payment_hash)

@@ -4,13 +4,14 @@ from backends.operations import Node
 from engine.machine import State
 from errors import ConflictError, InputError, PeerError
 from fedimint import bolt11, pasted
-from gateway import dismissing
+from gateway import dismissing, replacing_node
 from gateway.bitcoin_addresses import destination
 from gateway.context import GatewayContext
 from gateway.operator_views import (
     Channel,
     ChannelOrder,
     InvoiceRecord,
+    NodeReplacement,
     NodeTransaction,
     OnchainRequest,
     OperatorInvoiceRequest,
@@ -56,7 +57,6 @@ class OperatorNode:
         stream = operator_payment.stream_of(fields.payment_hash.hex())
         if isinstance(self._engine.peek(stream), operator_payment.New | operator_payment.Failed):
             self._context.refuse_new_work()
-            self._node()
             facts = self._payable(fields)
             await self._engine.submit(stream, RequestOperatorPayment(facts=facts))
         ended = (await self._engine.wait(stream, _has_ended)).state
@@ -81,6 +81,7 @@ class OperatorNode:
             invoice_msat=fields.amount_msat,
             max_fee_msat=FEE_BASE_MSAT + fields.amount_msat // FEE_DIVISOR,
             max_delay_blocks=MAX_DELAY_BLOCKS,
+            node=self._context.watch.connected().public_key,
         )
 
     async def node_invoice(self, payment_hash: str) -> InvoiceRecord | None:
@@ -165,6 +166,10 @@ class OperatorNode:
     async def dismiss(self, stream: str) -> str:
         """`gateway.dismissing.dismiss`."""
         return await dismissing.dismiss(self._context, stream)
+
+    async def replace_node(self, gone: str | None) -> NodeReplacement:
+        """`gateway.replacing_node.replace`."""
+        return await replacing_node.replace(self._context, gone)
 
     # --- ---
 

@@ -11,6 +11,7 @@ __all__ = [
     "Channel",
     "ChannelOrder",
     "InvoiceRecord",
+    "NodeReplacement",
     "NodeTransaction",
     "OnchainRequest",
     "OperatorInvoiceRequest",
@@ -23,6 +24,15 @@ class OperatorInvoiceRequest(msgspec.Struct, frozen=True):
     amount_msat: int
     expiry_s: int
     description: str
+
+
+class NodeReplacement(msgspec.Struct, frozen=True):
+    """One node in the place of another (public keys, hex), or what that would mean; `gives_up` are sentences."""
+
+    old_node: str
+    new_node: str
+    is_replaced: bool
+    gives_up: tuple[str, ...]
 
 
 class OnchainRequest(msgspec.Struct, frozen=True):

@@ -1,7 +1,8 @@
 """The effects of an outgoing payment: measure, pay, look up, follow, forfeit (`statemachines/send.py`).
 
 Whatever a call to the node ends with is one of three things, and they are never mixed up: the node's record of the
-payment, its refusal of this call, or no answer. Only the machine decides what follows.
+payment, its refusal of this call, or no answer. Only the machine decides what follows. A record that no money can be
+given back on comes with the key of the node that has it, asked for after the record.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,9 +12,9 @@ from backends.lightning import (
     Failed,
     InFlight,
     LightningNode,
+    NodeInfo,
     NodeRefusedError,
     NotFound,
-    PaymentStatus,
     Succeeded,
     check_order,
 )
@@ -83,9 +84,13 @@ class SendEffects:
         federations: Federations,
         clock: Clock,
         receivers: Receivers,
+        *,
         distrust: Distrust,
+        pinned: Callable[[], str | None],
     ) -> None:
+        """`pinned` is the public key (hex) of the node by the log as it is decided at that moment."""
         self._node = node
+        self._pinned = pinned
         self._federations = federations
         self._clock = clock
         self._receivers = receivers
@@ -105,11 +110,15 @@ class SendEffects:
     async def measure(self, effect: MeasureBudget, _context: EffectContext) -> Input:
         """The node first: what it knows comes before any budget, and time passes while we wait for it."""
         record = await self._node.lookup(bytes.fromhex(effect.facts.payment_hash))
+        node = await self._node.info()
         if not isinstance(record, NotFound):
-            return _known(record)
+            return _known(record, node.public_key)
         asked_unix_s = self._now_unix_s()
-        remaining_blocks = await self._remaining_blocks(effect.facts)
-        return BudgetMeasured(remaining_blocks=remaining_blocks, now_unix_s=asked_unix_s)
+        return BudgetMeasured(
+            node=node.public_key,
+            remaining_blocks=await self._remaining_blocks(effect.facts, node),
+            now_unix_s=asked_unix_s,
+        )
 
     async def measure_swap(self, effect: MeasureSwap, _context: EffectContext) -> SwapMeasured:
         """By what the guardians say; what the log says of the receiver is asked once more in the decision."""
@@ -118,7 +127,7 @@ class SendEffects:
         async def measure() -> SwapMeasured:
             asked_unix_s = self._now_unix_s()
             unready = await self._receivers.unreadiness(facts.payment_hash)
-            remaining_blocks = await self._remaining_blocks(facts)
+            remaining_blocks = await self._remaining_blocks(facts, await self._node.info())
             return SwapMeasured(
                 remaining_blocks=remaining_blocks,
                 now_unix_s=asked_unix_s,
@@ -131,7 +140,7 @@ class SendEffects:
         """Call once. A resumed call may have left before, so then the node's record alone counts."""
         payment_hash, intent = bytes.fromhex(effect.payment_hash), effect.intent
         if context.resumed:
-            return _input_of(await self._node.lookup(payment_hash)) or CallUnanswered()
+            return await self._recorded(payment_hash) or CallUnanswered()
         try:
             check_order(effect.invoice, payment_hash, intent.max_fee_msat, intent.max_delay_blocks)
         except InputError as error:  # such as an invoice for 0 msat: no node would ever hear of it
@@ -143,15 +152,13 @@ class SendEffects:
                 max_fee_msat=intent.max_fee_msat,
                 max_delay_blocks=intent.max_delay_blocks,
             ) as statuses:
+                if self._pinned() != effect.node:  # nothing was sent yet
+                    return CallRefused(reason="the gateway's Lightning node was replaced")
                 async for status in statuses:
-                    if isinstance(status, InFlight):
-                        return SeenInFlight()
-                    ended = _input_of(status)
-                    if ended is not None:
-                        return ended
+                    if not isinstance(status, NotFound):
+                        return _known(status, effect.node)
         except NodeRefusedError as refused:
-            record = _input_of(await self._node.lookup(payment_hash))
-            return record or CallRefused(reason=refused.text)
+            return await self._recorded(payment_hash) or CallRefused(reason=refused.text)
         raise UnavailableError("the Lightning node's answer ended without a final status")
 
     async def look_up(self, effect: LookUpRecord, _context: EffectContext) -> Input:
@@ -168,15 +175,18 @@ class SendEffects:
                     return PaymentSucceeded(preimage=preimage, routing_fee_msat=0)
             status = await self._node.lookup(bytes.fromhex(facts.payment_hash))
             if isinstance(status, InFlight | Succeeded):
-                return _known(status)
+                return _known(status, facts.node)
+            node = await self._node.info()
             record = RecordLookedUp(
+                node=node.public_key,
                 failed_reason=status.reason if isinstance(status, Failed) else None,
-                remaining_blocks=await self._remaining_blocks(facts),
+                remaining_blocks=await self._remaining_blocks(facts, node),
                 looked_up_unix_s=looked_up_unix_s,
                 untrusted=self._distrust(facts),
             )
             if send_rules.may_decide(effect, record):
                 return record
+            _refuse_word_of_another(node.public_key, facts.node)
             await self._clock.sleep(LOOK_UP_PAUSE_S)
 
     async def follow(self, effect: FollowPayment, _context: EffectContext) -> Input:
@@ -185,11 +195,18 @@ class SendEffects:
             async for status in statuses:
                 if isinstance(status, NotFound):
                     break
+                if isinstance(status, Failed):
+                    node = (await self._node.info()).public_key
+                    if effect.vanished:
+                        _refuse_word_of_another(node, effect.node)
+                    return _known(status, node)
                 if effect.vanished or not isinstance(status, InFlight):
-                    return _known(status)
+                    return _known(status, effect.node)
             else:
                 raise UnavailableError("the Lightning node stopped telling of the payment")
+        node = (await self._node.info()).public_key
         if effect.vanished:
+            _refuse_word_of_another(node, effect.node)
             raise UnavailableError(
                 "the Lightning node has no record of a payment that it showed in flight: "
                 "restore its database, or find the payment by its hash"
@@ -202,7 +219,14 @@ class SendEffects:
         signature = sign_forfeit(federation.gateway_secret, bytes.fromhex(effect.contract_id))
         return ForfeitSigned(forfeit=signature.hex())
 
-    async def _remaining_blocks(self, facts: SendFacts) -> int:
+    async def _recorded(self, payment_hash: bytes) -> Input | None:
+        """The node's record, None when it has none."""
+        record = await self._node.lookup(payment_hash)
+        if isinstance(record, NotFound):
+            return None
+        return _known(record, (await self._node.info()).public_key)
+
+    async def _remaining_blocks(self, facts: SendFacts, node: NodeInfo) -> int:
         """Blocks until the sender may take the contract back; 0 when it is gone or another one.
 
         HTLCs end by the chain, the contract by the count of blocks that the guardians agree on. Where that count is
@@ -214,23 +238,29 @@ class SendEffects:
         if found is None or found.contract_id.hex() != facts.contract_id:
             return 0
         contract = lnv2.OUTGOING_CONTRACT.decode(bytes.fromhex(facts.contract))
-        block_count = (await self._node.info()).block_height + 1
+        block_count = node.block_height + 1
         return min(found.remaining_blocks, max(0, contract.expiration_block_height - block_count))
 
     def _now_unix_s(self) -> int:
         return self._clock.now_unix_us() // 1_000_000
 
 
-def _input_of(status: PaymentStatus) -> Input | None:
-    """What the machine hears of a record; None for NotFound, whose meaning depends on the call."""
-    return None if isinstance(status, NotFound) else _known(status)
+def _refuse_word_of_another(node: str, called: str) -> None:
+    """Raises UnavailableError when `node`, whose word this would be, is not the one that was called."""
+    if node != called:
+        raise UnavailableError(
+            f"the call left for the Lightning node {called or 'of an earlier release'}, which the operator gave up, "
+            "and no other can tell what became of it: it ends when that one is back, or by gateway-cli dismiss once "
+            "the contract has expired"
+        )
 
 
-def _known(status: InFlight | Succeeded | Failed) -> Input:
+def _known(status: InFlight | Succeeded | Failed, node: str) -> Input:
+    """What the machine hears of the record of `node`."""
     match status:
         case Succeeded(preimage, fee_msat):
             return PaymentSucceeded(preimage=preimage.hex(), routing_fee_msat=fee_msat)
         case Failed(reason):
-            return PaymentFailed(reason=reason)
+            return PaymentFailed(node=node, reason=reason)
         case InFlight():
             return SeenInFlight()

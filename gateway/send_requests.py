@@ -58,7 +58,7 @@ def verify(
 ) -> RequestSend:
     """Steps 5 to 9: the federation holds this contract there, and it is for this invoice. Raises InputError.
 
-    An invoice whose payee is our own node (33 bytes) is paid by a direct swap.
+    An invoice whose payee is our own node (33 bytes) is paid by a direct swap; every other one is paid by that node.
     """
     contract = request.contract
     if confirmed is None:
@@ -95,6 +95,7 @@ def verify(
         ),
         is_swap=invoice.payee == own_node,
         max_delay_blocks=max(0, confirmed.remaining_blocks - EXPIRATION_DELTA_MINIMUM_BLOCKS),
+        node=own_node.hex(),
     )
     return RequestSend(
         facts=facts,

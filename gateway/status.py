@@ -106,7 +106,9 @@ def problems(
             "the log was restored from a backup, and what needs them is frozen until "
             f"{' and '.join(frozen_until)} have told what happened since"
         )
-    if watch.info is None:
+    if watch.is_other:
+        found.append(watch.last_error)
+    elif watch.info is None:
         found.append(f"the Lightning node does not answer: {watch.last_error}")
     elif not watch.info.synced_to_chain:
         found.append(

@@ -276,6 +276,8 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         identity.IndexTaken,
         identity.GatewayRestored,
         identity.GatewayReconciled,
+        identity.NodePinned,
+        identity.NodeReplaced,
         federation.FederationJoined,
         federation.TermsSet,
         federation.ExposureCapSet,

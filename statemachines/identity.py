@@ -1,8 +1,11 @@
-"""Which gateway this log belongs to, the indices it has given out, and whether it was restored from a backup.
+"""Which gateway and node this log belongs to, the indices given out, and whether it was restored from a backup.
 
 What happened after the last event of a backup is in no log: payments may have been made and given up, invoices paid,
 notes spent. So a restored log is frozen: whatever could send money out waits until node and federations were asked
-about everything that was open (`gateway/reconciliation.py`). Stream: `gateway/self`.
+about everything that was open (`gateway/reconciliation.py`).
+
+Calls leave for one Lightning node, the first that answered, and its record alone says what became of them. Another one
+takes its place by the operator's word, that the old one is gone (`gateway/node_pin.py`). Stream: `gateway/self`.
 """
 
 from typing import ClassVar
@@ -23,12 +26,16 @@ STREAM = "gateway/self"
 
 
 class Restoration(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The newest restore: `position` is the last event of the backup, written at `backup_unix_s`."""
+    """The newest restore: `position` is the last event of the backup, written at `backup_unix_s`.
+
+    `node` is the one of the backup: calls of the lost events may have left for it. Empty when the backup knew none.
+    """
 
     position: int
     backup_unix_s: int
     restored_unix_s: int
     is_frozen: bool = True
+    node: str = ""
 
 
 class Unfounded(State, frozen=True):
@@ -36,12 +43,16 @@ class Unfounded(State, frozen=True):
 
 
 class Founded(State, frozen=True):
-    """`mnemonic_fingerprint` tells mnemonics apart and leads back to none; `federations` counts indices given out."""
+    """`mnemonic_fingerprint` tells mnemonics apart and leads back to none; `federations` counts indices given out.
+
+    `node` is the public key (hex) of the Lightning node, None until it has answered once.
+    """
 
     network: str
     mnemonic_fingerprint: str
     federations: int = 0
     restoration: Restoration | None = None
+    node: str | None = None
 
     @property
     def is_frozen(self) -> bool:
@@ -79,6 +90,19 @@ class Reconcile(Input, frozen=True):
     unknown_payments: int
 
 
+class MeetNode(Input, frozen=True):
+    """A node with this public key (hex) answered."""
+
+    node: str
+
+
+class ReplaceNode(Input, frozen=True):
+    """The operator's word: the node `gone` is gone, and `node` takes its place. Public keys, hex."""
+
+    gone: str
+    node: str
+
+
 class GatewayFounded(Event, frozen=True):
     kind: ClassVar[str] = "gateway.founded"
     network: str
@@ -107,6 +131,21 @@ class GatewayReconciled(Event, frozen=True):
 
     kind: ClassVar[str] = "gateway.reconciled"
     unknown_payments: int
+
+
+class NodePinned(Event, frozen=True):
+    """From here on this is the gateway's node."""
+
+    kind: ClassVar[str] = "gateway.node_pinned"
+    node: str
+
+
+class NodeReplaced(Event, frozen=True):
+    """The operator gave the node `gone` up; nothing that `node` says tells of a call that left for it."""
+
+    kind: ClassVar[str] = "gateway.node_replaced"
+    gone: str
+    node: str
 
 
 def _found(_state: Unfounded, input_: Start) -> Decision:
@@ -157,6 +196,24 @@ def _reconcile(state: Founded, input_: Reconcile) -> Decision:
     return Decision(events=(GatewayReconciled(unknown_payments=input_.unknown_payments),))
 
 
+def _meet(state: Founded, input_: MeetNode) -> Decision:
+    if state.node is None:
+        return Decision(events=(NodePinned(node=input_.node),))
+    if state.node != input_.node:
+        raise ConflictError(f"this gateway's Lightning node is {state.node}, not {input_.node}")
+    return Decision()
+
+
+def _replace(state: Founded, input_: ReplaceNode) -> Decision:
+    if state.node != input_.gone:
+        raise ConflictError(
+            f"this gateway's Lightning node is {state.node or 'none yet'}, not {input_.gone}: name that one"
+        )
+    if state.node == input_.node:
+        raise ConflictError(f"{input_.node} is this gateway's Lightning node already")
+    return Decision(events=(NodeReplaced(gone=input_.gone, node=input_.node),))
+
+
 def _founded(_state: Unfounded, event: GatewayFounded) -> Founded:
     return Founded(network=event.network, mnemonic_fingerprint=event.mnemonic_fingerprint)
 
@@ -166,7 +223,9 @@ def _index_taken(state: Founded, event: IndexTaken) -> Founded:
 
 
 def _restored(state: Founded, event: GatewayRestored) -> Founded:
-    restoration = Restoration(event.position, event.backup_unix_s, event.restored_unix_s)
+    restoration = Restoration(
+        event.position, event.backup_unix_s, event.restored_unix_s, node=state.node or ""
+    )
     return msgspec.structs.replace(state, restoration=restoration)
 
 
@@ -176,6 +235,10 @@ def _reconciled(state: Founded, _event: GatewayReconciled) -> Founded:
     return msgspec.structs.replace(state, restoration=over)
 
 
+def _pinned(state: Founded, event: NodePinned | NodeReplaced) -> Founded:
+    return msgspec.structs.replace(state, node=event.node)
+
+
 _NOT_STARTED = Refuse("the gateway has not started yet", ConflictError)
 
 
@@ -183,22 +246,35 @@ MACHINE = Machine(
     kind="gateway",
     initial=Unfounded(),
     states=(Unfounded, Founded),
-    inputs=(Start, JoinFederation, Restore, Reconcile),
-    events=(GatewayFounded, IndexTaken, GatewayRestored, GatewayReconciled),
+    inputs=(Start, JoinFederation, Restore, Reconcile, MeetNode, ReplaceNode),
+    events=(
+        GatewayFounded,
+        IndexTaken,
+        GatewayRestored,
+        GatewayReconciled,
+        NodePinned,
+        NodeReplaced,
+    ),
     rules={
         (Unfounded, Start): Handle(_found, to=(Founded,)),
         (Unfounded, JoinFederation): _NOT_STARTED,
         (Unfounded, Restore): _NOT_STARTED,
         (Unfounded, Reconcile): _NOT_STARTED,
+        (Unfounded, MeetNode): _NOT_STARTED,
+        (Unfounded, ReplaceNode): _NOT_STARTED,
         (Founded, Start): Handle(_start, to=(Founded,)),
         (Founded, JoinFederation): Handle(_join, to=(Founded,)),
         (Founded, Restore): Handle(_restore, to=(Founded,)),
         (Founded, Reconcile): Handle(_reconcile, to=(Founded,)),
+        (Founded, MeetNode): Handle(_meet, to=(Founded,)),
+        (Founded, ReplaceNode): Handle(_replace, to=(Founded,)),
     },
     evolvers={
         GatewayFounded: _founded,
         IndexTaken: _index_taken,
         GatewayRestored: _restored,
         GatewayReconciled: _reconciled,
+        NodePinned: _pinned,
+        NodeReplaced: _pinned,
     },
 )

@@ -26,14 +26,15 @@ from engine.machine import (
 from statemachines import image
 
 
-class OperatorPaymentFacts(msgspec.Struct, frozen=True):
-    """The budgets are upstream's (gateway.md 1.6); ids are hex."""
+class OperatorPaymentFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The budgets are upstream's (gateway.md 1.6); ids are hex. `node` is the public key of the node that is called."""
 
     payment_hash: str
     invoice: str
     invoice_msat: int
     max_fee_msat: int
     max_delay_blocks: int
+    node: str = ""
 
 
 # --- states ----------------------------------------------------------------------------------------------------
@@ -89,6 +90,10 @@ class OperatorPaymentSucceeded(Input, frozen=True):
 
 class OperatorPaymentFailed(Input, frozen=True):
     reason: str
+
+
+class DismissOperatorPayment(Input, frozen=True):
+    """The operator's word, after he gave up the node that was called (`gateway/dismissing.py`)."""
 
 
 # --- events ----------------------------------------------------------------------------------------------------
@@ -147,6 +152,11 @@ def _failed(_state: Paying, input_: OperatorPaymentFailed) -> Decision:
     return Decision(events=(OperatorPaymentRefused(reason=input_.reason),))
 
 
+def _dismissed(_state: Paying, _input: DismissOperatorPayment) -> Decision:
+    reason = "the node that was called is gone, and whether it paid is not known: dismissed by the operator"
+    return Decision(events=(OperatorPaymentRefused(reason=reason),))
+
+
 def _paying(state: New | Failed, event: OperatorPaymentRequested) -> Paying:
     attempt = state.attempt + 1 if isinstance(state, Failed) else 1
     return Paying(facts=event.facts, attempt=attempt)
@@ -161,6 +171,7 @@ _INPUTS: tuple[type[Input], ...] = (
     RequestOperatorPayment,
     OperatorPaymentSucceeded,
     OperatorPaymentFailed,
+    DismissOperatorPayment,
 )
 _LATE = Ignore("a repeated result")
 _JOIN = Ignore("the same request again: the caller waits for its end")
@@ -168,6 +179,7 @@ _HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
     (New, RequestOperatorPayment): Handle(_request, to=(Paying,)),
     (Paying, OperatorPaymentSucceeded): Handle(_succeeded, to=(Paid,)),
     (Paying, OperatorPaymentFailed): Handle(_failed, to=(Failed,)),
+    (Paying, DismissOperatorPayment): Handle(_dismissed, to=(Failed,)),
     (Failed, RequestOperatorPayment): Handle(_request_again, to=(Paying,)),
 }
 
@@ -177,6 +189,8 @@ def _rule(state: type[State], input_: type[Input]) -> Rule:
         return _HANDLED[state, input_]
     if state is New:
         return Refuse("there is no such payment of the operator")
+    if input_ is DismissOperatorPayment:
+        return Refuse("this payment has ended: there is nothing to dismiss")
     return _JOIN if input_ is RequestOperatorPayment else _LATE
 
 

@@ -32,6 +32,7 @@ class SendFacts(msgspec.Struct, frozen=True, omit_defaults=True):
 
     Ids are hex, `contract` is the hex of its consensus encoding, amounts are msat. `is_swap` when our own node made
     the invoice. `max_delay_blocks` is what the contract had left when it was accepted; each call measures anew.
+    `node` is the public key (hex) of the node that all of its calls go to: the record of another says nothing of them.
     """
 
     federation_id: str
@@ -47,6 +48,7 @@ class SendFacts(msgspec.Struct, frozen=True, omit_defaults=True):
     minimum_msat: int
     is_swap: bool = False
     max_delay_blocks: int = 0
+    node: str = ""
 
     @property
     def max_fee_msat(self) -> int:
@@ -214,11 +216,12 @@ class HoldBack(Input, frozen=True):
 
 
 class BudgetMeasured(Input, frozen=True):
-    """The node has no record; `remaining_blocks` is what the federation said just now, 0 when the contract is gone.
+    """`node` has no record; `remaining_blocks` is what the federation said just now, 0 when the contract is gone.
 
     `untrusted` says why nothing more is paid on this federation's word, if so.
     """
 
+    node: str
     remaining_blocks: int
     now_unix_s: int
     untrusted: str | None = None
@@ -251,11 +254,12 @@ class SwapFailed(Input, frozen=True):
 
 
 class RecordLookedUp(Input, frozen=True):
-    """After a call without answer: the node has no record, or a FAILED that may be another call's.
+    """After a call without answer: `node` has no record, or a FAILED that may be another call's.
 
     `looked_up_unix_s` is when the question was asked; `remaining_blocks` and `untrusted` as in BudgetMeasured.
     """
 
+    node: str
     failed_reason: str | None
     remaining_blocks: int
     looked_up_unix_s: int
@@ -281,8 +285,9 @@ class PaymentSucceeded(Input, frozen=True):
 
 
 class PaymentFailed(Input, frozen=True):
-    """The node's own final FAILED."""
+    """The final FAILED of `node`."""
 
+    node: str
     reason: str
 
 
@@ -389,8 +394,9 @@ class MeasureSwap(Effect, frozen=True):
 
 
 class PayInvoice(Effect, frozen=True):
-    """Call the node with this intent, once; when resumed, look its record up and call no more."""
+    """Call `node` with this intent, once; when resumed, look its record up and call no more."""
 
+    node: str
     payment_hash: str
     invoice: str
     intent: Intent
@@ -405,8 +411,9 @@ class LookUpRecord(Effect, frozen=True):
 
 
 class FollowPayment(Effect, frozen=True):
-    """Follow the node's record to its end. `vanished` says that it is missing, which is then no news."""
+    """Follow the record of `node` to its end. `vanished` says that it is missing, which is then no news."""
 
+    node: str
     payment_hash: str
     vanished: bool
 

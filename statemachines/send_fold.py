@@ -100,14 +100,19 @@ def _wants_budget(state: Accepted) -> Mapping[str, Effect]:
 def _wants_payment(state: Dispatching) -> Mapping[str, Effect]:
     facts = state.facts
     pay = send.PayInvoice(
-        payment_hash=facts.payment_hash, invoice=facts.invoice, intent=state.intent
+        node=facts.node,
+        payment_hash=facts.payment_hash,
+        invoice=facts.invoice,
+        intent=state.intent,
     )
     return {"pay": pay}
 
 
 def _wants_follow(state: InFlight | Vanished) -> Mapping[str, Effect]:
     vanished = isinstance(state, Vanished)
-    return {"follow": send.FollowPayment(payment_hash=state.facts.payment_hash, vanished=vanished)}
+    facts = state.facts
+    follow = send.FollowPayment(node=facts.node, payment_hash=facts.payment_hash, vanished=vanished)
+    return {"follow": follow}
 
 
 def _wants_record(state: Unanswered) -> Mapping[str, Effect]:

@@ -99,8 +99,13 @@ def refusal(facts: SendFacts, remaining_blocks: int, now_unix_s: int) -> tuple[s
 
 
 def may_decide(asked: Unanswered | send.LookUpRecord, record: RecordLookedUp) -> bool:
-    """Whether a record found after an unanswered call allows a decision, or must be looked up again later."""
+    """Whether a record found after an unanswered call allows a decision, or must be looked up again later.
+
+    A node that took the place of the one called cannot know what that one does.
+    """
     facts, intent = asked.facts, asked.intent
+    if record.node != facts.node:
+        return False
     if _stray_calls_are_over(facts, record):
         return True
     if record.failed_reason is not None:
@@ -141,6 +146,8 @@ def _request(_state: New, input_: RequestSend) -> Decision:
 def _measured(state: Accepted, input_: BudgetMeasured) -> Decision:
     facts = state.facts
     refused = _first_refusal(facts, input_)
+    if refused is None and input_.node != facts.node:
+        refused = LIGHTNING_ERROR, "the gateway's Lightning node was replaced before it was called"
     if refused is not None:
         return _cancel(*refused)
     return _dispatch(facts, input_.remaining_blocks, attempt=1, stray_call=False)
@@ -211,8 +218,8 @@ def _looked_up(state: Unanswered, input_: RecordLookedUp) -> Decision:
     )
 
 
-def _dismissed(_state: Unanswered, _input: DismissSend) -> Decision:
-    detail = "the node never answered, and the contract expired before the invoice: dismissed by the operator"
+def _dismissed(_state: Unanswered | Vanished, _input: DismissSend) -> Decision:
+    detail = "nobody knows what became of the call, and the contract can be claimed no more: dismissed by the operator"
     return _cancel(LIGHTNING_ERROR, detail)
 
 
@@ -236,9 +243,20 @@ def _failed(
     state: Dispatching | InFlight | Vanished, input_: PaymentFailed | CallRefused
 ) -> Decision:
     """An end is final for the call it belongs to; with a stray call about it says nothing of that one."""
+    if isinstance(input_, PaymentFailed) and input_.node != state.facts.node:
+        return _failed_elsewhere(state)
     if state.intent.stray_call:
         return Decision(events=(SendUnanswered(failed=input_.reason),))
     return _cancel(LIGHTNING_ERROR, input_.reason)
+
+
+def _failed_elsewhere(state: Dispatching | InFlight | Vanished) -> Decision:
+    """The record of a node that was never called for this payment: of the one that was, nothing is known."""
+    if isinstance(state, Dispatching):
+        return Decision(events=(SendUnanswered(),))
+    if isinstance(state, InFlight):
+        return Decision(events=(SendVanished(),))
+    return Decision()
 
 
 def _cancel(reason: str, detail: str) -> Decision:
@@ -335,6 +353,7 @@ _JOIN = Ignore("the same request again: the caller waits for the payment that is
 _LATE = Ignore("a result that this state does not wait for, late or repeated")
 _PAY_TO = (Paid,)
 _FAIL_TO = (Cancelling, Unanswered)
+_FAIL_SEEN_TO = (Cancelling, Unanswered, Vanished)
 
 _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (New, RequestSend): Handle(_request, to=(Accepted, Cancelling, Unanswered)),
@@ -359,11 +378,12 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (Unanswered, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
     (Unanswered, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
     (InFlight, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
-    (InFlight, PaymentFailed): Handle(_failed, to=_FAIL_TO),
+    (InFlight, PaymentFailed): Handle(_failed, to=_FAIL_SEEN_TO),
     (InFlight, CallUnanswered): Handle(_vanished, to=(Vanished,)),
     (Vanished, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
     (Vanished, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
-    (Vanished, PaymentFailed): Handle(_failed, to=_FAIL_TO),
+    (Vanished, PaymentFailed): Handle(_failed, to=_FAIL_SEEN_TO),
+    (Vanished, DismissSend): Handle(_dismissed, to=(Cancelling,)),
     (Paid, TransactionSigned): Handle(_claim_signed, to=(Claiming,)),
     (Claiming, TransactionFinished): Handle(_claim_finished, to=(Claimed,)),
     (Claiming, TransactionRejected): Handle(_claim_rejected, to=(ClaimRejected,)),
@@ -377,7 +397,7 @@ def _rule(state: type[State], input_: type[AnyInput]) -> Rule:
     if state is New:
         return Refuse("there is no such payment")
     if input_ is DismissSend:
-        return Refuse("only a payment whose call was never answered is dismissed")
+        return Refuse("only a payment of whose call nobody knows the end is dismissed")
     return _JOIN if input_ is RequestSend else _LATE
 
 

@@ -47,7 +47,7 @@ ADMINS = """
     withdraw connect_fed leave_fed backup pay_invoice_for_operator pay_offer_for_operator
     open_channel_with_push send_onchain spend_ecash mnemonic stop
 """
-ADMINS += " show_sent_ecash dismiss set_exposure_cap trust_again retry"
+ADMINS += " show_sent_ecash dismiss set_exposure_cap trust_again retry replace_node"
 
 BODIES: dict[str, object] = {
     "/address": {"federation_id": FED},
@@ -62,6 +62,7 @@ BODIES: dict[str, object] = {
     "/dismiss": {"stream": "node_order/1"},
     "/retry": {"stream": "tx/1"},
     "/federation_status": {"federation_id": FED},
+    "/replace_node": {"gone_node": KEY},
     "/get_invoice": {"payment_hash": "ab" * 32},
     "/leave_fed": {"federation_id": FED},
     "/list_transactions": {"start_secs": 0, "end_secs": 1},

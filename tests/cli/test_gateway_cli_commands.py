@@ -14,6 +14,12 @@ pytestmark = pytest.mark.anyio
 
 FED = "01" * 32
 KEY = "02" + "ab" * 32
+REPLACEMENT = {
+    "old_node": canned.node_replacement().old_node,
+    "new_node": canned.node_replacement().new_node,
+    "is_replaced": False,
+    "gives_up": list(canned.node_replacement().gives_up),
+}
 Run = Callable[..., Any]
 
 
@@ -100,6 +106,16 @@ def anyio_backend() -> str:
             f"dismiss node_order/{'AB' * 16}",
             ("dismiss", f"node_order/{'ab' * 16}"),
             {"stream": f"node_order/{'ab' * 16}", "state": "Dismissed"},
+        ),
+        (
+            "lightning replace-node",
+            ("replace_node", None),
+            REPLACEMENT,
+        ),
+        (
+            f"lightning replace-node --old-node-is-gone {KEY.upper()}",
+            ("replace_node", KEY),
+            REPLACEMENT,
         ),
         ("ecash receive --notes fedimint1x", ("receive_ecash", "fedimint1x"), {"amount": 300_032}),
         ("onchain address", ("onchain_address",), {"address": canned.ADDRESS}),

@@ -5,7 +5,7 @@ import pytest
 from engine.effects import EffectContext
 from engine.machine import Effect, Input
 from errors import UnavailableError
-from fuzz.machine_scene import FEDERATION, facts
+from fuzz.machine_scene import FEDERATION, NODE, facts
 from gateway.freeze import held_back
 from statemachines.items import FundedContract, Output, PegOut, Reservation
 from statemachines.operator_payment import OperatorPaymentFacts, PayForOperator
@@ -31,7 +31,7 @@ def _building(*outputs: Output) -> BuildTransaction:
 
 
 HELD = (
-    PayInvoice(payment_hash="00", invoice="ln", intent=NOT_OURS),
+    PayInvoice(node=NODE, payment_hash="00", invoice="ln", intent=NOT_OURS),
     PayForOperator(facts=OperatorPaymentFacts("00", "ln", 1, 1, 1), attempt=1),
     _building(FundedContract("00", 1)),
     _building(PegOut("00", 1, 1)),

@@ -48,6 +48,7 @@ class Asked:
             invoice_msat=INVOICE_MSAT,
             max_fee_msat=max_fee_msat,
             max_delay_blocks=max_delay_blocks,
+            node=self.node.public_key.hex(),
         )
         context = EffectContext("operator_payment/x", resumed, lambda _input: None)
         return await OperatorEffects(self.node, self.clock).pay(

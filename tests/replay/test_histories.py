@@ -52,4 +52,6 @@ NOT_IN_ANY_HISTORY = {
     "federation.distrusted",
     "federation.trusted",
     *(event.kind for event in quarantine.MACHINE.events),
+    "gateway.node_pinned",
+    "gateway.node_replaced",
 }

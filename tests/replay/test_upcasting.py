@@ -113,7 +113,7 @@ def test_the_later_version_goes_on_with_an_old_log_and_the_older_refuses_it(tmp_
     facts = msgspec.structs.replace(asked, contract_id="c0" * 32, payment_hash="ab" * 32)
     stream = send.stream_of(facts.contract_id)
     engine.deliver(stream, send.RequestSend(facts=facts, other_network=False))
-    engine.deliver(stream, send.BudgetMeasured(remaining_blocks=500, now_unix_s=0))
+    engine.deliver(stream, send.BudgetMeasured(node=facts.node, remaining_blocks=500, now_unix_s=0))
     engine.write_decided()
     written = [one.row for one in store.rows(len(rows))]
     assert [(row.kind, row.event.schema_version) for row in written] == [

@@ -7,6 +7,7 @@ from errors import ConflictError
 from fuzz.machine_scene import (
     BITCOIN_FEES,
     FEDERATION,
+    NODE,
     OTHER,
     PREIMAGE,
     Scene,
@@ -44,7 +45,7 @@ from tests.statemachines.test_gateway import STREAM, joined, of
 
 SEND = send.stream_of(facts().contract_id)
 CLAIM = f"tx/{FEDERATION}-1"
-BUDGET = BudgetMeasured(remaining_blocks=500, now_unix_s=5_000)
+BUDGET = BudgetMeasured(node=NODE, remaining_blocks=500, now_unix_s=5_000)
 PAID = PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=0)
 CONTRACT_MSAT = facts().contract_msat
 NOTES_MSAT = 3 << 20
@@ -82,7 +83,7 @@ def test_a_payment_that_is_given_back_is_at_stake_no_more() -> None:
     scene = opened_both()
     scene.deliver(SEND, request())
     scene.deliver(SEND, BUDGET)
-    scene.deliver(SEND, send.PaymentFailed(reason="no route"))
+    scene.deliver(SEND, send.PaymentFailed(node=NODE, reason="no route"))
     assert at_stake_msat(scene) == 0
 
 
@@ -140,7 +141,9 @@ def test_nothing_is_paid_for_after_a_claim_was_refused() -> None:
 def test_what_is_not_trusted_is_given_back_before_any_call() -> None:
     scene = opened_both()
     scene.deliver(SEND, request())
-    scene.deliver(SEND, BudgetMeasured(remaining_blocks=500, now_unix_s=5_000, untrusted="full"))
+    scene.deliver(
+        SEND, BudgetMeasured(node=NODE, remaining_blocks=500, now_unix_s=5_000, untrusted="full")
+    )
     state = scene.send()
     assert isinstance(state, send.Cancelling)
     assert (state.reason, state.detail) == (send_rules.UNTRUSTED, "full")
@@ -165,9 +168,15 @@ def test_a_payment_without_answer_is_not_called_for_again_once_its_federation_is
         scene.deliver(SEND, input_)
     (asked,) = scene.wants(SEND).values()
     assert isinstance(asked, send.LookUpRecord)
-    record = RecordLookedUp(failed_reason=None, remaining_blocks=400, looked_up_unix_s=6_000)
+    record = RecordLookedUp(
+        node=NODE, failed_reason=None, remaining_blocks=400, looked_up_unix_s=6_000
+    )
     refused = RecordLookedUp(
-        failed_reason=None, remaining_blocks=400, looked_up_unix_s=6_000, untrusted="refused"
+        node=NODE,
+        failed_reason=None,
+        remaining_blocks=400,
+        looked_up_unix_s=6_000,
+        untrusted="refused",
     )
     assert send_rules.may_decide(asked, record)
     assert not send_rules.may_decide(asked, refused)

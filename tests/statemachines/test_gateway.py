@@ -3,7 +3,7 @@
 import pytest
 
 from errors import ConfigError, ConflictError
-from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, FEES, OTHER, Scene, note
+from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, FEES, NODE, OTHER, OTHER_NODE, Scene, note
 from statemachines import deposits, federation, identity, image
 from statemachines.federation import (
     RECOVERED_NOTES_PER_EVENT,
@@ -13,7 +13,7 @@ from statemachines.federation import (
     Leave,
     SetTerms,
 )
-from statemachines.identity import Founded, JoinFederation, Start
+from statemachines.identity import Founded, JoinFederation, MeetNode, ReplaceNode, Start
 from statemachines.reserving import FederationFees
 from statemachines.transaction import wallet_of
 from statemachines.wallet import AddTweaks, Wallet
@@ -67,6 +67,42 @@ def test_a_log_of_another_mnemonic_is_refused() -> None:
 def test_nothing_is_joined_before_the_first_start() -> None:
     with pytest.raises(ConflictError, match="not started"):
         Scene().deliver(identity.STREAM, JoinFederation(facts=of(FEDERATION)))
+
+
+def node_of(scene: Scene) -> str | None:
+    founded = scene.state(identity.STREAM)
+    assert isinstance(founded, Founded)
+    return founded.node
+
+
+def test_the_first_node_is_the_gateways_and_another_is_refused() -> None:
+    with pytest.raises(ConflictError, match="has not started yet"):
+        Scene().deliver(identity.STREAM, MeetNode(node=NODE))
+    scene = started()
+    assert node_of(scene) is None
+    for _ in range(2):
+        scene.deliver(identity.STREAM, MeetNode(node=NODE))
+        assert scene.last_append() == ["gateway.node_pinned"]
+    assert len(scene.rows) == 2
+    with pytest.raises(ConflictError, match=f"Lightning node is {NODE}, not {OTHER_NODE}"):
+        scene.deliver(identity.STREAM, MeetNode(node=OTHER_NODE))
+    assert node_of(scene) == NODE
+
+
+def test_a_node_is_replaced_by_who_names_it() -> None:
+    replace = ReplaceNode(gone=NODE, node=OTHER_NODE)
+    with pytest.raises(ConflictError, match="has not started yet"):
+        Scene().deliver(identity.STREAM, replace)
+    scene = started()
+    with pytest.raises(ConflictError, match="Lightning node is none yet"):
+        scene.deliver(identity.STREAM, replace)
+    scene.deliver(identity.STREAM, MeetNode(node=NODE))
+    with pytest.raises(ConflictError, match="already"):
+        scene.deliver(identity.STREAM, ReplaceNode(gone=NODE, node=NODE))
+    scene.deliver(identity.STREAM, replace)
+    assert node_of(scene) == OTHER_NODE
+    with pytest.raises(ConflictError, match="name that one"):
+        scene.deliver(identity.STREAM, replace)
 
 
 def test_joining_gives_an_index_and_opens_the_wallet_in_one_append() -> None:

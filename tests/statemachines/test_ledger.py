@@ -11,6 +11,7 @@ from errors import FatalError
 from fuzz.machine_scene import (
     FEDERATION,
     MACHINES,
+    NODE,
     PREIMAGE,
     WALLET,
     Scene,
@@ -45,7 +46,7 @@ TX = stream_of(FEDERATION, 1)
 def paid() -> Scene:
     scene = opened()
     scene.deliver(STREAM, request())
-    scene.deliver(STREAM, BudgetMeasured(remaining_blocks=500, now_unix_s=1))
+    scene.deliver(STREAM, BudgetMeasured(node=NODE, remaining_blocks=500, now_unix_s=1))
     scene.deliver(STREAM, PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=1_234))
     return scene
 

@@ -3,7 +3,7 @@
 import pytest
 
 from errors import ConflictError
-from fuzz.machine_scene import PREIMAGE, Scene, facts, opened, request
+from fuzz.machine_scene import NODE, PREIMAGE, Scene, facts, opened, request
 from statemachines import image, node_order, operator_payment, send
 from statemachines.node_order import (
     Dismissed,
@@ -20,6 +20,7 @@ from statemachines.node_order import (
     SendCoins,
 )
 from statemachines.operator_payment import (
+    DismissOperatorPayment,
     Failed,
     OperatorPaymentFacts,
     OperatorPaymentFailed,
@@ -75,7 +76,7 @@ def test_the_operator_may_pay_what_a_client_got_his_money_back_for() -> None:
     scene = opened()
     client = send.stream_of(facts().contract_id)
     scene.deliver(client, request())
-    scene.deliver(client, send.PaymentFailed(reason="no route"))
+    scene.deliver(client, send.PaymentFailed(node=NODE, reason="no route"))
     scene.deliver(client, send.ForfeitSigned(forfeit="f0"))
     scene.deliver(STREAM, RequestOperatorPayment(facts=FACTS, given_up=client))
     assert scene.last_append() == ["operator_payment.requested"]
@@ -85,6 +86,20 @@ def test_the_operator_may_pay_what_a_client_got_his_money_back_for() -> None:
         scene.deliver(send.stream_of("other"), request(1, contract_msat=2_000_000))
     scene.deliver(STREAM, SUCCEEDED)
     assert scene.audit().is_sound
+
+
+def test_a_payment_whose_node_was_given_up_ends_as_failed_when_it_is_dismissed() -> None:
+    with pytest.raises(ConflictError, match="no such payment"):
+        opened().deliver(STREAM, DismissOperatorPayment())
+    scene = requested()
+    scene.deliver(STREAM, DismissOperatorPayment())
+    failed = scene.state(STREAM)
+    assert isinstance(failed, Failed)
+    assert failed.reason.endswith("dismissed by the operator")
+    with pytest.raises(ConflictError, match="nothing to dismiss"):
+        scene.deliver(STREAM, DismissOperatorPayment())
+    scene.deliver(STREAM, REQUEST)
+    assert scene.wants(STREAM) == {"pay": PayForOperator(facts=FACTS, attempt=2)}
 
 
 def test_what_the_operator_paid_is_on_the_books() -> None:

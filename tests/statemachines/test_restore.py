@@ -8,6 +8,7 @@ from errors import ConflictError
 from fuzz.machine_scene import (
     EXPIRES_UNIX_S,
     FEDERATION,
+    NODE,
     OTHER,
     PREIMAGE,
     WALLET,
@@ -60,10 +61,13 @@ RESTORE = Restore(
 )
 FOUND = FundingFound(txid="f0" * 32, tx="", payer="")
 TOO_SOON = RecordLookedUp(
-    failed_reason=None, remaining_blocks=500, looked_up_unix_s=EXPIRES_UNIX_S - 1
+    node=NODE, failed_reason=None, remaining_blocks=500, looked_up_unix_s=EXPIRES_UNIX_S - 1
 )
 AT_LAST = RecordLookedUp(
-    failed_reason=None, remaining_blocks=0, looked_up_unix_s=EXPIRES_UNIX_S + EXPIRY_MARGIN_S
+    node=NODE,
+    failed_reason=None,
+    remaining_blocks=0,
+    looked_up_unix_s=EXPIRES_UNIX_S + EXPIRY_MARGIN_S,
 )
 
 # --- the gateway ---------------------------------------------------------------------------------------------------
@@ -149,7 +153,7 @@ def _accepted() -> Scene:
 
 def _dispatching() -> Scene:
     scene = _accepted()
-    scene.deliver(SEND, BudgetMeasured(remaining_blocks=500, now_unix_s=0))
+    scene.deliver(SEND, BudgetMeasured(node=NODE, remaining_blocks=500, now_unix_s=0))
     return scene
 
 
@@ -174,7 +178,7 @@ def test_no_call_leaves_for_a_payment_that_is_held_back(begin: Callable[[], Scen
     assert not send_rules.may_decide(state, TOO_SOON)
     for failed in ("no route", None):
         too_soon = RecordLookedUp(
-            failed_reason=failed, remaining_blocks=500, looked_up_unix_s=EXPIRES_UNIX_S
+            node=NODE, failed_reason=failed, remaining_blocks=500, looked_up_unix_s=EXPIRES_UNIX_S
         )
         scene.deliver(SEND, too_soon)
         assert isinstance(scene.send(), Unanswered)
@@ -190,7 +194,7 @@ def test_the_nodes_record_of_a_payment_that_is_held_back_counts(begin: Callable[
     scene.deliver(SEND, HoldBack())
     scene.deliver(SEND, SeenInFlight())
     # What the node shows may be a call that the lost events made beside another: a failure of it is no end.
-    scene.deliver(SEND, PaymentFailed(reason="no route"))
+    scene.deliver(SEND, PaymentFailed(node=NODE, reason="no route"))
     assert isinstance(scene.send(), Unanswered)
     scene.deliver(SEND, PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=0))
     assert isinstance(scene.send(), send.Paid)

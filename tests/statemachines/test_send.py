@@ -4,11 +4,13 @@ import msgspec
 import pytest
 
 from engine.events import Event
-from engine.machine import Input
+from engine.machine import Input, State
 from errors import ConflictError
 from fuzz.machine_scene import (
     EXPIRES_UNIX_S,
     FEDERATION,
+    NODE,
+    OTHER_NODE,
     PREIMAGE,
     Scene,
     facts,
@@ -46,10 +48,12 @@ from statemachines.transaction import (
 STREAM = send.stream_of(facts().contract_id)
 TX = f"tx/{FEDERATION}-1"
 OVER_UNIX_S = EXPIRES_UNIX_S + EXPIRY_MARGIN_S
-BUDGET = BudgetMeasured(remaining_blocks=500, now_unix_s=5_000)
-NO_RECORD = RecordLookedUp(failed_reason=None, remaining_blocks=400, looked_up_unix_s=6_000)
+BUDGET = BudgetMeasured(node=NODE, remaining_blocks=500, now_unix_s=5_000)
+NO_RECORD = RecordLookedUp(
+    node=NODE, failed_reason=None, remaining_blocks=400, looked_up_unix_s=6_000
+)
 SUCCEEDED = PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=1_234)
-FAILED = PaymentFailed(reason="no route")
+FAILED = PaymentFailed(node=NODE, reason="no route")
 FIRST = Intent(attempt=1, max_fee_msat=90_000, max_delay_blocks=356, stray_call=False)
 SECOND = Intent(attempt=2, max_fee_msat=90_000, max_delay_blocks=256, stray_call=True)
 STRAY = (BUDGET, CallUnanswered(), NO_RECORD)
@@ -65,11 +69,15 @@ def after(*inputs: Input) -> Scene:
 
 
 def failed_at(unix_s: int) -> RecordLookedUp:
-    return RecordLookedUp(failed_reason="old", remaining_blocks=400, looked_up_unix_s=unix_s)
+    return RecordLookedUp(
+        node=NODE, failed_reason="old", remaining_blocks=400, looked_up_unix_s=unix_s
+    )
 
 
 def no_record_at(unix_s: int) -> RecordLookedUp:
-    return RecordLookedUp(failed_reason=None, remaining_blocks=400, looked_up_unix_s=unix_s)
+    return RecordLookedUp(
+        node=NODE, failed_reason=None, remaining_blocks=400, looked_up_unix_s=unix_s
+    )
 
 
 def cancelled(scene: Scene) -> tuple[str, str]:
@@ -139,19 +147,19 @@ def test_another_network_is_refused_at_once() -> None:
 
 
 def test_an_expired_invoice_is_refused_before_any_call() -> None:
-    scene = after(BudgetMeasured(remaining_blocks=500, now_unix_s=EXPIRES_UNIX_S))
+    scene = after(BudgetMeasured(node=NODE, remaining_blocks=500, now_unix_s=EXPIRES_UNIX_S))
     assert cancelled(scene)[0] == send_rules.INVOICE_EXPIRED
 
 
 def test_too_little_time_is_refused_before_any_call() -> None:
     blocks = EXPIRATION_DELTA_MINIMUM_BLOCKS
-    scene = after(BudgetMeasured(remaining_blocks=blocks, now_unix_s=1))
+    scene = after(BudgetMeasured(node=NODE, remaining_blocks=blocks, now_unix_s=1))
     assert cancelled(scene)[0] == send_rules.TIMEOUT_TOO_CLOSE
 
 
 def test_one_block_more_than_the_minimum_is_a_budget_of_one() -> None:
     blocks = EXPIRATION_DELTA_MINIMUM_BLOCKS + 1
-    scene = after(BudgetMeasured(remaining_blocks=blocks, now_unix_s=EXPIRES_UNIX_S - 1))
+    scene = after(BudgetMeasured(node=NODE, remaining_blocks=blocks, now_unix_s=EXPIRES_UNIX_S - 1))
     state = scene.send()
     assert isinstance(state, send.Dispatching)
     assert state.intent.max_delay_blocks == 1
@@ -256,7 +264,9 @@ def test_the_forfeit_is_signed_only_after_giving_up() -> None:
 def test_a_call_leaves_with_the_budgets_measured_for_it() -> None:
     scene = after(BUDGET)
     assert scene.send() == send.Dispatching(facts=facts(), intent=FIRST)
-    pay = send.PayInvoice(payment_hash=facts().payment_hash, invoice="lnbcrt1", intent=FIRST)
+    pay = send.PayInvoice(
+        node=NODE, payment_hash=facts().payment_hash, invoice="lnbcrt1", intent=FIRST
+    )
     assert scene.wants(STREAM) == {"pay": pay}
 
 
@@ -267,19 +277,62 @@ def test_the_next_call_has_an_intent_of_its_own_and_knows_of_the_stray_one() -> 
 
 def test_no_next_call_when_the_time_left_does_not_allow_it() -> None:
     scene = after(BUDGET, CallUnanswered())
-    short = RecordLookedUp(failed_reason=None, remaining_blocks=144, looked_up_unix_s=6_000)
+    short = RecordLookedUp(
+        node=NODE, failed_reason=None, remaining_blocks=144, looked_up_unix_s=6_000
+    )
     scene.deliver(STREAM, short)
     assert isinstance(scene.send(), send.Unanswered)
 
 
+def elsewhere(input_: Input) -> Input:
+    """The same, said by a node that was never called for this payment."""
+    return msgspec.structs.replace(input_, node=OTHER_NODE)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "said", "ends"),
+    [
+        ((), BUDGET, send.Cancelling),
+        ((BUDGET,), FAILED, send.Unanswered),
+        ((BUDGET, SeenInFlight()), FAILED, send.Vanished),
+        ((BUDGET, SeenInFlight(), CallUnanswered()), FAILED, send.Vanished),
+        ((BUDGET, CallUnanswered()), failed_at(OVER_UNIX_S), send.Unanswered),
+        ((BUDGET, CallUnanswered()), no_record_at(OVER_UNIX_S), send.Unanswered),
+        ((BUDGET, CallUnanswered()), NO_RECORD, send.Unanswered),
+        (STRAY, FAILED, send.Unanswered),
+    ],
+)
+def test_the_word_of_another_node_than_the_one_called_gives_nothing_back(
+    inputs: tuple[Input, ...], said: Input, ends: type[State]
+) -> None:
+    """It calls nobody either. Before any call it is no reason to make one at a node that was not asked for."""
+    scene = after(*inputs)
+    scene.deliver(STREAM, elsewhere(said))
+    assert isinstance(scene.send(), ends)
+    if isinstance(scene.send(), send.Cancelling):
+        assert (
+            cancelled(scene)[1] == "the gateway's Lightning node was replaced before it was called"
+        )
+    else:
+        assert "record" in scene.wants(STREAM) or "follow" in scene.wants(STREAM)
+
+
+def test_what_the_node_that_was_called_says_counts_whatever_another_said() -> None:
+    scene = after(BUDGET, elsewhere(FAILED), FAILED)
+    assert isinstance(scene.send(), send.Unanswered)
+    scene.deliver(STREAM, failed_at(6_000))
+    assert cancelled(scene) == (send_rules.LIGHTNING_ERROR, "old")
+
+
 def test_only_a_payment_without_answer_is_dismissed() -> None:
-    scene = after(*STRAY, CallUnanswered())
-    scene.deliver(STREAM, DismissSend())
-    reason, detail = cancelled(scene)
-    assert reason == send_rules.LIGHTNING_ERROR
-    assert detail.endswith("dismissed by the operator")
+    for astray in ((*STRAY, CallUnanswered()), (BUDGET, SeenInFlight(), CallUnanswered())):
+        scene = after(*astray)
+        scene.deliver(STREAM, DismissSend())
+        reason, detail = cancelled(scene)
+        assert reason == send_rules.LIGHTNING_ERROR
+        assert detail.endswith("dismissed by the operator")
     for inputs in ((), (BUDGET,), (BUDGET, SeenInFlight()), (BUDGET, SUCCEEDED), (BUDGET, FAILED)):
-        with pytest.raises(ConflictError, match="never answered is dismissed"):
+        with pytest.raises(ConflictError, match="of whose call nobody knows the end"):
             after(*inputs, DismissSend())
     with pytest.raises(ConflictError, match="no such payment"):
         opened().deliver(STREAM, DismissSend())
@@ -324,7 +377,7 @@ def test_a_payment_that_failed_before_our_log_began_is_given_back() -> None:
 def test_a_payment_in_flight_is_followed() -> None:
     scene = after(BUDGET, SeenInFlight())
     assert scene.send() == send.InFlight(facts=facts(), intent=FIRST)
-    follow = send.FollowPayment(payment_hash=facts().payment_hash, vanished=False)
+    follow = send.FollowPayment(node=NODE, payment_hash=facts().payment_hash, vanished=False)
     assert scene.wants(STREAM) == {"follow": follow}
 
 
@@ -336,7 +389,7 @@ def test_a_record_found_after_an_unanswered_call_is_followed() -> None:
 def test_a_payment_that_vanished_waits_for_the_operator() -> None:
     scene = after(BUDGET, SeenInFlight(), CallUnanswered())
     assert scene.send() == send.Vanished(facts=facts(), intent=FIRST)
-    follow = send.FollowPayment(payment_hash=facts().payment_hash, vanished=True)
+    follow = send.FollowPayment(node=NODE, payment_hash=facts().payment_hash, vanished=True)
     assert scene.wants(STREAM) == {"follow": follow}
     scene.deliver(STREAM, no_record_at(OVER_UNIX_S))
     assert isinstance(scene.send(), send.Vanished)

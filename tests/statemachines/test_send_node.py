@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from engine.machine import Effect, Input
-from fuzz.machine_scene import EXPIRES_UNIX_S, PREIMAGE, Scene, facts, opened, request
+from fuzz.machine_scene import EXPIRES_UNIX_S, NODE, PREIMAGE, Scene, facts, opened, request
 from statemachines import send, send_rules
 from statemachines.send import (
     EXPIRY_MARGIN_S,
@@ -44,7 +44,7 @@ class Node:
             case "in flight":
                 return SeenInFlight()
             case "failed":
-                return PaymentFailed(reason="no route")
+                return PaymentFailed(node=NODE, reason="no route")
             case "succeeded":
                 return PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=1_000)
             case _:
@@ -87,7 +87,7 @@ class Gateway:
         match self.effect():
             case send.MeasureBudget():
                 measured = BudgetMeasured(
-                    remaining_blocks=self.remaining_blocks, now_unix_s=self.now_unix_s
+                    node=NODE, remaining_blocks=self.remaining_blocks, now_unix_s=self.now_unix_s
                 )
                 self.scene.deliver(STREAM, self.node.known() or measured)
             case send.PayInvoice(intent=intent):
@@ -125,6 +125,7 @@ class Gateway:
             self.scene.deliver(STREAM, known)
             return
         record = RecordLookedUp(
+            node=NODE,
             failed_reason=known.reason if isinstance(known, PaymentFailed) else None,
             remaining_blocks=self.remaining_blocks,
             looked_up_unix_s=self.now_unix_s,

@@ -7,6 +7,7 @@ from engine.machine import Input, State
 from errors import ConflictError
 from fuzz.machine_scene import (
     EXPIRES_UNIX_S,
+    NODE,
     PREIMAGE,
     facts,
     step,
@@ -61,7 +62,7 @@ _INPUTS: st.SearchStrategy[Input] = st.one_of(
     ),
     st.just(SeenInFlight()),
     st.just(PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=1)),
-    st.just(PaymentFailed(reason="no route")),
+    st.just(PaymentFailed(node=NODE, reason="no route")),
     st.just(CallRefused(reason="no")),
     st.just(CallUnanswered()),
     st.just(TransactionSigned(tx="tx/1", txid="77")),

@@ -10,6 +10,7 @@ from fuzz.machine_scene import (
     EXPIRES_UNIX_S,
     FEDERATION,
     FEES,
+    NODE,
     OTHER,
     PREIMAGE,
     WALLET,
@@ -236,8 +237,8 @@ def test_nothing_else_ends_a_swap() -> None:
     scene = swapping()
     heard: list[Input] = [
         *(MEASURED, SwapMeasured(remaining_blocks=0, now_unix_s=EXPIRES_UNIX_S, refusal="no")),
-        *(send.BudgetMeasured(remaining_blocks=0, now_unix_s=0), send.CallUnanswered()),
-        *(send.PaymentFailed(reason="no route"), send.CallRefused(reason="no")),
+        *(send.BudgetMeasured(node=NODE, remaining_blocks=0, now_unix_s=0), send.CallUnanswered()),
+        *(send.PaymentFailed(node=NODE, reason="no route"), send.CallRefused(reason="no")),
         *(RequestSend(facts=SENT, other_network=True), send.ForfeitSigned(forfeit="f0")),
     ]
     for _ in range(2):

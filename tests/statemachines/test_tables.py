@@ -92,7 +92,7 @@ def test_what_a_payment_listens_to_in_each_state() -> None:
             *("HoldBack", "SwapFound", "DismissSend"),
         },
         "InFlight": {"PaymentSucceeded", "PaymentFailed", "CallUnanswered"},
-        "Vanished": {"SeenInFlight", "PaymentSucceeded", "PaymentFailed"},
+        "Vanished": {"SeenInFlight", "PaymentSucceeded", "PaymentFailed", "DismissSend"},
         "Paid": {"TransactionSigned"},
         "Claiming": {"TransactionFinished", "TransactionRejected"},
         "Cancelling": {"ForfeitSigned"},

@@ -23,6 +23,7 @@ from fuzz.machine_scene import (
     FEDERATION,
     FEES,
     MACHINES,
+    NODE,
     PREIMAGE,
     WALLET,
     facts,
@@ -103,14 +104,14 @@ class World:
             case "in flight":
                 return SeenInFlight()
             case "failed":
-                return PaymentFailed(reason="no route")
+                return PaymentFailed(node=NODE, reason="no route")
             case "succeeded":
                 return PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=1_000)
             case _:
                 return None
 
     async def measure(self, _effect: send.MeasureBudget, _context: EffectContext) -> Input:
-        measured = BudgetMeasured(remaining_blocks=500, now_unix_s=self.now_unix_s)
+        measured = BudgetMeasured(node=NODE, remaining_blocks=500, now_unix_s=self.now_unix_s)
         return self._known() or measured
 
     async def pay(self, _effect: send.PayInvoice, context: EffectContext) -> Input:
@@ -135,6 +136,7 @@ class World:
             if isinstance(known, SeenInFlight | PaymentSucceeded):
                 return known
             record = RecordLookedUp(
+                node=NODE,
                 failed_reason=known.reason if isinstance(known, PaymentFailed) else None,
                 remaining_blocks=500,
                 looked_up_unix_s=self.now_unix_s,

@@ -8,6 +8,7 @@ import pytest
 from fuzz.machine_scene import (
     FEES,
     FREE,
+    NODE,
     PREIMAGE,
     WALLET,
     Scene,
@@ -63,7 +64,7 @@ class Federation:
             self.sends, contract_msat=amount_msat, invoice_msat=1_000, minimum_msat=1_000
         )
         self.scene.deliver(stream, asked)
-        self.scene.deliver(stream, BudgetMeasured(remaining_blocks=500, now_unix_s=1))
+        self.scene.deliver(stream, BudgetMeasured(node=NODE, remaining_blocks=500, now_unix_s=1))
         self.scene.deliver(stream, PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=0))
 
     def build(self) -> None:
