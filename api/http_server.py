@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -44,6 +45,9 @@ class Listener:
             lingering_time=limits.LINGERING_SECONDS,
             shutdown_timeout=limits.SHUTDOWN_SECONDS,
             auto_decompress=False,
+            max_line_size=limits.HEADER_LINE_BYTES,
+            max_field_size=limits.HEADER_LINE_BYTES,
+            max_headers=limits.HEADERS,
         )
         await runner.setup()
         self._runners.append(runner)
@@ -91,7 +95,9 @@ async def listening(host: str, port: int) -> AsyncIterator[Listener]:
     """
     listener = Listener(host, port)
     try:
-        server = await asyncio.get_running_loop().create_server(listener.protocol, host, port)
+        server = await asyncio.get_running_loop().create_server(
+            listener.protocol, sock=_bound(host, port)
+        )
     except OSError as error:
         raise ConfigError(f"Cannot listen on {host} port {port}: {error.strerror}") from error
     listener.host, listener.port = server.sockets[0].getsockname()[:2]
@@ -110,6 +116,22 @@ async def serving(app: web.Application, host: str, port: int) -> AsyncIterator[t
     async with listening(host, port) as listener:
         await listener.serve(app)
         yield listener.host, listener.port
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """A socket at an IP address. `::` is every address of IPv4, too, whatever the machine's default is."""
+    is_ipv6 = ":" in host
+    bound = socket.socket(socket.AF_INET6 if is_ipv6 else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if is_ipv6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        bound.bind((host, port))
+        bound.setblocking(False)
+    except BaseException:
+        bound.close()
+        raise
+    return bound
 
 
 def _open_connections(server: web.Server) -> list[RequestHandler]:

@@ -8,6 +8,10 @@ PUBLIC_BODY_BYTES = 64 * 1024
 ADMIN_BODY_BYTES = 2 * 1024 * 1024
 BODY_SECONDS = 10.0
 
+# As nginx (8 KiB for a line) and hyper (100 headers) take at least; in all what aiohttp's own bounds allow.
+HEADER_LINE_BYTES = 10 * 1024
+HEADERS = 100
+
 CONNECTIONS = 1024
 # Time for the head of a request, and for silence between two. Longer than the 90 seconds for which
 # clients built on reqwest keep a connection, so that it is they who close it.

@@ -12,7 +12,9 @@ from typing import Protocol
 
 from backends.conformance import ROOMY_DELAY_BLOCKS, ROOMY_FEE_MSAT, end_of
 from backends.lightning import (
+    DESCRIPTION_BYTES_MAX,
     HELD_FINAL_DELTA_BLOCKS,
+    INVOICE_MSAT_MAX,
     CompletionRejectedError,
     Failed,
     HeldPayment,
@@ -161,6 +163,28 @@ async def makes_one_held_invoice_per_hash(world: ReceivingWorld) -> None:
             assert text == receipt.invoice.text
 
 
+async def says_as_much_as_an_invoice_can(world: ReceivingWorld) -> None:
+    """The longest description and the highest amount are taken; what is beyond is refused before it is sent."""
+    longest, most_msat = "a" * DESCRIPTION_BYTES_MAX, INVOICE_MSAT_MAX
+    for description, amount_msat in (
+        (longest, most_msat),
+        (longest + "a", AMOUNT_MSAT),
+        ("much", most_msat + 1),
+    ):
+        try:
+            text = await world.node.create_invoice(
+                payment_hash=hashlib.sha256(os.urandom(32)).digest(),
+                amount_msat=amount_msat,
+                expiry_s=EXPIRY_S,
+                description=description,
+            )
+        except InputError:
+            assert (description, amount_msat) != (longest, most_msat)
+        else:
+            fields = bolt11.decode(text)
+            assert (fields.description, fields.amount_msat) == (longest, most_msat)
+
+
 async def tells_what_comes(world: ReceivingWorld) -> None:
     """An open watch tells of a payment with what is locked and the height to have settled by."""
     height = (await world.node.info()).block_height
@@ -275,6 +299,7 @@ async def knows_what_it_never_heard_of(world: ReceivingWorld) -> None:
 CHECKS: tuple[Check, ...] = (
     makes_a_held_invoice_as_ordered,
     makes_one_held_invoice_per_hash,
+    says_as_much_as_an_invoice_can,
     tells_what_comes,
     tells_what_is_held_again,
     ends_a_watch_with_its_connection,

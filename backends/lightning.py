@@ -23,6 +23,11 @@ HELD_FINAL_DELTA_BLOCKS = 144
 #: What a node says of an error is kept and shown to so many characters.
 NODE_TEXT_CHARS_MAX = 500
 
+#: A tagged field of BOLT 11 has at most 1023 characters of 5 bits.
+DESCRIPTION_BYTES_MAX = 639
+#: 100,000 bitcoin: LND refuses invoices of more.
+INVOICE_MSAT_MAX = 100_000 * 10**11
+
 
 class NodeUnansweredError(UnavailableError):
     """The call ended without an answer: the node is unreachable, not ready, or the stream was cut.
@@ -185,8 +190,9 @@ class LightningNode(Protocol):
         """Make a BOLT11 invoice; `description` is a text, or the 32 byte hash of one.
 
         With a hash the invoice is held: its HTLCs wait for `settle` or `cancel`, and its final CLTV delta is
-        HELD_FINAL_DELTA_BLOCKS. The same hash and amount again give the invoice that is there already;
-        another amount is refused with NodeRefusedError. Without a hash the node settles it by itself.
+        HELD_FINAL_DELTA_BLOCKS. The same hash and amount again give the invoice that is there already; another amount
+        is refused with NodeRefusedError. Without a hash the node settles it by itself. Raises InputError for what
+        `check_terms` refuses, before anything is sent.
         """
         ...
 
@@ -224,6 +230,24 @@ def within_bounds_msat(amount_msat: int) -> int:
     It is not refused: with a preimage beside it, an absurd fee must not keep the payment from being claimed.
     """
     return min(max(amount_msat, 0), MOST_MSAT)
+
+
+def check_terms(amount_msat: int, expiry_s: int, description: str | bytes) -> None:
+    """Refuse with InputError what no backend may be asked to make an invoice of.
+
+    LND reads an amount of 0 as "any amount" and an expiry of 0 as an hour.
+    """
+    if not 0 < amount_msat <= INVOICE_MSAT_MAX:
+        raise InputError(f"an invoice is for 1 to {INVOICE_MSAT_MAX} msat, not {amount_msat} msat")
+    if expiry_s <= 0:
+        raise InputError(f"an invoice is valid for some time, not {expiry_s} s")
+    if isinstance(description, bytes):
+        if len(description) != 32:
+            raise InputError(f"the hash of a description has 32 bytes, not {len(description)}")
+    elif (size := len(description.encode())) > DESCRIPTION_BYTES_MAX:
+        raise InputError(
+            f"a description has at most {DESCRIPTION_BYTES_MAX} bytes, this one {size}: shorten it, or give its hash"
+        )
 
 
 def check_order(

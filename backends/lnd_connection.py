@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import anyio.lowlevel
@@ -17,6 +16,7 @@ from lndgrpc.compiled.lightning_pb2_grpc import LightningStub
 from lndgrpc.compiled.router_pb2_grpc import RouterStub
 
 from backends.lightning import NodeRefusedError, NodeUnansweredError
+from backends.lnd_credentials import Credential, read_certificate, read_macaroon
 from errors import ConfigError, InputError
 
 ANSWER_TIMEOUT_S = 15
@@ -31,6 +31,8 @@ PAGE_ITEMS = 500
 # gRPC reconnects by itself; the pings notice a peer that vanished without closing its connection.
 # LND takes a ping every 5 s at most, and none while no call is open.
 CHANNEL_OPTIONS = (
+    # gRPC would send even 127.0.0.1 through http_proxy, which is set for whole machines; a node is reached directly.
+    ("grpc.enable_http_proxy", 0),
     ("grpc.initial_reconnect_backoff_ms", 500),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 15_000),
@@ -76,8 +78,8 @@ class LndSettings(msgspec.Struct, frozen=True):
     """
 
     address: str
-    tls_cert_path: Path
-    macaroon_path: Path
+    tls_cert: Credential
+    macaroon: Credential
     time_pref: float = 0.5
     payment_timeout_s: int = 180
     max_delay_cap_blocks: int = 2016
@@ -181,7 +183,8 @@ class LndConnection:
             raise NodeUnansweredError("the connection to LND has been closed")
         if self._channel is not None and not self._files_may_have_changed:
             return self._channel
-        certificate, macaroon = _read_credentials(self._settings)
+        certificate = read_certificate(self._settings.tls_cert)
+        macaroon = read_macaroon(self._settings.macaroon)
         old = self._channel
         if old is None or (old.certificate, old.macaroon) != (certificate, macaroon):
             self._channel = _new_channel(self._settings.address, certificate, macaroon)
@@ -239,22 +242,6 @@ def call_error(code: grpc.StatusCode, text: str) -> NodeUnansweredError | NodeRe
     if code in _UNANSWERED_CODES or text.startswith(_UNANSWERED_TEXTS):
         return NodeUnansweredError(f"LND did not answer: {text} ({code.name})")
     return NodeRefusedError(code.name, text)
-
-
-def _read_credentials(settings: LndSettings) -> tuple[bytes, bytes]:
-    try:
-        certificate = settings.tls_cert_path.read_bytes()
-        macaroon = settings.macaroon_path.read_bytes()
-    except OSError as error:
-        raise NodeUnansweredError(
-            f"cannot read LND's credentials at {error.filename}: {error.strerror}"
-        ) from None
-    if b"-----BEGIN CERTIFICATE-----" not in certificate:
-        # gRPC would only say that it cannot make a handshake.
-        raise NodeUnansweredError(
-            f"{settings.tls_cert_path} is not a certificate in PEM, as LND's tls.cert is"
-        )
-    return certificate, macaroon
 
 
 def _new_channel(address: str, certificate: bytes, macaroon: bytes) -> _Channel:

@@ -14,6 +14,7 @@ from backends.lightning import (
     NodeRefusedError,
     NodeUnansweredError,
     Tell,
+    check_terms,
     tell_nobody,
     within_bounds_msat,
 )
@@ -159,16 +160,11 @@ class LndInvoices(LndPart):
 def _terms(
     amount_msat: int, expiry_s: int, description: str | bytes
 ) -> dict[str, int | str | bytes]:
-    """Check what both kinds of invoice have, for LND reads 0 as "any amount" and "an hour"."""
-    if amount_msat <= 0:
-        raise InputError(f"an invoice names an amount above 0, not {amount_msat} msat")
-    if expiry_s <= 0:
-        raise InputError(f"an invoice is valid for some time, not {expiry_s} s")
+    """Check and name what both kinds of invoice have."""
+    check_terms(amount_msat, expiry_s, description)
     terms: dict[str, int | str | bytes] = {"value_msat": amount_msat, "expiry": expiry_s}
     if isinstance(description, str):
         return terms | {"memo": description}
-    if len(description) != 32:
-        raise InputError(f"the hash of a description has 32 bytes, not {len(description)}")
     return terms | {"description_hash": description}
 
 

@@ -12,6 +12,7 @@ from backends.lightning import (
     NodeRefusedError,
     NodeUnansweredError,
     Tell,
+    check_terms,
     tell_nobody,
 )
 from backends.operations import InvoiceRecord, InvoiceStatus
@@ -42,12 +43,7 @@ class SimulatedInvoices(SimulatedPayee):
         description: str | bytes,
     ) -> str:
         """Make an invoice; a held one may be there already."""
-        if amount_msat <= 0:
-            raise InputError(f"an invoice names an amount above 0, not {amount_msat} msat")
-        if expiry_s <= 0:
-            raise InputError(f"an invoice is valid for some time, not {expiry_s} s")
-        if isinstance(description, bytes) and len(description) != 32:
-            raise InputError(f"the hash of a description has 32 bytes, not {len(description)}")
+        check_terms(amount_msat, expiry_s, description)
 
         def take() -> str:
             if payment_hash is None:

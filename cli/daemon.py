@@ -274,8 +274,8 @@ def _log_failure(status: JobStatus, error: Exception) -> None:
 def _node_settings(settings: Settings) -> NodeSettings:
     return NodeSettings(
         address=settings.lnd.rpc_addr,
-        tls_cert_path=settings.lnd.tls_cert,
-        macaroon_path=settings.lnd.macaroon,
+        tls_cert=settings.lnd.tls_cert,
+        macaroon=settings.lnd.macaroon,
         time_pref=settings.lnd.time_pref,
         payment_timeout_s=settings.lnd.payment_timeout_s,
     )

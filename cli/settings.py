@@ -5,13 +5,14 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Annotated, Literal, cast, get_args, get_origin, get_type_hints
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
 from api.callers import IpNetwork
 from api.gates import RateLimit
+from backends.lnd_credentials import Credential, certificate_of, macaroon_of
 from cli.options import GatewayOptions, LndOptions
 from errors import ConfigError
 from gateway.fees import check_limits
@@ -20,7 +21,11 @@ from gateway.views import PaymentFee
 Network = Literal["bitcoin", "testnet", "testnet4", "signet", "regtest"]
 
 _BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
+#: A name, an IPv4 address, or an IPv6 address in brackets; a port.
+_HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[a-z0-9._-]+):[0-9]{1,5}")
 _AMOUNT = re.compile(r"([0-9]{1,18})\s*(msat|sats?)?")
+
+_QUOTES = frozenset("\"'`")
 
 # Variables that steer the Rust gateway and would be missed: named in a warning when set.
 _UNSUPPORTED = (
@@ -66,8 +71,8 @@ class LndSettings(msgspec.Struct, frozen=True):
     """How to reach LND, and how it shall pay. `time_pref` is -1 to 1, `payment_timeout_s` 1 to 600."""
 
     rpc_addr: str
-    tls_cert: Path
-    macaroon: Path
+    tls_cert: Credential
+    macaroon: Credential
     time_pref: float
     payment_timeout_s: int
 
@@ -96,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str, str]) -> Settings:
     """Check every flag and variable. Raises ConfigError, whose text says which and why."""
+    _refuse_marks(options, environ)
+    _refuse_marks(lnd, environ)
     _require(
         ("--data-dir (FM_GATEWAY_DATA_DIR)", options.data_dir),
         ("--listen (FM_GATEWAY_LISTEN_ADDR)", options.listen),
@@ -142,12 +149,33 @@ def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str
         mnemonic=Secret(mnemonic) if mnemonic else None,
         lnd=LndSettings(
             rpc_addr=_lnd_address(lnd.lnd_rpc_host or ""),
-            tls_cert=Path(lnd.lnd_tls_cert or ""),
-            macaroon=Path(lnd.lnd_macaroon or ""),
+            tls_cert=certificate_of(lnd.lnd_tls_cert or "", "--lnd-tls-cert (FM_LND_TLS_CERT)"),
+            macaroon=macaroon_of(lnd.lnd_macaroon or "", "--lnd-macaroon (FM_LND_MACAROON)"),
             time_pref=_time_pref(lnd.lnd_time_pref),
             payment_timeout_s=_payment_timeout_s(lnd.lnd_payment_timeout),
         ),
     )
+
+
+def _refuse_marks(options: GatewayOptions | LndOptions, environ: Mapping[str, str]) -> None:
+    """Name what some readers of env files take for a part of the value; no value is shown, for some are secrets."""
+    hints = get_type_hints(type(options), include_extras=True)
+    values = {
+        f"--{name.replace('_', '-')} ({hint.__metadata__[0].env_var[0]})": getattr(options, name)
+        for name, hint in hints.items()
+        if get_origin(hint) is Annotated and hint.__metadata__[0].env_var
+    }
+    values["FM_GATEWAY_MNEMONIC"] = environ.get("FM_GATEWAY_MNEMONIC")
+    for name, value in values.items():
+        if value and "\r" in value:
+            raise ConfigError(
+                f"{name} holds a carriage return: its env file has the line ends of Windows; "
+                "write it with plain ones (dos2unix)"
+            )
+        if value and (value[0] in _QUOTES or value[-1] in _QUOTES):
+            raise ConfigError(
+                f"{name} is written in quotes, which whoever read the env file kept (as docker does): leave them out"
+            )
 
 
 def unsupported_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -242,17 +270,21 @@ def _network(text: str) -> Network:
 
 
 def _lnd_address(text: str) -> str:
-    """A URL with a port, or host:port, as LND's own tools write it."""
+    """A URL with a port, or host:port, as LND's own tools write it; in small letters and with nothing behind it."""
+    wrong = f"--lnd-rpc-host is {text!r}, but "
+    address = text.strip().lower()
     try:
-        url = urlsplit(text if "://" in text else f"https://{text}")
-        complete = url.scheme in {"http", "https"} and url.hostname and url.port
+        url = urlsplit(address if "://" in address else f"https://{address}")
+        is_complete = url.scheme in {"http", "https"} and bool(url.hostname and url.port)
     except ValueError:
-        complete = False
-    if not complete:
-        raise ConfigError(
-            f"--lnd-rpc-host is {text!r}, but it must be like https://127.0.0.1:10009"
-        )
-    return text
+        raise ConfigError(f"{wrong}it must be like https://127.0.0.1:10009") from None
+    if not is_complete or not _HOST.fullmatch(url.netloc):
+        raise ConfigError(f"{wrong}it must be like https://127.0.0.1:10009")
+    if url.scheme == "http":
+        raise ConfigError(f"{wrong}LND's gRPC is encrypted: write https://{url.netloc}")
+    if url.path not in {"", "/"} or url.query or url.fragment:
+        raise ConfigError(f"{wrong}gRPC knows no path: write https://{url.netloc}")
+    return f"https://{url.netloc}" if "://" in address else url.netloc
 
 
 def _time_pref(text: str) -> float:

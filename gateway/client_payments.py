@@ -3,11 +3,12 @@
 import anyio
 
 from engine.machine import State
-from errors import BusyError, NotFoundError, UnavailableError
+from errors import BusyError, InputError, NotFoundError, UnavailableError
 from fedimint import secp, secrets
 from gateway import receive_requests, send_requests
 from gateway.context import GatewayContext
 from gateway.ecash_receipts import EcashReceipts
+from gateway.receive_effects import NOT_ANSWERED
 from gateway.views import (
     Forfeited,
     InvoiceRequest,
@@ -109,8 +110,8 @@ class ClientPayments:
         """A BOLT 11 invoice whose payment funds the contract; its hash is taken before the node is asked.
 
         Raises BusyError when too many invoices are unpaid, InputError for what fails a check, ConflictError for a
-        second contract of the same hash, UnavailableError when the node does not make the invoice, NotReadyError while
-        it is behind the chain.
+        second contract of the same hash, UnavailableError when the node does not answer, NotReadyError while it is
+        behind the chain. InputError has the node's reason when it refuses the invoice.
         """
         self._context.refuse_new_work(request.federation_id)
         federation, terms = self._context.served(request.federation_id)
@@ -131,6 +132,10 @@ class ClientPayments:
         )
         if isinstance(made.state, receive.Invoiced):
             return made.state.invoice
+        if isinstance(made.state, receive.InvoiceRefused) and made.state.reason != NOT_ANSWERED:
+            raise InputError(
+                f"the Lightning node makes no such invoice: {made.state.reason}; make another contract"
+            )
         raise UnavailableError("the Lightning node made no invoice for this contract; make another")
 
     async def verify(self, payment_hash: str, *, wait: bool) -> Verification:

@@ -6,6 +6,7 @@ Machines: `statemachines/receive.py`, `statemachines/completion.py`.
 from collections.abc import Mapping
 
 import anyio
+import structlog
 
 from backends.lightning import CompletionRejectedError, NodeRefusedError
 from backends.operations import Node
@@ -32,11 +33,15 @@ from statemachines.receive import (
     Undecryptable,
 )
 
+#: Why there is no invoice when it is the node's silence, and not what was asked for.
+NOT_ANSWERED = "the node did not answer before the invoice's expiry"
 #: When the node, whose clock is its own, will have closed an invoice that nobody pays.
 CLOSED_AFTER_EXPIRY_S = 60
 #: How often the node is asked about one that it still keeps open, and about how many at once.
 LOOK_PAUSE_S = 600
 LOOKS_AT_ONCE = 4
+
+_log = structlog.get_logger("receive")
 
 
 class ReceiveEffects:
@@ -66,7 +71,7 @@ class ReceiveEffects:
         facts = effect.facts
         remaining_s = facts.invoice_expires_unix_s - self._now_unix_s()
         if remaining_s <= 0:
-            return InvoiceNotCreated(reason="the node did not answer before the invoice's expiry")
+            return InvoiceNotCreated(reason=NOT_ANSWERED)
         description = (
             bytes.fromhex(facts.description_hash)
             if facts.description_hash is not None
@@ -79,10 +84,10 @@ class ReceiveEffects:
                 expiry_s=remaining_s,
                 description=description,
             )
-        except NodeRefusedError as refused:
-            return InvoiceNotCreated(reason=refused.text)
-        except InputError as error:  # more than any invoice can say: the node was never asked
-            return InvoiceNotCreated(reason=str(error))
+        except (NodeRefusedError, InputError) as refused:
+            reason = refused.text if isinstance(refused, NodeRefusedError) else str(refused)
+            _log.warning("invoice_refused", payment_hash=facts.payment_hash, reason=reason)
+            return InvoiceNotCreated(reason=reason)
         return InvoiceCreated(invoice=invoice)
 
     async def forget_invoice(

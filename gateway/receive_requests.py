@@ -3,6 +3,7 @@
 The order is upstream's (fedimint-gateway-server/src/lib.rs). What fails here writes nothing.
 """
 
+from backends.lightning import check_terms
 from errors import InputError
 from fedimint import lnv2, selection, tpe
 from fedimint.encoding import from_hex
@@ -57,6 +58,8 @@ async def verify(
         raise InputError(f"an invoice may be open for 1 to {EXPIRY_MAX_S} seconds")
     if not isinstance(commitment.payment_image, HashImage):
         raise InputError("the contract's payment image is no payment hash")
+    hashed = bytes.fromhex(request.description_hash) if request.description_hash else None
+    check_terms(request.amount_msat, request.expiry_s, hashed or request.description or "")
     return RequestReceive(
         facts=ReceiveFacts(
             federation_id=federation.federation_id,

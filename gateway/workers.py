@@ -12,7 +12,7 @@ from typing import Self, TypeVar, TypeVarTuple
 import anyio
 import anyio.to_thread
 
-from errors import UnavailableError
+from errors import ConfigError, UnavailableError
 
 #: Threads that wait for workers; further callers wait without one.
 WAITING_MAX = 32
@@ -25,7 +25,14 @@ class WorkerProcesses:
     """As many workers as there are cores, each started when first needed. Use as a context manager."""
 
     def __init__(self) -> None:
-        self._pool = _new_pool()
+        """Raises ConfigError where processes cannot share semaphores."""
+        try:
+            self._pool = _new_pool()
+        except (OSError, ImportError) as error:
+            raise ConfigError(
+                f"worker processes need a writable /dev/shm for their semaphores ({error}): mount a tmpfs of a few "
+                "megabytes there, as docker does by itself"
+            ) from error
         # Of its own, so that no burst of work keeps the journal from a thread.
         self._waiting = anyio.CapacityLimiter(WAITING_MAX)
 

@@ -315,6 +315,27 @@ async def test_before_there_is_a_mnemonic_nothing_else_is_there() -> None:
             assert setup.given == ["abandon about"]
 
 
+async def test_every_address_of_ipv6_is_every_address_of_ipv4_too(gateway: CannedGateway) -> None:
+    app = canned_app(gateway, PasswordCheck(ADMIN_HASH))
+    async with serving(app, "::", 0) as (host, port):
+        assert host == "::"
+        for address in (f"http://127.0.0.1:{port}", f"http://[::1]:{port}"):
+            async with aiohttp.ClientSession(address) as client:
+                assert (await ask(client, "GET", "/info", ADMIN))[0] == 200
+
+
+async def test_headers_are_as_long_and_as_many_as_elsewhere(gateway: CannedGateway) -> None:
+    async with client_of(gateway) as client:
+        for headers, status in (
+            ({"X-Long": "a" * 9_000}, 200),
+            ({f"X-{number}": "a" * 600 for number in range(90)}, 200),
+            ({"X-Long": "a" * 11_000}, 400),
+            ({f"X-{number}": "a" for number in range(110)}, 400),
+        ):
+            async with client.get("/id", headers=headers) as response:
+                assert response.status == status
+
+
 async def test_the_application_behind_an_address_can_be_exchanged(gateway: CannedGateway) -> None:
     setup, password = _Setup(), PasswordCheck(ADMIN_HASH)
     answers: list[tuple[int, str]] = []

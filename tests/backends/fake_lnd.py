@@ -29,6 +29,7 @@ from lndgrpc.compiled import (
 from backends.lightning import HELD_FINAL_DELTA_BLOCKS, HeldPayment
 from backends.lnd import LndNode
 from backends.lnd_connection import LndSettings
+from backends.lnd_credentials import Credential
 from fedimint import bolt11
 
 PREIMAGE = bytes(31) + b"\x07"
@@ -206,8 +207,8 @@ class FakeLnd(
     def settings(self) -> LndSettings:
         return LndSettings(
             address=f"https://localhost:{self.port}",
-            tls_cert_path=self.folder / "tls.cert",
-            macaroon_path=self.folder / "gateway.macaroon",
+            tls_cert=Credential(path=self.folder / "tls.cert"),
+            macaroon=Credential(path=self.folder / "gateway.macaroon"),
         )
 
     async def start(self) -> None:

@@ -24,6 +24,7 @@ from backends.lightning import (
 )
 from backends.lnd import LndNode
 from backends.lnd_connection import LndSettings, call_error
+from backends.lnd_credentials import Credential
 from errors import ConfigError, InputError, PeerError
 from tests.backends.fake_lnd import (
     HASH,
@@ -293,6 +294,16 @@ async def test_a_dead_server_is_unanswered_until_it_is_back(tmp_path: Path) -> N
         assert lnd.macaroons[-1] == b"another".hex()
 
 
+async def test_a_proxy_of_the_environment_does_not_stand_before_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("no_proxy", raising=False)
+    for name in ("http_proxy", "https_proxy", "grpc_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    async with running(tmp_path) as (_, node):
+        assert (await node.info()).alias == "bob"
+
+
 async def test_missing_credentials_are_no_answer(tmp_path: Path) -> None:
     async with running(tmp_path) as (lnd, _):
         (tmp_path / "gateway.macaroon").unlink()
@@ -322,7 +333,7 @@ async def test_what_is_no_certificate_is_said_so(tmp_path: Path) -> None:
 )
 def test_settings_out_of_range(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        LndSettings("localhost:10009", Path("tls.cert"), Path("macaroon"), **values)
+        LndSettings("localhost:10009", Credential(), Credential(), **values)
 
 
 async def test_no_secret_in_a_repr(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Settings of gatewayd: the Rust names, the checks, and a sentence for every mistake."""
 
+import base64
 import ipaddress
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from api.gates import RateLimit
+from backends.lnd_credentials import Credential, read_macaroon
 from cli.options import GatewayOptions, LndOptions
 from cli.settings import (
     ListenAddress,
@@ -24,6 +27,8 @@ from cli.settings import (
 from errors import ConfigError
 from gateway.views import PaymentFee
 
+#: The first bytes of every macaroon of LND, and as many as a short one has.
+MACAROON = bytes.fromhex("0201036c6e64") + bytes(range(120))
 HASH = "$2y$10$Q/UTDeO84VGG1mRncxw.Nubqyi/HsNRJ40k0TSexFy9eVess1yi/u"
 OPTIONS = GatewayOptions(
     data_dir="/data",
@@ -58,8 +63,8 @@ def test_all_of_it() -> None:
         mnemonic=mnemonic,
         lnd=LndSettings(
             rpc_addr="https://127.0.0.1:10009",
-            tls_cert=Path("tls.cert"),
-            macaroon=Path("admin.macaroon"),
+            tls_cert=Credential(path=Path("tls.cert")),
+            macaroon=Credential(path=Path("admin.macaroon")),
             time_pref=0.5,
             payment_timeout_s=180,
         ),
@@ -150,6 +155,12 @@ def test_wrong_gateway_options(change: dict[str, Any], says: str) -> None:
         {"lnd_rpc_host": "https://127.0.0.1"},
         {"lnd_rpc_host": "https://127.0.0.1:port"},
         {"lnd_rpc_host": "unix:///lnd.sock"},
+        {"lnd_rpc_host": "http://127.0.0.1:10009"},
+        {"lnd_rpc_host": "https://127.0.0.1:10009/lnd"},
+        {"lnd_rpc_host": "https://127.0.0.1:10009?a=b"},
+        {"lnd_rpc_host": "https://me@127.0.0.1:10009"},
+        {"lnd_rpc_host": "https://127.0.0.1:99999"},
+        {"lnd_rpc_host": "https://a b:10009"},
         {"lnd_time_pref": "1.1"},
         {"lnd_time_pref": "nan"},
         {"lnd_time_pref": "inf"},
@@ -165,6 +176,55 @@ def test_wrong_lnd_options(change: dict[str, str]) -> None:
     with pytest.raises(ConfigError) as caught:
         read_settings(OPTIONS, replace(LND, **change), {})
     assert str(caught.value).startswith(f"--{name.replace('_', '-')} is {value!r}, but ")
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("HTTPS://127.0.0.1:10009", "https://127.0.0.1:10009"),
+        ("https://LND.Example:10009/", "https://lnd.example:10009"),
+        (" lnd_1:10009 ", "lnd_1:10009"),
+        ("[::1]:10009", "[::1]:10009"),
+        ("https://[FD00::1]:10009", "https://[fd00::1]:10009"),
+    ],
+)
+def test_the_address_of_lnd_in_every_spelling(text: str, address: str) -> None:
+    assert read_settings(OPTIONS, replace(LND, lnd_rpc_host=text), {}).lnd.rpc_addr == address
+
+
+@pytest.mark.parametrize("encode", [bytes.hex, lambda raw: base64.b64encode(raw).decode()])
+def test_a_macaroon_in_place_of_its_path_is_taken_and_never_shown(
+    encode: Callable[[bytes], str],
+) -> None:
+    text = encode(MACAROON)
+    for given in (text, f" {text}"):
+        settings = read_settings(OPTIONS, replace(LND, lnd_macaroon=given), {})
+        assert read_macaroon(settings.lnd.macaroon) == MACAROON
+        assert text not in repr(settings)
+        assert str(settings.lnd.macaroon) == "(given as text)"
+    for broken in (text[4:], text + "!"):
+        with pytest.raises(ConfigError) as caught:
+            read_settings(OPTIONS, replace(LND, lnd_macaroon=broken), {})
+        assert str(caught.value).startswith("--lnd-macaroon (FM_LND_MACAROON) is a path to a file")
+        assert broken[20:40] not in str(caught.value)
+
+
+def test_quotes_and_line_ends_of_env_files_are_named_and_no_value_is_shown() -> None:
+    changes: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"network": '"regtest"'}, "--network (FM_GATEWAY_NETWORK) is written in quotes"),
+        ({"data_dir": "'/data"}, "--data-dir (FM_GATEWAY_DATA_DIR) is written in quotes"),
+        ({"bcrypt_password_hash": HASH + "\r"}, "holds a carriage return"),
+    )
+    for change, says in changes:
+        with pytest.raises(ConfigError) as caught:
+            read_settings(replace(OPTIONS, **change), LND, {})
+        assert says in str(caught.value)
+        assert HASH not in str(caught.value)
+    with pytest.raises(ConfigError, match=r"--lnd-rpc-host \(FM_LND_RPC_ADDR\) holds a carriage"):
+        read_settings(OPTIONS, replace(LND, lnd_rpc_host="lnd:10009\r"), {})
+    with pytest.raises(ConfigError, match="FM_GATEWAY_MNEMONIC is written in quotes") as shown:
+        read_settings(OPTIONS, LND, {"FM_GATEWAY_MNEMONIC": '"abandon about"'})
+    assert "abandon" not in str(shown.value)
 
 
 def test_edges_of_the_lnd_options() -> None:

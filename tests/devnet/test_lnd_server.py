@@ -19,6 +19,7 @@ from backends.lightning import (
 )
 from backends.lnd import LndNode
 from backends.lnd_connection import LndSettings
+from backends.lnd_credentials import Credential
 from backends.operations import ChannelOrder, InvoiceRecord, NodeTransaction, OnchainOrder
 from devnet.lnd_server import LndServer, serving_lnd
 from errors import NotFoundError
@@ -84,7 +85,13 @@ class ServedWorld:
 
 
 def node_of(server: LndServer) -> LndNode:
-    return LndNode(LndSettings(server.rpc_address, server.tls_cert_path, server.macaroon_path))
+    return LndNode(
+        LndSettings(
+            server.rpc_address,
+            Credential(path=server.tls_cert_path),
+            Credential(path=server.macaroon_path),
+        )
+    )
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from errors import InputError, UnavailableError
+from errors import ConfigError, InputError, UnavailableError
 from fedimint.tweaks import meets_filter
 from gateway.grinder import GrinderProcess
 from gateway.workers import WorkerProcesses
@@ -130,6 +130,17 @@ async def test_workers_give_results_and_errors() -> None:
         assert await workers.run(double, 21) == 42
         with pytest.raises(InputError, match="as the function said"):
             await workers.run(refuse, "as the function said")
+
+
+def test_where_processes_share_no_semaphores_the_start_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_arguments: object, **_named: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("multiprocessing.synchronize.SemLock.__init__", refuse)
+    with pytest.raises(ConfigError, match=r"need a writable /dev/shm .*Permission denied"):
+        WorkerProcesses()
 
 
 async def test_a_worker_that_was_killed_is_unavailable_once() -> None:

@@ -6,11 +6,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from api import payment_handlers as handlers
 from api.payment_structs import CreateBolt11InvoicePayload
+from backends.simulated import Fault
 from devnet.receiving import Flaw, IncomingOrder
-from errors import ConflictError, GatewayError, InputError, UnavailableError
+from errors import ConflictError, GatewayError, InputError
 from fedimint import bolt11
 from gateway.application import Gateway
 from statemachines import receive
@@ -115,15 +117,37 @@ async def test_a_hash_has_one_invoice_whoever_asks_and_in_whichever_federation(
         await refused(scene, gateway, body, ".", GatewayError)
 
 
-async def test_an_invoice_that_the_node_cannot_make_is_given_up_at_once(scene: Scene) -> None:
-    """More than any invoice can ask for costs the asker nothing and must not be tried for ever."""
+async def test_an_invoice_that_the_node_refuses_is_given_up_with_its_reason(scene: Scene) -> None:
+    """What only the node knows is told to who asked and to the operator, and is not tried for ever."""
     async with scene.joined() as (gateway, routing):
+        scene.world.gateway_node.script(Fault.REFUSED, call="create_invoice")
         user = scene.world.new_user(0)
-        order = IncomingOrder(1 << 62, int(scene.clock.now_s))
-        payment = user.receive(order, routing)
-        with pytest.raises(UnavailableError, match="made no invoice"):
+        payment = user.receive(IncomingOrder(RECEIVED_MSAT, int(scene.clock.now_s)), routing)
+        with (
+            capture_logs() as logs,
+            pytest.raises(InputError, match="makes no such invoice: as the script says"),
+        ):
             await ask(gateway, msgspec.to_builtins(user.receive_body(payment)))
         assert not [job for job in gateway.engine.jobs() if job.stream.startswith("receive/")]
+    (told,) = [line for line in logs if line["event"] == "invoice_refused"]
+    assert told["reason"] == "as the script says"
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"description": {"Direct": "a" * 640}}, "at most 639 bytes, this one 640"),
+        ({"description": {"Direct": "\N{HOT BEVERAGE}" * 214}}, "at most 639 bytes, this one 642"),
+    ],
+)
+async def test_what_no_invoice_can_say_is_refused_before_anything_is_written(
+    scene: Scene, change: dict[str, object], match: str
+) -> None:
+    async with scene.joined() as (gateway, routing):
+        user = scene.world.new_user(0)
+        payment = user.receive(IncomingOrder(RECEIVED_MSAT, int(scene.clock.now_s)), routing)
+        body = msgspec.to_builtins(user.receive_body(payment)) | change
+        await refused(scene, gateway, body, match)
 
 
 async def test_the_invoice_is_the_one_ordered(scene: Scene) -> None:

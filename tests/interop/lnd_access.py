@@ -5,6 +5,7 @@ from pathlib import Path
 
 from backends.lnd import LndNode
 from backends.lnd_connection import LndSettings
+from backends.lnd_credentials import Credential
 from devnet import lnd_node, peers
 
 # As docs/lnd.md bakes them.
@@ -70,8 +71,8 @@ def connect(node: lnd_node.LndNode, macaroon_path: Path) -> LndNode:
     return LndNode(
         LndSettings(
             address=node.rpc_address,
-            tls_cert_path=node.tls_cert_path,
-            macaroon_path=macaroon_path,
+            tls_cert=Credential(path=node.tls_cert_path),
+            macaroon=Credential(path=macaroon_path),
             payment_timeout_s=20,
         )
     )
