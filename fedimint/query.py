@@ -28,6 +28,7 @@ from fedimint.wire_types import PeerId, threshold
 FIRST_PAUSE_S: Final = 0.25
 MAX_PAUSE_S: Final = 10.0
 DISAGREEMENT_ROUNDS: Final = 10
+FAILURES_MAX_CHARS: Final = 2_000
 
 T = TypeVar("T")
 
@@ -45,7 +46,9 @@ class FederationUnavailable(UnavailableError):  # noqa: N818 - a state of the fe
         listed = "; ".join(
             f"guardian {peer}: {cut(str(error))}" for peer, error in sorted(failures.items())
         )
-        super().__init__(f"too few guardians answered {method} ({listed or 'there are none'})")
+        # As many open payments may wait for the same guardians, and each shows it.
+        told = cut(listed, FAILURES_MAX_CHARS) or "there are none"
+        super().__init__(f"too few guardians answered {method} ({told})")
 
 
 class FederationDisagrees(PeerError):  # noqa: N818 - a state of the federation

@@ -17,9 +17,9 @@ TIMEOUT_CODE: Final = -32000
 METHOD_NOT_FOUND_CODE: Final = -32601
 
 
-def cut(text: str) -> str:
+def cut(text: str, max_chars: int = MAX_ERROR_CHARS) -> str:
     """Return the beginning of a text that a guardian chose, of bounded length."""
-    return text if len(text) <= MAX_ERROR_CHARS else f"{text[: MAX_ERROR_CHARS - 1]}…"
+    return text if len(text) <= max_chars else f"{text[: max_chars - 1]}…"
 
 
 class GuardianUnreachable(UnavailableError):  # noqa: N818 - a state of the guardian, named as such
