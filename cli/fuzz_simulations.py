@@ -19,6 +19,10 @@ class PromiseBrokenError(GatewayError):
     """A simulation broke a promise, or none noticed a mutant."""
 
 
+class TooFewPaidError(GatewayError):
+    """In simulations too few of the payments succeeded that people wanted in good faith."""
+
+
 class NotCoveredError(GatewayError):
     """Simulations left out something that a gateway can do."""
 
@@ -33,7 +37,8 @@ def print_simulations(
 ) -> None:
     """Play whole gateways with faults, one a seed; a seed is played the same everywhere.
 
-    Exits 1 when one broke a promise, and prints the least of its steps that still do.
+    Exits 1 when one broke a promise, and prints the least of its steps that still do. Tells how many honest payments
+    were wanted and how many succeeded, and exits 1 when too few did.
 
     Parameters
     ----------
@@ -50,9 +55,10 @@ def print_simulations(
         seeds were played.
     """
     from fuzz import seeds as simulations  # noqa: PLC0415 - loads the whole gateway
+    from fuzz import successes  # noqa: PLC0415 - same
 
-    if seeds < 1 or first_seed < 0 or (minutes is not None and minutes <= 0):
-        raise InputError("--seeds and --minutes are above zero, and --first-seed is not below")
+    if seeds < 1 or (minutes is not None and minutes <= 0):
+        raise InputError("--seeds and --minutes are above zero")
     processes_at_once = at_once(workers)
     limit_s = inf if minutes is None else 60 * minutes
     summary = simulations.run(
@@ -64,6 +70,9 @@ def print_simulations(
         print(*(f"  never: {name}\n" for name in missing), sep="", end="")
     if summary.failed:
         _tell(summary.failed, processes_at_once)
+    too_few = successes.too_few(summary.counts)
+    if too_few:
+        raise TooFewPaidError(f"the gateway refuses too much: {too_few[0]}")
     if covered and missing and summary.seeds == seeds:
         raise NotCoveredError(f"no seed took {len(missing)} of the state machines' transitions")
 
@@ -97,8 +106,6 @@ def print_mutants(
     from fuzz import mutants  # noqa: PLC0415 - loads the whole gateway
     from fuzz.seeds import processes  # noqa: PLC0415 - same
 
-    if first_seed < 0:
-        raise InputError("--first-seed is not below zero")
     chosen = [name for name in mutants.MUTANTS if not names or name.startswith(names)]
     if not chosen:
         raise InputError(f"there is none of these; there are {', '.join(mutants.MUTANTS)}")
@@ -131,7 +138,8 @@ def _never_taken(summary: "Summary") -> list[str]:
 
 
 def _lines(summary: "Summary", missing: "Sequence[str]") -> list[str]:
-    from fuzz.transitions import every_transition  # noqa: PLC0415 - see above
+    from fuzz import successes  # noqa: PLC0415 - see above
+    from fuzz.transitions import every_transition  # noqa: PLC0415 - same
 
     rate = summary.seeds / summary.seconds if summary.seconds else 0.0
     every = len(every_transition())
@@ -139,5 +147,6 @@ def _lines(summary: "Summary", missing: "Sequence[str]") -> list[str]:
         f"{summary.seeds} seeds in {summary.seconds:.0f} s ({rate:.2f}/s), {len(summary.failed)} failed",
         f"{summary.rows} events committed",
         *(f"  {count:7} {name}" for name, count in sorted(summary.counts.items())),
+        *map(str, successes.shares(summary.counts)),
         f"{every - len(missing)} of {every} transitions taken",
     ]

@@ -7,7 +7,7 @@ the promise.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,9 +17,12 @@ from engine.chain import Row
 from engine.fold import Machines, Position
 from engine.machine import State
 from engine.store import StoredStep
-from fedimint import bolt11, lnv2
+from fedimint import bolt11
+from fuzz.conditions import Conditions
 from fuzz.losses import Losses
 from fuzz.lost_logs import LostLogs
+from fuzz.moments import Moments
+from fuzz.stakes import at_stake_msat
 from fuzz.wrongs import Wrongs
 from gateway.log import machines
 from statemachines import (
@@ -47,8 +50,7 @@ class Auditor:
     """Follows one log over all lives of a gateway, beside the node of this gateway."""
 
     node: SimulatedNode
-    new_blocks: Callable[[], int]
-    """How many blocks were found a moment ago."""
+    moments: Moments
     wrongs: Wrongs
     problems: list[str] = field(default_factory=list)
     position: int = 0
@@ -70,6 +72,7 @@ class Auditor:
 
     def __post_init__(self) -> None:
         self.losses = Losses(self.wrongs, self.lost)
+        self._conditions = Conditions(self.state_of, self._at_stake_msat)
 
     # --- the log ---
 
@@ -96,6 +99,7 @@ class Auditor:
         self._signed, self._funded, self._to_complete = set(), set(), {}
         self.given = defaultdict(dict)
         self.losses = Losses(self.wrongs, self.lost)
+        self._conditions = Conditions(self.state_of, self._at_stake_msat)
         self.position = 0
         for row in rows:
             self._take(row)
@@ -136,6 +140,9 @@ class Auditor:
         self._judge(step, before)
         for problem in self.losses.inspect(step, before):
             self._check(False, problem)
+        moments = self.moments.of(row.recorded_unix_us)
+        for problem in self._conditions.inspect(step, before, moments):
+            self._check(False, problem)
         if isinstance(step.event, gift.GiftGiven):
             notes = {note.nonce: note.amount_msat for note in step.event.notes}
             self.given[before.facts.federation_id] |= notes
@@ -149,9 +156,6 @@ class Auditor:
                 self._signed.add(signed.encoded.hex())
                 self.lost.signed(step.event, before)
                 self._tweaks_are_new(row.stream, [issue.tweak for issue in signed.issues])
-            case send.SendDispatching(intent=intent):
-                self._time_is_left(before.facts, intent.max_delay_blocks)
-                self._money_is_left(before.facts, intent.max_fee_msat)
             case send.SendCancelling() | send.SendCancelled():
                 self._can_never_settle(step.state)
             case receive.ReceiveFunding():
@@ -194,24 +198,6 @@ class Auditor:
                 f"2: the swap {facts.contract_id} was given back while its receiver is funded",
             )
 
-    def _time_is_left(self, facts: send.SendFacts, max_delay_blocks: int) -> None:
-        """HTLCs must be over before the contract is; blocks may have come since that was measured."""
-        contract = lnv2.OUTGOING_CONTRACT.decode(bytes.fromhex(facts.contract))
-        block_count = self.node.network.chain.height + 1
-        left = contract.expiration_block_height - block_count + self.new_blocks()
-        self._check(
-            max_delay_blocks <= left - send.EXPIRATION_DELTA_MINIMUM_BLOCKS,
-            f"3: {facts.contract_id} has {left} blocks, and a call may take {max_delay_blocks}",
-        )
-
-    def _money_is_left(self, facts: send.SendFacts, max_fee_msat: int) -> None:
-        """What the gateway must keep of the contract is not for the route."""
-        left_msat = facts.contract_msat - facts.minimum_msat
-        self._check(
-            0 <= max_fee_msat <= left_msat,
-            f"3: {facts.contract_id} leaves {left_msat} msat, and routing may cost {max_fee_msat}",
-        )
-
     def _may_be_funded(self, state: State, append: int) -> None:
         assert isinstance(state, receive.Funding)
         facts = state.facts
@@ -222,14 +208,6 @@ class Auditor:
         if state.payer:
             return
         self._to_complete[facts.payment_hash] = append
-        invoice = self.node.invoices.get(bytes.fromhex(facts.payment_hash))
-        held = invoice.htlcs if invoice is not None else None
-        if held is not None:
-            self._check(
-                held.order.amount_msat == facts.invoice_msat,
-                f"4: {facts.payment_hash} was funded for {facts.invoice_msat} msat, "
-                f"{held.order.amount_msat} were locked",
-            )
 
     def trace(self, problems: Iterable[str]) -> tuple[str, ...]:
         """Every row that the problems speak of, as `position time stream event`; all of them if none is named."""
@@ -316,6 +294,9 @@ class Auditor:
         given = self.lost.given.union(*self.given.values())
         for nonce in nonces:
             self._check(nonce in given, f"8: the note {nonce} left before it was spent")
+
+    def _at_stake_msat(self, federation_id: str) -> int:
+        return at_stake_msat(federation_id, self.states().values(), self._books.balances)
 
     def _paying(self, payment_hash: str) -> State | None:
         operation = self._operation_of(payment_hash)

@@ -1,20 +1,22 @@
 """The doors of a gateway, each with an observer beside it: its node, its guardians, its workers, its clock."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
 from typing import Any, TypeVar, TypeVarTuple, cast
 
 import anyio
 import msgspec
 
-from backends.lightning import PaymentStatus, PaymentStatuses
+from backends.lightning import HeldPayment, PaymentStatuses
 from backends.operations import Node
 from backends.simulated import SimulatedNode
 from fedimint.encoding import BYTES
 from fedimint.secrets import TWEAK_SIZE
 from fedimint.transport import GuardianConnection
 from fuzz.auditor import Auditor
+from fuzz.latency import Latency
 from gateway.build import Materials, ModuleKeys, build
 from gateway.ports import Connect
 from statemachines.items import Issue, Reservation
@@ -27,14 +29,22 @@ POLL_PAUSE_S = 15.0
 
 
 class WatchedNode:
-    """A `backends.operations.Node` whose calls that move money are seen before they leave."""
+    """A `backends.operations.Node` whose calls take time, and are seen before they leave if they move money."""
 
-    def __init__(self, node: SimulatedNode, auditor: Auditor) -> None:
+    def __init__(self, node: SimulatedNode, auditor: Auditor, latency: Latency) -> None:
         self._node = node
         self._auditor = auditor
+        self._latency = latency
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._node, name)
+        found = getattr(self._node, name)
+        return self._paced(found) if iscoroutinefunction(found) else found
+
+    def _paced(self, call: Callable[..., Awaitable[T]]) -> Callable[..., Awaitable[T]]:
+        async def paced(*arguments: Any, **named: Any) -> T:
+            return await self._latency.take("node", lambda: call(*arguments, **named))
+
+        return paced
 
     def pay(
         self, invoice: str, *, payment_hash: bytes, max_fee_msat: int, max_delay_blocks: int
@@ -45,68 +55,89 @@ class WatchedNode:
             max_fee_msat=max_fee_msat,
             max_delay_blocks=max_delay_blocks,
         )
-        return _seen(
-            called, lambda: self._auditor.pay_leaves(invoice, max_fee_msat, max_delay_blocks)
+        return _streamed(
+            called,
+            self._latency,
+            lambda: self._auditor.pay_leaves(invoice, max_fee_msat, max_delay_blocks),
         )
+
+    def track(self, payment_hash: bytes) -> PaymentStatuses:
+        return _streamed(self._node.track(payment_hash), self._latency)
+
+    def held_payments(
+        self, *arguments: Any, **named: Any
+    ) -> AbstractAsyncContextManager[AsyncIterator[HeldPayment]]:
+        return _streamed(self._node.held_payments(*arguments, **named), self._latency)
 
     async def settle(self, payment_hash: bytes, preimage: bytes) -> None:
         self._auditor.settle_leaves(payment_hash, preimage)
-        await self._node.settle(payment_hash, preimage)
+        await self._latency.take("node", lambda: self._node.settle(payment_hash, preimage))
 
     async def cancel(self, payment_hash: bytes) -> None:
         self._auditor.cancel_leaves(payment_hash)
-        await self._node.cancel(payment_hash)
+        await self._latency.take("node", lambda: self._node.cancel(payment_hash))
 
 
-def watched_node(node: SimulatedNode, auditor: Auditor) -> Node:
+def watched_node(node: SimulatedNode, auditor: Auditor, latency: Latency) -> Node:
     """The node as a gateway sees it."""
-    return cast("Node", WatchedNode(node, auditor))
+    return cast("Node", WatchedNode(node, auditor, latency))
 
 
 @asynccontextmanager
-async def _seen(
-    called: PaymentStatuses, leaves: Callable[[], None]
-) -> AsyncIterator[AsyncIterator[PaymentStatus]]:
-    """The call leaves with the first step of the iteration."""
+async def _streamed(
+    called: AbstractAsyncContextManager[AsyncIterator[T]],
+    latency: Latency,
+    leaves: Callable[[], None] = lambda: None,
+) -> AsyncIterator[AsyncIterator[T]]:
+    """The call leaves with the first step of the iteration; each answer is on its way for a while."""
 
-    async def statuses() -> AsyncGenerator[PaymentStatus, None]:
+    async def answers() -> AsyncGenerator[T, None]:
         leaves()
-        async for status in answers:
-            yield status
+        await latency.pause("node")
+        async for answer in told:
+            await latency.pause("node")
+            yield answer
 
-    async with called as answers, aclosing(statuses()) as watched:
+    async with called as told, aclosing(answers()) as watched:
         yield watched
 
 
 class WatchedGuardian:
-    """A `GuardianConnection` by which no transaction leaves unseen."""
+    """A `GuardianConnection` that takes its time, by which no transaction leaves unseen."""
 
-    def __init__(self, guardian: GuardianConnection, auditor: Auditor) -> None:
+    def __init__(self, guardian: GuardianConnection, auditor: Auditor, latency: Latency) -> None:
         self._guardian = guardian
         self._auditor = auditor
+        self._latency = latency
 
     async def request(self, method: str, params: object, *, auth: str | None = None) -> object:
         if method == "submit_transaction":
             (text,) = msgspec.to_builtins(params)
             self._auditor.bytes_leave(BYTES.decode_hex(text).hex())
-        return await self._guardian.request(method, params, auth=auth)
+        return await self._latency.take(
+            "guardian", lambda: self._guardian.request(method, params, auth=auth)
+        )
 
     async def aclose(self) -> None:
         await self._guardian.aclose()
 
 
-def watched_guardians(connect: Connect, auditor: Auditor) -> Connect:
+def watched_guardians(connect: Connect, auditor: Auditor, latency: Latency) -> Connect:
     """How a gateway connects."""
-    return lambda url, api_secret: WatchedGuardian(connect(url, api_secret), auditor)
+    return lambda url, api_secret: WatchedGuardian(connect(url, api_secret), auditor, latency)
 
 
+@dataclass
 class QuickWorkers:
     """A `gateway.ports.Cpu` on the event loop, which takes each tweak as it was drawn, unground.
 
     Such a tweak is as good as any, but that recovery from the words would not find it.
     """
 
+    latency: Latency
+
     async def run(self, function: Callable[[*Args], T], *arguments: *Args) -> T:
+        await self.latency.pause("worker")
         if function is cast("object", build):
             arguments = cast("tuple[*Args]", _unground(*cast("Any", arguments)))
         return function(*arguments)
@@ -137,14 +168,20 @@ class UngroundTweaks:
 
 @dataclass
 class WrongClock:
-    """An `engine.ports.Clock` on the event loop's time that may be wrong, and that oversleeps what only polls."""
+    """An `engine.ports.Clock` on the event loop's time that may be wrong, and that oversleeps what only polls.
+
+    `read` hears what it told.
+    """
 
     start_unix_s: int
+    read: Callable[[int], None]
     wrong_by_s: float = 0.0
     _polls: frozenset[float] = field(default=frozenset({1.0}))
 
     def now_unix_us(self) -> int:
-        return int((self.start_unix_s + self.wrong_by_s + anyio.current_time()) * 1_000_000)
+        told_us = int((self.start_unix_s + self.wrong_by_s + anyio.current_time()) * 1_000_000)
+        self.read(told_us)
+        return told_us
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(POLL_PAUSE_S if seconds in self._polls else seconds)
@@ -154,9 +191,11 @@ class WrongClock:
 class SlowDisk:
     """An `engine.ports.RunBlocking` that takes its time; a commit is whole or not at all."""
 
+    latency: Latency
     pause_s: float = 0.0
 
     async def __call__(self, call: Callable[[], None]) -> None:
         if self.pause_s:
             await anyio.sleep(self.pause_s)
+        await self.latency.pause("disk")
         call()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from fuzz import (
+    mutants_deciding,
     mutants_ecash,
     mutants_operating,
     mutants_paying,
@@ -20,6 +21,7 @@ MUTANTS: Mapping[str, Mutant] = {
         mutants_ecash,
         mutants_operating,
         mutants_restoring,
+        mutants_deciding,
     )
     for mutant in room.MUTANTS
 }

@@ -25,5 +25,5 @@ def _keep_notes_that_lost_events_spent() -> AbstractContextManager[object]:
 
 MUTANTS = (
     Mutant("do not freeze", 3, "10.3.22", _do_not_freeze, (6,)),
-    Mutant("keep spent notes", 6, "", _keep_notes_that_lost_events_spent, (16,)),
+    Mutant("keep spent notes", 6, "", _keep_notes_that_lost_events_spent, (26, 16)),
 )

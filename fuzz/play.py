@@ -14,7 +14,18 @@ import structlog
 from engine.machine import State
 from fedimint import bls
 from fedimint.curve import Curve
-from fuzz import disasters, ending, operating, paying, plan, steps, trouble
+from fuzz import (
+    disasters,
+    ending,
+    operating,
+    operator_steps,
+    paying,
+    plan,
+    receiving,
+    steps,
+    successes,
+    trouble,
+)
 from fuzz.simulation import run_seeded
 from fuzz.stage import Stage
 from fuzz.stand_in_curve import STAND_IN
@@ -67,6 +78,7 @@ async def _run(seed: int, chosen: Sequence[steps.AnyStep], directory: Path) -> O
             if limit.cancelled_caught:
                 problems.append("somebody waits for ever")
             problems += ending.problems(stage)
+            problems += successes.problems(chosen, stage.witness.counts)
             tasks.cancel_scope.cancel()
     except Exception as error:  # noqa: BLE001 - whatever leaves the gateway, or who uses it, is a finding
         problems += [_text(one) for one in _leaves(error)]
@@ -102,7 +114,8 @@ async def _begin(stage: Stage, step: steps.AnyStep) -> None:
     await anyio.sleep(step.at_s)
     if isinstance(step, steps.People):
         stage.witness.counts[f"people {type(step).__name__}"] += 1
-        await _PEOPLE[type(step)](stage, step)
+        succeeded = await _PEOPLE[type(step)](stage, step)
+        successes.count(stage.witness.counts, step, succeeded=succeeded)
     else:
         await trouble.make(stage, step)
 
@@ -139,16 +152,19 @@ def _text(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}{where}"
 
 
-_PEOPLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[None]]] = {
+#: What each of them does, which tells whether they have what they wanted.
+_PEOPLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[bool]]] = {
     steps.Send: paying.send,
-    steps.Receive: paying.receive,
-    steps.Swap: paying.swap,
+    steps.Receive: receiving.receive,
+    steps.Swap: receiving.swap,
     steps.Deposit: operating.deposit,
     steps.Withdraw: operating.withdraw,
     steps.HandIn: operating.hand_in,
     steps.Give: operating.give,
     steps.Leave: operating.leave,
     steps.SetTerms: operating.set_terms,
+    operator_steps.SetCap: operating.set_cap,
+    operator_steps.TrustAgain: operating.trust_again,
     steps.OperatorPays: operating.operator_pays,
     steps.OperatorSends: operating.operator_sends,
 }

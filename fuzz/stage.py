@@ -26,6 +26,8 @@ from fedimint.mintv2 import SpendableNote
 from fedimint.selection import round_up_msat
 from fuzz import doors
 from fuzz.auditor import Auditor
+from fuzz.latency import Latency
+from fuzz.moments import Moments
 from fuzz.simulated_gateway import SimulatedGateway
 from fuzz.simulation import START_UNIX_S, SimulatedCrash, grind_address, now_unix_s
 from fuzz.wrongs import Wrongs
@@ -37,7 +39,6 @@ KEYS_SEED = 7
 BLOCKS_MAX = 120
 RETRY_PAUSE_S = 1.0
 _LOOK_PAUSE_S = 0.1
-_MOMENT_S = 60.0
 NODE_COINS_SAT = 1_000_000
 _ENDOWMENT_SAT = 10_000_000
 T = TypeVar("T")
@@ -109,12 +110,12 @@ class Stage:
         self.dice = random.Random(f"stage {seed}")
         self.tasks = tasks
         self.witness = Witness()
-        self._blocks_s: list[float] = []
-        world.chain.on_block(lambda: self._blocks_s.append(anyio.current_time()))
         self.wrongs = Wrongs()
-        self.auditor = Auditor(world.gateway_node, self._new_blocks, self.wrongs)
-        self.clock = doors.WrongClock(START_UNIX_S)
-        self.disk = doors.SlowDisk()
+        moments = Moments(world.gateway_node, now_unix_s)
+        self.auditor = Auditor(world.gateway_node, moments, self.wrongs)
+        self.clock = doors.WrongClock(START_UNIX_S, moments.see)
+        self.latency = Latency(random.Random(f"latency {seed}"))
+        self.disk = doors.SlowDisk(self.latency)
         self.crash = CrashSoon()
         self.users: list[tuple[int, EmbeddedUser]] = []
         self.is_calm = anyio.Event()
@@ -135,10 +136,11 @@ class Stage:
     # --- the gateway -------------------------------------------------------------------------------------------
 
     def _outside(self, own: Ports) -> Outside:
-        node = doors.watched_node(self.world.gateway_node, self.auditor)
-        connect = doors.watched_guardians(self.world.connect, self.auditor)
+        node = doors.watched_node(self.world.gateway_node, self.auditor, self.latency)
+        connect = doors.watched_guardians(self.world.connect, self.auditor, self.latency)
+        workers = doors.QuickWorkers(self.latency)
         outer = replace(own, clock=self.clock, run_blocking=self.disk)
-        return Outside(node, connect, doors.QuickWorkers(), self._tweaks, grind_address, outer)
+        return Outside(node, connect, workers, self._tweaks, grind_address, outer)
 
     async def keep_alive(self) -> None:
         """Start the gateway whenever it is dead, for ever."""
@@ -182,7 +184,9 @@ class Stage:
     async def call(self, method: str, path: str, body: object = None) -> bytes:
         """Call the API. Raises Refused for refusals, UnavailableError when no answer comes or the gateway is busy."""
         encoded = None if body is None else msgspec.json.encode(body)
-        status, answer = await self.gateway.call(method, path, encoded)
+        status, answer = await self.latency.take(
+            "client", lambda: self.gateway.call(method, path, encoded)
+        )
         if status in {UnavailableError.http_status, BusyError.http_status}:
             raise UnavailableError(answer.decode())
         if status != 200:
@@ -211,10 +215,6 @@ class Stage:
             blocks = min(blocks, BLOCKS_MAX - self._mined)
             self._mined += blocks
         self.world.chain.mine(blocks)
-
-    def _new_blocks(self) -> int:
-        moment_s = anyio.current_time() - _MOMENT_S
-        return sum(found_s >= moment_s for found_s in self._blocks_s)
 
     def new_address(self) -> tuple[str, bytes]:
         """Of somebody who is not the gateway: text and script."""

@@ -9,14 +9,14 @@ from typing import Literal
 from backends.simulated import Fault
 from backends.simulated_part import Call
 from devnet.receiving import Flaw
-from fuzz import wrong_steps
+from fuzz import operator_steps, time_steps, wrong_steps
 from fuzz.step import Step
 
 #: How a payee treats what arrives: takes it; holds it and takes or fails it after `hold_s`; never heard of it.
 Payee = Literal["takes", "holds and takes", "holds and fails", "knows nothing"]
 #: What is unusual about a payment out: the contract holds too little, ends too soon, is paid for twice by one contract
-#: or by two of two federations, was given another's claim key; its sender hangs up and asks again; its invoice is of
-#: another network; somebody at the node pays it himself before.
+#: or by two of two federations, was given another's claim key; its sender hangs up and asks again, asks twice, or asks
+#: for an output first that is not there; its invoice is of another network; somebody at the node pays it before.
 SendTwist = Literal[
     "none",
     "poor",
@@ -25,6 +25,7 @@ SendTwist = Literal[
     "not ours",
     "hangs up",
     "asks twice",
+    "names another output",
     "other network",
     "paid by hand",
 ]
@@ -279,6 +280,8 @@ People = (
     | Give
     | Leave
     | SetTerms
+    | operator_steps.SetCap
+    | operator_steps.TrustAgain
     | OperatorPays
     | OperatorSends
 )
@@ -301,6 +304,7 @@ Trouble = (
     | ClockJump
     | SlowDisk
     | Crowd
+    | time_steps.Paces
     | wrong_steps.CrashAt
     | wrong_steps.FederationRefuses
     | wrong_steps.DepositsTaken

@@ -11,7 +11,8 @@ from typing import TypeVar
 from backends.simulated import Fault
 from backends.simulated_part import Call
 from devnet.receiving import Flaw
-from fuzz import steps, wrong_steps
+from fuzz import operator_steps, steps, wrong_steps
+from fuzz.operating import FLOAT_MSAT
 from fuzz.steps import AnyStep
 from statemachines import ALL_MACHINES
 
@@ -72,11 +73,33 @@ def _refusing(
 
 
 def _claim_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
-    """The sender has his preimage, and the gateway nothing: that is the federation's fault."""
+    """The sender has his preimage, and the gateway nothing: that is the federation's fault.
+
+    Who comes after him is given his money back, until the operator says so.
+    """
     federation = turn % 2
+    send = _sending(dice, federation, "takes")
     return (
-        _sending(dice, federation, "takes"),
+        send,
         _refusing(dice, federation, "claim", dice.choice((1, 2))),
+        _sending(dice, federation, "takes", at_s=send.at_s + dice.uniform(5, 30)),
+        operator_steps.TrustAgain(at_s=send.at_s + 40, federation=federation),
+        _sending(dice, federation, "takes", at_s=send.at_s + 45),
+    )
+
+
+def _capped(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
+    """Of payments at the same time so many fit as the cap leaves room for; then it is raised, or is as before."""
+    federation = turn % 2
+    room_msat = dice.choice((0, 1_300_000, 2_600_000))
+    at_s = _at(dice)
+    return (
+        operator_steps.SetCap(
+            at_s=at_s - 1, federation=federation, cap_msat=FLOAT_MSAT + room_msat
+        ),
+        *(_sending(dice, federation, "holds and takes", at_s=at_s) for _ in range(3)),
+        operator_steps.SetCap(at_s=at_s + 30, federation=federation, cap_msat=None),
+        _sending(dice, federation, "takes", at_s=at_s + 35),
     )
 
 
@@ -304,6 +327,7 @@ def _reissue_forgotten(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
 
 _STORIES: tuple[Story, ...] = (
     _claim_refused,
+    _capped,
     _funding_refused,
     _refund_refused,
     _withdrawal_refused,
@@ -341,9 +365,10 @@ def _sending(
     twist: steps.SendTwist = "none",
     *,
     expiry_s: int = 600,
+    at_s: float | None = None,
 ) -> steps.Send:
     return steps.Send(
-        at_s=_at(dice),
+        at_s=_at(dice) if at_s is None else at_s,
         federation=federation,
         amount_msat=_AMOUNT_MSAT,
         payee=payee,

@@ -10,7 +10,7 @@ import anyio
 from api.gates import Gate
 from devnet import faults
 from errors import BusyError
-from fuzz import disasters, dismissing, misdeeds, steps, wrong_steps
+from fuzz import disasters, dismissing, misdeeds, paces, steps, time_steps, wrong_steps
 from fuzz.stage import Stage
 
 _LIES: Mapping[steps.Lie, faults.Lie] = {
@@ -169,6 +169,7 @@ _TROUBLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[None]]] 
     steps.SlowDisk: _slow_disk,
     steps.ClockJump: _clock_jump,
     steps.Crowd: _crowd,
+    time_steps.Paces: paces.keep,
     steps.CallFault: _call_fault,
     steps.DeliverLate: _deliver_late,
     steps.NodeDown: _node_down,

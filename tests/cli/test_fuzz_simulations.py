@@ -57,6 +57,22 @@ def test_a_broken_promise_is_told_and_the_exit_code_says_so(
     assert shown.err == "gatewayd: 2 seeds broke a promise\n"
 
 
+@pytest.mark.parametrize(("succeeded", "code"), [(49, 1), (50, 0)])
+def test_a_gateway_that_refuses_too_much_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    succeeded: int,
+    code: int,
+) -> None:
+    counts = Counter({"wanted Swap": 100, "succeeded Swap": succeeded})
+    monkeypatch.setattr(seeds, "run", lambda *_, **__: Summary(seeds=9, counts=counts))
+    assert gatewayd.main(["fuzz", "sim"]) == code
+    shown = capsys.readouterr()
+    sentence = f"{succeeded} of 100 wanted Swap succeeded ({succeeded} %)"
+    assert sentence in shown.out
+    assert (f"refuses too much: {sentence}" in shown.err) is bool(code)
+
+
 def test_mutants_are_searched_by_name_and_one_that_lives_is_an_error(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -83,7 +99,7 @@ def test_mutants_are_searched_by_name_and_one_that_lives_is_an_error(
         (["sim", "--seeds", "0"], "are above zero"),
         (["sim", "--workers", "0"], "--workers is above zero"),
         (["mutants", "nobody"], "there is none of these; there are call before the intent,"),
-        (["mutants", "--first-seed", "-1"], "--first-seed is not below zero"),
+        (["mutants", "--first-seed", "-1"], "--first-seed: '-1' is no whole number"),
     ],
 )
 def test_wrong_arguments_are_refused(

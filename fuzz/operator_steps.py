@@ -1,0 +1,16 @@
+"""What the operator decides of federations in a simulated run, beside terms and leaving."""
+
+from fuzz.step import Step
+
+
+class SetCap(Step, frozen=True):
+    """No more than so much may be at stake in a federation; None is the default."""
+
+    federation: int
+    cap_msat: int | None
+
+
+class TrustAgain(Step, frozen=True):
+    """A federation that refused a claim is paid for again."""
+
+    federation: int
