@@ -1,5 +1,8 @@
 """What a guardian may send: a burst, and then so much a second, however it is cut into frames."""
 
+import json
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +16,23 @@ from fedimint.inflow import (
     Inflow,
     max_answer_bytes,
 )
+from tests.fedimint.conftest import Session
+
+
+def test_what_real_guardians_answered_is_a_tenth_of_what_they_may(
+    sessions: dict[str, Session], federations: dict[str, dict[str, Any]]
+) -> None:
+    """Of one guardian each; with twenty, a config has twenty times the keys."""
+    calls = [call for session in sessions.values() for call in session.calls]
+    assert len(calls) > 100
+    for call in calls:
+        most = max_answer_bytes(call.method)
+        if call.method != "await_outputs_outcomes":  # of modules that we do not use
+            assert (
+                len(json.dumps(call.result)) * (20 if call.method == "client_config" else 5) < most
+            )
+    for told in federations.values():
+        assert len(json.dumps(told["version"])) * 10 < max_answer_bytes("version")
 
 
 class Clock:

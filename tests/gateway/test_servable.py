@@ -1,5 +1,6 @@
 """Federations that cannot be served are refused when they are joined, with a sentence and nothing written."""
 
+import json
 import os
 from collections.abc import Callable
 from functools import partial
@@ -14,17 +15,20 @@ from devnet.dealer import LNV2_ID, META_ID, MINTV2_ID, WALLETV2_ID, deal_federat
 from devnet.gateway_messages import Paid
 from errors import ConflictError, GatewayError, InputError, UnavailableError
 from fedimint.config import ApiEndpoint, ClientConfig, ModuleConfig, Version
+from fedimint.discovery import refuse_unspoken
 from fedimint.encoding import StructCodec
 from fedimint.invite import InviteCode
 from fedimint.module_configs import LN_V2, MINT_V2, WALLET_V2
 from fedimint.transaction import DynItem
 from fedimint.wire_types import FeeConsensus, PeerId
+from fuzz.guardian_answers import AnswersThis
 from gateway.joining import CONFIG_BYTES_MAX, federation_facts
 from gateway.servable import refuse_another_config, refuse_unservable
 from gateway.views import PaymentFee
 from statemachines import identity
 from statemachines.federation import Joined
 from statemachines.federation import stream_of as federation_stream
+from tests.fedimint.conftest import VECTORS
 from tests.gateway.lying import let_lie
 from tests.gateway.receiving import ECASH_MSAT, give_ecash
 from tests.gateway.scene import Scene, ask, kinds, wallet
@@ -183,6 +187,18 @@ def test_a_version_beyond_all_numbers_is_no_config(number: int) -> None:
     json["consensus_version"] = {"major": 2, "minor": number}
     with pytest.raises(InputError, match="absurd number"):
         ClientConfig.from_json(json)
+
+
+@pytest.mark.anyio
+async def test_a_real_federation_of_0_13_is_servable_and_speaks_with_us() -> None:
+    told = json.loads((VECTORS / "federation-v2.json").read_text())
+    config = ClientConfig.from_json(told["client_config"])
+    assert refuse_unservable(config, "regtest").wallet is not None
+    invite = InviteCode.parse(told["invite_code"])
+    await refuse_unspoken(invite, config, lambda _url, _secret: AnswersThis(told["version"]))
+    nothing = {**told["version"], "modules": {}}
+    with pytest.raises(InputError, match="a version of lnv2, mintv2, walletv2 that"):
+        await refuse_unspoken(invite, config, lambda _url, _secret: AnswersThis(nothing))
 
 
 # --- coming back ---------------------------------------------------------------------------------------------------
