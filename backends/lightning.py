@@ -22,6 +22,10 @@ from fedimint.wire_types import MOST_MSAT, Network
 HELD_FINAL_DELTA_BLOCKS = 144
 #: What a node says of an error is kept and shown to so many characters.
 NODE_TEXT_CHARS_MAX = 500
+#: Why a node makes no second invoice of a hash.
+HASH_IS_TAKEN = (
+    "this payment hash has an invoice at the Lightning node already, which may be somebody else's"
+)
 
 #: A tagged field of BOLT 11 has at most 1023 characters of 5 bits.
 DESCRIPTION_BYTES_MAX = 639
@@ -190,9 +194,10 @@ class LightningNode(Protocol):
         """Make a BOLT11 invoice; `description` is a text, or the 32 byte hash of one.
 
         With a hash the invoice is held: its HTLCs wait for `settle` or `cancel`, and its final CLTV delta is
-        HELD_FINAL_DELTA_BLOCKS. The same hash and amount again give the invoice that is there already; another amount
-        is refused with NodeRefusedError. Without a hash the node settles it by itself. Raises InputError for what
-        `check_terms` refuses, before anything is sent.
+        HELD_FINAL_DELTA_BLOCKS. A hash that has an invoice at the node already is refused with NodeRefusedError,
+        whatever its terms: others use the node, and nothing shows who made it. So only an answered call makes an
+        invoice ours. Without a hash the node settles it by itself. Raises InputError for what `check_terms` refuses,
+        before anything is sent.
         """
         ...
 

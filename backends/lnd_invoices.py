@@ -8,6 +8,7 @@ from typing import Any
 from lndgrpc.compiled import invoices_pb2, lightning_pb2
 
 from backends.lightning import (
+    HASH_IS_TAKEN,
     HELD_FINAL_DELTA_BLOCKS,
     CompletionRejectedError,
     HeldPayment,
@@ -49,7 +50,7 @@ class LndInvoices(LndPart):
         expiry_s: int,
         description: str | bytes,
     ) -> str:
-        """Make an invoice (`AddInvoice`), or a held one (`AddHoldInvoice`) that may be there already."""
+        """Make an invoice (`AddInvoice`), or a held one (`AddHoldInvoice`)."""
         terms = _terms(amount_msat, expiry_s, description)
         if payment_hash is None:
             answer = await self._connection.call(
@@ -131,12 +132,7 @@ class LndInvoices(LndPart):
         except NodeRefusedError as refusal:
             if _IS_THERE_ALREADY not in refusal.text:
                 raise
-            answer = await self._find(request.hash)
-            if answer is None or not _is_same(answer, request):
-                raise NodeRefusedError(
-                    "ALREADY_EXISTS",
-                    "this payment hash has an invoice already that is not held or has other terms",
-                ) from None
+            raise NodeRefusedError("ALREADY_EXISTS", HASH_IS_TAKEN) from None
         return str(answer.payment_request)
 
     async def _state(self, payment_hash: bytes) -> int:
@@ -166,12 +162,3 @@ def _terms(
     if isinstance(description, str):
         return terms | {"memo": description}
     return terms | {"description_hash": description}
-
-
-def _is_same(invoice: Any, request: Any) -> bool:
-    """Whether an invoice is held and is worth and lasts what is asked for."""
-    return (
-        not invoice.r_preimage
-        and invoice.value_msat == request.value_msat
-        and invoice.cltv_expiry == request.cltv_expiry
-    )

@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager
 
 from backends.lightning import (
+    HASH_IS_TAKEN,
     HELD_FINAL_DELTA_BLOCKS,
     CompletionRejectedError,
     HeldPayment,
@@ -42,14 +43,14 @@ class SimulatedInvoices(SimulatedPayee):
         expiry_s: int,
         description: str | bytes,
     ) -> str:
-        """Make an invoice; a held one may be there already."""
+        """Make an invoice."""
         check_terms(amount_msat, expiry_s, description)
 
         def take() -> str:
             if payment_hash is None:
                 made = self.make_invoice(amount_msat, expiry_s=expiry_s, description=description)
-            elif known := self.invoices.get(payment_hash):
-                made = _same(known, amount_msat).terms
+            elif payment_hash in self.invoices:
+                raise NodeRefusedError("ALREADY_EXISTS", HASH_IS_TAKEN)
             else:
                 made = self.make_invoice(
                     amount_msat,
@@ -146,17 +147,3 @@ def _held_payment(invoice: NodeInvoice) -> HeldPayment:
         amount_msat=invoice.paid_msat,
         deadline_height=invoice.htlcs.expiry_height - CLAIM_MARGIN_BLOCKS,
     )
-
-
-def _same(known: NodeInvoice, amount_msat: int) -> NodeInvoice:
-    is_same = (
-        known.is_held
-        and known.amount_msat == amount_msat
-        and known.terms.min_final_cltv_delta_blocks == HELD_FINAL_DELTA_BLOCKS
-    )
-    if not is_same:
-        raise NodeRefusedError(
-            "ALREADY_EXISTS",
-            "this payment hash has an invoice already that is not held or has other terms",
-        )
-    return known

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from statemachines.operator_payment import PayForOperator
+from statemachines.receive import CreateInvoice
 from statemachines.send import PayInvoice
 from statemachines.transaction import BuildTransaction
 
@@ -49,12 +50,14 @@ def held_back(
 
 
 def sends_money_out(effect: Effect) -> bool:
-    """Claims, and notes that become notes of ours, may go on: what they spend is ours once, in whatever transaction.
+    """Also what must not end before its federation has told what the lost events funded: an invoice they had made.
+
+    Claims, and notes that become notes of ours, may go on: what they spend is ours once, in whatever transaction.
 
     Orders to the node are made once anyway; bytes that are signed are submitted again as they are.
     """
     match effect:
-        case PayInvoice() | PayForOperator():
+        case PayInvoice() | PayForOperator() | CreateInvoice():
             return True
         case BuildTransaction(reservation=reservation):
             return bool(reservation.outputs)
@@ -66,4 +69,6 @@ def _federations(effect: Effect) -> tuple[str, ...]:
     """A payment of the node waits for the node alone: what its sender's contract brings is ours once."""
     if isinstance(effect, BuildTransaction):
         return (effect.reservation.federation_id,)
+    if isinstance(effect, CreateInvoice):
+        return (effect.facts.federation_id,)
     return ()

@@ -19,6 +19,8 @@ from statemachines import completion, receive
 #: First and longest pause before the watch is opened anew, or a payment is looked at again.
 PAUSE_FIRST_S = 1.0
 PAUSE_LONGEST_S = 60.0
+#: The node made no invoice for us: one that is there has another maker, who answers for it.
+_NOT_OURS = (receive.New, receive.InvoiceRefused)
 #: States of an invoice of ours that is to be watched at the node.
 _WATCHED = (receive.Invoiced, receive.Funding, receive.Decrypting)
 
@@ -88,20 +90,13 @@ class HeldPayments:
         engine, payment_hash = self._context.engine, payment.payment_hash.hex()
         stream = receive.stream_of(payment_hash)
         state = engine.peek(stream)
-        if isinstance(state, receive.New):
-            return  # somebody else's: the node may serve others too
-        if isinstance(state, receive.UNPAID_STATES):
+        if isinstance(state, _NOT_OURS):
+            return  # of somebody else's invoice: the node may serve others too
+        if isinstance(state, receive.Registered):
+            raise UnavailableError("the Lightning node has not told yet whose this invoice is")
+        if isinstance(state, receive.Invoiced):
             self._context.refuse_new_work(state.facts.federation_id)
             await engine.submit(stream, await self._measure_in_turn(payment, state.facts))
-            if isinstance(engine.peek(stream), receive.UNPAID_STATES):
-                # Of another amount, such as a payer's who gives more: neither funded nor failed back.
-                _log.warning(
-                    "held_payment_of_another_amount",
-                    payment_hash=payment_hash,
-                    invoice_msat=state.facts.invoice_msat,
-                    held_msat=payment.amount_msat,
-                )
-                return
         await self._answer_again(payment, engine.peek(completion.stream_of(payment_hash)))
 
     async def _measure_in_turn(

@@ -67,7 +67,10 @@ class ReceiveEffects:
     async def create_invoice(
         self, effect: CreateInvoice, _context: EffectContext
     ) -> InvoiceCreated | InvoiceNotCreated:
-        """Idempotent by payment hash. Whoever waited too long for the node asks for another invoice."""
+        """Ours is what an answered call made: a hash that is taken at the node may be somebody else's.
+
+        So a receiver whose answer was lost asks for another invoice, with another hash; the first is out to nobody.
+        """
         facts = effect.facts
         remaining_s = facts.invoice_expires_unix_s - self._now_unix_s()
         if remaining_s <= 0:

@@ -11,8 +11,9 @@ Accounts of one federation, which the machines' states must agree with:
     deposits/<federation>   bitcoin on our deposit addresses
 
 and of the gateway: `node` (what the Lightning node gained; negative when it paid for us), `swaps` (between two of our
-federations, 0 after every append), `fees_earned`, `routing_fees`, `federation_fees`, `chain_fees`, `dust`, `lost`, and
-where value came from or went to: `deposited`, `withdrawn`, `ecash_received`, `ecash_given`, `recovered`, `operator`.
+federations, 0 after every append), `fees_earned`, `overpaid` (what payers gave beyond their invoices), `routing_fees`,
+`federation_fees`, `chain_fees`, `dust`, `lost`, and where value came from or went to: `deposited`, `withdrawn`,
+`ecash_received`, `ecash_given`, `recovered`, `operator`.
 `unread` is what events moved that this program cannot read, as far as the others of their appends show it.
 """
 
@@ -25,6 +26,7 @@ Amounts = Mapping[str, int]
 NODE = "node"
 SWAPS = "swaps"
 FEES_EARNED = "fees_earned"
+OVERPAID = "overpaid"
 ROUTING_FEES = "routing_fees"
 FEDERATION_FEES = "federation_fees"
 CHAIN_FEES = "chain_fees"

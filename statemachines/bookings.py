@@ -33,6 +33,7 @@ from statemachines.accounts import (
     LOST,
     NODE,
     OPERATOR,
+    OVERPAID,
     RECOVERED,
     ROUTING_FEES,
     SWAPS,
@@ -193,6 +194,11 @@ def _refund_lost(
     return move(facts.contract_msat, account(facts.federation_id), LOST)
 
 
+def _settling(before: completion.Waiting, _event: completion.CompletionSettling) -> Amounts:
+    """What the payer gave beyond the invoice; the rest is booked with the preimage, in the same append."""
+    return move(before.overpaid_msat, OVERPAID, htlcs(before.federation_id))
+
+
 def _settled(before: completion.Settling, _event: completion.CompletionSettled) -> Amounts:
     return move(before.amount_msat, htlcs(before.federation_id), NODE)
 
@@ -262,6 +268,7 @@ BOOKINGS: Mapping[type[Event], Callable[[Any, Any], Amounts]] = {
     receive.ReceiveSucceeded: _received,
     receive.ReceiveRefunding: _refunding,
     receive.ReceiveRefundLost: _refund_lost,
+    completion.CompletionSettling: _settling,
     completion.CompletionSettled: _settled,
     completion.CompletionRejected: _contradicted,
     operator_payment.OperatorPaymentPaid: _operator_paid,
@@ -319,7 +326,6 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         receive.ReceiveFundingFailed,
         receive.ReceiveRefunded,
         completion.CompletionBegun,
-        completion.CompletionSettling,
         completion.CompletionCancelling,
         completion.CompletionCancelled,
         *withdrawal.MACHINE.events,

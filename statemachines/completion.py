@@ -18,11 +18,12 @@ class Unborn(State, frozen=True):
 
 
 class Waiting(State, frozen=True):
-    """The contract is being funded; the HTLCs are held."""
+    """The contract is being funded; the HTLCs are held: `amount_msat`, of which the invoice does not ask for some."""
 
     payment_hash: str
     federation_id: str
     amount_msat: int
+    overpaid_msat: int = 0
 
 
 class Settling(State, frozen=True):
@@ -73,11 +74,12 @@ OPEN_STATES = (Waiting, Settling, Cancelling)
 
 
 class Begin(Input, frozen=True):
-    """HTLCs are held for this hash."""
+    """HTLCs are held for this hash: `amount_msat`, of which `overpaid_msat` are more than the invoice asks for."""
 
     payment_hash: str
     federation_id: str
     amount_msat: int
+    overpaid_msat: int = 0
 
 
 class Settle(Input, frozen=True):
@@ -101,11 +103,14 @@ class NodeContradicted(Input, frozen=True):
 # --- events ----------------------------------------------------------------------------------------------------
 
 
-class CompletionBegun(Event, frozen=True):
+class CompletionBegun(Event, frozen=True, omit_defaults=True):
+    """Amounts as in Begin."""
+
     kind: ClassVar[str] = "completion.begun"
     payment_hash: str
     federation_id: str
     amount_msat: int
+    overpaid_msat: int = 0
 
 
 class CompletionSettling(Event, frozen=True):
@@ -155,6 +160,7 @@ def _begin(_state: Unborn, input_: Begin) -> Decision:
         payment_hash=input_.payment_hash,
         federation_id=input_.federation_id,
         amount_msat=input_.amount_msat,
+        overpaid_msat=input_.overpaid_msat,
     )
     return Decision(events=(begun,))
 
@@ -249,6 +255,7 @@ MACHINE = Machine(
             payment_hash=event.payment_hash,
             federation_id=event.federation_id,
             amount_msat=event.amount_msat,
+            overpaid_msat=event.overpaid_msat,
         ),
         CompletionSettling: _settling,
         CompletionCancelling: _cancelling,

@@ -10,6 +10,7 @@ from statemachines.items import FundedContract, IncomingRefund
 from statemachines.receive import (
     CONTRACT_MARGIN_S,
     DEADLINE_BLOCKS_MIN,
+    OVERPAID_MAX_FACTOR,
     UNKNOWN_PAYER,
     Declined,
     Decrypted,
@@ -90,18 +91,21 @@ def _forgotten(_state: Invoiced, _input: InvoiceForgotten) -> Decision:
 # --- paid --------------------------------------------------------------------------------------------------------
 
 
-def _htlc_held(state: Registered | Invoiced, input_: HtlcHeld) -> Decision:
-    """Fund, or fail the HTLCs back. Another amount is no payment of this invoice: neither is done then."""
+def _htlc_held(state: Invoiced, input_: HtlcHeld) -> Decision:
+    """Fund for what the invoice asks for and keep what the payer gave beyond it, or fail the HTLCs back.
+
+    Failing back hurts nobody else: the node holds one set of HTLCs for an invoice, and tells of it once it is whole.
+    """
     facts = state.facts
-    if input_.amount_msat != facts.invoice_msat:
-        return Decision()
     begin = completion.Begin(
         payment_hash=facts.payment_hash,
         federation_id=facts.federation_id,
-        amount_msat=facts.invoice_msat,
+        amount_msat=input_.amount_msat,
+        overpaid_msat=max(0, input_.amount_msat - facts.invoice_msat),
     )
     begun = Tell(completion.stream_of(facts.payment_hash), begin)
-    refusal = input_.refusal or _too_late(facts, input_.now_unix_s)
+    refusal = _another_amount(facts, input_.amount_msat) or input_.refusal
+    refusal = refusal or _too_late(facts, input_.now_unix_s)
     if refusal is None and input_.deadline_blocks < DEADLINE_BLOCKS_MIN:
         refusal = f"only {input_.deadline_blocks} blocks are left until the HTLC's deadline"
     if refusal is not None:
@@ -133,6 +137,13 @@ def _fund_for_swap(state: Invoiced, input_: FundForSwap) -> Decision:
     closing = tuple(Tell(completion.stream_of(facts.payment_hash), told) for told in close)
     fund = _fund(facts, input_.now_unix_s)
     return Decision(events=(ReceiveFunding(payer=input_.payer),), tells=(*closing, fund))
+
+
+def _another_amount(facts: ReceiveFacts, held_msat: int) -> str | None:
+    """Payers may give up to twice the amount, such as to hide it from nodes on the way (BOLT 4)."""
+    if facts.invoice_msat <= held_msat <= OVERPAID_MAX_FACTOR * facts.invoice_msat:
+        return None
+    return f"{held_msat} msat are held for an invoice of {facts.invoice_msat} msat"
 
 
 def _too_late(facts: ReceiveFacts, now_unix_s: int) -> str | None:
@@ -344,7 +355,6 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (New, RequestReceive): Handle(_request, to=(Registered,)),
     (Registered, InvoiceCreated): Handle(_invoiced, to=(Invoiced,)),
     (Registered, InvoiceNotCreated): Handle(_not_invoiced, to=(InvoiceRefused,)),
-    (Registered, HtlcHeld): Handle(_htlc_held, to=(Funding, Declined)),
     (Invoiced, InvoiceForgotten): Handle(_forgotten, to=(Expired,)),
     (Invoiced, HtlcHeld): Handle(_htlc_held, to=(Funding, Declined)),
     (Invoiced, FundForSwap): Handle(_fund_for_swap, to=(Funding,)),

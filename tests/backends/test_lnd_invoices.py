@@ -18,7 +18,6 @@ from tests.backends.fake_lnd import (
     HASH,
     INVOICE,
     PREIMAGE,
-    FakeLnd,
     Invoice,
     Refusal,
     accepted,
@@ -81,34 +80,16 @@ async def test_impossible_terms_never_leave(tmp_path: Path, changes: dict[str, A
         assert lnd.requests == []
 
 
-def has_already(lnd: FakeLnd, found: Any) -> None:
-    lnd.replies["AddHoldInvoice"] = Refusal(
-        grpc.StatusCode.UNKNOWN, "invoice with payment hash already exists"
-    )
-    lnd.replies["LookupInvoiceV2"] = found
-
-
-async def test_the_same_invoice_again_is_the_one_there_is(tmp_path: Path) -> None:
+async def test_a_hash_that_has_an_invoice_is_refused_whoever_made_that(tmp_path: Path) -> None:
+    """It is not even looked at: others use the node, and nothing in an invoice shows its maker."""
     async with running(tmp_path) as (lnd, node):
-        has_already(lnd, invoice(payment_request=INVOICE))
-        assert await create(node) == INVOICE
-
-
-@pytest.mark.parametrize(
-    "found",
-    [
-        invoice(value_msat=99_999),
-        invoice(cltv_expiry=80),
-        invoice(r_preimage=PREIMAGE),
-        UNKNOWN,
-    ],
-)
-async def test_another_invoice_of_the_hash_is_a_refusal(tmp_path: Path, found: Any) -> None:
-    async with running(tmp_path) as (lnd, node):
-        has_already(lnd, found)
-        with pytest.raises(NodeRefusedError) as refusal:
+        lnd.replies["AddHoldInvoice"] = Refusal(
+            grpc.StatusCode.UNKNOWN, "invoice with payment hash already exists"
+        )
+        with pytest.raises(NodeRefusedError, match="somebody else's") as refusal:
             await create(node)
         assert refusal.value.code == "ALREADY_EXISTS"
+        assert len(lnd.requests) == 1
 
 
 async def test_any_other_refusal_of_an_invoice_stays_one(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from backends.simulated_network import Outcome, Returned
 from backends.simulated_part import Call
 from backends.simulated_routes import Order
 from errors import ConflictError, InputError
+from fedimint import bolt11
 from tests.backends.simulated_world import CHANNEL_MSAT, NOW_S, SimulatedWorld
 
 pytestmark = pytest.mark.anyio
@@ -308,7 +309,7 @@ async def test_a_delayed_completion_comes_too_late(world: SimulatedWorld) -> Non
 
 
 @pytest.mark.parametrize("fault", [Fault.LOST, Fault.TAKEN, Fault.DELAYED])
-async def test_an_invoice_without_an_answer_is_ordered_again(
+async def test_a_hash_is_taken_once_whatever_became_of_the_answer(
     world: SimulatedWorld, fault: Fault
 ) -> None:
     payment_hash = hashlib.sha256(bytes(32)).digest()
@@ -324,10 +325,13 @@ async def test_an_invoice_without_an_answer_is_ordered_again(
     world.node.script(fault, call="create_invoice")
     with pytest.raises(NodeUnansweredError):
         await create()
-    assert (payment_hash in world.node.invoices) is (fault is Fault.TAKEN)
-    text = await create()
+    if fault is not Fault.TAKEN:
+        assert bolt11.decode(await create()).payment_hash == payment_hash
+    made = world.node.invoices[payment_hash]
     world.node.deliver_delayed()
-    assert await create() == text
+    with pytest.raises(NodeRefusedError, match="somebody else's"):
+        await create()
+    assert world.node.invoices[payment_hash] is made
 
 
 async def test_a_node_that_is_down_answers_no_payee(world: SimulatedWorld) -> None:

@@ -55,9 +55,14 @@ async def ordered(
     user = scene.world.new_user(0, federation)
     order = order or IncomingOrder(RECEIVED_MSAT, int(scene.clock.now_s))
     payment = user.receive(order, routing, flaw)
+    return user, payment, await register(gateway, user, payment)
+
+
+async def register(gateway: Gateway, user: EmbeddedUser, payment: IncomingPayment) -> str:
+    """The gateway's invoice for a contract."""
     written = msgspec.json.encode(user.receive_body(payment))
     payload = msgspec.json.decode(written, type=CreateBolt11InvoicePayload)
-    return user, payment, await handlers.create_bolt11_invoice(gateway, payload)
+    return await handlers.create_bolt11_invoice(gateway, payload)
 
 
 @asynccontextmanager

@@ -76,7 +76,7 @@ class SlowNode(SimulatedNode):
 
 @pytest.mark.parametrize("closes", [True, False])
 async def test_what_the_node_keeps_open_is_kept_for_a_day(scene: Scene, *, closes: bool) -> None:
-    """HTLCs may be locked for it that were not to be funded, such as those of another amount."""
+    """HTLCs may be locked for it that nothing was decided about, such as while nobody answers."""
     node = SlowNode(scene.world.network, "slow", lambda: scene.clock.now_s)
     scene.node = node
     async with scene.joined() as (gateway, routing):

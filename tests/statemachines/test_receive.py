@@ -17,7 +17,7 @@ from fuzz.machine_scene import (
     receive_facts,
     txid_of,
 )
-from statemachines import completion, receive, receive_rules
+from statemachines import accounts, completion, receive, receive_rules
 from statemachines.items import FundedContract, IncomingRefund, SignedTransaction
 from statemachines.receive import (
     CONTRACT_MARGIN_S,
@@ -114,10 +114,9 @@ def test_a_hash_is_given_out_once(way: tuple[Input, ...]) -> None:
 # --- fund once, for an HTLC of the exact amount with enough time ------------------------------------------------
 
 
-@pytest.mark.parametrize("way", [(), (INVOICED,)], ids=["registered", "invoiced"])
-def test_funding_and_completion_are_born_in_one_append(way: tuple[Input, ...]) -> None:
+def test_funding_and_completion_are_born_in_one_append() -> None:
     """No crash leaves a funded contract whose HTLC nobody would settle."""
-    scene = after(*way, htlc())
+    scene = after(INVOICED, htlc())
     assert scene.last_append() == [
         *("receive.funding", "completion.begun"),
         *("wallet.reserved", "tx.reserved"),
@@ -131,19 +130,47 @@ def test_funding_and_completion_are_born_in_one_append(way: tuple[Input, ...]) -
     assert scene.reservation(TX).outputs == (funded,)
 
 
-@pytest.mark.parametrize("way", [(), (INVOICED,)], ids=["registered", "invoiced"])
-@pytest.mark.parametrize("off_by_msat", [-1, 1, -FACTS.invoice_msat, FACTS.invoice_msat])
-def test_an_htlc_of_another_amount_is_neither_settled_nor_failed_back(
-    off_by_msat: int, way: tuple[Input, ...]
-) -> None:
-    """Cancelling would hit HTLCs of the same invoice that are about to settle (gateway.md 10.2)."""
-    scene = after(*way)
+@pytest.mark.parametrize("more_msat", [1, FACTS.invoice_msat])
+def test_what_a_payer_gives_beyond_the_invoice_is_kept_and_booked(more_msat: int) -> None:
+    """Some do so to hide the amount from nodes on the way; up to twice it must be taken (BOLT 4)."""
+    scene = after(INVOICED, htlc(FACTS.invoice_msat + more_msat))
+    waiting = scene.state(HTLCS)
+    assert isinstance(waiting, completion.Waiting)
+    assert (waiting.amount_msat, waiting.overpaid_msat) == (
+        FACTS.invoice_msat + more_msat,
+        more_msat,
+    )
+    funded = FundedContract(FACTS.contract, FACTS.contract_msat)
+    assert scene.reservation(TX).outputs == (funded,)
+    scene.finish(TX)
+    scene.deliver(STREAM, Decrypted(preimage=PREIMAGE))
+    settling = scene.audit()
+    assert settling.is_sound
+    assert settling.balances[accounts.htlcs(FEDERATION)] == FACTS.invoice_msat + more_msat
+    scene.deliver(HTLCS, completion.NodeConfirmed())
+    settled = scene.audit()
+    assert settled.is_sound
+    assert settled.balances[accounts.NODE] == FACTS.invoice_msat + more_msat
+    assert settled.balances[accounts.OVERPAID] == -more_msat
+
+
+@pytest.mark.parametrize("held_msat", [0, FACTS.invoice_msat - 1, 2 * FACTS.invoice_msat + 1])
+def test_less_than_the_invoice_and_more_than_twice_is_failed_back_at_once(held_msat: int) -> None:
+    """The node tells of the one whole set of HTLCs that it holds for an invoice: nobody else is hurt."""
+    scene = after(INVOICED, htlc(held_msat))
+    assert declined(scene) == f"{held_msat} msat are held for an invoice of 1000000 msat"
+    assert scene.wants(HTLCS) == CANCEL
+    assert scene.wallet.transactions == 0
+
+
+def test_nothing_is_done_with_htlcs_of_an_invoice_that_is_not_known_to_be_ours() -> None:
+    """The node has not answered who made it: another program may wait for this very payment."""
+    scene = after()
     rows = list(scene.rows)
-    scene.deliver(STREAM, htlc(FACTS.invoice_msat + off_by_msat, refusal="no time either"))
+    for held in (htlc(), htlc(5), htlc(refusal="no")):
+        scene.deliver(STREAM, held)
     assert scene.rows == rows
     assert scene.state(HTLCS) == completion.Unborn()
-    scene.deliver(STREAM, htlc())
-    assert isinstance(scene.receive(), receive.Funding)
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_what_a_payment_listens_to_in_each_state() -> None:
 def test_what_a_receive_listens_to_in_each_state() -> None:
     assert _handled(receive_rules.MACHINE) == {
         "New": {"RequestReceive"},
-        "Registered": {"InvoiceCreated", "InvoiceNotCreated", "HtlcHeld", "FundingFound"},
+        "Registered": {"InvoiceCreated", "InvoiceNotCreated", "FundingFound"},
         "Invoiced": {"InvoiceForgotten", "HtlcHeld", "FundForSwap", "FundingFound"},
         "Funding": {
             *("FundingRefused", "FundingFound", "TransactionSigned"),
