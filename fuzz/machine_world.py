@@ -48,6 +48,8 @@ CALM_SHARE = 0.5
 NUMBERS = (1, 2, 3, 4)
 #: Wanted all the time; more often than not something else happens first.
 _PATIENT = (deposits.GrindAddress, deposits.ScanOutputs, receive.ForgetInvoice)
+#: What the operator says of a federation as it is now; said again later it is something new.
+_SAID_OF_NOW = (federation.SetTerms, federation.SetExposureCap, federation.TrustAgain)
 #: Over, until somebody asks for the same once more.
 _ASKED_AGAIN = (operator_payment.Failed, reissue.Abandoned)
 OPEN_STATES: tuple[type[State], ...] = (
@@ -214,7 +216,12 @@ class World:
             transaction_fee=Fee(self.choose.choice((0, 2_000)), 3_000),
             receive_enabled=self.choose.choice((True, False)),
         )
-        return federation.stream_of(self.choose.choice(FEDERATIONS)), terms
+        cap = federation.SetExposureCap(cap_msat=self.choose.choice((None, 1_000_000_000)))
+        stream = federation.stream_of(self.choose.choice(FEDERATIONS))
+        state = self.scene.state(stream)
+        refuses = isinstance(state, federation.Joined) and state.trust.refused_claim is not None
+        again = federation.TrustAgain()
+        return stream, again if refuses else self.choose.choice((terms, cap, again))
 
     # --- effects ---
 
@@ -261,11 +268,10 @@ class World:
     def everything_comes_again(self) -> None:
         """From the first input to the last, after the end: nothing changes, but for what may be asked for again."""
         for stream, input_ in self._heard:
-            if isinstance(input_, federation.SetTerms) or isinstance(
+            if not isinstance(input_, _SAID_OF_NOW) and not isinstance(
                 self.scene.state(stream), _ASKED_AGAIN
             ):
-                continue
-            self._again(stream, input_)
+                self._again(stream, input_)
 
     def _join(self, federation_id: str) -> None:
         joined = FederationFacts(
