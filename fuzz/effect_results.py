@@ -146,7 +146,8 @@ _RESULTS: Mapping[type[Effect], Callable[[Scene, Any], Sequence[Input]]] = {
     ),
     receive.ForgetInvoice: _always(receive.InvoiceForgotten()),
     receive.DecryptPreimage: _always(
-        receive.Decrypted(preimage=PREIMAGE), receive.Undecryptable(decryption_key="d0")
+        receive.Decrypted(preimage=PREIMAGE),
+        receive.Undecryptable(decryption_key="d0", now_unix_s=5_000),
     ),
     completion.SettleHtlcs: _always(_CONFIRMED, _CONTRADICTED),
     completion.CancelHtlcs: _always(_CONFIRMED, _CONTRADICTED),

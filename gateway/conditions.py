@@ -18,7 +18,7 @@ from errors import ConflictError, InputError, OutdatedError
 from fedimint import bolt11
 from gateway import trust
 from gateway.context import GatewayContext
-from gateway.receivers import refusal_of_swap, refusal_to_fund
+from gateway.receivers import check_places, refusal_of_swap, refusal_to_fund
 from statemachines import (
     gift,
     image,
@@ -155,11 +155,10 @@ def _htlc_held(context: GatewayContext, stream: str, input_: receive.HtlcHeld) -
         return input_
     context.refuse_new_work(state.facts.federation_id)
     check_recent(context, input_.now_unix_s)
-    return msgspec.structs.replace(
-        input_,
-        now_unix_s=context.now_unix_s(),
-        refusal=refusal_to_fund(context, state.facts) or input_.refusal,
-    )
+    refusal = refusal_to_fund(context, state.facts) or input_.refusal
+    if refusal is None:
+        check_places(context, state.facts)
+    return msgspec.structs.replace(input_, now_unix_s=context.now_unix_s(), refusal=refusal)
 
 
 def _swap_measured(
@@ -170,10 +169,14 @@ def _swap_measured(
         return input_
     check_recent(context, input_.now_unix_s)
     facts = state.facts
+    refusal = refusal_of_swap(context, facts.payment_hash, facts.invoice_msat) or input_.refusal
+    receiver = context.engine.peek(receive.stream_of(facts.payment_hash))
+    if refusal is None and isinstance(receiver, receive.Invoiced):
+        check_places(context, receiver.facts)
     return msgspec.structs.replace(
         input_,
         now_unix_s=context.now_unix_s(),
-        refusal=refusal_of_swap(context, facts.payment_hash, facts.invoice_msat) or input_.refusal,
+        refusal=refusal,
         untrusted=trust.distrust(context, facts, is_new=True),
     )
 

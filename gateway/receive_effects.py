@@ -134,7 +134,9 @@ class ReceiveEffects:
         preimage = decryption.decrypted.preimage
         if lnv2.is_preimage(contract.commitment.payment_image, preimage):
             return Decrypted(preimage=preimage.hex())
-        return Undecryptable(decryption_key=decryption.decrypted.decryption_key.hex())
+        return Undecryptable(
+            decryption_key=decryption.decrypted.decryption_key.hex(), now_unix_s=self._now_unix_s()
+        )
 
     async def settle(
         self, effect: SettleHtlcs, _context: EffectContext

@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from errors import GatewayError
+from errors import GatewayError, UnavailableError
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
 from gateway.funding_turns import M
 from statemachines import receive
+from statemachines.federation import FRUITLESS_MAX
 
 _BUYING = (receive.Funding, receive.Decrypting)
 #: How long guardians may take to show that the federation is alive (fedimint-gwv2-client/src/lib.rs).
@@ -49,7 +50,30 @@ def refusal_to_fund(context: GatewayContext, facts: receive.ReceiveFacts) -> str
         return "the gateway does not serve the receiver's federation any more"
     if not terms.receive_enabled:
         return "receiving is switched off for the receiver's federation"
+    if terms.fruitless(context.now_unix_s()) >= FRUITLESS_MAX:
+        return (
+            f"{FRUITLESS_MAX} receivers of this federation had contracts without a preimage within the last hour: "
+            "nothing is received for it until that is over"
+        )
     return None
+
+
+def check_places(context: GatewayContext, facts: receive.ReceiveFacts) -> None:
+    """Raises UnavailableError while as many contracts are funded as may turn out to hold no preimage.
+
+    Whoever pays many such receivers at once would else cost us as much as he likes before the first one is found out.
+    """
+    terms = context.terms(facts.federation_id)
+    assert terms is not None, "what is not served is refused before"
+    places = FRUITLESS_MAX - terms.fruitless(context.now_unix_s())
+    buying = sum(
+        isinstance(state, _BUYING) and state.facts.federation_id == facts.federation_id
+        for state in context.engine.open_streams().values()
+    )
+    if buying >= places:
+        raise UnavailableError(
+            f"{buying} contracts of this federation are funded whose preimages are not known yet; {places} may be"
+        )
 
 
 def refusal_of_swap(context: GatewayContext, payment_hash: str, amount_msat: int) -> str | None:

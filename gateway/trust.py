@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from gateway.context import GatewayContext
 from gateway.views import FederationExposure
 from statemachines import exposure
-from statemachines.federation import Joined
+from statemachines.federation import FRUITLESS_MAX, Joined
 from statemachines.send import SendFacts
 
 #: From this share of the cap on the operator is told, in percent: larger payments may be given back already.
@@ -52,7 +52,21 @@ def _exposure(context: GatewayContext, federation_id: str, terms: Joined) -> Fed
 def problems(context: GatewayContext) -> Iterator[str | None]:
     """What the operator should do about each federation; None for one that is as it should be."""
     names = {one.federation_id: one.config.federation_name() for one in context.federations}
-    return (_problem(names[at.federation_id], at) for at in exposures(context))
+    for at in exposures(context):
+        yield _problem(names[at.federation_id], at)
+        yield _fruitless(context, names[at.federation_id], at.federation_id)
+
+
+def _fruitless(context: GatewayContext, name: str | None, federation_id: str) -> str | None:
+    terms = context.terms(federation_id)
+    count = terms.fruitless(context.now_unix_s()) if terms is not None else 0
+    if not count:
+        return None
+    stopped = "; nothing is received for it until that is over" * (count >= FRUITLESS_MAX)
+    return (
+        f"{count} receivers of {name or 'a federation'} ({federation_id}) had contracts without a preimage within the "
+        f"last hour, each at the cost of a funding and a refund{stopped}"
+    )
 
 
 def _problem(name: str | None, at: FederationExposure) -> str | None:

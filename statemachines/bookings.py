@@ -289,6 +289,7 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         federation.TermsSet,
         federation.ExposureCapSet,
         federation.FederationDistrusted,
+        federation.ContractWithoutPreimage,
         federation.FederationTrusted,
         federation.FederationLeft,
         image.ImageClaimed,

@@ -56,6 +56,11 @@ class Trust(msgspec.Struct, frozen=True, omit_defaults=True):
     refused_claim: RefusedClaim | None = None
 
 
+#: Receivers whose contract held no preimage within an hour, from whom on nothing is received for the federation: each
+#: costs us its fees for a funding and a refund, and the receiver nothing.
+FRUITLESS_MAX = 100
+FRUITLESS_WINDOW_S = 3_600
+
 #: Of a federation about which the operator has decided nothing: this very object is left out of a state's encoding.
 UNSET = Trust()
 
@@ -71,6 +76,12 @@ class Joined(State, frozen=True):
     index: int
     receive_enabled: bool = True
     trust: Trust = UNSET
+    fruitless_unix_s: tuple[int, ...] = ()
+    """When contracts were found to hold no preimage, the newest FRUITLESS_MAX of an hour."""
+
+    def fruitless(self, now_unix_s: int) -> int:
+        """How many contracts were found to hold no preimage within the last hour, at most FRUITLESS_MAX."""
+        return sum(at > now_unix_s - FRUITLESS_WINDOW_S for at in self.fruitless_unix_s)
 
 
 class Left(State, frozen=True):
@@ -114,6 +125,12 @@ class TrustAgain(Input, frozen=True):
     """The operator's word: claims that were refused are no reason against new payments any more."""
 
 
+class FruitlessFunding(Input, frozen=True):
+    """Told by a receive: a contract that we funded was found at this time to hold no preimage."""
+
+    now_unix_s: int
+
+
 class Leave(Input, frozen=True):
     """Stop serving it; the caller made sure that nothing of it is under way."""
 
@@ -143,6 +160,11 @@ class FederationDistrusted(Event, frozen=True):
 
 class FederationTrusted(Event, frozen=True):
     kind: ClassVar[str] = "federation.trusted"
+
+
+class ContractWithoutPreimage(Event, frozen=True):
+    kind: ClassVar[str] = "federation.contract_without_preimage"
+    unix_s: int
 
 
 class FederationLeft(Event, frozen=True):
@@ -193,6 +215,17 @@ def _trust_again(state: Joined, _input: TrustAgain) -> Decision:
     return Decision() if state.trust.refused_claim is None else Decision((FederationTrusted(),))
 
 
+def _fruitless(_state: Joined, input_: FruitlessFunding) -> Decision:
+    return Decision(events=(ContractWithoutPreimage(unix_s=input_.now_unix_s),))
+
+
+def _count_fruitless(state: Joined, event: ContractWithoutPreimage) -> Joined:
+    since_unix_s = event.unix_s - FRUITLESS_WINDOW_S
+    recent = tuple(at for at in state.fruitless_unix_s if at > since_unix_s)
+    counted = (*recent, event.unix_s)[-FRUITLESS_MAX:]
+    return msgspec.structs.replace(state, fruitless_unix_s=counted)
+
+
 def _leave(state: Joined, _input: Leave) -> Decision:
     paused = Tell(deposits.stream_of(state.facts.federation_id), deposits.PauseDeposits())
     return Decision(events=(FederationLeft(),), tells=(paused,))
@@ -232,20 +265,22 @@ _RULES: dict[tuple[type[State], type[Input]], Rule] = {
     (Joined, ClaimRefused): Handle(_distrust, to=(Joined,)),
     (Joined, TrustAgain): Handle(_trust_again, to=(Joined,)),
     **{(state, input_): _NOT_SERVED for state in (NotJoined, Left) for input_ in _TRUST},
-    **{(state, ClaimRefused): _NO_MATTER for state in (NotJoined, Left)},
+    (Joined, FruitlessFunding): Handle(_fruitless, to=(Joined,)),
+    **{(s, i): _NO_MATTER for s in (NotJoined, Left) for i in (ClaimRefused, FruitlessFunding)},
 }
 
 MACHINE = Machine(
     kind="federation",
     initial=NotJoined(),
     states=(NotJoined, Joined, Left),
-    inputs=(Join, SetTerms, Leave, SetExposureCap, ClaimRefused, TrustAgain),
+    inputs=(Join, SetTerms, Leave, SetExposureCap, ClaimRefused, TrustAgain, FruitlessFunding),
     events=(
         FederationJoined,
         TermsSet,
         ExposureCapSet,
         FederationDistrusted,
         FederationTrusted,
+        ContractWithoutPreimage,
         FederationLeft,
     ),
     rules=_RULES,
@@ -257,6 +292,7 @@ MACHINE = Machine(
             state, refused_claim=event.refused_claim
         ),
         FederationTrusted: lambda state, _event: _trusting(state, refused_claim=None),
+        ContractWithoutPreimage: _count_fruitless,
         FederationLeft: lambda state, _event: Left(
             facts=state.facts, index=state.index, trust=state.trust
         ),

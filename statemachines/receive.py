@@ -221,9 +221,10 @@ class Decrypted(Input, frozen=True):
 
 
 class Undecryptable(Input, frozen=True):
-    """The verified decryption key (hex) of the contract opens something that is no preimage."""
+    """The verified decryption key (hex) of the contract opens something that is no preimage, as was found just now."""
 
     decryption_key: str
+    now_unix_s: int
 
 
 # --- events ----------------------------------------------------------------------------------------------------

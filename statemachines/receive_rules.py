@@ -236,9 +236,13 @@ def _decrypted(state: Decrypting, input_: Decrypted) -> Decision:
 
 
 def _undecryptable(state: Decrypting, input_: Undecryptable) -> Decision:
-    """Give the payer's side up, and take the contract back if that is worth its fees."""
+    """Give the payer's side up, and take the contract back if that is worth its fees. Its federation counts it."""
     facts = state.facts
-    answered = _answer(facts, state.payer, _no_preimage(REFUNDED, "the contract has no preimage"))
+    counted = federation.FruitlessFunding(now_unix_s=input_.now_unix_s)
+    answered = (
+        *_answer(facts, state.payer, _no_preimage(REFUNDED, "the contract has no preimage")),
+        Tell(federation.stream_of(facts.federation_id), counted),
+    )
     if facts.refund_worth_msat <= 0:
         why = f"{facts.contract_msat} msat do not pay for taking them back"
         return Decision(events=(ReceiveRefundLost(reason=why),), tells=answered)

@@ -51,6 +51,7 @@ NOT_IN_ANY_HISTORY = {
     "federation.exposure_cap_set",
     "federation.distrusted",
     "federation.trusted",
+    "federation.contract_without_preimage",
     *(event.kind for event in quarantine.MACHINE.events),
     "gateway.node_pinned",
     "gateway.node_replaced",

@@ -216,7 +216,7 @@ def test_a_refund_that_is_refused_is_a_refused_claim() -> None:
     swaps.asked(swaps.invoiced(scene=_funded_both(scene)))
     scene.deliver(SEND, swaps.MEASURED)
     scene.accept(swaps.FUNDING)
-    scene.deliver(swaps.RECEIVE, receive.Undecryptable(decryption_key=swaps.KEY))
+    scene.deliver(swaps.RECEIVE, receive.Undecryptable(decryption_key=swaps.KEY, now_unix_s=5_000))
     scene.reject(f"tx/{OTHER}-2")
     assert scene.last_append()[-2:] == ["receive.refund_lost", "federation.distrusted"]
     state = scene.state(federation.stream_of(OTHER))
@@ -263,3 +263,23 @@ def _trust(scene: Scene) -> Trust:
     state = scene.state(STREAM)
     assert isinstance(state, federation.Joined)
     return state.trust
+
+
+def test_contracts_without_preimage_are_counted_for_an_hour() -> None:
+    scene = joined()
+    for unix_s in (1_000, 2_000, 4_599, 4_600):
+        scene.deliver(STREAM, federation.FruitlessFunding(now_unix_s=unix_s))
+    state = scene.state(STREAM)
+    assert isinstance(state, federation.Joined)
+    assert state.fruitless_unix_s == (2_000, 4_599, 4_600)
+    assert [state.fruitless(now) for now in (4_600, 5_599, 5_600, 8_199, 8_200)] == [3, 3, 2, 1, 0]
+
+
+def test_no_more_of_them_are_remembered_than_are_asked_about() -> None:
+    scene = joined()
+    for unix_s in range(federation.FRUITLESS_MAX + 10):
+        scene.deliver(STREAM, federation.FruitlessFunding(now_unix_s=unix_s))
+    state = scene.state(STREAM)
+    assert isinstance(state, federation.Joined)
+    assert state.fruitless(unix_s) == len(state.fruitless_unix_s) == federation.FRUITLESS_MAX
+    assert state.fruitless_unix_s[0] == 10

@@ -278,7 +278,10 @@ def test_nothing_is_answered_while_the_funding_is_not_decided() -> None:
     late: list[Input] = [
         *(InvoiceForgotten(), INVOICED, InvoiceNotCreated(reason="no")),
         *(htlc(refusal="switched off"), htlc(deadline_blocks=0), htlc(5)),
-        *(htlc(now_unix_s=CONTRACT_EXPIRES_UNIX_S), Undecryptable(decryption_key=KEY)),
+        *(
+            htlc(now_unix_s=CONTRACT_EXPIRES_UNIX_S),
+            Undecryptable(decryption_key=KEY, now_unix_s=5_000),
+        ),
     ]
     for input_ in late:
         scene.deliver(STREAM, input_)
@@ -313,7 +316,7 @@ def test_the_preimage_settles_the_htlc_in_its_own_append() -> None:
 
 def test_a_contract_without_preimage_gives_the_payer_his_money_back_and_is_taken_back() -> None:
     scene = decrypting()
-    scene.deliver(STREAM, Undecryptable(decryption_key=KEY))
+    scene.deliver(STREAM, Undecryptable(decryption_key=KEY, now_unix_s=5_000))
     assert scene.receive() == receive.Refunding(facts=FACTS, payer="", tx=TX, txid=txid_of(TX))
     assert scene.last_append() == [
         *("receive.refunding", "completion.cancelling"),
@@ -332,7 +335,7 @@ def test_a_contract_without_preimage_gives_the_payer_his_money_back_and_is_taken
 def test_the_change_of_the_funding_is_not_taken_for_the_refund() -> None:
     """It may be collected after the refund began, and the refund may still be rejected."""
     scene = decrypting()
-    scene.deliver(STREAM, Undecryptable(decryption_key=KEY))
+    scene.deliver(STREAM, Undecryptable(decryption_key=KEY, now_unix_s=5_000))
     scene.collect(TX)
     assert isinstance(scene.receive(), receive.Refunding)
     scene.reject(REFUND)
@@ -345,7 +348,7 @@ def test_the_change_of_the_funding_is_not_taken_for_the_refund() -> None:
 def test_a_refund_worth_less_than_its_fees_ends_its_own_machine_and_nothing_else() -> None:
     scene = decrypting(receive_facts(refund_worth_msat=0))
     before = scene.wallet
-    scene.deliver(STREAM, Undecryptable(decryption_key=KEY))
+    scene.deliver(STREAM, Undecryptable(decryption_key=KEY, now_unix_s=5_000))
     state = scene.receive()
     assert isinstance(state, receive.RefundLost)
     assert state.reason == "980000 msat do not pay for taking them back"
@@ -373,7 +376,7 @@ def _every_state() -> list[Scene]:
     rejected.reject(TX)
     received.deliver(STREAM, Decrypted(preimage=PREIMAGE))
     for scene in (refunding, refunded, lost):
-        scene.deliver(STREAM, Undecryptable(decryption_key=KEY))
+        scene.deliver(STREAM, Undecryptable(decryption_key=KEY, now_unix_s=5_000))
     refunded.finish(REFUND)
     lost.reject(REFUND)
     return [*scenes, rejected, received, refunding, refunded, lost]

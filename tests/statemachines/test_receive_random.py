@@ -67,7 +67,7 @@ _INPUTS: st.SearchStrategy[Input] = st.one_of(
     st.builds(TransactionRejected, tx=_TXS, error=st.just("no"), is_reissue=st.just(False)),
     st.builds(TransactionAbandoned, tx=_TXS),
     st.just(Decrypted(preimage=PREIMAGE)),
-    st.just(Undecryptable(decryption_key="d0")),
+    st.just(Undecryptable(decryption_key="d0", now_unix_s=5_000)),
 )
 _PAYERS = st.sampled_from(["", PAYER])
 _STATES: st.SearchStrategy[State] = st.one_of(

@@ -280,7 +280,7 @@ def test_a_second_funding_says_nothing_of_the_refund() -> None:
     scene = invoiced()
     scene.deliver(RECEIVE, HTLC)
     scene.deliver(RECEIVE, FundingFound(txid="f0" * 32, tx=FUNDING, payer=""))
-    scene.deliver(RECEIVE, receive.Undecryptable(decryption_key=KEY))
+    scene.deliver(RECEIVE, receive.Undecryptable(decryption_key=KEY, now_unix_s=5_000))
     assert isinstance(scene.state(RECEIVE), receive.Refunding)
     scene.reject(FUNDING)
     assert isinstance(scene.state(RECEIVE), receive.Refunding)

@@ -227,7 +227,7 @@ def test_a_contract_without_preimage_ends_the_swap(worth_msat: int) -> None:
     scene = asked(invoiced(receive_facts(federation_id=OTHER, refund_worth_msat=worth_msat)))
     scene.deliver(SEND, MEASURED)
     scene.accept(FUNDING)
-    scene.deliver(RECEIVE, Undecryptable(decryption_key=KEY))
+    scene.deliver(RECEIVE, Undecryptable(decryption_key=KEY, now_unix_s=5_000))
     assert cancelled(scene) == ("Refunded", "the contract has no preimage")
     assert scene.audit().is_sound
 
@@ -268,7 +268,7 @@ def test_a_swap_that_succeeded_is_never_given_back() -> None:
     scene.deliver(RECEIVE, Decrypted(preimage=PREIMAGE))
     rows = list(scene.rows)
     scene.deliver(SEND, SwapFailed(reason="Refunded", detail="no"))
-    scene.deliver(RECEIVE, Undecryptable(decryption_key=KEY))
+    scene.deliver(RECEIVE, Undecryptable(decryption_key=KEY, now_unix_s=5_000))
     assert scene.rows == rows
 
 
