@@ -87,6 +87,11 @@ ADVICE: Mapping[type[State], Advice] = {
     transaction.Reserved: Advice(_OURSELVES, _LET),
     transaction.Signed: Advice(_FEDERATION, _GUARDIANS),
     transaction.Accepted: Advice(_FEDERATION, _GUARDIANS),
+    receive.Held: Advice(
+        "node and federation",
+        "See that both answer: it is then paid on, or the payer has his money back. Without them he has it back "
+        "ten minutes after the gateway saw it, or at the HTLC's deadline.",
+    ),
     receive.Funding: Advice(_FEDERATION, _GUARDIANS),
     receive.Decrypting: Advice(
         _FEDERATION,

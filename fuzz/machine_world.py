@@ -144,6 +144,9 @@ class World:
 
     def _htlc(self) -> tuple[str, Input]:
         asked = receive_facts(self._invoiced())
+        if self.choose.random() < 0.1:
+            waits = receive.HtlcWaits(reason="the node does not answer")
+            return receive.stream_of(asked.payment_hash), waits
         held = receive.HtlcHeld(
             amount_msat=asked.invoice_msat + self.choose.choice((0, 0, 0, 1)),
             deadline_blocks=self.choose.choice((100, 100, 1)),

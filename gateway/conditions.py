@@ -151,7 +151,7 @@ def _order_requested(
 
 def _htlc_held(context: GatewayContext, stream: str, input_: receive.HtlcHeld) -> receive.HtlcHeld:
     state = context.engine.peek(stream)
-    if not isinstance(state, receive.Invoiced):
+    if not isinstance(state, receive.UNDECIDED_STATES):
         return input_
     context.refuse_new_work(state.facts.federation_id)
     check_recent(context, input_.now_unix_s)

@@ -10,7 +10,7 @@ import structlog
 from backends.lightning import CompletionRejectedError, HeldPayment
 from engine.effects import storage_in
 from engine.machine import State
-from errors import GatewayError, UnavailableError
+from errors import FatalError, GatewayError, UnavailableError
 from gateway.context import GatewayContext
 from gateway.node_watch import BEHIND_LIMIT_S
 from gateway.receivers import unreadiness
@@ -22,7 +22,13 @@ PAUSE_LONGEST_S = 60.0
 #: The node made no invoice for us: one that is there has another maker, who answers for it.
 _NOT_OURS = (receive.New, receive.InvoiceRefused)
 #: States of an invoice of ours that is to be watched at the node.
-_WATCHED = (receive.Invoiced, receive.Funding, receive.Decrypting)
+_WATCHED = (*receive.UNDECIDED_STATES, receive.Funding, receive.Decrypting)
+#: How long something is held and nothing could be decided before that is written down, for the operator to see.
+TOLD_AFTER_S = 10
+#: How long it is held at the most: then the payer has his money back, whatever could not be found out.
+UNDECIDED_LIMIT_S = 600
+#: Of what others say that much is written down.
+REASON_CHARS_MAX = 500
 
 _log = structlog.get_logger("receive")
 
@@ -70,21 +76,48 @@ class HeldPayments:
 
     async def _answer(self, payment: HeldPayment) -> None:
         """Until it is answered."""
-        pause_s = PAUSE_FIRST_S
+        pause_s, since_unix_s = PAUSE_FIRST_S, self._context.now_unix_s()
         try:
-            while not await self._is_answered(payment):
+            while not await self._is_answered(payment, since_unix_s):
                 await self._context.outside.ports.clock.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
         finally:
             self._busy.discard(payment.payment_hash)
 
-    async def _is_answered(self, payment: HeldPayment) -> bool:
+    async def _is_answered(self, payment: HeldPayment, since_unix_s: int) -> bool:
         try:
-            await self._look_at(payment)
+            try:
+                await self._look_at(payment)
+            except GatewayError as error:
+                await self._keep_waiting(payment, error, since_unix_s)
         except Exception as error:  # noqa: BLE001 (one bad payment must not stop the others)
             _contain("held_payment_waits", error, payment_hash=payment.payment_hash.hex())
             return False
         return True
+
+    async def _keep_waiting(
+        self, payment: HeldPayment, error: GatewayError, since_unix_s: int
+    ) -> None:
+        """Write down why it waits; after UNDECIDED_LIMIT_S decide without what could not be found out.
+
+        Raises the error while it waits on. A restored log waits for its federation, which may have been asked to fund.
+        """
+        engine, stream = self._context.engine, receive.stream_of(payment.payment_hash.hex())
+        waited_s = self._context.now_unix_s() - since_unix_s
+        reason = str(error)[:REASON_CHARS_MAX]
+        if isinstance(error, FatalError) or self._context.closing.has_begun:
+            raise error
+        if isinstance(engine.peek(stream), receive.Invoiced) and waited_s >= TOLD_AFTER_S:
+            await engine.submit(stream, receive.HtlcWaits(reason=reason))
+        if not isinstance(engine.peek(stream), receive.Held) or waited_s < UNDECIDED_LIMIT_S:
+            raise error
+        undecided = receive.HtlcHeld(
+            amount_msat=payment.amount_msat,
+            deadline_blocks=0,
+            now_unix_s=self._context.now_unix_s(),
+            refusal=f"nothing could be decided for {waited_s} seconds: {reason}",
+        )
+        await engine.submit(stream, undecided)
 
     async def _look_at(self, payment: HeldPayment) -> None:
         engine, payment_hash = self._context.engine, payment.payment_hash.hex()
@@ -94,7 +127,7 @@ class HeldPayments:
             return  # of somebody else's invoice: the node may serve others too
         if isinstance(state, receive.Registered):
             raise UnavailableError("the Lightning node has not told yet whose this invoice is")
-        if isinstance(state, receive.Invoiced):
+        if isinstance(state, receive.UNDECIDED_STATES):
             self._context.refuse_new_work(state.facts.federation_id)
             await engine.submit(stream, await self._measure_in_turn(payment, state.facts))
         await self._answer_again(payment, engine.peek(completion.stream_of(payment_hash)))

@@ -45,6 +45,7 @@ BOUNDS_S: Final[Mapping[type[State], int]] = {
     transaction.Reserved: ANSWER_S,
     transaction.Signed: ANSWER_S,
     transaction.Accepted: ANSWER_S,
+    receive.Held: ANSWER_S,
     receive.Funding: TRANSACTION_S,
     receive.Decrypting: ANSWER_S,
     receive.Refunding: TRANSACTION_S,

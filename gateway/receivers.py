@@ -130,7 +130,9 @@ class SwapReceivers:
         context = self._context()
         stream = receive.stream_of(payment_hash)
         begun = context.engine.peek(stream)
-        if isinstance(begun, receive.Registered | receive.Invoiced | receive.Funding):
+        if isinstance(
+            begun, receive.Registered | receive.Invoiced | receive.Held | receive.Funding
+        ):
             context.refuse_while_frozen(begun.facts.federation_id)
         state = (await context.engine.wait(stream, lambda now: not isinstance(now, _BUYING))).state
         if isinstance(state, receive.Received) and state.payer == receive.UNKNOWN_PAYER:

@@ -37,7 +37,7 @@ CONTRACTS_AT_ONCE = 50
 CLOCKS_DIFFER_S = 3_600
 
 _CALLED = (send.Unanswered, send.InFlight, send.Vanished)
-_NOT_FUNDED = (receive.Registered, receive.Invoiced, receive.Funding)
+_NOT_FUNDED = (receive.Registered, *receive.UNDECIDED_STATES, receive.Funding)
 
 T = TypeVar("T")
 
@@ -159,7 +159,7 @@ async def _find_contract(
     context: GatewayContext,
     federation: FederationClient,
     stream: str,
-    state: receive.Registered | receive.Invoiced | receive.Funding,
+    state: receive.Registered | receive.Invoiced | receive.Held | receive.Funding,
     limiter: anyio.CapacityLimiter,
 ) -> None:
     engine, facts = context.engine, state.facts

@@ -175,7 +175,7 @@ def _received(before: receive.Decrypting, _event: receive.ReceiveSucceeded) -> A
 
 
 def _found_funded(
-    before: receive.Registered | receive.Invoiced | receive.Funding, _event: object
+    before: receive.Registered | receive.Invoiced | receive.Held | receive.Funding, _event: object
 ) -> Amounts:
     facts = before.facts
     return move(facts.contract_msat, RECOVERED, incoming(facts.federation_id))
@@ -321,6 +321,7 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         receive.ReceiveInvoiceRefused,
         receive.ReceiveExpired,
         receive.ReceiveDeclined,
+        receive.ReceiveHtlcWaits,
         receive.ReceiveFunding,
         receive.ReceiveFundingSigned,
         receive.ReceiveFunded,

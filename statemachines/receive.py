@@ -73,6 +73,14 @@ class Invoiced(State, frozen=True):
     invoice: str
 
 
+class Held(State, frozen=True):
+    """It is paid: HTLCs are locked at our node, and nothing could be decided yet, for this reason."""
+
+    facts: ReceiveFacts
+    invoice: str
+    reason: str
+
+
 class InvoiceRefused(State, frozen=True):
     """The node makes no such invoice."""
 
@@ -156,8 +164,10 @@ class RefundLost(State, frozen=True):
 
 #: The states of an invoice that nobody has begun to pay.
 UNPAID_STATES = (Registered, Invoiced)
+#: The states in which the node made us an invoice and nothing is decided about who pays it.
+UNDECIDED_STATES = (Invoiced, Held)
 #: The states in which money is under way.
-OPEN_STATES = (Funding, Decrypting, Refunding)
+OPEN_STATES = (Held, Funding, Decrypting, Refunding)
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------
@@ -193,6 +203,12 @@ class HtlcHeld(Input, frozen=True):
     deadline_blocks: int
     now_unix_s: int
     refusal: str | None
+
+
+class HtlcWaits(Input, frozen=True):
+    """HTLCs are locked at our node, and for this reason it could not be measured for a while what to do with them."""
+
+    reason: str
 
 
 class FundForSwap(Input, frozen=True):
@@ -251,6 +267,11 @@ class ReceiveExpired(Event, frozen=True):
 
 class ReceiveDeclined(Event, frozen=True):
     kind: ClassVar[str] = "receive.declined"
+    reason: str
+
+
+class ReceiveHtlcWaits(Event, frozen=True):
+    kind: ClassVar[str] = "receive.htlc_waits"
     reason: str
 
 

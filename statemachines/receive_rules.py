@@ -20,7 +20,9 @@ from statemachines.receive import (
     Funding,
     FundingFailed,
     FundingFound,
+    Held,
     HtlcHeld,
+    HtlcWaits,
     InvoiceCreated,
     Invoiced,
     InvoiceForgotten,
@@ -36,6 +38,7 @@ from statemachines.receive import (
     ReceiveFunding,
     ReceiveFundingFailed,
     ReceiveFundingSigned,
+    ReceiveHtlcWaits,
     ReceiveInvoiced,
     ReceiveInvoiceRefused,
     ReceiveRefunded,
@@ -84,14 +87,14 @@ def _not_invoiced(_state: Registered, input_: InvoiceNotCreated) -> Decision:
     return Decision(events=(ReceiveInvoiceRefused(reason=input_.reason),))
 
 
-def _forgotten(_state: Invoiced, _input: InvoiceForgotten) -> Decision:
+def _forgotten(_state: Invoiced | Held, _input: InvoiceForgotten) -> Decision:
     return Decision(events=(ReceiveExpired(),))
 
 
 # --- paid --------------------------------------------------------------------------------------------------------
 
 
-def _htlc_held(state: Invoiced, input_: HtlcHeld) -> Decision:
+def _htlc_held(state: Invoiced | Held, input_: HtlcHeld) -> Decision:
     """Fund for what the invoice asks for and keep what the payer gave beyond it, or fail the HTLCs back.
 
     Failing back hurts nobody else: the node holds one set of HTLCs for an invoice, and tells of it once it is whole.
@@ -115,6 +118,11 @@ def _htlc_held(state: Invoiced, input_: HtlcHeld) -> Decision:
         )
     fund = _fund(facts, input_.now_unix_s)
     return Decision(events=(ReceiveFunding(payer=""),), tells=(begun, fund))
+
+
+def _htlc_waits(_state: Invoiced, input_: HtlcWaits) -> Decision:
+    """Say so once: it is shown, and nobody else may pay the invoice meanwhile."""
+    return Decision(events=(ReceiveHtlcWaits(reason=input_.reason),))
 
 
 def _fund_for_swap(state: Invoiced, input_: FundForSwap) -> Decision:
@@ -198,7 +206,7 @@ def _funding_abandoned(state: Funding, _input: TransactionAbandoned) -> Decision
     )
 
 
-def _found_funded(state: Registered | Invoiced | Funding, input_: FundingFound) -> Decision:
+def _found_funded(state: Registered | Invoiced | Held | Funding, input_: FundingFound) -> Decision:
     """It is funded once: never again by us. Who pays is answered as if this log had funded it."""
     facts = state.facts
     if isinstance(state, Funding) and state.txid:
@@ -301,7 +309,7 @@ def _wants_invoice(state: Registered) -> Mapping[str, Effect]:
     return {"invoice": receive.CreateInvoice(facts=state.facts)}
 
 
-def _wants_end(state: Invoiced) -> Mapping[str, Effect]:
+def _wants_end(state: Invoiced | Held) -> Mapping[str, Effect]:
     facts = state.facts
     forget = receive.ForgetInvoice(
         payment_hash=facts.payment_hash, expires_unix_s=facts.invoice_expires_unix_s
@@ -324,6 +332,7 @@ _STATES: tuple[type[State], ...] = (
     New,
     Registered,
     Invoiced,
+    Held,
     InvoiceRefused,
     Expired,
     Declined,
@@ -341,6 +350,7 @@ _INPUTS: tuple[type[AnyInput], ...] = (
     InvoiceNotCreated,
     InvoiceForgotten,
     HtlcHeld,
+    HtlcWaits,
     FundForSwap,
     FundingRefused,
     TransactionSigned,
@@ -361,6 +371,10 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (Registered, InvoiceNotCreated): Handle(_not_invoiced, to=(InvoiceRefused,)),
     (Invoiced, InvoiceForgotten): Handle(_forgotten, to=(Expired,)),
     (Invoiced, HtlcHeld): Handle(_htlc_held, to=(Funding, Declined)),
+    (Invoiced, HtlcWaits): Handle(_htlc_waits, to=(Held,)),
+    (Held, HtlcHeld): Handle(_htlc_held, to=(Funding, Declined)),
+    (Held, InvoiceForgotten): Handle(_forgotten, to=(Expired,)),
+    (Held, FundingFound): Handle(_found_funded, to=(Decrypting,)),
     (Invoiced, FundForSwap): Handle(_fund_for_swap, to=(Funding,)),
     (Registered, FundingFound): Handle(_found_funded, to=(Decrypting,)),
     (Invoiced, FundingFound): Handle(_found_funded, to=(Decrypting,)),
@@ -403,6 +417,7 @@ EVENTS: tuple[type[Event], ...] = (
     ReceiveInvoiceRefused,
     ReceiveExpired,
     ReceiveDeclined,
+    ReceiveHtlcWaits,
     ReceiveFunding,
     ReceiveFundingSigned,
     ReceiveFoundFunded,
@@ -429,6 +444,9 @@ MACHINE = Machine(
         ),
         ReceiveExpired: lambda state, _event: Expired(facts=state.facts),
         ReceiveDeclined: lambda state, event: Declined(facts=state.facts, reason=event.reason),
+        ReceiveHtlcWaits: lambda state, event: Held(
+            facts=state.facts, invoice=state.invoice, reason=event.reason
+        ),
         ReceiveFunding: lambda state, event: Funding(facts=state.facts, payer=event.payer),
         ReceiveFundingSigned: _funding_signed_in,
         ReceiveFoundFunded: lambda state, event: Decrypting(
@@ -451,6 +469,11 @@ MACHINE = Machine(
         ),
         ReceiveRefundLost: _refund_lost,
     },
-    wants_of={Registered: _wants_invoice, Invoiced: _wants_end, Decrypting: _wants_preimage},
+    wants_of={
+        Registered: _wants_invoice,
+        Invoiced: _wants_end,
+        Held: _wants_end,
+        Decrypting: _wants_preimage,
+    },
     final=frozenset(_FINAL),
 )

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from backends.lightning import NodeUnansweredError
 from backends.operations import Node
 from tests.gateway.scene import Hold, Scene
 
@@ -16,9 +17,13 @@ class SlowNode:
         self.slow_call = ""
         self.hold: Hold | None = None
         self.answers = 0
+        self.mute_call = ""
+        """The node does not answer this call, however often it is asked."""
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._node, name)
+        if name == self.mute_call:
+            return _unanswered
         return self._slowed(found) if name == self.slow_call else found
 
     def _slowed(self, call: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
@@ -45,6 +50,10 @@ class SlowNode:
     def slow(self, call: str) -> None:
         """From now on answers of this call wait."""
         self.slow_call, self.hold = call, Hold()
+
+
+async def _unanswered(*_arguments: object, **_named: object) -> object:
+    raise NodeUnansweredError("the node says nothing")
 
 
 def with_slow_node(scene: Scene) -> SlowNode:

@@ -8,10 +8,11 @@ import pytest
 
 from backends.lightning import Failed, Succeeded
 from backends.simulated import Fault
+from cli.log_restore import restore
 from devnet.receiving import Flaw, IncomingOrder
-from errors import NotFoundError, NotReadyError
+from errors import ConflictError, NotFoundError, NotReadyError
 from gateway.application import Gateway
-from gateway.held_payments import PAUSE_FIRST_S, PAUSE_LONGEST_S
+from gateway.held_payments import PAUSE_FIRST_S, PAUSE_LONGEST_S, UNDECIDED_LIMIT_S
 from gateway.node_watch import BEHIND_LIMIT_S, WATCH_PAUSE_S
 from gateway.views import Verification
 from statemachines import completion, receive
@@ -21,9 +22,11 @@ from tests.gateway.receiving import (
     hash_of,
     ordered,
     paying,
+    stream_of,
     until,
 )
 from tests.gateway.scene import Scene, kinds, wallet
+from tests.gateway.slow_node import with_slow_node
 
 pytestmark = pytest.mark.anyio
 UNPAID = Verification(preimage=None, failure=None)
@@ -221,3 +224,73 @@ async def test_a_node_that_knew_no_invoice_and_then_holds_its_payment_is_told_to
             node.repeat_held()
         assert isinstance(heard[-1], Succeeded)
         assert heard[-1].preimage == payment.preimage
+
+
+# --- nothing is held without an end, or unseen ---
+
+
+async def undecided(scene: Scene, gateway: Gateway, invoice: str) -> receive.Held:
+    held = await scene.while_time_passes(lambda: until(gateway, invoice, receive.Held))
+    assert isinstance(held, receive.Held)
+    return held
+
+
+async def test_what_cannot_be_decided_is_shown_and_decided_once_it_can(scene: Scene) -> None:
+    node = with_slow_node(scene)
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+        node.mute_call = "invoice"
+        async with paying(scene, invoice) as heard:
+            held = await undecided(scene, gateway, invoice)
+            assert held.reason == "the node says nothing"
+            (shown,) = [
+                one for one in (await gateway.info()).open_payments if one.kind == "receive"
+            ]
+            assert (shown.state, shown.stream) == ("Held", stream_of(invoice))
+            with pytest.raises(ConflictError, match="under way"):
+                await gateway.federations.leave_federation(scene.federation_id)
+            node.mute_call = ""
+            await scene.while_time_passes(lambda: until(gateway, invoice, receive.Received))
+        assert isinstance(heard[-1], Succeeded)
+    assert kinds(scene.directory).count("receive.htlc_waits") == 1
+
+
+async def test_what_cannot_be_decided_for_ten_minutes_is_failed_back(scene: Scene) -> None:
+    node = with_slow_node(scene)
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+        node.mute_call = "invoice"
+        began_s = scene.clock.now_s
+        async with paying(scene, invoice) as heard:
+            await undecided(scene, gateway, invoice)
+            declined = await scene.while_time_passes(
+                lambda: until(gateway, invoice, receive.Declined)
+            )
+        waited_s = scene.clock.now_s - began_s
+        assert UNDECIDED_LIMIT_S <= waited_s <= UNDECIDED_LIMIT_S + 2 * PAUSE_LONGEST_S
+        assert isinstance(declined, receive.Declined)
+        assert declined.reason.startswith("nothing could be decided for 6")
+        assert isinstance(heard[-1], Failed)
+    assert "wallet.reserved" not in kinds(scene.directory)
+
+
+async def test_a_restored_log_gives_nothing_back_before_its_federation_has_told(
+    scene: Scene,
+) -> None:
+    """The lost events may have funded it: then the payer owes us what his HTLC holds."""
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+    backup, scene.directory = scene.directory, scene.directory.with_name("restored")
+    restore(backup, scene.directory, scene.clock)
+    scene.federation.faults(0).is_down = True
+    async with scene.serving() as gateway, paying(scene, invoice) as heard:
+        held = await undecided(scene, gateway, invoice)
+        assert "restored from a backup" in held.reason
+        began_s = scene.clock.now_s
+        await scene.drive(lambda: scene.clock.now_s > began_s + 2 * UNDECIDED_LIMIT_S, step_s=30)
+        assert isinstance(gateway.engine.peek(stream_of(invoice)), receive.Held)
+        assert not any(isinstance(status, Failed) for status in heard)
+        await scene.world.gateway_node.cancel(hash_of(invoice))

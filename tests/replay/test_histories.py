@@ -52,6 +52,7 @@ NOT_IN_ANY_HISTORY = {
     "federation.distrusted",
     "federation.trusted",
     "federation.contract_without_preimage",
+    "receive.htlc_waits",
     *(event.kind for event in quarantine.MACHINE.events),
     "gateway.node_pinned",
     "gateway.node_replaced",

@@ -24,6 +24,7 @@ from statemachines.receive import (
     DEADLINE_BLOCKS_MIN,
     Decrypted,
     HtlcHeld,
+    HtlcWaits,
     InvoiceCreated,
     InvoiceForgotten,
     InvoiceNotCreated,
@@ -171,6 +172,31 @@ def test_nothing_is_done_with_htlcs_of_an_invoice_that_is_not_known_to_be_ours()
         scene.deliver(STREAM, held)
     assert scene.rows == rows
     assert scene.state(HTLCS) == completion.Unborn()
+
+
+def test_what_waits_for_a_decision_is_on_record_once_and_decided_as_ever() -> None:
+    scene = after(INVOICED, HtlcWaits(reason="the node says nothing"))
+    held = receive.Held(facts=FACTS, invoice="lnbcrt1", reason="the node says nothing")
+    assert scene.receive() == held
+    rows = list(scene.rows)
+    scene.deliver(STREAM, HtlcWaits(reason="another one"))
+    assert scene.rows == rows
+    forget = receive.ForgetInvoice(payment_hash=FACTS.payment_hash, expires_unix_s=EXPIRES_UNIX_S)
+    assert scene.wants(STREAM) == {"forget": forget}
+    swap = receive.FundForSwap(payer="send/1", amount_msat=1_000_000, now_unix_s=5_000)
+    with pytest.raises(ConflictError, match="no receiver waits"):
+        scene.deliver(STREAM, swap)
+    scene.deliver(STREAM, htlc())
+    assert isinstance(scene.receive(), receive.Funding)
+
+
+def test_what_waits_may_be_forgotten_or_found_funded() -> None:
+    waits = HtlcWaits(reason="no")
+    assert isinstance(after(INVOICED, waits, InvoiceForgotten()).receive(), receive.Expired)
+    assert isinstance(after(INVOICED, waits, htlc(5)).receive(), receive.Declined)
+    found = after(INVOICED, waits, receive.FundingFound(txid="ab", tx="", payer=""))
+    assert isinstance(found.receive(), receive.Decrypting)
+    assert found.audit().is_sound
 
 
 @pytest.mark.parametrize(
@@ -379,7 +405,8 @@ def _every_state() -> list[Scene]:
         scene.deliver(STREAM, Undecryptable(decryption_key=KEY, now_unix_s=5_000))
     refunded.finish(REFUND)
     lost.reject(REFUND)
-    return [*scenes, rejected, received, refunding, refunded, lost]
+    waited = after(INVOICED, HtlcWaits(reason="no"), htlc(refusal="no"))
+    return [*scenes, waited, rejected, received, refunding, refunded, lost]
 
 
 def test_an_htlc_that_the_node_shows_again_is_funded_no_second_time() -> None:
@@ -390,7 +417,7 @@ def test_an_htlc_that_the_node_shows_again_is_funded_no_second_time() -> None:
         for held in (htlc(), htlc(5), htlc(refusal="no")):
             scene.deliver(STREAM, held)
         assert scene.rows == rows
-    unpaid = {receive.New, receive.Registered, receive.Invoiced}
+    unpaid = {receive.New, receive.Registered, *receive.UNDECIDED_STATES}
     assert seen == set(receive_rules.MACHINE.states) - unpaid
 
 

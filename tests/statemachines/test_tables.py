@@ -103,7 +103,11 @@ def test_what_a_receive_listens_to_in_each_state() -> None:
     assert _handled(receive_rules.MACHINE) == {
         "New": {"RequestReceive"},
         "Registered": {"InvoiceCreated", "InvoiceNotCreated", "FundingFound"},
-        "Invoiced": {"InvoiceForgotten", "HtlcHeld", "FundForSwap", "FundingFound"},
+        "Invoiced": {
+            *("InvoiceForgotten", "HtlcHeld", "HtlcWaits"),
+            *("FundForSwap", "FundingFound"),
+        },
+        "Held": {"InvoiceForgotten", "HtlcHeld", "FundingFound"},
         "Funding": {
             *("FundingRefused", "FundingFound", "TransactionSigned"),
             *("TransactionAccepted", "TransactionRejected", "TransactionAbandoned"),
