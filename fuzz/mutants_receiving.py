@@ -52,8 +52,8 @@ def _begin_the_completion_later() -> AbstractContextManager[object]:
         return Decision(events=decision.events, tells=(tell, *decision.tells))
 
     held: tuple[Pair, ...] = (
-        (receive.Registered, receive.HtlcHeld),
         (receive.Invoiced, receive.HtlcHeld),
+        (receive.Held, receive.HtlcHeld),
     )
     changes = [(pair, without_tells(pair, machine, "completion/")) for pair in held]
     return ruled(machine, *changes, (signed, Handle(begin, rule.to)))
