@@ -15,7 +15,7 @@ from devnet.dealer import fresh_secret
 from devnet.gateway_messages import RoutingInfo
 from devnet.receiving import IncomingOrder, IncomingPayment
 from devnet.user import EmbeddedUser
-from errors import UnavailableError
+from errors import InputError
 from fedimint import lnv2, tpe
 from fedimint.lnv2 import HashImage, IncomingContract
 from gateway.application import Gateway
@@ -67,7 +67,7 @@ async def test_one_hash_at_two_gateways_is_paid_for_once(shared: Shared) -> None
         )
         assert first.preimage == second.preimage
         invoice = await register(one, user, first)
-        with pytest.raises(UnavailableError, match="make another"):
+        with pytest.raises(InputError, match="somebody else's; make another contract"):
             await register(other, user, second)
         async with paying(shared.one, invoice) as heard:
             await until(one, invoice, receive.Received)
@@ -101,7 +101,7 @@ async def test_a_stranger_has_no_hold_on_the_invoice_of_another_gateway(shared: 
     async with shared.serving() as (one, one_routing, other, routing):
         _, _, invoice = await ordered(shared.one, one, one_routing)
         stranger, payment = fake(shared, routing, invoice)
-        with pytest.raises(UnavailableError, match="make another"):
+        with pytest.raises(InputError, match="somebody else's; make another contract"):
             await register(other, stranger, payment)
         await one.federations.set_payment_policy(None, receive_enabled=True)
         async with paying(shared.one, invoice) as heard:
@@ -125,7 +125,7 @@ async def test_what_is_held_is_not_touched_while_the_node_has_not_said_whose_it_
         async def ask() -> None:
             try:
                 outcome.append(await register(other, stranger, payment))
-            except UnavailableError as error:
+            except InputError as error:
                 outcome.append(str(error))
 
         async with anyio.create_task_group() as tasks:
