@@ -126,7 +126,7 @@ def _may_fund(facts: receive.ReceiveFacts, moment: Moment) -> Iterator[str]:
     if held is None:
         yield f"4: {what} was funded, and the node held no HTLC for it"
         return
-    if held.amount_msat != facts.invoice_msat:
+    if not facts.invoice_msat <= held.amount_msat <= 2 * facts.invoice_msat:
         yield f"4: {what} was funded for {facts.invoice_msat} msat, {held.amount_msat} were locked"
     left_blocks = held.timelock_height - moment.height + moment.new_blocks
     if left_blocks < HTLC_BLOCKS_MIN:
