@@ -24,6 +24,7 @@ from engine.chain import Row
 from errors import UnavailableError
 from fedimint import bolt11
 from gateway.held_payments import PAUSE_FIRST_S, PAUSE_LONGEST_S
+from gateway.pinned_node import PinnedNode
 from statemachines import send
 from statemachines.deposit import DepositClaimRejected
 from statemachines.receive import ReceiveFunded, ReceiveFunding
@@ -424,17 +425,17 @@ def test_the_watch_of_htlcs_is_opened_again_ever_more_slowly(tmp_path: Path) -> 
         federation, node = stage.federations[0], stage.world.gateway_node
         await served(stage, federation)
         opened_s: list[float] = []
-        watch = node.held_payments
+        watch = PinnedNode.held_payments
 
         @asynccontextmanager
         async def held_payments(
-            own: Iterable[bytes], tell: Tell
+            pinned: PinnedNode, own: Iterable[bytes], tell: Tell
         ) -> AsyncIterator[AsyncIterator[HeldPayment]]:
             opened_s.append(anyio.current_time())
-            async with watch(own, tell) as payments:
+            async with watch(pinned, own, tell) as payments:
                 yield payments
 
-        with patch.object(node, "held_payments", held_payments):
+        with patch.object(PinnedNode, "held_payments", held_payments):
             node.is_down = True
             await anyio.sleep(LONG_S)
             node.is_down = False
