@@ -215,8 +215,10 @@ async def test_who_waits_for_no_answer_makes_room(
     [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # TLS to a plain port
         b"GET /info HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer a\x00b\r\n\r\n",
-        b"GET /info HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 10_000 + b"\r\n\r\n",
-        b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /info HTTP/1.1\r\nHost: a\r\nX: "
+        + b"a" * (2 * limits.HEADER_LINE_BYTES)
+        + b"\r\n\r\n",
+        b"GET /" + b"a" * (2 * limits.HEADER_LINE_BYTES) + b" HTTP/1.1\r\nHost: a\r\n\r\n",
         b"POST /send_payment HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
         (
             b"POST /send_payment HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
