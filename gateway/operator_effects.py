@@ -48,8 +48,9 @@ class OperatorEffects:
         earlier attempt can have left that record or the payment was still in flight when we looked. Every other
         FAILED is of an earlier attempt, or of a time before this log: the call is made.
 
-        All of that is for the node that was called first. Another one that took its place is believed a preimage
-        alone, and is never called.
+        Another process than the one that was asked makes no call: nobody knows how long ago that was, and the operator
+        may have paid otherwise since. All of that is for the node that was called first. Another one that took its
+        place is believed a preimage alone, and is never called.
         """
         payment_hash = bytes.fromhex(effect.facts.payment_hash)
         record = await self._node.lookup(payment_hash)
@@ -67,6 +68,10 @@ class OperatorEffects:
         may_be_ours = context.resumed and (effect.attempt == 1 or was_in_flight)
         if isinstance(record, Failed) and may_be_ours:
             return _end(record)
+        if context.of_earlier_life:
+            late = OperatorPaymentFailed(reason="the process that was asked to pay it has ended")
+            self._check_none_astray(effect.facts, late)
+            return late
         ended = await self._call(effect.facts, payment_hash)
         if isinstance(ended, OperatorPaymentFailed) and context.resumed:
             self._check_none_astray(effect.facts, ended)
@@ -80,7 +85,7 @@ class OperatorEffects:
         over_unix_s = bolt11.decode(facts.invoice).expires_unix_s + EXPIRY_MARGIN_S
         if self._clock.now_unix_us() // 1_000_000 < over_unix_s:
             raise UnavailableError(
-                f"this call failed ({ended.reason}), and an earlier one may still be on its way to the node"
+                f"{ended.reason}, and an earlier call may still be on its way to the node until the invoice has expired"
             )
 
     async def _call(self, facts: OperatorPaymentFacts, payment_hash: bytes) -> Input:

@@ -39,6 +39,7 @@ class Asked:
         number: int,
         *,
         resumed: bool = False,
+        of_earlier_life: bool = False,
         max_fee_msat: int = 50_000,
         max_delay_blocks: int = 1_008,
     ) -> Input:
@@ -50,7 +51,9 @@ class Asked:
             max_delay_blocks=max_delay_blocks,
             node=self.node.public_key.hex(),
         )
-        context = EffectContext("operator_payment/x", resumed, lambda _input: None)
+        context = EffectContext(
+            "operator_payment/x", resumed, lambda _input: None, of_earlier_life=of_earlier_life
+        )
         return await OperatorEffects(self.node, self.clock).pay(
             PayForOperator(facts=facts, attempt=number), context
         )
@@ -248,3 +251,22 @@ async def test_a_payment_that_the_node_loses_from_sight_is_asked_for_again(
     monkeypatch.setattr(asked.node, "lookup", in_flight)
     with pytest.raises(UnavailableError, match="stopped telling"):
         await asked.attempt(1, resumed=True)
+
+
+async def test_another_process_than_the_one_asked_never_pays(scene: Scene) -> None:
+    """Its operator may have paid with another wallet since; what left before is followed to its end."""
+    asked = Asked(scene)
+    with pytest.raises(UnavailableError, match="has ended, and an earlier call may still be"):
+        await asked.attempt(1, resumed=True, of_earlier_life=True)
+    assert await asked.node.lookup(asked.hash) == NotFound()
+    await asked.begin_elsewhere()
+    ended = await asked.attempt(1, resumed=True, of_earlier_life=True)
+    assert isinstance(ended, OperatorPaymentSucceeded)
+
+
+async def test_what_no_process_pays_any_more_ends_with_its_invoice(scene: Scene) -> None:
+    asked = Asked(scene)
+    scene.clock.now_s = asked.invoice.expires_unix_s + EXPIRY_MARGIN_S
+    ended = await asked.attempt(1, resumed=True, of_earlier_life=True)
+    assert ended == OperatorPaymentFailed(reason="the process that was asked to pay it has ended")
+    assert await asked.node.lookup(asked.hash) == NotFound()
