@@ -170,8 +170,8 @@ class HeldPayments:
     async def _answer_again(self, payment: HeldPayment, answer: State) -> None:
         """The recorded answer; payments of invoices that nothing is funded for any more are failed back.
 
-        Also one that the node contradicted once, as another node does that the gateway was pointed at by mistake:
-        what it shows as held it can answer.
+        Also one that the node contradicted once, as one does whose database is lost and comes back from a backup: what
+        it shows as held it can answer.
         """
         node = self._context.outside.node
         try:

@@ -206,7 +206,7 @@ async def test_a_contract_without_preimage_is_taken_back_and_its_payer_has_his_m
 async def test_a_node_that_knew_no_invoice_and_then_holds_its_payment_is_told_to_settle(
     scene: Scene,
 ) -> None:
-    """The gateway was pointed at another node for a while: the loss on record is none if it is answered in time."""
+    """Its database came back from a backup: the loss on record is none if it is answered in time."""
     async with scene.joined() as (gateway, routing):
         await give_ecash(scene, gateway)
         _, payment, invoice = await ordered(scene, gateway, routing)
