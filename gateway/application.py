@@ -32,13 +32,15 @@ from gateway.pinned_node import PinnedNode
 from gateway.receive_effects import ReceiveEffects
 from gateway.receivers import SwapReceivers
 from gateway.reconciliation import run_while_frozen
+from gateway.resting import Resting
 from gateway.send_effects import SendEffects
 from gateway.served import ServedFederations
 from gateway.transaction_effects import TransactionEffects
 from gateway.treasury import Treasury
 from gateway.views import GatewayStatus, Words
 from statemachines import completion, identity
-from statemachines.federation import Joined
+from statemachines.federation import Joined, Left
+from statemachines.federation import stream_of as federation_stream
 from statemachines.send import SendFacts
 
 __all__ = ["Gateway", "GatewaySettings", "Outside"]
@@ -64,7 +66,7 @@ class Gateway:
         observers: Observers | None = None,
     ) -> None:
         """Replay the log. Raises FatalError when the log cannot be trusted."""
-        federations, foreign_notes = Federations(), ForeignNotes()
+        federations, foreign_notes, resting = Federations(), ForeignNotes(), Resting()
         pin = NodePin(lambda: self.engine, settings.network)
         node, ports = PinnedNode(outside.node, pin), outside.ports
         outside = replace(outside, node=node)
@@ -97,7 +99,9 @@ class Gateway:
             engine=Engine(
                 store,
                 machines(),
-                held_back(handlers, self._refuse_while_frozen),
+                held_back(
+                    resting.handlers(handlers, self._until_served), self._refuse_while_frozen
+                ),
                 ports,
                 observers,
                 conditions=self._asked_now,
@@ -109,6 +113,7 @@ class Gateway:
             funding_turns=FundingTurns(),
             root=secrets.root_secret(words),
             answered=Answered(),
+            resting=resting,
         )
         self._served = ServedFederations(self._context)
         self._held = HeldPayments(self._context)
@@ -128,6 +133,12 @@ class Gateway:
 
     def _refuse_while_frozen(self, *federation_ids: str) -> None:
         self._context.refuse_while_frozen(*federation_ids)
+
+    async def _until_served(self, federation_id: str) -> None:
+        """At once, but for a federation that was left."""
+        stream = federation_stream(federation_id)
+        if isinstance(self.engine.peek(stream), Left):
+            await self.engine.wait(stream, lambda state: isinstance(state, Joined))
 
     def _distrust(self, facts: SendFacts) -> str | None:
         return trust.distrust(self._context, facts, is_new=False)

@@ -17,6 +17,7 @@ from gateway.funding_turns import FundingTurns
 from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak
+from gateway.resting import Resting
 from gateway.views import PaymentFee
 from statemachines import identity
 from statemachines.federation import Joined
@@ -69,6 +70,7 @@ class GatewayContext:
     funding_turns: FundingTurns
     root: DerivableSecret
     answered: Answered
+    resting: Resting
     closing: Closing = field(default_factory=Closing)
 
     def __repr__(self) -> str:
@@ -106,9 +108,13 @@ class GatewayContext:
 
         Ask again before the work begins.
         """
+        self.refuse_when_closing()
+        self.refuse_while_frozen(*federation_ids)
+
+    def refuse_when_closing(self) -> None:
+        """Raises UnavailableError while the gateway stops."""
         if self.closing.has_begun:
             raise UnavailableError("the gateway is stopping; ask again when it is back")
-        self.refuse_while_frozen(*federation_ids)
 
     def refuse_while_frozen(self, *federation_ids: str) -> None:
         """Raises UnavailableError while a restored log waits for its node or for one of these federations.

@@ -59,11 +59,15 @@ async def run_while_frozen(context: GatewayContext) -> None:
         unknown.update(await unknown_payments(context, restoration.backup_unix_s))
         context.answered.node = True
 
+    async def ask_federation(federation: FederationClient) -> None:
+        """One that was given up meanwhile holds up nothing: it is asked when it is joined again."""
+        if federation.federation_id in context.federations:
+            with context.resting.while_served(federation.federation_id):
+                await reconcile_federation(context, federation)
+
     waits: dict[str, Callable[[], Awaitable[None]]] = {NODE: ask_node}
     for federation in context.federations:
-        waits[f"federation {federation.federation_id}"] = partial(
-            reconcile_federation, context, federation
-        )
+        waits[f"federation {federation.federation_id}"] = partial(ask_federation, federation)
     _log.warning("log_is_frozen", restored_at_position=restoration.position, waits_for=list(waits))
     async with anyio.create_task_group() as tasks:
         for name, ask in waits.items():
