@@ -311,6 +311,7 @@ async def test_a_claim_that_is_rejected_for_good_harms_no_wallet(scene: Scene) -
         assert after.notes == before.notes
         assert not after.spending
         assert await ask(gateway, user.body(payment)) == answers[0]
+        await gateway.federations.trust_again(scene.federation_id)
         again, sound = await scene.funded(routing)
         assert isinstance(await ask(gateway, again.body(sound)), Paid)
         await until(gateway, sound, send.Claimed)
