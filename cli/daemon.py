@@ -230,6 +230,7 @@ def _gateway(settings: Settings, outside: Outside, store: Store, words: str) -> 
             public_url=settings.public_url,
             lightning_fee=settings.default_routing_fees,
             transaction_fee=settings.default_transaction_fees,
+            node_is_shared=settings.node_is_shared,
         ),
         outside,
         store=store,

@@ -243,6 +243,7 @@ def _text(found: Stuck) -> Iterator[str]:
     if found.frozen is not None:
         since = time_text(found.frozen.restored_unix_s * 1_000_000)
         yield f"FROZEN since {since}: restored from a backup, position {found.frozen.position}"
+        yield from _wrapped("  why         ", found.frozen.evidence)
         yield "  waits for   Lightning node and federations; the gateway's log output names those that are missing"
         yield "  what to do  See that node and guardians are reachable: the freeze then ends by itself."
         yield ""

@@ -34,6 +34,8 @@ class GatewaySettings:
     public_url: str | None
     lightning_fee: PaymentFee
     transaction_fee: PaymentFee
+    #: Whether others pay with the node, too: its payments then say nothing about this log.
+    node_is_shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,13 @@ class GatewayContext:
             return ()
         return self.answered.missing(*(one.federation_id for one in self.federations))
 
+    def why_frozen(self) -> str:
+        """What follows "the log", in words."""
+        restoration = self.restoration
+        if restoration is not None and restoration.evidence:
+            return f"was taken for a backup, since {restoration.evidence}"
+        return "was restored from a backup"
+
     def refuse_new_work(self, *federation_ids: str) -> None:
         """Raises UnavailableError while the gateway stops, or as `refuse_while_frozen`.
 
@@ -126,7 +135,7 @@ class GatewayContext:
         missing = self.answered.missing(*federation_ids)
         if missing:
             raise UnavailableError(
-                "this gateway's log was restored from a backup: nothing is paid, funded or given out until "
+                f"this gateway's log {self.why_frozen()}: nothing is paid, funded or given out until "
                 f"{' and '.join(missing)} have told what happened since; see `gatewayd log stuck`"
             )
 

@@ -113,13 +113,8 @@ async def unknown_payments(context: GatewayContext, backup_unix_s: int) -> set[s
         if isinstance(state, _CALLED):
             await node.lookup(bytes.fromhex(state.facts.payment_hash))
     since_unix_s = max(0, backup_unix_s - CLOCKS_DIFFER_S)
-    until_unix_s = context.now_unix_s() + CLOCKS_DIFFER_S
-    listed = await context.outside.node.transactions(since_unix_s, until_unix_s)
-    hashes = {
-        one.payment_hash.hex()
-        for one in listed
-        if one.direction == "Outbound" and one.payment_hash is not None
-    }
+    listed = await context.outside.node.payments_since(since_unix_s)
+    hashes = {one.payment_hash.hex() for one in listed if one.payment_hash is not None}
     return {found for found in hashes if not _is_known(context.engine, found)}
 
 

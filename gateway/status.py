@@ -99,12 +99,14 @@ def problems(
     open_now: Iterable[OpenPayment],
     frozen_until: Sequence[str],
     others: Iterable[str | None],
+    *,
+    why_frozen: str,
 ) -> tuple[str, ...]:
     """A sentence for everything that an operator should look at; `others` are found elsewhere."""
     found: list[str | None] = []
     if frozen_until:
         found.append(
-            "the log was restored from a backup, and what needs them is frozen until "
+            f"the log {why_frozen}, and what needs them is frozen until "
             f"{' and '.join(frozen_until)} have told what happened since"
         )
     if watch.is_other:
