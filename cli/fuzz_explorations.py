@@ -16,6 +16,7 @@ def print_explorations(
     crashes: WholeNumber = 1,
     losses: WholeNumber = 1,
     orders: WholeNumber = 1,
+    restores: WholeNumber = 0,
     minutes: MaybeDecimalNumber = None,
     states: MaybeWholeNumber = None,
     workers: MaybeWholeNumber = None,
@@ -37,6 +38,8 @@ def print_explorations(
         How many answers are lost, come late, or leave a call astray.
     orders
         How often the operator leaves, joins again, or switches receiving off or on.
+    restores
+        How often the log is lost at any moment, and a backup of any older one goes on in its place.
     minutes
         Stop after this time for each payment, whatever is left.
     states
@@ -52,7 +55,7 @@ def print_explorations(
     from fuzz.explore.world import Bounds  # noqa: PLC0415 - same
     from fuzz.seeds import processes  # noqa: PLC0415 - same
 
-    bounds = Bounds(crashes, losses, orders)
+    bounds = Bounds(crashes, losses, orders, restores)
     if (
         min(bounds) < 0
         or (minutes is not None and minutes <= 0)
@@ -80,5 +83,5 @@ def print_explorations(
 
 
 def _told(bounds: tuple[int, ...]) -> str:
-    names = "crashes", "answers lost or late", "orders of the operator"
+    names = "crashes", "answers lost or late", "orders of the operator", "restores of a backup"
     return ", ".join(f"{number} {name}" for number, name in zip(bounds, names, strict=True))

@@ -13,7 +13,7 @@ _RESTORED: Pair = (identity.Founded, identity.Restore)
 
 
 def _do_not_freeze() -> AbstractContextManager[object]:
-    return patch.object(GatewayContext, "refuse_while_frozen", lambda _self: None)
+    return patch.object(GatewayContext, "refuse_while_frozen", lambda *_: None)
 
 
 def _keep_notes_that_lost_events_spent() -> AbstractContextManager[object]:
@@ -24,6 +24,6 @@ def _keep_notes_that_lost_events_spent() -> AbstractContextManager[object]:
 
 
 MUTANTS = (
-    Mutant("do not freeze", 3, "10.3.22", _do_not_freeze, (6,)),
+    Mutant("do not freeze", 3, "10.3.22", _do_not_freeze, (286,)),
     Mutant("keep spent notes", 6, "", _keep_notes_that_lost_events_spent, (26, 16)),
 )

@@ -14,11 +14,3 @@ class TrustAgain(Step, frozen=True):
     """A federation that refused a claim is paid for again."""
 
     federation: int
-
-
-class GiveUp(Step, frozen=True):
-    """The guardians of a federation vanish when the gateway passes this point; it is given up until they are back."""
-
-    federation: int
-    point: str
-    away_s: float

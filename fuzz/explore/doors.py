@@ -24,10 +24,11 @@ from fedimint.federation_api import FinallyRejected
 from fuzz.explore import facts
 from fuzz.explore.script import Ask, Raised
 from fuzz.explore.stand_ins import OverdueError
-from fuzz.explore.world import Moment, Outcome, World
+from fuzz.explore.world import RECEIVERS, Moment, Outcome, World
 from statemachines.items import (
     ContractClaim,
     FundedContract,
+    HeldNote,
     IncomingRefund,
     Issue,
     Reservation,
@@ -46,6 +47,8 @@ class Doors:
     def __init__(self, moments: tuple[Moment, ...]) -> None:
         self._moments = moments
         self._built: dict[str, Reservation] = {}
+        #: Every note that a federation ever issued to us, by nonce.
+        self._issued = {note.nonce: (RECEIVERS, note) for note in facts.notes()}
         self._doors: Mapping[str, Callable[[World, Ask], Iterator[Outcome]]] = {
             "node.info": self._info,
             "node.invoice": self._invoice,
@@ -63,6 +66,7 @@ class Doors:
             "guardians.decryption_shares": self._decryption_shares,
             "guardians.submit": self._submit,
             "guardians.notes": self._notes,
+            "guardians.our_notes": self._our_notes,
             "engine.again": self._again,
             "cpu.build": self._build,
             "cpu.decrypt_shares": self._decrypt,
@@ -174,6 +178,11 @@ class Doors:
     def _notes(self, world: World, _ask: Ask) -> Iterator[Outcome]:
         yield Outcome("issued", world, "")
 
+    def _our_notes(self, world: World, ask: Ask) -> Iterator[Outcome]:
+        ours = (self._issued[nonce] for nonce in sorted(world.ours))
+        notes = tuple(note for federation_id, note in ours if federation_id == ask.args[0])
+        return _told(world, notes, UnavailableError)
+
     def _is_good(self, world: World, txid: str) -> bool:
         reservation = self._built[txid]
         if any(note.nonce in world.spent for note in reservation.spends):
@@ -196,13 +205,14 @@ class Doors:
                 spent.add(f"refund of {claim.txid}")
         if any(isinstance(output, FundedContract) for output in reservation.outputs):
             fundings = (*fundings, txid)
-        issued = {nonce_of(issue) for issue in issues_of(txid, reservation)}
+        issued = [note_of(issue) for issue in issues_of(txid, reservation)]
+        self._issued |= {note.nonce: (reservation.federation_id, note) for note in issued}
         return world._replace(
             contract=contract,
             fundings=fundings,
             accepted=_with(world.accepted, txid),
             spent=world.spent | spent,
-            ours=(world.ours - spent) | issued,
+            ours=(world.ours - spent) | {note.nonce for note in issued},
         )
 
     # --- inside ---
@@ -213,7 +223,7 @@ class Doors:
     def _build(self, world: World, ask: Ask) -> Iterator[Outcome]:
         """Bytes are others in each life, as their nonce is drawn anew."""
         reservation = cast("Reservation", ask.args[0])
-        life = world.left.crashes
+        life = world.left.crashes, world.left.restores
         txid = hashlib.sha256(f"{reservation.tx} {reservation!r} {life}".encode()).hexdigest()
         self._built[txid] = reservation
         signed = SignedTransaction(txid, b"bytes", issues_of(txid, reservation))
@@ -232,9 +242,9 @@ def issues_of(txid: str, reservation: Reservation) -> tuple[Issue, ...]:
     )
 
 
-def nonce_of(issue: Issue) -> str:
-    """Of the note that comes of an issue."""
-    return f"nonce {issue.tweak}"
+def note_of(issue: Issue) -> HeldNote:
+    """The note that comes of an issue."""
+    return HeldNote(issue.denomination, issue.tweak, f"nonce {issue.tweak}", "5f")
 
 
 def _status(world: World) -> PaymentStatus:

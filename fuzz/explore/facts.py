@@ -118,5 +118,9 @@ def federation(federation_id: str) -> FederationFacts:
     return FederationFacts(federation_id, "fed1", b"{}", FEES, free, free)
 
 
-def note(nonce: str, denomination: int = NOTE_DENOMINATION) -> HeldNote:
-    return HeldNote(denomination, f"tweak of {nonce}", nonce, "5f")
+def notes() -> tuple[HeldNote, ...]:
+    """What there is to fund with."""
+    return tuple(
+        HeldNote(NOTE_DENOMINATION, f"tweak {number}", f"note {number}", "5f")
+        for number in range(2)
+    )

@@ -4,13 +4,13 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any, NamedTuple, cast
 
+from backends.lightning import HeldPayment
 from engine.machine import Effect, Input
 from errors import FatalError, GatewayError
-from fuzz.explore import facts
-from fuzz.explore.doors import nonce_of
+from fuzz.explore import facts, people
+from fuzz.explore.doors import note_of
 from fuzz.explore.memory import Memories
 from fuzz.explore.parts import Parts
-from fuzz.explore.people import LEAVING, WATCH
 from fuzz.explore.promises import Promises
 from fuzz.explore.scenes import Scene
 from fuzz.explore.script import (
@@ -28,10 +28,10 @@ from fuzz.explore.script import (
     Work,
     later,
 )
-from fuzz.explore.stand_ins import StandInCore, StandInLnv2
+from fuzz.explore.stand_ins import StandInCore, StandInLnv2, StandInMint
 from fuzz.explore.world import World
 from gateway.held_payments import HeldPayments
-from statemachines.items import HeldNote
+from statemachines import identity
 from statemachines.receive import ForgetInvoice
 from statemachines.transaction import CollectNotes, NotesCollected
 
@@ -72,11 +72,16 @@ class Jobs:
         return Job(self.scripts.root(work), age)
 
     def resumed(self, memory: int) -> list[Job]:
-        """The jobs of a process that starts."""
-        return [
+        """The jobs of a process that starts: what streams want, and while it is frozen what ends that."""
+        jobs = [
             self.begun(Spec("effect", stream, key, effect, True, True), _age_of(effect))
             for stream, key, effect in self._memories.wanted(memory)
         ]
+        state = self._memories.state(memory, identity.STREAM)
+        if isinstance(state, identity.Founded) and state.is_frozen:
+            asked = ("", *self._scene.federations)
+            jobs += [self.begun(Spec(people.RECONCILING, "", "", one), AT_REST) for one in asked]
+        return jobs
 
     def wanted(self, memory: int, jobs: Iterable[Job], age: int) -> list[Job]:
         """The jobs that the streams want now: others are given up; new ones follow within seconds of their cause."""
@@ -149,16 +154,28 @@ class Jobs:
                     raise AssertionError("what is over does not go on")
 
     def _begin(self, spec: Spec) -> Work:
-        if spec.work == WATCH:
-            return cast("Work", self._held._answer(cast("Any", spec.subject)))  # noqa: SLF001
-        if spec.work == LEAVING:
-            desk = self._parts.gateway.federations
-            return cast("Work", desk.leave_federation(cast("str", spec.subject)))
-        if isinstance(spec.subject, CollectNotes):
-            return _collect(spec.subject)
-        if spec.work == "a request":
-            return self._parts.submit(spec.stream, cast("Input", spec.subject))
-        return self._parts.handle(spec)
+        subject = cast("Any", spec.subject)
+        match spec.work:
+            case "effect" if isinstance(subject, CollectNotes):
+                work: Any = _collect(subject)
+            case "effect":
+                work = self._parts.handle(spec)
+            case people.WATCH:
+                work = self._watch(*subject)
+            case people.LEAVING:
+                work = self._parts.gateway.federations.leave_federation(subject)
+            case people.RESTORING:
+                work = self._parts.restore()
+            case people.RECONCILING:
+                work = self._parts.reconcile(subject)
+            case _:
+                work = self._parts.submit(spec.stream, subject)
+        return cast("Work", work)
+
+    async def _watch(self, payment: HeldPayment, since_unix_s: int) -> None:
+        """What the watch of HTLCs does about one that the node has told of, until it is answered."""
+        while not await self._held._is_answered(payment, since_unix_s):  # noqa: SLF001 - without its node
+            await later(Pause())
 
     def _ended(self, memory: int, world: World, node: int, result: object) -> Run:
         """An effect's result goes to its stream; while it is refused there it is handed in again."""
@@ -177,9 +194,9 @@ class Jobs:
     def _failed(self, node: int) -> Job | None:
         """An effect is tried again after a pause; whoever asked for something else hears of it."""
         spec = self.scripts.spec(node)
-        if spec.work != "effect":
-            return None
-        return self.begun(spec._replace(resumed=True), AT_REST)
+        if spec.work == "effect":
+            return self.begun(spec._replace(resumed=True), AT_REST)
+        return self.begun(spec, AT_REST) if spec.work == people.RECONCILING else None
 
     def _read(self, read: Read, memory: int, world: World) -> Any:
         match read.what:
@@ -198,6 +215,9 @@ class Jobs:
 
     def _act(self, act: Act, memory: int, world: World) -> tuple[Any, int, World, tuple[str, ...]]:
         """The answer, and what is changed."""
+        if act.what == "answered":
+            known = tuple(sorted({*world.answered, cast("str", act.args[0])}))
+            return None, memory, world._replace(answered=known), ()
         if act.what == "close":
             left = tuple(one for one in world.served if one != act.args[0])
             return None, memory, world._replace(served=left), ()
@@ -224,8 +244,9 @@ def _client(federation_id: str) -> Any:
         index=0,
         lnv2=StandInLnv2(federation_id),
         core=StandInCore(),
-        mint=SimpleNamespace(module_id=2),
+        mint=StandInMint(federation_id),
         mint_secret=None,
+        mint_keys=None,
         gateway_secret=facts.GATEWAY_SECRET,
         decryption_keys=None,
         bitcoin=None,
@@ -236,7 +257,4 @@ def _client(federation_id: str) -> Any:
 async def _collect(effect: CollectNotes) -> NotesCollected:
     """All notes, and valid: what lying guardians do is simulated, and not explored."""
     await later(Ask("guardians.notes", (effect.txid,), patient=True))
-    notes = tuple(
-        HeldNote(issue.denomination, issue.tweak, nonce_of(issue), "5f") for issue in effect.issues
-    )
-    return NotesCollected(notes=notes, lost_msat=0)
+    return NotesCollected(notes=tuple(map(note_of, effect.issues)), lost_msat=0)

@@ -9,6 +9,7 @@ from fuzz.explore import facts, people
 from fuzz.explore.doors import Doors
 from fuzz.explore.jobs import SINCE_BEFORE, SINCE_NOW, Job, Jobs
 from fuzz.explore.memory import Memories
+from fuzz.explore.people import RESTORING
 from fuzz.explore.promises import Promises
 from fuzz.explore.scenes import Scene
 from fuzz.explore.script import Ask, HandedIn, Raised, Spec, Until
@@ -101,6 +102,8 @@ class Model:
         for move in self._moves_of_people(place, world, works):
             yield self._step(place, move)
         yield from self._of_time(place, world)
+        if world.left.restores:
+            yield from self._of_disk(place, world)
         if not world.is_up:
             yield self._started(place, world)
         elif world.left.crashes:
@@ -220,12 +223,34 @@ class Model:
         left = world.left._replace(crashes=world.left.crashes - 1)
         down = world._replace(left=left, is_up=False, served=(), answered=())
         yield Step(("the process dies",), self._place(place.memory, down, []), is_fault=True)
-        operations = (self._jobs.scripts.operation(job.node) for job in place.jobs)
-        calls = [one for one in operations if isinstance(one, Ask) and one.door == "node.pay"]
+        calls = self._calls(place)
         if calls:
             astray = down._replace(astray=(*down.astray, *calls))
             what = ("the process dies, and its call is astray",)
             yield Step(what, self._place(place.memory, astray, []), is_fault=True)
+
+    def _of_disk(self, place: Place, world: World) -> Iterator[Step]:
+        """A backup is taken; what was written since is lost, and what was under way with it."""
+        if world.backup != place.memory and world.is_up:
+            kept = self._place(place.memory, world._replace(backup=place.memory), list(place.jobs))
+            yield Step(("a backup is taken",), kept, is_fault=True)
+        if world.backup in {-1, place.memory}:
+            return
+        left = world.left._replace(restores=world.left.restores - 1)
+        lost = world._replace(left=left, is_up=False, served=(), answered=(), backup=-1)
+        run = self._jobs.go_on(world.backup, lost, self._jobs.begun(Spec(RESTORING, "", "", "")))
+        what = "the disk is lost, and the backup is restored in its place"
+        yield Step((what,), self._place(run.memory, run.world, []), run.broken, is_fault=True)
+        calls = self._calls(place)
+        if calls:
+            astray = lost._replace(astray=(*lost.astray, *calls))
+            after = self._place(run.memory, astray, [])
+            yield Step((what, "with a call astray"), after, run.broken, is_fault=True)
+
+    def _calls(self, place: Place) -> list[Ask]:
+        """Calls to pay that are on their way."""
+        operations = (self._jobs.scripts.operation(job.node) for job in place.jobs)
+        return [one for one in operations if isinstance(one, Ask) and one.door == "node.pay"]
 
     def _started(self, place: Place, world: World) -> Step:
         """It opens what the log says it serves, and resumes what is wanted."""

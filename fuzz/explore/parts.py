@@ -1,10 +1,10 @@
 """The gateway put together over stand-ins, and what it takes from an event loop taken from it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, Self, cast
 from unittest.mock import patch
 
 import anyio
@@ -12,9 +12,10 @@ import anyio
 from backends.lightning import NodeInfo
 from backends.operations import Node
 from engine.effects import EffectContext
-from engine.engine import Conditions, Ports
+from engine.engine import Conditions, Ports, no_conditions
 from engine.machine import Effect, Input
 from errors import GatewayError, OutdatedError
+from fuzz.explore import facts
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Spec, later, now
 from fuzz.explore.stand_ins import (
@@ -25,11 +26,12 @@ from fuzz.explore.stand_ins import (
     StandInCpu,
     StandInEngine,
     StandInFederations,
+    StandInMint,
     StandInNode,
     StandInRandomness,
     StandInServed,
 )
-from gateway import application, held_payments
+from gateway import application, held_payments, reconciliation, restoring
 from gateway.application import Gateway
 from gateway.context import GatewaySettings, Outside
 from gateway.ports import Cpu
@@ -39,6 +41,12 @@ from statemachines import identity
 
 NODE_INFO = NodeInfo(
     public_key=NODE_KEY, alias="node", network="regtest", block_height=1, synced_to_chain=True
+)
+#: Of a log: nothing was given away, and its end was written when the payment was made.
+_NO_STORE: Any = SimpleNamespace(
+    rows=tuple,
+    query=lambda *_: ((facts.MADE_UNIX_S * 1_000_000,),),
+    head=SimpleNamespace(position=1),
 )
 WORDS = "abandon " * 11 + "about"
 
@@ -50,6 +58,21 @@ class _Scope(AbstractContextManager["_Scope"]):
 
     def __exit__(self, kind: type[BaseException] | None, *_rest: object) -> bool:
         return kind is not None and issubclass(kind, OverdueError)
+
+
+class _Group:
+    """Tasks one after the other, each once the one before is over."""
+
+    async def __aenter__(self) -> Self:
+        self._tasks: list[tuple[Callable[..., Awaitable[None]], tuple[Any, ...]]] = []
+        return self
+
+    def start_soon(self, task: Callable[..., Awaitable[None]], *arguments: Any) -> None:
+        self._tasks.append((task, arguments))
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_error: object) -> None:
+        for task, arguments in self._tasks if kind is None else ():
+            await task(*arguments)
 
 
 class _Unlimited:
@@ -70,8 +93,16 @@ def without_event_loop() -> Iterator[None]:
             stack.enter_context(patch.object(anyio, name, _Scope))
         for name in ("Lock", "Semaphore", "CapacityLimiter"):
             stack.enter_context(patch.object(anyio, name, _Unlimited))
+        stack.enter_context(patch.object(anyio, "create_task_group", _Group))
+        stack.enter_context(patch.object(reconciliation, "recover_notes", _recover_notes))
+        stack.enter_context(patch.object(reconciliation, "held_note", lambda note: note))
         stack.enter_context(patch.object(held_payments, "_contain", _contain))
         yield
+
+
+async def _recover_notes(mint: StandInMint, *_keys: object) -> SimpleNamespace:
+    """Notes as the log has them: how they are found in a history is tested with the client of federations."""
+    return SimpleNamespace(notes=await mint.notes_of_ours())
 
 
 def _contain(_event: str, error: Exception, **_facts: str) -> None:
@@ -89,6 +120,7 @@ class Parts:
 
     def __init__(self, memories: Memories, clients: Mapping[str, Any]) -> None:
         federations = StandInFederations(clients)
+        self._memories = memories
 
         def engine(
             _store: object, _machines: object, handlers: Any, *_rest: object, conditions: Conditions
@@ -110,10 +142,11 @@ class Parts:
             patch.object(application, "Engine", engine),
             patch.object(application, "Federations", lambda: federations),
             patch.object(application, "Answered", StandInAnswered),
+            patch.object(application, "PinnedNode", lambda node, _pin: node),
             patch.object(identity, "MACHINE", SimpleNamespace(decide=lambda *_: None)),
             patch.object(StandInEngine, "peek", lambda *_: None),
         ):
-            self.gateway = Gateway(settings, outside, store=cast("Any", None), words=WORDS)
+            self.gateway = Gateway(settings, outside, store=_NO_STORE, words=WORDS)
         desk = self.gateway.federations
         desk._served = cast("ServedFederations", StandInServed(federations))  # noqa: SLF001
         self.context = self.gateway._context  # noqa: SLF001
@@ -123,6 +156,28 @@ class Parts:
     async def submit(self, stream: str, input_: Input) -> None:
         """Somebody's request."""
         await self._engine.submit(stream, input_)
+
+    async def restore(self) -> None:
+        """What `gatewayd log restore` writes."""
+        engine = StandInEngine(self._memories, {}, no_conditions)
+        with patch.object(restoring, "Engine", lambda *_: engine):
+            restoring.freeze(_NO_STORE, facts.MACHINES, self.context.outside.ports)
+
+    async def reconcile(self, federation_id: str) -> None:
+        """The part of `reconciliation.run_while_frozen` that the node answers, or one federation if one is named."""
+        context, restoration = self.context, self.context.restoration
+        assert restoration is not None
+        if federation_id:
+            federation = context.federations.needed(federation_id)
+            await reconciliation.reconcile_federation(context, federation)
+        else:
+            await reconciliation.unknown_payments(context, restoration.backup_unix_s)
+            context.answered.node = True
+        self._thaw()
+
+    def _thaw(self) -> None:
+        if not self.context.waits_for():
+            self._engine.deliver(identity.STREAM, identity.Reconcile(unknown_payments=0))
 
     async def handle(self, spec: Spec) -> Input | None:
         """The handler of an effect at work, up to a result that can be decided on.

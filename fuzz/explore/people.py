@@ -17,6 +17,7 @@ from statemachines.federation import stream_of as federation_stream
 
 #: Work that is no effect of a stream, by its name.
 WATCH, LEAVING = "the watch of HTLCs", "leaving"
+RESTORING, RECONCILING = "restoring", "reconciling"
 #: What payers pay: what is asked for, less, and more.
 _PAID = (
     ("the invoice", facts.INVOICE_MSAT),
@@ -72,7 +73,7 @@ class People:
                 yield Doing(f"somebody pays {what}: the HTLC is locked at the node", paid)
         if world.invoice == "held" and world.is_up:
             told = HeldPayment(facts.payment_hash(), world.locked_msat, facts.HTLC_DEADLINE_HEIGHT)
-            work = Spec(WATCH, "", "", told)
+            work = Spec(WATCH, "", "", (told, scene.moments[world.moment].unix_s))
             if WATCH not in works:
                 yield Doing("the node tells of the HTLC", world, work=work)
 

@@ -14,7 +14,7 @@ from fuzz.explore.memory import Decided, Memories
 from fuzz.explore.scenes import Scene
 from fuzz.explore.script import Ask, Raised
 from fuzz.explore.world import RECEIVERS, Outcome, World
-from statemachines import completion, receive, send, transaction
+from statemachines import completion, identity, receive, send, transaction
 from statemachines.federation import Joined
 from statemachines.federation import stream_of as federation_stream
 from statemachines.items import FundedContract, Reservation
@@ -26,6 +26,14 @@ _CLAIMED = (send.Claiming, send.Claimed, send.ClaimRejected)
 _SIGNED = (transaction.Signed, transaction.Accepted, transaction.Finished, transaction.Rejected)
 #: Of a receive whose contract is funded, or may be.
 _FUNDING = (receive.Funding, receive.Decrypting, receive.Received)
+#: Of a receive that says who pays.
+_DECIDED = (
+    *_FUNDING,
+    receive.FundingFailed,
+    receive.Refunding,
+    receive.Refunded,
+    receive.RefundLost,
+)
 #: Kinds of streams in which money is under way.
 _KINDS = ("send", "receive", "completion", "tx")
 
@@ -165,7 +173,7 @@ class Promises:
         state = self._memories.state(memory, self._scene.receive_stream)
         if after.htlc == "paid" and not isinstance(state, receive.Received):
             yield "8: settles before the preimage is on record"
-        if after.htlc != "failed" or not isinstance(state, _FUNDING) or state.payer:
+        if after.htlc != "failed" or (isinstance(state, _DECIDED) and state.payer):
             return
         if before.fundings and not before.is_flawed:
             yield "4: fails the HTLC back that it bought the preimage for"
@@ -187,11 +195,13 @@ class Promises:
     # --- what is left ---
 
     def is_at_rest(self, memory: int) -> bool:
-        """Whether no stream waits for anything."""
+        """Whether no stream waits for anything, and no restored log for anybody."""
         known = self._at_rest.get(memory)
         if known is None:
             open_now = self._memories.open_states(memory)
-            known = not any(kind_of(stream) in _KINDS for stream in open_now)
+            founded = self._memories.state(memory, identity.STREAM)
+            is_frozen = isinstance(founded, identity.Founded) and founded.is_frozen
+            known = not is_frozen and not any(kind_of(stream) in _KINDS for stream in open_now)
             self._at_rest[memory] = known
         return known
 

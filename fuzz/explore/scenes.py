@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from fuzz.explore import facts
 from fuzz.explore.memory import Memories
+from fuzz.explore.stand_ins import NODE_KEY
 from fuzz.explore.world import RECEIVERS, SENDERS, Bounds, Moment, World
 from statemachines import identity, receive, send
 from statemachines.receive import ReceiveFacts
@@ -37,12 +38,14 @@ class Scene(NamedTuple):
         memory = memories.decide(
             0, identity.STREAM, identity.Start(network="regtest", mnemonic_fingerprint="f1")
         ).memory
+        met = identity.MeetNode(node=NODE_KEY)
+        memory = memories.decide(memory, identity.STREAM, met).memory
         for federation_id in self.federations:
             join = identity.JoinFederation(facts=facts.federation(federation_id))
             memory = memories.decide(memory, identity.STREAM, join).memory
         ours: frozenset[str] = frozenset()
         if self.received:
-            notes = tuple(facts.note(f"note {number}") for number in range(2))
+            notes = facts.notes()
             wallet = wallet_of(RECEIVERS)
             memory = memories.decide(memory, wallet, RecoverNotes(notes=notes)).memory
             ours = frozenset(note.nonce for note in notes)

@@ -18,7 +18,8 @@ from fedimint.federation_api import OutgoingContractExpiration
 from fedimint.wire_types import ContractId, OutPoint, TransactionId
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Pause, Read, Until, later, now
-from gateway.freeze import Answered
+from gateway.freeze import NODE, Answered
+from statemachines.items import HeldNote
 
 NODE_KEY = "02" * 33
 
@@ -35,6 +36,7 @@ class StandInEngine:
         self._memories = memories
         self.handlers = handlers
         self.conditions = conditions
+        self.faults = SimpleNamespace(quarantined=tuple)
 
     def peek(self, stream: str) -> State:
         return self._memories.numbered(stream, now(Read("state", (stream,))))
@@ -44,6 +46,9 @@ class StandInEngine:
 
     def deliver(self, stream: str, input_: Input) -> None:
         now(Act("deliver", (stream, self.conditions(stream, input_))))
+
+    def write_decided(self) -> None:
+        """It is durable at once."""
 
     async def submit(self, stream: str, input_: Input) -> Answer:
         self.deliver(stream, input_)
@@ -94,12 +99,29 @@ class StandInServed:
         self._federations.remove(federation_id)
 
 
-class StandInAnswered(Answered):
+class StandInAnswered:
     """Who has answered a restored log: memory of the process, too."""
 
-    def missing(self, *federation_ids: str) -> tuple[str, ...]:
-        known = now(Read("answered"))
-        return tuple(one for one in ("node", *federation_ids) if one not in known)
+    missing = Answered.missing
+
+    def __init__(self) -> None:
+        self.federations = _AnsweredFederations()
+
+    @property
+    def node(self) -> bool:
+        return NODE in now(Read("answered"))
+
+    @node.setter
+    def node(self, _has_answered: bool) -> None:
+        now(Act("answered", (NODE,)))
+
+
+class _AnsweredFederations:
+    def __contains__(self, federation_id: str) -> bool:
+        return federation_id in now(Read("answered"))
+
+    def add(self, federation_id: str) -> None:
+        now(Act("answered", (federation_id,)))
 
 
 class StandInNode:
@@ -131,7 +153,7 @@ class StandInNode:
     async def cancel(self, payment_hash: bytes) -> None:
         await later(Ask("node.cancel", (payment_hash.hex(),)))
 
-    async def payments_since(self, _start_unix_s: int) -> tuple[NodeTransaction, ...]:
+    async def transactions(self, *_times: int) -> tuple[NodeTransaction, ...]:
         return cast("tuple[NodeTransaction, ...]", await later(Ask("node.transactions")))
 
     def pay(
@@ -235,6 +257,22 @@ class StandInLnv2:
         asked = self._federation_id, out_point.txid.hex()
         await later(Ask("guardians.decryption_shares", asked, patient=True))
         return {}
+
+
+class StandInMint:
+    """The notes of one federation, which its history tells of."""
+
+    module_id = 2
+
+    def __init__(self, federation_id: str) -> None:
+        self._federation_id = federation_id
+
+    async def recovery_count(self) -> int:
+        return 0
+
+    async def notes_of_ours(self) -> tuple[HeldNote, ...]:
+        asked = Ask("guardians.our_notes", (self._federation_id,))
+        return cast("tuple[HeldNote, ...]", await later(asked))
 
 
 class StandInCore:

@@ -34,6 +34,8 @@ class Bounds(NamedTuple):
     """Answers that do not come: the call was made, was not, or is still under way."""
     orders: int = 2
     """What the operator does: leave, join again, switch receiving off and on."""
+    restores: int = 0
+    """Backups taken at any moment, that go on in place of a log which was lost at any other."""
 
 
 class World(NamedTuple):
@@ -67,6 +69,8 @@ class World(NamedTuple):
     spent: frozenset[str] = frozenset()
     ours: frozenset[str] = frozenset()
     """Nonces of notes that the federations issued to us and nobody has spent."""
+    backup: int = -1
+    """The memory that a backup holds, if one was taken."""
     heard: str = ""
     """What the sender was answered: preimage, forfeit."""
 

@@ -17,7 +17,9 @@ def test_it_says_what_it_saw(capsys: pytest.CaptureFixture[str]) -> None:
     assert gatewayd.main(["fuzz", "explore", "send, the invoice", *CALM]) == 0
     bounds, seen, _speed, end = capsys.readouterr().out.splitlines()
     assert (
-        bounds == "on one path at most: 0 crashes, 0 answers lost or late, 0 orders of the operator"
+        bounds
+        == "on one path at most: 0 crashes, 0 answers lost or late, 0 orders of the operator, "
+        "0 restores of a backup"
     )
     assert seen.startswith("send, the invoice ends first: ")
     assert "transitions, depth" in seen

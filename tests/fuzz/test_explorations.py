@@ -101,6 +101,22 @@ def test_what_is_no_longer_so_is_missed(name: str) -> None:
     assert report.broken[0].startswith(mutant.breaks)
 
 
+def test_a_backup_that_goes_on_breaks_no_promise_as_far_as_it_is_looked_at() -> None:
+    """To its ends it takes a minute: 741,650 states."""
+    report = explored(SHORT_INVOICE, Bounds(0, 0, 0, 1), Limits(states=60_000))
+    assert (report.broken, report.trace) == ((), ())
+    assert report.depth > 20
+
+
+def test_notes_that_lost_events_spent_are_missed() -> None:
+    keep = MUTANTS["keep spent notes"]
+    report = explored(SHORT_INVOICE, Bounds(0, 0, 0, 1), mutated=keep.apply())
+    assert report.broken[0].startswith("7: holds 0 notes that are spent, and not ")
+    assert any(
+        step.startswith("the disk is lost, and the backup is restored") for step in report.trace
+    )
+
+
 def test_a_funding_for_an_htlc_that_is_gone_is_told_by_the_shortest_path() -> None:
     mutant = EXPLORED_MUTANTS["build what has aged"]
     report = explored(mutant.scene, CRASH_OR_ORDER, mutated=mutant.apply())

@@ -109,11 +109,10 @@ def test_what_a_receive_listens_to_in_each_state() -> None:
         },
         "Held": {"InvoiceForgotten", "HtlcHeld", "FundingFound"},
         "Funding": {
-            "GiveUpReceive",
             *("FundingRefused", "FundingFound", "TransactionSigned"),
             *("TransactionAccepted", "TransactionRejected", "TransactionAbandoned"),
         },
-        "Decrypting": {"Decrypted", "Undecryptable", "GiveUpReceive"},
+        "Decrypting": {"Decrypted", "Undecryptable"},
         "Refunding": {"TransactionFinished", "TransactionRejected"},
     }
 
