@@ -205,6 +205,10 @@ class Auditor:
             facts.payment_hash not in self._funded, f"4: {facts.payment_hash} was funded twice"
         )
         self._funded.add(facts.payment_hash)
+        self._check(
+            facts.payment_hash not in self.wrongs.of_another_gateway,
+            f"4: {facts.payment_hash} was funded for an invoice of another gateway",
+        )
         if state.payer:
             return
         self._to_complete[facts.payment_hash] = append
@@ -263,6 +267,8 @@ class Auditor:
 
     def cancel_leaves(self, payment_hash: bytes) -> None:
         """The gateway has its node fail HTLCs back."""
+        is_anothers = payment_hash.hex() in self.wrongs.of_another_gateway
+        self._check(not is_anothers, f"4: {payment_hash.hex()} of another gateway is failed back")
         state = self.state_of(receive.stream_of(payment_hash.hex()))
         if isinstance(state, _BOUGHT) and not state.payer:
             self._check(False, f"4: {payment_hash.hex()} is failed back in {type(state).__name__}")

@@ -8,13 +8,14 @@ sentence begins with the number of a promise of docs/money.md.
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine.machine import State
 from engine.store import StoredStep
 from fedimint import bolt11, lnv2
 from fuzz.moments import Moment
-from statemachines import federation, receive, send
+from statemachines import federation, receive, send, transaction
+from statemachines.items import FundedContract
 
 #: Blocks that an HTLC at our node must have until its timelock: 36 within which the node claims on chain, and 2 more.
 HTLC_BLOCKS_MIN = 38
@@ -24,8 +25,17 @@ CONTRACT_BLOCKS_MIN = 144
 CAP_MSAT = 5_000_000_000
 #: Seconds that a receiver must have to claim what is funded.
 RECEIVER_S_MIN = 60.0
+#: What is not signed by then is decided anew, or given up; a second more, since the gateway counts whole ones.
+SIGNED_WITHIN_S = 31.0
 #: What the gateway's clock may be wrong by, and what was measured may be old when it is decided on.
 CLOCK_S, MEASURED_S = 50.0, 60.0
+
+
+class Decided(NamedTuple):
+    """When something was decided, by the gateway's clock, and by which of its lives."""
+
+    epoch: int
+    unix_s: float
 
 
 @dataclass
@@ -39,6 +49,8 @@ class Conditions:
     at_stake_msat: Callable[[str], int]
     _earned_msat: dict[str, int] = field(default_factory=dict)
     """What the gateway asked for itself when it accepted a payment, by stream."""
+    _decided: dict[str, Decided] = field(default_factory=dict)
+    """The fundings that were decided, by the streams of their transactions."""
     _fees: defaultdict[str, list[tuple[float, federation.Fee]]] = field(
         default_factory=lambda: defaultdict(list)
     )
@@ -46,33 +58,50 @@ class Conditions:
 
     def inspect(self, step: StoredStep, before: Any, moments: Sequence[Moment]) -> Iterator[str]:
         """Take one step, decided in one of these moments; yield what must not have happened."""
-        now_s = step.row.recorded_unix_us / 1_000_000
+        stream, now_s = step.row.stream, step.row.recorded_unix_us / 1_000_000
+        self._remember(step, now_s)
         match step.event:
-            case federation.FederationJoined() | federation.TermsSet():
-                fee = step.state.facts.transaction_fee  # type: ignore[attr-defined]
-                self._fees[step.row.stream].append((now_s, fee))
+            case transaction.TxSigned() if stream in self._decided:
+                yield from self._is_fresh(step, now_s)
             case receive.ReceiveRegistered(facts=facts):
-                asked_msat = self._asked_msat(facts, facts.invoice_msat, now_s)
-                self._earned_msat[step.row.stream] = asked_msat
-                yield from self._receiver_pays(step.row.stream, facts)
+                yield from self._receiver_pays(stream, facts)
             case receive.ReceiveFunding(payer=payer):
                 yield from self._receiver_is_served(before.facts)
                 if not payer:
                     yield from _any_of(moments, lambda moment: _may_fund(before.facts, moment))
-            case send.SendAccepted(facts=facts):
-                invoice_msat = bolt11.decode(facts.invoice).amount_msat or 0
-                asked_msat = self._asked_msat(facts, invoice_msat, now_s)
-                self._earned_msat[step.row.stream] = asked_msat
             case send.SendDispatching(intent=intent):
-                yield from self._sender_pays(step.row.stream, before.facts, intent.max_fee_msat)
+                yield from self._sender_pays(stream, before.facts, intent.max_fee_msat)
                 delay = intent.max_delay_blocks
                 yield from _any_of(moments, lambda moment: _may_call(before.facts, moment, delay))
                 yield from self._is_trusted(before.facts)
-            case send.SendSwapping():
-                yield from self._sender_pays(step.row.stream, before.facts, 0)
-                if not isinstance(before, send.Unanswered):  # found funded after a restore
-                    yield from _any_of(moments, lambda moment: _may_call(before.facts, moment, 0))
-                    yield from self._is_trusted(before.facts)
+            case send.SendSwapping() if not isinstance(before, send.Unanswered):
+                # Otherwise it was found funded after a restore.
+                yield from self._sender_pays(stream, before.facts, 0)
+                yield from _any_of(moments, lambda moment: _may_call(before.facts, moment, 0))
+                yield from self._is_trusted(before.facts)
+
+    def _remember(self, step: StoredStep, now_s: float) -> None:
+        stream, state = step.row.stream, step.state
+        match step.event:
+            case transaction.TxReserved(reservation=reservation):
+                if any(isinstance(output, FundedContract) for output in reservation.outputs):
+                    self._decided[stream] = Decided(step.row.epoch, now_s)
+            case federation.FederationJoined() | federation.TermsSet():
+                assert isinstance(state, federation.Joined)
+                self._fees[stream].append((now_s, state.facts.transaction_fee))
+            case receive.ReceiveRegistered(facts=facts):
+                self._earned_msat[stream] = self._asked_msat(facts, facts.invoice_msat, now_s)
+            case send.SendAccepted(facts=facts):
+                invoice_msat = bolt11.decode(facts.invoice).amount_msat or 0
+                self._earned_msat[stream] = self._asked_msat(facts, invoice_msat, now_s)
+
+    def _is_fresh(self, step: StoredStep, now_s: float) -> Iterator[str]:
+        """What was decided to be funded is signed by the process that decided it, before the world has changed."""
+        decided = self._decided[step.row.stream]
+        if step.row.epoch != decided.epoch:
+            yield f"4: {step.row.stream} was decided by an earlier process, and is signed all the same"
+        elif now_s - decided.unix_s > SIGNED_WITHIN_S:
+            yield f"4: {step.row.stream} is signed {now_s - decided.unix_s:.0f} s after it was decided"
 
     def _is_trusted(self, facts: send.SendFacts) -> Iterator[str]:
         """The sender's federation refused no claim, and holds no more of ours than may be at stake there."""

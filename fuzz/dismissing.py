@@ -8,7 +8,7 @@ import anyio
 from fedimint import lnv2
 from fuzz import ending, steps
 from fuzz.stage import Refused, Stage, persist
-from statemachines import node_order, send
+from statemachines import node_order, operator_payment, send
 
 #: In which guardians and node have told of new blocks.
 _NEWS_S = 60.0
@@ -24,7 +24,9 @@ async def dismiss(stage: Stage, _step: steps.Dismiss) -> None:
         await anyio.sleep(_NEWS_S)
         waiting = ending.under_way(stage)
         unanswered = {
-            s: state for s, state in waiting.items() if isinstance(state, send.Unanswered)
+            s: state
+            for s, state in waiting.items()
+            if isinstance(state, send.Unanswered | send.Vanished | operator_payment.Paying)
         }
         if unanswered and unanswered.keys() == waiting.keys():
             expires_height = max(_expires_height(state) for state in unanswered.values())
@@ -34,7 +36,9 @@ async def dismiss(stage: Stage, _step: steps.Dismiss) -> None:
                 await _ask(stage, stream)
 
 
-def _expires_height(state: send.Unanswered) -> int:
+def _expires_height(state: send.Unanswered | send.Vanished | operator_payment.Paying) -> int:
+    if isinstance(state, operator_payment.Paying):
+        return 0
     contract = lnv2.OUTGOING_CONTRACT.decode(bytes.fromhex(state.facts.contract))
     return contract.expiration_block_height
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar, TypeVarTuple, cast
 import anyio
 import msgspec
 
-from backends.lightning import HeldPayment, PaymentStatuses
+from backends.lightning import HeldPayment, NodeInfo, PaymentStatuses
 from backends.operations import Node
 from backends.simulated import SimulatedNode
 from fedimint.encoding import BYTES
@@ -31,10 +31,17 @@ POLL_PAUSE_S = 15.0
 class WatchedNode:
     """A `backends.operations.Node` whose calls take time, and are seen before they leave if they move money."""
 
-    def __init__(self, node: SimulatedNode, auditor: Auditor, latency: Latency) -> None:
+    def __init__(
+        self, node: SimulatedNode, auditor: Auditor, latency: Latency, known_as: Callable[[], str]
+    ) -> None:
         self._node = node
         self._auditor = auditor
         self._latency = latency
+        self._known_as = known_as
+
+    async def info(self) -> NodeInfo:
+        info = await self._latency.take("node", self._node.info)
+        return msgspec.structs.replace(info, public_key=self._known_as())
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._node, name)
@@ -78,9 +85,11 @@ class WatchedNode:
         await self._latency.take("node", lambda: self._node.cancel(payment_hash))
 
 
-def watched_node(node: SimulatedNode, auditor: Auditor, latency: Latency) -> Node:
-    """The node as a gateway sees it."""
-    return cast("Node", WatchedNode(node, auditor, latency))
+def watched_node(
+    node: SimulatedNode, auditor: Auditor, latency: Latency, known_as: Callable[[], str]
+) -> Node:
+    """The node as a gateway sees it; `known_as` is its key (hex) at the time of the question."""
+    return cast("Node", WatchedNode(node, auditor, latency, known_as))
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.federation import EmbeddedFederation
 from engine.machine import State
 from fedimint import bls, tbs
-from fuzz.stage import Stage
+from fuzz.stage import AWAY, RETRY_PAUSE_LONGEST_S, Stage
 from gateway.status import OPEN_STATES
 from statemachines import accounts, identity, node_order
 from statemachines.transaction import wallet_of
@@ -26,11 +26,13 @@ _TIMELOCK_BLOCKS = 200
 
 
 async def calm(stage: Stage) -> None:
-    """No more faults from here on; what the network kept back is delivered."""
+    """No more faults from here on, once the gateway is back; what the network kept back is delivered."""
+    await stage.is_back.wait()
     stage.is_calm.set()
     stage.crash.disarm()
-    stage.down_s = 0.0
-    await anyio.sleep(1)
+    stage.down_s, stage.blocks_away = 0.0, 0
+    # By then everybody has asked again who found nobody at home.
+    await anyio.sleep(2 * RETRY_PAUSE_LONGEST_S if stage.witness.counts[AWAY] else 1)
     node = stage.world.gateway_node
     node.forgive()
     node.deliver_delayed()
@@ -100,6 +102,7 @@ def _outside(stage: Stage, booked: Counter[str]) -> Iterator[str]:
     network.audit()
     lost, federations, losses = auditor.lost, stage.world.federations, auditor.losses
     node_msat = network.holdings_msat("gateway") + auditor.spent_unbooked_msat()
+    node_msat -= auditor.wrongs.paid_to_another_msat(stage.world.gateway_node)
     booked_msat = booked[accounts.NODE] + lost.node_msat(stage.world.gateway_node, states)
     deposited_msat = lost.deposited_msat(states) - booked[accounts.DEPOSITED]
     withdrawn_msat = booked[accounts.WITHDRAWN] + sum(

@@ -55,7 +55,10 @@ class Losses:
             ):
                 self.written_off_msat += before.facts.contract_msat
             case send.SendClaimRejected(tx=tx):
-                yield from self._contract_lost(before, self._is_wronged(self._txids[tx]))
+                is_outlived = before.facts.contract_id in self.wrongs.outlived
+                yield from self._contract_lost(
+                    before, is_outlived or self._is_wronged(self._txids[tx])
+                )
             case receive.ReceiveRefundLost():
                 yield from self._contract_lost(before, self._is_refund_lost(before, step))
             case deposit.DepositDropped():

@@ -1,13 +1,28 @@
 """Mutants that decide without what a decision rests on: they fund, call or refuse when they must not."""
 
 from contextlib import AbstractContextManager
+from dataclasses import replace as replaced
+from typing import Any
 from unittest.mock import patch
 
 import msgspec
 
-from fuzz.mutant import Mutant
-from gateway import fees, receivers
-from statemachines import exposure, federation, send_rules
+from engine.effects import EffectContext
+from engine.machine import Input
+from fuzz.mutant import Mutant, both
+from gateway import conditions, fees, receivers, transaction_effects
+from gateway.transaction_effects import TransactionEffects
+from statemachines import (
+    bookings,
+    completion,
+    exposure,
+    federation,
+    receive,
+    receive_rules,
+    send_rules,
+    transaction,
+)
+from statemachines.items import Reservation
 
 
 def _refuse_every_receiver() -> AbstractContextManager[object]:
@@ -26,6 +41,39 @@ def _ask_receivers_for_no_fee() -> AbstractContextManager[object]:
     return patch.object(fees, "subtract_from", lambda _fee, amount_msat: amount_msat)
 
 
+def _fund_without_looking_again() -> AbstractContextManager[object]:
+    asks = {receive.HtlcHeld: lambda _context, _stream, input_: input_}
+    return patch.dict(conditions._CONDITIONS, asks)  # noqa: SLF001 - a mutant changes what is inside
+
+
+def _fund_in_the_last_block() -> AbstractContextManager[object]:
+    return patch.object(receive_rules, "DEADLINE_BLOCKS_MIN", 0)
+
+
+def _keep_whatever_is_locked() -> AbstractContextManager[object]:
+    return patch.object(receive_rules, "OVERPAID_MAX_FACTOR", 1_000)
+
+
+def _book_no_overpayment() -> AbstractContextManager[object]:
+    return patch.dict(bookings.BOOKINGS, {completion.CompletionSettling: lambda *_: {}})
+
+
+def _build_what_has_aged() -> AbstractContextManager[object]:
+    build = TransactionEffects.build
+
+    async def anyway(self: Any, effect: Any, context: EffectContext) -> Input:
+        return await build(self, effect, replaced(context, of_earlier_life=False))
+
+    def never(_reservation: Reservation, _now_unix_s: int) -> bool:
+        return False
+
+    young = both(
+        patch.object(transaction, "has_aged", never),
+        patch.object(transaction_effects, "has_aged", never),
+    )
+    return both(patch.object(TransactionEffects, "build", anyway), young)
+
+
 def _have_no_cap() -> AbstractContextManager[object]:
     return patch.object(exposure, "cap_msat", lambda _trust: 1 << 64)
 
@@ -41,6 +89,11 @@ def _trust_whoever_refused_a_claim() -> AbstractContextManager[object]:
 
 
 MUTANTS = (
+    Mutant("fund without looking again", 4, "", _fund_without_looking_again, (273,)),
+    Mutant("fund in the last block", 4, "", _fund_in_the_last_block, (281,)),
+    Mutant("keep whatever is locked", 4, "", _keep_whatever_is_locked, (85,)),
+    Mutant("book no overpayment", 7, "", _book_no_overpayment, (7,)),
+    Mutant("build what has aged", 4, "", _build_what_has_aged, (279,)),
     Mutant("have no cap", 9, "", _have_no_cap, (3,)),
     Mutant("trust who refused a claim", 9, "", _trust_whoever_refused_a_claim, (1,)),
     Mutant("refuse every receiver", 10, "", _refuse_every_receiver, (4,)),

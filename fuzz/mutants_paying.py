@@ -189,7 +189,7 @@ MUTANTS = (
         _call_again_when_resumed,
         (28, 35),
     ),
-    Mutant("cancel on unknown", 2, "10.1.1", _cancel_on_unknown, (29, 410)),
+    Mutant("cancel on unknown", 2, "10.1.1", _cancel_on_unknown, (45, 29)),
     Mutant(
         "cancel beside a stray call",
         2,

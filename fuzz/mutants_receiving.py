@@ -135,7 +135,7 @@ MUTANTS = (
     Mutant("begin the completion later", 4, "10.2.9", _begin_the_completion_later, (2,)),
     Mutant("settle once", 4, "10.2.9", _settle_once, (47, 665)),
     Mutant("fail back while funding", 4, "10.2.10", _fail_back_while_funding, (4,)),
-    Mutant("fund again", 4, "10.2.11", _fund_again, (171, 331)),
+    Mutant("fund again", 4, "10.2.11", _fund_again, (0, 171)),
     Mutant(
         "give a swap back once it is signed",
         2,
@@ -143,6 +143,8 @@ MUTANTS = (
         _give_a_swap_back_once_it_is_signed,
         (4,),
     ),
-    Mutant("call a refused settlement done", 4, "10.2.10", _call_a_refused_settlement_done, (15,)),
-    Mutant("settle with anything", 4, "10.3.20", _settle_with_anything, (5,)),
+    Mutant(
+        "call a refused settlement done", 4, "10.2.10", _call_a_refused_settlement_done, (27, 15)
+    ),
+    Mutant("settle with anything", 4, "10.3.20", _settle_with_anything, (4, 5)),
 )

@@ -4,9 +4,11 @@ from contextlib import suppress
 
 import anyio
 
-from backends.lightning import NodeRefusedError, NodeUnansweredError
+from backends.lightning import HELD_FINAL_DELTA_BLOCKS, NodeRefusedError, NodeUnansweredError
 from backends.simulated import InvoiceState
+from backends.simulated_routes import Order
 from devnet.receiving import IncomingPayment
+from errors import ConflictError
 from fedimint import bolt11
 from fedimint.lnv2 import HashImage
 from fuzz.stage import Stage
@@ -14,6 +16,7 @@ from fuzz.stage import Stage
 _FEE_MAX_MSAT = 1_000_000
 _DELAY_MAX_BLOCKS = 1_000
 _LOOK_PAUSE_S = 0.1
+_ANOTHER_SETTLES_AFTER_S = 20.0
 
 
 def foreign_invoice(stage: Stage, amount_msat: int, expiry_s: int) -> str:
@@ -53,3 +56,33 @@ async def found_at_node(stage: Stage, payment: IncomingPayment) -> str | None:
             return made.terms.text
         await anyio.sleep(_LOOK_PAUSE_S)
     return None
+
+
+async def pay_another(stage: Stage, payment: IncomingPayment, pays_after_s: float) -> None:
+    """Another gateway of the same node makes an invoice for this contract's hash; it is paid, and settled there."""
+    image = payment.contract.commitment.payment_image
+    assert isinstance(image, HashImage)
+    node, payment_hash = stage.world.gateway_node, image.digest
+    if payment_hash in node.invoices:
+        return
+    stage.wrongs.of_another_gateway.add(payment_hash.hex())
+    made = node.make_invoice(
+        payment.order.amount_msat,
+        payment_hash=payment_hash,
+        expiry_s=payment.order.expiry_s,
+        final_delay_blocks=HELD_FINAL_DELTA_BLOCKS,
+    )
+    await anyio.sleep(pays_after_s)
+    order = Order(
+        payer="payee",
+        payee="gateway",
+        payment_hash=payment_hash,
+        amount_msat=payment.order.amount_msat,
+        final_delay_blocks=made.min_final_cltv_delta_blocks,
+        max_fee_msat=_FEE_MAX_MSAT,
+        max_delay_blocks=_DELAY_MAX_BLOCKS,
+    )
+    stage.world.network.send(order, lambda _outcome: None)
+    await anyio.sleep(_ANOTHER_SETTLES_AFTER_S)
+    with suppress(ConflictError):  # nobody could pay it, or somebody has failed it back
+        node.settle_held(payment_hash, payment.preimage)

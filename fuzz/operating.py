@@ -1,6 +1,7 @@
 """What the operator does in a simulated run: coins and ecash in and out, terms, leaving, payments of his own."""
 
 import contextlib
+import hashlib
 
 import anyio
 import msgspec
@@ -8,6 +9,7 @@ import msgspec
 from backends.simulated_chain import ChainOutput
 from devnet.wallet import TransactionRefused
 from errors import InputError, UnavailableError
+from fedimint import secp
 from fedimint.addresses import parse_address
 from fedimint.mintv2 import Ecash
 from fedimint.selection import round_up_msat
@@ -18,6 +20,7 @@ from statemachines import reissue
 
 #: What the gateway is given in a federation before anything happens.
 FLOAT_MSAT = 512 * 120_000
+_NODE_MET_S = 10.0
 
 
 async def join(stage: Stage, federation: int) -> None:
@@ -157,6 +160,18 @@ async def trust_again(stage: Stage, step: operator_steps.TrustAgain) -> bool:
     body = {"federation_id": stage.federation_id(step.federation)}
     with contextlib.suppress(Refused):
         await persist(lambda: stage.call("POST", "/trust_again", body))
+        return True
+    return False
+
+
+async def replace_node(stage: Stage, _step: operator_steps.ReplaceNode) -> bool:
+    """What the old one was called for it alone could tell, though its channels are the same here."""
+    gone = stage.world.gateway_node.public_key.hex()
+    stage.node_key = secp.public_key(hashlib.sha256(b"another node").digest()).hex()
+    await stage.gateway.kill()
+    await anyio.sleep(_NODE_MET_S)
+    with contextlib.suppress(Refused):
+        await persist(lambda: stage.call("POST", "/replace_node", {"gone_node": gone}))
         return True
     return False
 

@@ -1,4 +1,4 @@
-"""What the operator decides of federations in a simulated run, beside terms and leaving."""
+"""What the operator decides of federations and of the node in a simulated run, beside terms and leaving."""
 
 from fuzz.step import Step
 
@@ -14,3 +14,7 @@ class TrustAgain(Step, frozen=True):
     """A federation that refused a claim is paid for again."""
 
     federation: int
+
+
+class ReplaceNode(Step, frozen=True):
+    """The node comes back as another one, with another key, and the operator gives the old one up."""

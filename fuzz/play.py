@@ -25,6 +25,7 @@ from fuzz import (
     steps,
     successes,
     trouble,
+    wrong_steps,
 )
 from fuzz.simulation import run_seeded
 from fuzz.stage import Stage
@@ -73,7 +74,7 @@ async def _run(seed: int, chosen: Sequence[steps.AnyStep], directory: Path) -> O
     try:
         async with anyio.create_task_group() as tasks:
             stage = Stage(seed, directory, tasks)
-            with anyio.move_on_after(_LIMIT_S) as limit:
+            with anyio.move_on_after(_LIMIT_S + _away_s(chosen)) as limit:
                 await _play(stage, chosen)
             if limit.cancelled_caught:
                 problems.append("somebody waits for ever")
@@ -134,6 +135,10 @@ def _federations(chosen: Sequence[steps.AnyStep]) -> list[int]:
     return sorted(named)
 
 
+def _away_s(chosen: Sequence[steps.AnyStep]) -> float:
+    return sum(step.down_s for step in chosen if isinstance(step, wrong_steps.CrashAt))
+
+
 def _leaves(error: BaseException) -> list[BaseException]:
     if isinstance(error, BaseExceptionGroup):
         return [leaf for one in error.exceptions for leaf in _leaves(one)]
@@ -165,6 +170,7 @@ _PEOPLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[bool]]] =
     steps.SetTerms: operating.set_terms,
     operator_steps.SetCap: operating.set_cap,
     operator_steps.TrustAgain: operating.trust_again,
+    operator_steps.ReplaceNode: operating.replace_node,
     steps.OperatorPays: operating.operator_pays,
     steps.OperatorSends: operating.operator_sends,
 }

@@ -59,6 +59,9 @@ async def receive(stage: Stage, step: steps.Receive) -> bool:
     if step.payer == "pays early":
         await _receive_early(stage, step)
         return False
+    if step.payer == "pays another":
+        await _receive_beside_another(stage, step)
+        return False
     user = stage.new_user(step.federation)
     try:
         payment, invoice = await _ordered(
@@ -93,6 +96,20 @@ async def _receive_early(stage: Stage, step: steps.Receive) -> None:
             await _ordered(stage, (step.federation, user), order, step.flaw, asks)
 
 
+async def _receive_beside_another(stage: Stage, step: steps.Receive) -> None:
+    """A receiver who wants to be paid twice for one payment asks for an invoice here and there, with one hash."""
+    user = stage.new_user(step.federation)
+    order = step.amount_msat, step.expiry_s
+    async with anyio.create_task_group() as tasks:
+
+        def asks(payment: IncomingPayment) -> None:
+            tasks.start_soon(_await_contract, stage, user, payment)
+            tasks.start_soon(odd_payments.pay_another, stage, payment, step.pays_after_s)
+
+        with contextlib.suppress(Refused, InputError):
+            await _ordered(stage, (step.federation, user), order, step.flaw, asks)
+
+
 async def _pay(
     stage: Stage, payment: IncomingPayment, invoice: str, payer: steps.Payer
 ) -> Succeeded | Failed | None:
@@ -100,7 +117,7 @@ async def _pay(
     if payer == "does not pay":
         return None
     if payer in {"locks more", "pays twice"}:
-        more_msat = 1_000_000 if payer == "locks more" else 0
+        more_msat = _more_msat(stage, payment) if payer == "locks more" else 0
         order = Order(
             payer="payee",
             payee="gateway",
@@ -116,6 +133,12 @@ async def _pay(
     if payer == "pays late":
         stage.tasks.start_soon(_mine_to_deadline, stage)
     return await pay_over_lightning(stage, invoice, payment)
+
+
+def _more_msat(stage: Stage, payment: IncomingPayment) -> int:
+    """A little more; as much again, which a payer may; or beyond that."""
+    asked_msat = payment.order.amount_msat
+    return stage.dice.choice((1, asked_msat // 2, asked_msat, asked_msat + 1))
 
 
 async def _mine_to_deadline(stage: Stage) -> None:

@@ -24,7 +24,7 @@ from errors import BusyError, PeerError, UnavailableError
 from fedimint.addresses import segwit_address
 from fedimint.mintv2 import SpendableNote
 from fedimint.selection import round_up_msat
-from fuzz import doors
+from fuzz import absences, doors
 from fuzz.auditor import Auditor
 from fuzz.latency import Latency
 from fuzz.moments import Moments
@@ -38,7 +38,11 @@ KEYS_SEED = 7
 #: Blocks that may be found while people and faults are at work: fewer than a claim is sure to have left.
 BLOCKS_MAX = 120
 RETRY_PAUSE_S = 1.0
+#: People ask ever less often, but after this time at the latest.
+_PATIENCE, RETRY_PAUSE_LONGEST_S = 1.3, 60.0
 _LOOK_PAUSE_S = 0.1
+#: How the witness counts absences in which many blocks were found.
+AWAY = "away for long"
 NODE_COINS_SAT = 1_000_000
 _ENDOWMENT_SAT = 10_000_000
 T = TypeVar("T")
@@ -127,6 +131,12 @@ class Stage:
         self.gateway.outside = self._outside
         self.gateway.observers = Observers(committed=self.auditor.committed)
         self.down_s = 0.0
+        #: The key (hex) that the node has now, if it is not the one that it began with.
+        self.node_key = ""
+        #: Blocks that are found while it is dead for the next time.
+        self.blocks_away = 0
+        self.is_back = anyio.Event()
+        self.is_back.set()
         self._tweaks = doors.UngroundTweaks()
         self.wanted_height = 0
         self._mined = 0
@@ -136,11 +146,16 @@ class Stage:
     # --- the gateway -------------------------------------------------------------------------------------------
 
     def _outside(self, own: Ports) -> Outside:
-        node = doors.watched_node(self.world.gateway_node, self.auditor, self.latency)
+        node = doors.watched_node(
+            self.world.gateway_node, self.auditor, self.latency, self._known_as
+        )
         connect = doors.watched_guardians(self.world.connect, self.auditor, self.latency)
         workers = doors.QuickWorkers(self.latency)
         outer = replace(own, clock=self.clock, run_blocking=self.disk)
         return Outside(node, connect, workers, self._tweaks, grind_address, outer)
+
+    def _known_as(self) -> str:
+        return self.node_key or self.world.gateway_node.public_key.hex()
 
     async def keep_alive(self) -> None:
         """Start the gateway whenever it is dead, for ever."""
@@ -154,6 +169,23 @@ class Stage:
             else:
                 await self.gateway.died()
             self.witness.counts["lives"] += 1
+            await self._be_away()
+
+    async def _be_away(self) -> None:
+        """What others may rightly end meanwhile, of what cannot be taken back any more, is nobody's fault."""
+        blocks, self.blocks_away = self.blocks_away, 0
+        if blocks:
+            self._catch_up()
+            bound = absences.bound_to(self.auditor.states())
+            self.is_back = anyio.Event()
+            await anyio.sleep(self.down_s / 2)
+            self.world.chain.mine(blocks)
+            await anyio.sleep(self.down_s / 2)
+            absences.write_down(self.wrongs, bound, self.world.gateway_node)
+            self.is_back.set()
+            self.down_s = 0.0
+            self.witness.counts[AWAY] += 1
+        else:
             await anyio.sleep(self.down_s)
 
     def _probe(self) -> Probe:
@@ -256,9 +288,11 @@ class Stage:
 
 
 async def persist(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask until there is an answer, as one does who cannot lose by asking again."""
+    """Ask until there is an answer, as one does who cannot lose by asking again; ever more patiently."""
+    pause_s = RETRY_PAUSE_S
     while True:
         try:
             return await ask()
         except UnavailableError:
-            await anyio.sleep(RETRY_PAUSE_S)
+            await anyio.sleep(pause_s)
+            pause_s = min(_PATIENCE * pause_s, RETRY_PAUSE_LONGEST_S)

@@ -30,8 +30,11 @@ SendTwist = Literal[
     "paid by hand",
 ]
 #: What a payer does with an invoice: pays it; locks another amount; pays twice; pays near the deadline; does not pay;
-#: finds it in the node's list and pays before the gateway has heard of it.
-Payer = Literal["pays", "locks more", "pays twice", "pays late", "does not pay", "pays early"]
+#: finds it in the node's list and pays before the gateway has heard of it; pays an invoice of another gateway of the
+#: same node, which its receiver has asked for before, with the same hash.
+Payer = Literal[
+    "pays", "locks more", "pays twice", "pays late", "does not pay", "pays early", "pays another"
+]
 Lie = Literal["wrong shares", "wrong errors", "garbage"]
 
 
@@ -282,6 +285,7 @@ People = (
     | SetTerms
     | operator_steps.SetCap
     | operator_steps.TrustAgain
+    | operator_steps.ReplaceNode
     | OperatorPays
     | OperatorSends
 )

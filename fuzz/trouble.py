@@ -35,7 +35,7 @@ async def _crash(stage: Stage, step: steps.Crash) -> None:
 
 
 async def _crash_at(stage: Stage, step: wrong_steps.CrashAt) -> None:
-    stage.down_s = step.down_s
+    stage.down_s, stage.blocks_away = step.down_s, step.blocks
     stage.crash.point, stage.crash.hits = step.point, step.hits
 
 

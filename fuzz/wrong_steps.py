@@ -20,6 +20,8 @@ class CrashAt(Step, frozen=True):
     """As `engine.ports.Probe` names it, such as `after reissue.requested`."""
     hits: int
     down_s: float
+    blocks: int = 0
+    """So many are found while it is away, whatever there is time for."""
 
 
 class FederationRefuses(Step, frozen=True):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from backends.lightning import NotFound, PaymentStatus, Succeeded
-from backends.simulated import SimulatedNode
+from backends.simulated import InvoiceState, SimulatedNode
 from backends.simulated_payments import PaymentRecord
 
 
@@ -17,8 +17,12 @@ class Wrongs:
     """Deposits that somebody else claimed, by federation and index of the output."""
     given_up: set[str] = field(default_factory=set)
     """Payment hashes of HTLCs that the node failed back by itself."""
+    outlived: set[str] = field(default_factory=set)
+    """Senders' contracts that ended while the gateway was away for long."""
     forgotten: set[str] = field(default_factory=set)
     """Payment hashes of invoices that the node has lost."""
+    of_another_gateway: set[str] = field(default_factory=set)
+    """Payment hashes of invoices that another gateway of the same node has made."""
     lost_records: dict[str, PaymentRecord] = field(default_factory=dict)
     """What the node knew of payments that it knows nothing of now."""
     paid_by_hand: dict[str, int] = field(default_factory=dict)
@@ -36,3 +40,8 @@ class Wrongs:
         if not isinstance(status, Succeeded):
             return 0
         return self.paid_by_hand[payment_hash] + status.fee_msat
+
+    def paid_to_another_msat(self, node: SimulatedNode) -> int:
+        """What came to the node for another gateway."""
+        theirs = (node.invoices[bytes.fromhex(name)] for name in self.of_another_gateway)
+        return sum(one.paid_msat for one in theirs if one.state is InvoiceState.SETTLED)
