@@ -126,6 +126,23 @@ def mutants(session: nox.Session) -> None:
     session.run("gatewayd", "fuzz", "mutants", *session.posargs)
 
 
+@nox.session(python=PYTHONS[0])
+def mutation(session: nox.Session) -> None:
+    """A sample of one-line mutants of the rules: which of them no unit test catches. Takes hours."""
+    _install(session)
+    environment = f"--python={session.virtualenv.location}"
+    session.run_install("uv", "pip", "install", "--quiet", environment, "mutmut==3.8.1")
+    clone = f"{session.create_tmp()}/clone"
+    shutil.rmtree(clone, ignore_errors=True)
+    session.run("git", "clone", "--quiet", ".", clone, external=True)
+    session.env["PYTHONHASHSEED"] = "0"
+    tests = ("tests/statemachines", "tests/gateway", "tests/backends")
+    chosen = ("-m", "not interop and not crash", "-k", "not trio", *tests)
+    with session.chdir(clone):
+        for task in (("generate",), ("reach", *chosen), ("units",)):
+            session.run("python", "tests/mutation/measure.py", *task)
+
+
 @nox.session(venv_backend="none")
 def peers(session: nox.Session) -> None:
     """Installs the real peers into a cache folder outside the repository; skips what is there."""

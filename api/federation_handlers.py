@@ -68,11 +68,12 @@ async def connect_fed(
     return _federation_info(status)
 
 
-async def leave_fed(gateway: Gateway, payload: structs.FederationPayload) -> structs.FederationInfo:
+async def leave_fed(gateway: Gateway, payload: structs.LeaveFedPayload) -> structs.FederationInfo:
     """POST `/leave_fed`: leave, and tell how the federation stood."""
-    return _federation_info(
-        await gateway.federations.leave_federation(payload.federation_id.lower())
+    status = await gateway.federations.leave_federation(
+        payload.federation_id.lower(), give_up=payload.give_up or False
     )
+    return _federation_info(status)
 
 
 async def backup(gateway: Gateway, payload: structs.FederationPayload) -> None:

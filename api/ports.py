@@ -20,8 +20,13 @@ class Federations(Protocol):
         """Join, or recover the ecash held there before. Raises ConflictError when it is joined already."""
         ...
 
-    async def leave_federation(self, federation_id: str) -> views.FederationStatus:
-        """Leave, and tell how the federation stood."""
+    async def leave_federation(
+        self, federation_id: str, *, give_up: bool = False
+    ) -> views.FederationStatus:
+        """Leave, and tell how the federation stood.
+
+        Raises ConflictError while something is under way, unless that is given up.
+        """
         ...
 
     async def federation_status(self, federation_id: str) -> views.Serving | None:

@@ -199,7 +199,7 @@ def _operator_routes(gateway: Gateway, facts: NodeFacts, stop: Stop) -> tuple[Ro
         get("/invite_codes", federations.invite_codes),
         post("/config", of.ConfigPayload, federations.config),
         post("/connect_fed", of.ConnectFedPayload, federations.connect_fed, "admin"),
-        post("/leave_fed", federation, federations.leave_fed, "admin"),
+        post("/leave_fed", of.LeaveFedPayload, federations.leave_fed, "admin"),
         post("/backup", federation, federations.backup, "admin"),
         post("/set_fees", of.SetFeesPayload, federations.set_fees),
         post("/set_payment_policy", of.SetPaymentPolicyPayload, federations.set_payment_policy),

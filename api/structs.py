@@ -176,6 +176,16 @@ class FederationPayload(msgspec.Struct, frozen=True):
     federation_id: Hash256Hex
 
 
+class LeaveFedPayload(msgspec.Struct, frozen=True):
+    """Body of POST `/leave_fed`.
+
+    `give_up`, ours alone, leaves though things are under way: the refusal without it says what that costs.
+    """
+
+    federation_id: Hash256Hex
+    give_up: bool | None = None
+
+
 class ConfigPayload(msgspec.Struct, frozen=True):
     """Body of POST `/config`; without an id, every federation."""
 

@@ -70,9 +70,11 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
         self.joins.append((invite_code, recover))
         return answer
 
-    async def leave_federation(self, federation_id: str) -> views.FederationStatus:
+    async def leave_federation(
+        self, federation_id: str, *, give_up: bool = False
+    ) -> views.FederationStatus:
         self._served(federation_id)
-        return self._answer(canned.federation(), "leave_federation", federation_id)
+        return self._answer(canned.federation(), "leave_federation", federation_id, give_up)
 
     async def federation_status(self, federation_id: str) -> views.Serving | None:
         return self._answer(canned.serving(), "federation_status", federation_id)

@@ -158,6 +158,8 @@ async def lists_what_it_paid(world: OperatingWorld) -> None:
     sent = listed[invoice.payment_hash]
     assert (sent.direction, sent.status, sent.kind) == ("Outbound", "Succeeded", "Bolt11")
     assert (sent.amount_msat, sent.preimage) == (AMOUNT_MSAT, paid.preimage)
+    assert sent in await world.node.payments_since(sent.unix_s)
+    assert sent not in await world.node.payments_since(sent.unix_s + 1)
 
 
 async def gives_fresh_addresses(world: OperatingWorld) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from lndgrpc.compiled import lightning_pb2
 
 from backends.lightning import within_bounds_msat
-from backends.lnd_connection import PAGE_ITEMS, LndPart, new_request
+from backends.lnd_connection import ANSWER_TIMEOUT_S, PAGE_ITEMS, LndPart, new_request
 from backends.lnd_invoices import STATUSES as INVOICE_STATUSES
 from backends.operations import InvoiceStatus, NodeTransaction, OnchainOrder
 from errors import InputError, PeerError
@@ -70,7 +70,15 @@ class LndOperations(LndPart):
         within = [one for one in found if start_unix_s <= one.unix_s <= end_unix_s]
         return tuple(sorted(within, key=lambda one: one.unix_s))
 
-    async def _payments(self, start_unix_s: int, end_unix_s: int) -> AsyncIterator[NodeTransaction]:
+    async def payments_since(self, start_unix_s: int) -> tuple[NodeTransaction, ...]:
+        """Payments by the time they were begun (`ListPayments`), however long LND reads its database for them."""
+        listed = self._payments(start_unix_s, _INT64_MAX, timeout_s=None)
+        found = [one async for one in listed if one.unix_s >= start_unix_s]
+        return tuple(sorted(found, key=lambda one: one.unix_s))
+
+    async def _payments(
+        self, start_unix_s: int, end_unix_s: int, timeout_s: float | None = ANSWER_TIMEOUT_S
+    ) -> AsyncIterator[NodeTransaction]:
         request = new_request(
             lightning_pb2.ListPaymentsRequest,
             include_incomplete=True,
@@ -78,7 +86,9 @@ class LndOperations(LndPart):
             creation_date_start=start_unix_s,
             creation_date_end=_behind(end_unix_s),
         )
-        pages = self._connection.pages(lambda stubs: stubs.lightning.ListPayments, request)
+        pages = self._connection.pages(
+            lambda stubs: stubs.lightning.ListPayments, request, timeout_s
+        )
         async with aclosing(pages):
             async for page in pages:
                 for payment in page.payments:

@@ -93,6 +93,10 @@ class NodeOperations(Protocol):
         """What was paid or received in start <= time <= end, oldest first."""
         ...
 
+    async def payments_since(self, start_unix_s: int) -> tuple[NodeTransaction, ...]:
+        """Payments begun at that time or later, by the node's clock, whatever became of them, oldest first."""
+        ...
+
     async def onchain_address(self) -> str:
         """A fresh address of the node's wallet."""
         ...

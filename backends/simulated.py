@@ -63,6 +63,13 @@ class SimulatedNode(SimulatedPayments, SimulatedInvoices, SimulatedChannels):
         within = [one for one in found if start_unix_s <= one.unix_s <= end_unix_s]
         return tuple(sorted(within, key=lambda one: one.unix_s))
 
+    async def payments_since(self, start_unix_s: int) -> tuple[NodeTransaction, ...]:
+        """Payments by the time they were begun."""
+        await self._answer()
+        found = [_outbound(*item) for item in self._records.items()]
+        within = [one for one in found if one.unix_s >= start_unix_s]
+        return tuple(sorted(within, key=lambda one: one.unix_s))
+
     async def aclose(self) -> None:
         """Do nothing: there is no connection. The node stays for the next gateway."""
 

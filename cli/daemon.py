@@ -23,7 +23,7 @@ from backends.lnd_connection import LndSettings as NodeSettings
 from cli.crash_points import crash_probe
 from cli.error_groups import one_error
 from cli.first_setup import FirstSetup
-from cli.log_place import check_place, note_place
+from cli.log_place import check_place, note_place, renew_place
 from cli.settings import Settings
 from cli.version import version_hash
 from engine.effects import JobStatus
@@ -79,6 +79,8 @@ async def _serve(settings: Settings) -> None:
             words = _mnemonic(settings) or await _set_up(settings, listener, setup)
             await _run_gateway(settings, store, words, listener, setup=setup, ending=ending)
             tasks.cancel_scope.cancel()
+        # A copy that was made in this life is told from what it leaves.
+        renew_place(settings.data_dir)
     finally:
         store.close()
         _log.info("stopped")
@@ -228,6 +230,7 @@ def _gateway(settings: Settings, outside: Outside, store: Store, words: str) -> 
             public_url=settings.public_url,
             lightning_fee=settings.default_routing_fees,
             transaction_fee=settings.default_transaction_fees,
+            node_is_shared=settings.node_is_shared,
         ),
         outside,
         store=store,

@@ -81,15 +81,25 @@ def connect_fed(
 
 
 @app.command
-def leave_fed(*, federation_id: PastedId, target: GivenTarget) -> None:
+def leave_fed(
+    *,
+    federation_id: PastedId,
+    give_up: Annotated[bool, Parameter(negative="")] = False,
+    target: GivenTarget,
+) -> None:
     """Leave a federation. Its ecash stays ours, and is there again after joining again.
 
     Parameters
     ----------
     federation_id
         Id of the federation.
+    give_up
+        Leave though things are under way, since the guardians are gone for good. Ask without it first: the refusal
+        says what this costs.
     """
-    body = {"federation_id": federation_id}
+    body: dict[str, object] = {"federation_id": federation_id}
+    if give_up:
+        body["give_up"] = True
     print_answer(target.call("/leave_fed", body, timeout_s=PATIENT_SECONDS))
 
 

@@ -12,7 +12,15 @@ from engine.fold import Machines
 from engine.machine import State
 from engine.store import select_rows
 from errors import FatalError
-from statemachines import completion, deposit, receive, send, transaction, wallet
+from statemachines import (
+    completion,
+    deposit,
+    receive,
+    receive_rules,
+    send,
+    transaction,
+    wallet,
+)
 
 #: The events that can.
 _EVENTS: tuple[type[Event], ...] = (
@@ -66,7 +74,10 @@ def _told(event: Event, before: Callable[[], State]) -> Iterator[tuple[int, str]
         case receive.ReceiveRefundLost(reason=reason):
             refunding = before()
             assert isinstance(refunding, receive.Decrypting | receive.Refunding)
-            why = f"a contract without preimage stays unclaimed: {reason}"
+            what = "a contract without preimage stays unclaimed"
+            if reason == receive_rules.GIVEN_UP:
+                what = "a contract was funded, and its preimage is asked for no more"
+            why = f"{what}: {reason}"
             yield refunding.facts.contract_msat, why
         case completion.CompletionRejected(error=error):
             answering = before()

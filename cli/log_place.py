@@ -2,21 +2,31 @@
 
 The first start writes the file number (inode) of the log beside it. A copy of the data directory has that note, but
 another number, so no start is made of it by accident; `gatewayd log restore` makes a log of it that may go on.
+
+A copy that is written back into the files of its original keeps their numbers (`cp -a`, `rsync --inplace`). So each
+start and each stop makes an empty file of a new name, a witness, and the note says which one there may be: a copy
+brings its own note back, and the newer witness is still there. Nothing that an operator does to a directory in good
+faith (owners, modes, links, moving it) touches that, unlike times of files. What deletes what the copy does not have,
+and a snapshot of a whole file system, no file can tell: the Lightning node does (`gateway/witness.py`).
 """
 
 import os
+import secrets
 from pathlib import Path
 
+from engine.lock import DirectoryLock
 from engine.opening import make_private
 from engine.storage_errors import storage_error
 from engine.store import LOG_NAME
 from errors import ConfigError
 
 PLACE_NAME = "gateway.place"
+#: How the names of witnesses begin.
+WITNESS_NAME = "gateway.witness-"
 
 
 def check_place(data_dir: Path) -> None:
-    """Raises ConfigError when the log of a data directory was written somewhere else, or nobody knows where.
+    """Raises ConfigError when the log of a data directory was written somewhere else, at another time, or nobody knows.
 
     Raises FatalError when the disk fails.
     """
@@ -24,22 +34,34 @@ def check_place(data_dir: Path) -> None:
     try:
         if not log.exists() or not log.stat().st_size:
             return
-        noted = note.read_bytes().strip().decode(errors="replace") if note.exists() else "another"
+        number, *names = _noted(note) or ["another"]
+        found = _witnesses(data_dir)
+        is_here = number == _number_of(log) and bool(found) and found <= set(names)
     except OSError as error:
         raise storage_error(note, error) from error
-    if noted != _number_of(log):
+    if not is_here:
         raise ConfigError(
-            f"{log} is a copy of a gateway's log: two gateways on one history lose money. If the original is "
-            "never started again, make a log that may go on: gatewayd log restore COPY NEW_DATA_DIR"
+            f"{log} is a copy of a gateway's log: two gateways on one history lose money, and so does one on a "
+            "history that is not the newest. If the original is lost or never started again, make a log that may go "
+            "on: gatewayd log restore COPY NEW_DATA_DIR"
         )
 
 
 def note_place(data_dir: Path) -> None:
-    """Write down that the log of a data directory belongs here; without one, the place of it is made.
+    """Write down that the log of a data directory belongs here and now; without one, the place of it is made.
 
-    Raises ConfigError when the directory cannot be used, FatalError when the disk is full or fails.
+    Raises ConfigError when the directory cannot be used or is in use, FatalError when the disk is full or fails.
     """
     make_private(data_dir)
+    lock = DirectoryLock(data_dir)
+    try:
+        renew_place(data_dir)
+    finally:
+        lock.release()
+
+
+def renew_place(data_dir: Path) -> None:
+    """As `note_place`, for whoever has the lock of the directory."""
     try:
         _note(data_dir / LOG_NAME, data_dir / PLACE_NAME)
     except OSError as error:
@@ -47,17 +69,33 @@ def note_place(data_dir: Path) -> None:
 
 
 def _note(log: Path, note: Path) -> None:
+    """A crash in between leaves no witness that is not noted."""
     os.close(os.open(log, os.O_RDWR | os.O_CREAT, 0o600))
-    number = _number_of(log)
-    if note.exists() and note.read_text().strip() == number:
-        return
+    number, old = _number_of(log), _witnesses(log.parent)
+    new = f"{WITNESS_NAME}{secrets.token_hex(8)}"
+    _write(note, number, new, *sorted(old))
+    os.close(os.open(log.parent / new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    for name in old:
+        (log.parent / name).unlink()
+    _write(note, number, new)
+
+
+def _write(note: Path, *words: str) -> None:
     unfinished = note.with_suffix(".new")
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
-        file.write(f"{number}\n")
+        file.write(f"{' '.join(words)}\n")
         file.flush()
         os.fsync(file.fileno())
     unfinished.rename(note)
+
+
+def _noted(note: Path) -> list[str]:
+    return note.read_bytes().decode(errors="replace").split() if note.exists() else []
+
+
+def _witnesses(data_dir: Path) -> set[str]:
+    return {path.name for path in data_dir.glob(f"{WITNESS_NAME}*")}
 
 
 def _number_of(log: Path) -> str:

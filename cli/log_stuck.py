@@ -2,7 +2,7 @@
 
 import textwrap
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -28,10 +28,11 @@ from engine.fold import Position
 from engine.machine import State
 from engine.quarantine import THE_LOG, Quarantined, QuarantinedStream
 from gateway.overdue import due_unix_s
-from gateway.status import OPEN_STATES
+from gateway.status import OPEN_STATES, federation_of
 from statemachines import (
     completion,
     deposit,
+    federation,
     gift,
     identity,
     node_order,
@@ -130,6 +131,11 @@ ADVICE: Mapping[type[State], Advice] = {
 }
 
 
+_RESTS = Advice(
+    "nobody: its federation was given up", "Join the federation again, should it come back."
+)
+
+
 class Waiting(msgspec.Struct, frozen=True):
     """An open payment, transaction or order. `error` is in the gateway's own log output, not here."""
 
@@ -185,13 +191,18 @@ def stuck(data_dir: Path, now_unix_s: int, *, everything: bool, verify: bool = F
         if verify:
             verify_chain(connection)
         standing = standing_in(connection, machines, (*OPEN_STATES, Quarantined))
+        left = {
+            one.state.facts.federation_id
+            for one in standing_in(connection, machines, (federation.Left,)).values()
+            if isinstance(one.state, federation.Left)
+        }
         founded = state_of(connection, machines, identity.STREAM)
         lost = tuple(losses(connection, machines))
     waiting = [
         waits
         for stream, one in standing.items()
         if type(one.state) in ADVICE and one.fault is None
-        if (waits := _waiting(stream, one, now_unix_s)).overdue or everything
+        if (waits := _waiting(stream, one, now_unix_s, left)).overdue or everything
     ]
     waiting.sort(key=lambda one: (one.since_unix_s, one.stream))
     frozen = None
@@ -212,16 +223,17 @@ def _quarantined(standing: Mapping[str, Standing]) -> tuple[QuarantinedStream, .
     )
 
 
-def _waiting(stream: str, standing: Standing, now_unix_s: int) -> Waiting:
+def _waiting(stream: str, standing: Standing, now_unix_s: int, left: Collection[str]) -> Waiting:
     since_unix_s = standing.since_unix_us // 1_000_000
     due = due_unix_s(standing.state, since_unix_s)
-    advice = ADVICE[type(standing.state)]
+    rests = federation_of(standing.state) in left
+    advice = _RESTS if rests else ADVICE[type(standing.state)]
     return Waiting(
         stream=stream,
         state=standing.name,
         since_unix_s=since_unix_s,
         due_unix_s=due,
-        overdue=now_unix_s >= due,
+        overdue=not rests and now_unix_s >= due,
         waits_for=advice.waits_for,
         what_to_do=advice.what_to_do,
     )
@@ -231,6 +243,7 @@ def _text(found: Stuck) -> Iterator[str]:
     if found.frozen is not None:
         since = time_text(found.frozen.restored_unix_s * 1_000_000)
         yield f"FROZEN since {since}: restored from a backup, position {found.frozen.position}"
+        yield from _wrapped("  why         ", found.frozen.evidence)
         yield "  waits for   Lightning node and federations; the gateway's log output names those that are missing"
         yield "  what to do  See that node and guardians are reachable: the freeze then ends by itself."
         yield ""

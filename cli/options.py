@@ -65,6 +65,10 @@ class GatewayOptions:
     """Addresses or networks of reverse proxies, such as 127.0.0.1,10.0.0.0/8, whose X-Forwarded-For is believed: \
 limits for each caller count callers then, not proxies."""
 
+    node_is_shared: Annotated[bool, Parameter(negative="")] = False
+    """Others pay with the Lightning node, too: payments that the log does not know are then no sign of an old log. \
+[env var: FM_GATEWAY_NODE_IS_SHARED]"""
+
     skip_setup: Annotated[bool, Parameter(negative="")] = False
     """Without a mnemonic, take that of FM_GATEWAY_MNEMONIC or make one, and start at once. \
 [env var: FM_GATEWAY_SKIP_SETUP]"""

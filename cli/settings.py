@@ -95,6 +95,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     default_routing_fees: PaymentFee
     default_transaction_fees: PaymentFee
     skip_setup: bool
+    node_is_shared: bool
     mnemonic: Secret | None
     lnd: LndSettings
 
@@ -145,6 +146,7 @@ def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str
         network=_network(options.network or ""),
         default_routing_fees=routing_fees,
         default_transaction_fees=transaction_fees,
+        node_is_shared=options.node_is_shared or is_on(environ.get("FM_GATEWAY_NODE_IS_SHARED")),
         skip_setup=options.skip_setup or is_on(environ.get("FM_GATEWAY_SKIP_SETUP")),
         mnemonic=Secret(mnemonic) if mnemonic else None,
         lnd=LndSettings(

@@ -18,6 +18,7 @@ from engine.store import LOG_NAME
 from fedimint import mint_recovery
 from fuzz import steps
 from fuzz.operating import connect
+from fuzz.operator_steps import GiveUp
 from fuzz.stage import Stage
 
 #: Seeds that end with this digit have a disaster.
@@ -47,7 +48,8 @@ def draw(seed: int) -> tuple[steps.AnyStep, ...]:
 @contextmanager
 def recoverable(drawn: Collection[steps.AnyStep]) -> Iterator[None]:
     """Tweaks are not ground here (`fuzz/doors.py`), so who recovers must not look for that."""
-    if not any(isinstance(step, steps.DiskLost | steps.DirectoryLost) for step in drawn):
+    recovers = (steps.DiskLost, steps.DirectoryLost, GiveUp)
+    if not any(isinstance(step, recovers) for step in drawn):
         yield
         return
     with patch.object(mint_recovery, "meets_filter", lambda _tweak, _filter: True):

@@ -9,10 +9,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.events import Event
 from engine.store import StoredStep
 from fuzz.lost_logs import LostLogs
 from fuzz.wrongs import Wrongs
-from statemachines import completion, deposit, receive, send, transaction, wallet
+from statemachines import (
+    completion,
+    deposit,
+    federation,
+    receive,
+    receive_rules,
+    send,
+    transaction,
+    wallet,
+)
 
 #: More than a claim costs that does not wait for cheaper times.
 WORTH_CLAIMING_SAT = 2_000
@@ -35,6 +45,7 @@ class Losses:
 
     def inspect(self, step: StoredStep, before: Any) -> Iterator[str]:
         """Take one event; yield what must not have happened."""
+        self.written_off_msat += _given_up_msat(step.event, before)
         match step.event:
             case transaction.TxSigned(signed=signed):
                 self._txids[step.row.stream] = signed.txid
@@ -50,9 +61,7 @@ class Losses:
                 yield from self._forgive(
                     amount_msat, self._is_wronged(self._txids[tx]), f"6: notes of {tx} are lost"
                 )
-            case send.SendClaimRejected() | receive.ReceiveRefundLost() if self.lost.have_claimed(
-                step.row.stream
-            ):
+            case send.SendClaimRejected() | receive.ReceiveRefundLost() if self._is_gone(step):
                 self.written_off_msat += before.facts.contract_msat
             case send.SendClaimRejected(tx=tx):
                 is_outlived = before.facts.contract_id in self.wrongs.outlived
@@ -65,6 +74,11 @@ class Losses:
                 yield from self._dropped(before, step.row.stream)
             case completion.CompletionRejected():
                 yield from self._contradicted(before)
+
+    def _is_gone(self, step: StoredStep) -> bool:
+        """A contract that lost events took, or that its receiver may take since the operator gave it up."""
+        given_up = getattr(step.event, "reason", "") == receive_rules.GIVEN_UP
+        return given_up or self.lost.have_claimed(step.row.stream)
 
     def _is_wronged(self, txid: str) -> bool:
         return txid in self.wrongs.refused
@@ -102,3 +116,12 @@ class Losses:
             self.written_off_msat += amount_msat
         else:
             yield f"{what}, and nobody is to blame but the gateway"
+
+
+def _given_up_msat(event: Event, before: Any) -> int:
+    """What the operator gives up with a federation, and finds again on coming back."""
+    if isinstance(event, federation.FederationGivenUp):
+        return event.written_off_msat
+    if isinstance(event, federation.FederationJoined) and isinstance(before, federation.Left):
+        return -before.written_off_msat
+    return 0

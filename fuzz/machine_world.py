@@ -25,6 +25,7 @@ from statemachines import (
     completion,
     deposit,
     deposits,
+    exposure,
     federation,
     gift,
     identity,
@@ -38,7 +39,7 @@ from statemachines import (
     withdrawal,
 )
 from statemachines.federation import FederationFacts, Fee
-from statemachines.items import ForeignNote
+from statemachines.items import ForeignNote, FundedContract
 from statemachines.reserving import FederationFees
 
 FEDERATIONS = (FEDERATION, OTHER)
@@ -49,7 +50,10 @@ NUMBERS = (1, 2, 3, 4)
 #: Wanted all the time; more often than not something else happens first.
 _PATIENT = (deposits.GrindAddress, deposits.ScanOutputs, receive.ForgetInvoice)
 #: What the operator says of a federation as it is now; said again later it is something new.
-_SAID_OF_NOW = (federation.SetTerms, federation.SetExposureCap, federation.TrustAgain)
+_SAID_OF_NOW = (
+    *(federation.SetTerms, federation.SetExposureCap, federation.TrustAgain),
+    federation.GiveUpFederation,
+)
 #: Over, until somebody asks for the same once more.
 _ASKED_AGAIN = (operator_payment.Failed, reissue.Abandoned)
 OPEN_STATES: tuple[type[State], ...] = (
@@ -89,8 +93,15 @@ class World:
             [
                 *[self._receive, self._send, self._swap, self._htlc] * 3,
                 *[self._gift, self._reissue, self._withdrawal],
-                *[self._operator_payment, self._node_order, self._dismissal, self._terms],
-                self._replacement,
+                *[
+                    self._operator_payment,
+                    self._node_order,
+                    self._dismissal,
+                    self._terms,
+                    self._giving_up,
+                    *[self._giving_up] * len(self._funding_in()),
+                    self._replacement,
+                ],
             ]
         )()
         rows = list(self.scene.rows)
@@ -226,6 +237,44 @@ class World:
         again = federation.TrustAgain()
         return stream, again if refuses else self.choose.choice((terms, cap, again))
 
+    def _funding_in(self) -> list[str]:
+        """Federations whose guardians may take a funding at this moment."""
+        return [
+            state.reservation.federation_id
+            for state in self.scene.states.values()
+            if isinstance(state, transaction.Signed)
+            and any(isinstance(output, FundedContract) for output in state.reservation.outputs)
+        ]
+
+    def _giving_up(self) -> tuple[str, Input]:
+        """As the gateway asks for it, most likely amid a funding; a federation that was given up is joined again."""
+        federation_id = self.choose.choice(self._funding_in() or FEDERATIONS)
+        stream = federation.stream_of(federation_id)
+        if isinstance(self.scene.state(stream), federation.Left):
+            return identity.STREAM, self._joining(federation_id)
+        states = self.scene.states
+        bought = [
+            one
+            for one, state in states.items()
+            if isinstance(state, receive.Funding | receive.Decrypting)
+            and state.facts.federation_id == federation_id
+        ]
+        funding = [
+            one
+            for one, state in states.items()
+            if isinstance(state, transaction.Reserved | transaction.Signed)
+            and state.reservation.parent in bought
+        ]
+        held_msat = sum(
+            exposure.held_msat(state, federation_id)
+            for one, state in states.items()
+            if one not in bought
+        )
+        asked = federation.GiveUpFederation(
+            receives=tuple(bought), transactions=tuple(funding), written_off_msat=held_msat
+        )
+        return stream, asked
+
     # --- effects ---
 
     def work(self) -> bool:
@@ -277,6 +326,9 @@ class World:
                 self._again(stream, input_)
 
     def _join(self, federation_id: str) -> None:
+        self.scene.deliver(identity.STREAM, self._joining(federation_id))
+
+    def _joining(self, federation_id: str) -> identity.JoinFederation:
         joined = FederationFacts(
             federation_id=federation_id,
             invite_code="fed1…",
@@ -285,7 +337,7 @@ class World:
             lightning_fee=Fee(0, 0),
             transaction_fee=Fee(2_000, 3_000),
         )
-        self.scene.deliver(identity.STREAM, identity.JoinFederation(facts=joined))
+        return identity.JoinFederation(facts=joined)
 
     def _new_id(self) -> str:
         self.ids += 1

@@ -6,8 +6,9 @@ from unittest.mock import patch
 
 import msgspec
 
-from fuzz.mutant import Mutant
-from statemachines import bookings, send
+from engine.machine import Ignore
+from fuzz.mutant import Mutant, ruled
+from statemachines import bookings, federation, send, transaction
 
 
 def _book_no_routing() -> AbstractContextManager[object]:
@@ -19,4 +20,18 @@ def _book_no_routing() -> AbstractContextManager[object]:
     return patch.dict(bookings.BOOKINGS, {send.SendPaid: for_nothing})
 
 
-MUTANTS = (Mutant("book no routing", 7, "", _book_no_routing, (1,)),)
+def _send_what_was_given_up() -> AbstractContextManager[object]:
+    """Who pays for it has his money back, and the guardians take it once they are back."""
+    pair = (transaction.Signed, transaction.GiveUpTransaction)
+    return ruled(transaction.MACHINE, (pair, Ignore("it rests, too")))
+
+
+def _write_nothing_off() -> AbstractContextManager[object]:
+    return patch.dict(bookings.BOOKINGS, {federation.FederationGivenUp: lambda _before, _event: {}})
+
+
+MUTANTS = (
+    Mutant("book no routing", 7, "", _book_no_routing, (1,)),
+    Mutant("send what was given up", 2, "", _send_what_was_given_up, (8, 38, 68)),
+    Mutant("write nothing off", 7, "", _write_nothing_off, (8, 18)),
+)

@@ -16,5 +16,13 @@ class TrustAgain(Step, frozen=True):
     federation: int
 
 
+class GiveUp(Step, frozen=True):
+    """The guardians of a federation vanish when the gateway passes this point; it is given up until they are back."""
+
+    federation: int
+    point: str
+    away_s: float
+
+
 class ReplaceNode(Step, frozen=True):
     """The node comes back as another one, with another key, and the operator gives the old one up."""

@@ -309,6 +309,7 @@ Trouble = (
     | SlowDisk
     | Crowd
     | time_steps.Paces
+    | operator_steps.GiveUp
     | wrong_steps.CrashAt
     | wrong_steps.FederationRefuses
     | wrong_steps.DepositsTaken

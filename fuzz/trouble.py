@@ -10,7 +10,17 @@ import anyio
 from api.gates import Gate
 from devnet import faults
 from errors import BusyError
-from fuzz import disasters, dismissing, misdeeds, paces, steps, time_steps, wrong_steps
+from fuzz import (
+    disasters,
+    dismissing,
+    giving_up,
+    misdeeds,
+    operator_steps,
+    paces,
+    steps,
+    time_steps,
+    wrong_steps,
+)
 from fuzz.stage import Stage
 
 _LIES: Mapping[steps.Lie, faults.Lie] = {
@@ -185,6 +195,7 @@ _TROUBLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[None]]] 
     steps.Mine: _mine,
     steps.Reorganise: _reorganise,
     steps.Dismiss: dismissing.dismiss,
+    operator_steps.GiveUp: giving_up.give_up,
     wrong_steps.FederationRefuses: misdeeds.federation_refuses,
     wrong_steps.DepositsTaken: misdeeds.deposits_taken,
     wrong_steps.NodeGivesUp: misdeeds.node_gives_up,

@@ -32,13 +32,16 @@ from gateway.pinned_node import PinnedNode
 from gateway.receive_effects import ReceiveEffects
 from gateway.receivers import SwapReceivers
 from gateway.reconciliation import run_while_frozen
+from gateway.resting import Resting
 from gateway.send_effects import SendEffects
 from gateway.served import ServedFederations
 from gateway.transaction_effects import TransactionEffects
 from gateway.treasury import Treasury
 from gateway.views import GatewayStatus, Words
+from gateway.witness import Opened, Word, ask_witness, until_heard
 from statemachines import completion, identity
-from statemachines.federation import Joined
+from statemachines.federation import Joined, Left
+from statemachines.federation import stream_of as federation_stream
 from statemachines.send import SendFacts
 
 __all__ = ["Gateway", "GatewaySettings", "Outside"]
@@ -64,7 +67,8 @@ class Gateway:
         observers: Observers | None = None,
     ) -> None:
         """Replay the log. Raises FatalError when the log cannot be trusted."""
-        federations, foreign_notes = Federations(), ForeignNotes()
+        federations, foreign_notes, resting = Federations(), ForeignNotes(), Resting()
+        self._word, self._opened = Word(), Opened.of(store)
         pin = NodePin(lambda: self.engine, settings.network)
         node, ports = PinnedNode(outside.node, pin), outside.ports
         outside = replace(outside, node=node)
@@ -97,7 +101,12 @@ class Gateway:
             engine=Engine(
                 store,
                 machines(),
-                held_back(handlers, self._refuse_while_frozen),
+                until_heard(
+                    held_back(
+                        resting.handlers(handlers, self._until_served), self._refuse_while_frozen
+                    ),
+                    self._word,
+                ),
                 ports,
                 observers,
                 conditions=self._asked_now,
@@ -109,6 +118,7 @@ class Gateway:
             funding_turns=FundingTurns(),
             root=secrets.root_secret(words),
             answered=Answered(),
+            resting=resting,
         )
         self._served = ServedFederations(self._context)
         self._held = HeldPayments(self._context)
@@ -128,6 +138,12 @@ class Gateway:
 
     def _refuse_while_frozen(self, *federation_ids: str) -> None:
         self._context.refuse_while_frozen(*federation_ids)
+
+    async def _until_served(self, federation_id: str) -> None:
+        """At once, but for a federation that was left."""
+        stream = federation_stream(federation_id)
+        if isinstance(self.engine.peek(stream), Left):
+            await self.engine.wait(stream, lambda state: isinstance(state, Joined))
 
     def _distrust(self, facts: SendFacts) -> str | None:
         return trust.distrust(self._context, facts, is_new=False)
@@ -155,7 +171,7 @@ class Gateway:
                 await self.engine.submit(identity.STREAM, self._start)
                 await self._pin_node()
                 self._served.start(tasks)
-                tasks.start_soon(run_while_frozen, context)
+                tasks.start_soon(self._judge_log)
                 tasks.start_soon(context.watch.run)
                 tasks.start_soon(self._held.run)
                 tasks.start_soon(
@@ -172,6 +188,10 @@ class Gateway:
                 async with anyio.create_task_group() as closing:
                     for federation in context.federations:
                         closing.start_soon(federation.aclose)
+
+    async def _judge_log(self) -> None:
+        await ask_witness(self._context, self._opened, self._word)
+        await run_while_frozen(self._context)
 
     def _open(self, stream: str, joined: Joined) -> None:
         """Serve a federation of the log; one whose stored facts are bad waits for its operator, alone.
@@ -234,14 +254,24 @@ class Gateway:
                 context.waits_for(),
                 (
                     self._held.problem if context.watch.info is not None else None,
+                    self._unheard(),
                     *status.own_mistakes(self.engine, context.store),
                     *trust.problems(context),
                 ),
+                why_frozen=context.why_frozen(),
             ),
             frozen_until=context.waits_for(),
             exposures=trust.exposures(context),
             public_url=context.settings.public_url,
             gateway_id=secp.public_key(secrets.gateway_identity_secret(context.root)).hex(),
+        )
+
+    def _unheard(self) -> str | None:
+        if self._word.is_given or self._context.watch.info is None:
+            return None
+        return (
+            "the Lightning node has not told yet what was paid after the log's newest event: until then nothing is "
+            "paid and no contract is funded"
         )
 
     async def mnemonic(self) -> Words:

@@ -14,12 +14,15 @@ from typing import Any
 import msgspec
 
 from engine.machine import Input
+from engine.quarantine import QuarantinedError
 from errors import ConflictError, InputError, OutdatedError
 from fedimint import bolt11
 from gateway import trust
 from gateway.context import GatewayContext
 from gateway.receivers import check_places, refusal_of_swap, refusal_to_fund
 from statemachines import (
+    exposure,
+    federation,
     gift,
     image,
     node_order,
@@ -146,6 +149,46 @@ def _order_requested(
     return input_
 
 
+def _given_up(
+    context: GatewayContext, stream: str, _input: federation.GiveUpFederation
+) -> federation.GiveUpFederation:
+    """What is under way in the moment of giving up, and how much is held."""
+    federation_id = stream.partition("/")[2]
+    context.served(federation_id)
+    open_now = context.engine.open_streams()
+    bought = {
+        one: state
+        for one, state in open_now.items()
+        if isinstance(state, receive.Funding | receive.Decrypting)
+        and state.facts.federation_id == federation_id
+        and _is_known(context, one)
+    }
+    funding = tuple(
+        one
+        for one, state in open_now.items()
+        if isinstance(state, transaction.Reserved | transaction.Signed)
+        and state.reservation.parent in bought
+        and _is_known(context, one)
+    )
+    held_msat = sum(exposure.held_msat(state, federation_id) for state in open_now.values())
+    # What these bought is lost by their own end, once.
+    lost_msat = sum(exposure.held_msat(state, federation_id) for state in bought.values())
+    return federation.GiveUpFederation(
+        receives=tuple(sorted(bought)),
+        transactions=funding,
+        written_off_msat=held_msat - lost_msat,
+    )
+
+
+def _is_known(context: GatewayContext, stream: str) -> bool:
+    """Whether anything can be decided on it: what this program cannot read waits for another one."""
+    try:
+        context.engine.peek(stream)
+    except QuarantinedError:
+        return False
+    return True
+
+
 # --- what was measured ---------------------------------------------------------------------------------------------
 
 
@@ -230,4 +273,5 @@ _CONDITIONS: Mapping[type[Input], Callable[[GatewayContext, str, Any], Input]] =
     withdrawal.RequestWithdrawal: _withdrawal_requested,
     operator_payment.RequestOperatorPayment: _operator_payment_requested,
     node_order.RequestOrder: _order_requested,
+    federation.GiveUpFederation: _given_up,
 }

@@ -17,6 +17,7 @@ from gateway.funding_turns import FundingTurns
 from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak
+from gateway.resting import Resting
 from gateway.views import PaymentFee
 from statemachines import identity
 from statemachines.federation import Joined
@@ -33,6 +34,8 @@ class GatewaySettings:
     public_url: str | None
     lightning_fee: PaymentFee
     transaction_fee: PaymentFee
+    #: Whether others pay with the node, too: its payments then say nothing about this log.
+    node_is_shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class GatewayContext:
     funding_turns: FundingTurns
     root: DerivableSecret
     answered: Answered
+    resting: Resting
     closing: Closing = field(default_factory=Closing)
 
     def __repr__(self) -> str:
@@ -101,14 +105,25 @@ class GatewayContext:
             return ()
         return self.answered.missing(*(one.federation_id for one in self.federations))
 
+    def why_frozen(self) -> str:
+        """What follows "the log", in words."""
+        restoration = self.restoration
+        if restoration is not None and restoration.evidence:
+            return f"was taken for a backup, since {restoration.evidence}"
+        return "was restored from a backup"
+
     def refuse_new_work(self, *federation_ids: str) -> None:
         """Raises UnavailableError while the gateway stops, or as `refuse_while_frozen`.
 
         Ask again before the work begins.
         """
+        self.refuse_when_closing()
+        self.refuse_while_frozen(*federation_ids)
+
+    def refuse_when_closing(self) -> None:
+        """Raises UnavailableError while the gateway stops."""
         if self.closing.has_begun:
             raise UnavailableError("the gateway is stopping; ask again when it is back")
-        self.refuse_while_frozen(*federation_ids)
 
     def refuse_while_frozen(self, *federation_ids: str) -> None:
         """Raises UnavailableError while a restored log waits for its node or for one of these federations.
@@ -120,7 +135,7 @@ class GatewayContext:
         missing = self.answered.missing(*federation_ids)
         if missing:
             raise UnavailableError(
-                "this gateway's log was restored from a backup: nothing is paid, funded or given out until "
+                f"this gateway's log {self.why_frozen()}: nothing is paid, funded or given out until "
                 f"{' and '.join(missing)} have told what happened since; see `gatewayd log stuck`"
             )
 

@@ -1,43 +1,93 @@
-"""What the operator waits for no more: a call that nobody ever answered, ended once that can lose nothing any more.
+"""What the operator waits for no more: where only patience is left, ended once that can lose nothing any more.
 
-An order without a trace is dismissed once its call can be on its way no longer; a client's payment once its contract
-can be claimed no longer, so that it makes no difference to anybody's money whether the call is still read. A payment of
-the operator himself once he gave up the node that was called (`gateway/replacing_node.py`).
+An order without a trace is dismissed once its call can be on its way no longer; a client's payment of which the node
+tells no end once its contract can be claimed no longer, so that it makes no difference to anybody's money what becomes
+of it; a payment of the operator himself once he gave up the node that was called (`gateway/replacing_node.py`). Every
+other state ends by itself, and WAITS_FOR says whom it waits for until then.
 """
+
+from collections.abc import Mapping
 
 from backends.lightning import InFlight, Succeeded
 from backends.operations import Node
+from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from fedimint.wire_types import OutPoint, TransactionId
 from gateway.context import GatewayContext
 from gateway.operator_effects import trace_of
-from statemachines import node_order, operator_payment, send, send_rules
+from statemachines import (
+    ALL_MACHINES,
+    completion,
+    deposit,
+    gift,
+    node_order,
+    operator_payment,
+    receive,
+    reissue,
+    send,
+    transaction,
+    withdrawal,
+)
 
 #: How long a call may be on its way to a node that answers others: ten minutes is what LND gives a peer who is to open
 #: a channel, and a connection whose other end is gone is closed long before.
 CALL_ASTRAY_S = 3_600
 
-_KINDS = {send_rules.MACHINE.kind, node_order.MACHINE.kind, operator_payment.MACHINE.kind}
+_NODE = (
+    "it ends with the Lightning node's own word, and what the node holds times out with its HTLCs"
+)
+_GUARDIANS = "its federation decides; if that is gone for good, `gateway-cli leave-fed --give-up` waits no more"
+_RECEIVE = "it ends with the receive of the same payment hash"
+#: By open state that cannot be dismissed: what ends it.
+WAITS_FOR: Mapping[type[State], str] = {
+    send.Accepted: f"nothing was called for it yet; node and guardians are asked, and {_GUARDIANS}",
+    send.Swapping: _RECEIVE,
+    send.Dispatching: _NODE,
+    send.InFlight: _NODE,
+    send.Paid: f"it is paid, and claimed now: {_GUARDIANS}",
+    send.Claiming: f"it is paid, and claimed now: {_GUARDIANS}",
+    send.Cancelling: "its signature is made now",
+    transaction.Reserved: _GUARDIANS,
+    transaction.Signed: _GUARDIANS,
+    transaction.Accepted: _GUARDIANS,
+    receive.Held: "nothing is decided on its HTLCs yet, and they are failed back when that takes too long",
+    receive.Funding: _GUARDIANS,
+    receive.Decrypting: _GUARDIANS,
+    receive.Refunding: _GUARDIANS,
+    completion.Waiting: _RECEIVE,
+    completion.Settling: _NODE,
+    completion.Cancelling: _NODE,
+    deposit.Found: _GUARDIANS,
+    deposit.Claiming: _GUARDIANS,
+    withdrawal.Funding: _GUARDIANS,
+    withdrawal.Submitted: _GUARDIANS,
+    withdrawal.Accepted: _GUARDIANS,
+    gift.Preparing: _GUARDIANS,
+    reissue.Reissuing: _GUARDIANS,
+    operator_payment.Paying: f"{_NODE}, or a minute after the invoice has expired, or when that node is given up",
+}
+
 _SINCE = "SELECT since_unix_us FROM stream WHERE stream = ?"
 
 
 async def dismiss(context: GatewayContext, stream: str) -> str:
-    """End a payment or an order of whose call nobody knows the end, and return the name of the state it is in now.
+    """End a send or an order of which nobody tells the end, and return the name of the state that it is in now.
 
-    Raises InputError for other streams, NotFoundError for one that is not there, ConflictError with the reason when
+    Raises InputError for what is no stream, NotFoundError for one that is not there, ConflictError with the reason when
     it must go on, UnavailableError or PeerError while node or guardians do not tell.
     """
     context.refuse_while_frozen()
     kind, _, rest = stream.partition("/")
-    if not rest or kind not in _KINDS:
+    initial = {machine.kind: machine.initial for machine in ALL_MACHINES}
+    if not rest or kind not in initial:
         raise InputError(
-            f"{stream} is neither an order to the node nor a payment: name the stream as "
-            "`gateway-cli info` shows it, such as node_order/…"
+            f"{stream} is no payment, transaction or order: name the stream as `gateway-cli info` shows it, such as "
+            "node_order/…"
         )
     state = (await context.engine.read(stream)).state
+    if state == initial[kind]:
+        raise NotFoundError(f"there is no {stream}")
     match state:
-        case send.New() | node_order.New() | operator_payment.New():
-            raise NotFoundError(f"there is no {stream}")
         case node_order.Ordered():
             await _refuse_order(context, stream, state)
             await context.engine.submit(stream, node_order.DismissOrder())
@@ -47,11 +97,8 @@ async def dismiss(context: GatewayContext, stream: str) -> str:
         case operator_payment.Paying() if state.facts.node != context.pin.public_key:
             await context.engine.submit(stream, operator_payment.DismissOperatorPayment())
         case _:
-            raise ConflictError(
-                f"{stream} is {type(state).__name__}: only an order that left no trace (Ordered), a payment of whose "
-                "call nobody knows the end (Unanswered, Vanished), or one of your own at a node that you gave up "
-                "can be dismissed"
-            )
+            why = WAITS_FOR.get(type(state), "it waits for nothing")
+            raise ConflictError(f"{stream} is {type(state).__name__} and is not dismissed: {why}")
     return type((await context.engine.read(stream)).state).__name__
 
 
@@ -81,6 +128,8 @@ async def _refuse_send(context: GatewayContext, state: send.Unanswered | send.Va
     record = await _node(context).lookup(bytes.fromhex(facts.payment_hash))
     if isinstance(record, InFlight | Succeeded):
         raise ConflictError("the Lightning node has a record of this payment: its end decides")
+    if facts.federation_id not in context.federations:
+        return  # given up: nothing is claimed there
     federation = context.federations.needed(facts.federation_id)
     out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
     found = await federation.lnv2.outgoing_contract_expiration(out_point)

@@ -35,6 +35,7 @@ from statemachines import identity
 from statemachines.federation import (
     FederationFacts,
     Fee,
+    GiveUpFederation,
     Joined,
     Leave,
     Left,
@@ -104,6 +105,7 @@ class FederationDesk:
             async with self._changing:
                 self._refuse_second_join(federation_id)
                 self._refuse_another_config(federation_id, config)
+                left = self._engine.peek(federation_stream(federation_id))
                 secret_files.store_api_secret(
                     settings.directory, federation_id, invite.api_secret()
                 )
@@ -112,8 +114,9 @@ class FederationDesk:
                 joined = self._engine.peek(federation_stream(federation_id))
                 assert isinstance(joined, Joined)
                 federation = self._served.open(joined)
-        # What its wallet held before may be from a backup.
-        if self._context.restoration is not None:
+        # What its wallet held before may be from a backup, or its guardians took what was given up.
+        was_given_up = isinstance(left, Left) and left.written_off_msat > 0
+        if was_given_up or self._context.restoration is not None:
             await reconcile_federation(self._context, federation)
         return await self.status(federation)
 
@@ -150,26 +153,43 @@ class FederationDesk:
         if isinstance(left, Left):
             refuse_another_config(stored_config(left.facts), config)
 
-    async def leave_federation(self, federation_id: str) -> FederationStatus:
+    async def leave_federation(
+        self, federation_id: str, *, give_up: bool = False
+    ) -> FederationStatus:
         """Leave, and tell how the federation stood: what its wallet holds comes back when it is joined again.
 
-        Raises ConflictError while anything of it is under way.
+        Raises ConflictError while anything of it is under way, unless it is given up: then whoever pays for something
+        in it has his money back, as far as that is not decided, and what is ours rests (`gateway/resting.py`).
         """
-        self._context.refuse_new_work(federation_id)
+        if give_up:  # a restored log may wait for this very federation
+            self._context.refuse_when_closing()
+        else:
+            self._context.refuse_new_work(federation_id)
         federation = self._context.federations.serving(federation_id)
         stood = await self.status(federation)
         with anyio.CancelScope(shield=True):
             async with self._changing:
                 self._context.served(federation_id)  # somebody else may have left meanwhile
-                under_way = status.open_streams_of(self._engine, federation_id)
-                if under_way:
-                    raise ConflictError(
-                        f"{len(under_way)} payments or transactions of the federation are under way, "
-                        f"such as {under_way[0]}: leave when they are over"
-                    )
-                await self._engine.submit(federation_stream(federation_id), Leave())
+                if not give_up:
+                    self._refuse_while_under_way(federation_id)
+                leave = GiveUpFederation() if give_up else Leave()
+                await self._engine.submit(federation_stream(federation_id), leave)
                 await self._served.close(federation_id)
         return stood
+
+    def _refuse_while_under_way(self, federation_id: str) -> None:
+        """Raises ConflictError with what giving up would cost."""
+        under_way = status.open_streams_of(self._engine, federation_id)
+        if not under_way:
+            return
+        at_stake_msat = trust.exposure_msat(self._context, federation_id)
+        raise ConflictError(
+            f"{len(under_way)} payments or transactions of the federation are under way, such as {under_way[0]}: "
+            "leave when they are over. When its guardians are gone for good, leave-fed --give-up (give_up in "
+            f"/leave_fed) does not wait: {at_stake_msat} msat of ecash, deposits and contracts in it are then booked "
+            "as lost; who pays a receiver there has his money back, also if that receiver was paid; and nothing is "
+            "claimed, withdrawn or collected there unless it is joined again"
+        )
 
     # --- terms ---
 

@@ -139,6 +139,9 @@ class PinnedNode:
     async def transactions(self, start_unix_s: int, end_unix_s: int) -> tuple[NodeTransaction, ...]:
         return await self._asked(lambda: self._node.transactions(start_unix_s, end_unix_s))
 
+    async def payments_since(self, start_unix_s: int) -> tuple[NodeTransaction, ...]:
+        return await self._asked(lambda: self._node.payments_since(start_unix_s))
+
     async def onchain_address(self) -> str:
         return await self._asked(self._node.onchain_address)
 

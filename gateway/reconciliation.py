@@ -59,11 +59,15 @@ async def run_while_frozen(context: GatewayContext) -> None:
         unknown.update(await unknown_payments(context, restoration.backup_unix_s))
         context.answered.node = True
 
+    async def ask_federation(federation: FederationClient) -> None:
+        """One that was given up meanwhile holds up nothing: it is asked when it is joined again."""
+        if federation.federation_id in context.federations:
+            with context.resting.while_served(federation.federation_id):
+                await reconcile_federation(context, federation)
+
     waits: dict[str, Callable[[], Awaitable[None]]] = {NODE: ask_node}
     for federation in context.federations:
-        waits[f"federation {federation.federation_id}"] = partial(
-            reconcile_federation, context, federation
-        )
+        waits[f"federation {federation.federation_id}"] = partial(ask_federation, federation)
     _log.warning("log_is_frozen", restored_at_position=restoration.position, waits_for=list(waits))
     async with anyio.create_task_group() as tasks:
         for name, ask in waits.items():
@@ -109,13 +113,8 @@ async def unknown_payments(context: GatewayContext, backup_unix_s: int) -> set[s
         if isinstance(state, _CALLED):
             await node.lookup(bytes.fromhex(state.facts.payment_hash))
     since_unix_s = max(0, backup_unix_s - CLOCKS_DIFFER_S)
-    until_unix_s = context.now_unix_s() + CLOCKS_DIFFER_S
-    listed = await context.outside.node.transactions(since_unix_s, until_unix_s)
-    hashes = {
-        one.payment_hash.hex()
-        for one in listed
-        if one.direction == "Outbound" and one.payment_hash is not None
-    }
+    listed = await context.outside.node.payments_since(since_unix_s)
+    hashes = {one.payment_hash.hex() for one in listed if one.payment_hash is not None}
     return {found for found in hashes if not _is_known(context.engine, found)}
 
 

@@ -1,4 +1,4 @@
-"""A backup becomes a log that goes on, frozen: offline, before any gateway is started on it."""
+"""A backup becomes a log that goes on, frozen: offline, or at a start when the node says that the log is one."""
 
 from engine.engine import Engine, Ports
 from engine.fold import Machines
@@ -25,15 +25,11 @@ def freeze(store: Store, machines: Machines, ports: Ports) -> identity.Restorati
         raise InputError("the backup holds no events: start an empty data directory instead")
     engine = Engine(store, machines, {}, ports)
     _refuse_unread(engine)
-    states = engine.open_streams()
-    restore = identity.Restore(
+    restore = restoration_of(
+        engine,
         position=store.head.position,
         backup_unix_s=int(str(newest[0][0])) // 1_000_000,
         now_unix_s=ports.clock.now_unix_us() // 1_000_000,
-        federations=tuple(sorted(_federations(states))),
-        sends=tuple(
-            sorted(s.facts.contract_id for s in states.values() if isinstance(s, _HELD_BACK))
-        ),
     )
     engine.deliver(identity.STREAM, restore)
     engine.write_decided()
@@ -41,6 +37,29 @@ def freeze(store: Store, machines: Machines, ports: Ports) -> identity.Restorati
     assert isinstance(founded, identity.Founded)
     assert founded.restoration is not None
     return founded.restoration
+
+
+def restoration_of(
+    engine: Engine,
+    *,
+    position: int,
+    backup_unix_s: int,
+    now_unix_s: int,
+    evidence: str = "",
+    judged_unix_s: int = 0,
+) -> identity.Restore:
+    """The input that freezes this log as it is now, a backup that ended at `position`."""
+    states = engine.open_streams()
+    sends = (s.facts.contract_id for s in states.values() if isinstance(s, _HELD_BACK))
+    return identity.Restore(
+        position=position,
+        backup_unix_s=backup_unix_s,
+        now_unix_s=now_unix_s,
+        federations=tuple(sorted(_federations(states))),
+        sends=tuple(sorted(sends)),
+        evidence=evidence,
+        judged_unix_s=judged_unix_s,
+    )
 
 
 def _refuse_unread(engine: Engine) -> None:

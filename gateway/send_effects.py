@@ -227,11 +227,13 @@ class SendEffects:
         return _known(record, (await self._node.info()).public_key)
 
     async def _remaining_blocks(self, facts: SendFacts, node: NodeInfo) -> int:
-        """Blocks until the sender may take the contract back; 0 when it is gone or another one.
+        """Blocks until the sender may take the contract back; 0 when it is gone, another one, or nobody can tell.
 
         HTLCs end by the chain, the contract by the count of blocks that the guardians agree on. Where that count is
         behind it will jump, so the chain as our node sees it counts as well, and the shorter time is what is left.
         """
+        if facts.federation_id not in self._federations:
+            return 0  # given up: nothing more is paid out of it, and the node alone decides how this ends
         federation = self._federations.needed(facts.federation_id)
         out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
         found = await federation.lnv2.outgoing_contract_expiration(out_point)

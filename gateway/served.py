@@ -40,6 +40,7 @@ class ServedFederations:
         """Serve it no more, and end its connections."""
         federation = self._context.federations.remove(federation_id)
         self._scopes.pop(federation_id).cancel()
+        self._context.resting.interrupt(federation_id)
         await federation.aclose()
 
     def _accompany(self, tasks: anyio.abc.TaskGroup, federation: FederationClient) -> None:

@@ -20,6 +20,7 @@ from gateway.views import LightningStatus, OpenPayment
 from statemachines import (
     completion,
     deposit,
+    federation,
     gift,
     node_order,
     operator_payment,
@@ -98,12 +99,14 @@ def problems(
     open_now: Iterable[OpenPayment],
     frozen_until: Sequence[str],
     others: Iterable[str | None],
+    *,
+    why_frozen: str,
 ) -> tuple[str, ...]:
     """A sentence for everything that an operator should look at; `others` are found elsewhere."""
     found: list[str | None] = []
     if frozen_until:
         found.append(
-            "the log was restored from a backup, and what needs them is frozen until "
+            f"the log {why_frozen}, and what needs them is frozen until "
             f"{' and '.join(frozen_until)} have told what happened since"
         )
     if watch.is_other:
@@ -147,8 +150,13 @@ def open_payments(engine: Engine, store: Store, now_unix_us: int) -> tuple[OpenP
     errors = {job.stream: job.last_error for job in engine.jobs() if job.last_error is not None}
     states = _open_states(engine)
     since = _since_unix_us(store, states)
+    left = {
+        state.facts.federation_id
+        for state in engine.open_streams().values()
+        if isinstance(state, federation.Left)
+    }
     open_now = [
-        _open_payment(stream, state, since.get(stream, now_unix_us), now_unix_us, errors)
+        _open_payment(stream, state, since.get(stream, now_unix_us), now_unix_us, errors, left=left)
         for stream, state in states.items()
     ]
     return tuple(sorted(open_now, key=lambda payment: (payment.since_unix_s, payment.stream)))
@@ -160,16 +168,21 @@ def _open_payment(
     since_unix_us: int,
     now_unix_us: int,
     errors: Mapping[str, str],
+    *,
+    left: AbstractSet[str],
 ) -> OpenPayment:
+    """Of a federation in `left` it rests, and nobody expects an end."""
+    federation_id = federation_of(state)
     since_unix_s = since_unix_us // 1_000_000
     return OpenPayment(
         stream=stream,
         kind=kind_of(stream),
-        federation_id=_federation_of(state),
+        federation_id=federation_id,
         state=type(state).__name__,
         since_unix_s=since_unix_s,
         age_s=max(0, now_unix_us - since_unix_us) // 1_000_000,
-        overdue=now_unix_us // 1_000_000 >= due_unix_s(state, since_unix_s),
+        overdue=federation_id not in left
+        and now_unix_us // 1_000_000 >= due_unix_s(state, since_unix_s),
         last_error=errors.get(stream),
     )
 
@@ -193,7 +206,7 @@ def _since_unix_us(store: Store, states: Mapping[str, State]) -> dict[str, int]:
     }
 
 
-def _federation_of(state: State) -> str | None:
+def federation_of(state: State) -> str | None:
     """The federation of an open state, None for what is between the operator and his node."""
     match state:
         case operator_payment.Paying() | node_order.Ordered():
@@ -213,14 +226,14 @@ def open_streams_of(engine: Engine, federation_id: str) -> list[str]:
     return sorted(
         stream
         for stream, state in _open_states(engine).items()
-        if _federation_of(state) == federation_id
+        if federation_of(state) == federation_id
     )
 
 
 def open_deposits(engine: Engine, federation_id: str) -> int:
     """How many deposits of a federation are neither claimed nor dropped."""
     return sum(
-        isinstance(state, deposit.OPEN_STATES) and _federation_of(state) == federation_id
+        isinstance(state, deposit.OPEN_STATES) and federation_of(state) == federation_id
         for state in _open_states(engine).values()
     )
 

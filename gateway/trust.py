@@ -28,7 +28,7 @@ def distrust(context: GatewayContext, facts: SendFacts, *, is_new: bool) -> str 
     if not is_new:
         return exposure.distrust(terms.trust, 0, 0)
     return exposure.distrust(
-        terms.trust, _at_stake_msat(context, facts.federation_id), facts.contract_msat
+        terms.trust, exposure_msat(context, facts.federation_id), facts.contract_msat
     )
 
 
@@ -42,7 +42,7 @@ def _exposure(context: GatewayContext, federation_id: str, terms: Joined) -> Fed
     refused = terms.trust.refused_claim
     return FederationExposure(
         federation_id=federation_id,
-        exposure_msat=_at_stake_msat(context, federation_id),
+        exposure_msat=exposure_msat(context, federation_id),
         cap_msat=exposure.cap_msat(terms.trust),
         cap_is_default=terms.trust.cap_msat is None,
         refused_claim=None if refused is None else refused.stream,
@@ -85,5 +85,6 @@ def _problem(name: str | None, at: FederationExposure) -> str | None:
     return None
 
 
-def _at_stake_msat(context: GatewayContext, federation_id: str) -> int:
+def exposure_msat(context: GatewayContext, federation_id: str) -> int:
+    """What is at stake in a federation at this moment."""
     return exposure.exposure_msat(context.engine.open_streams().values(), federation_id)

@@ -9,6 +9,7 @@ Accounts of one federation, which the machines' states must agree with:
     incoming/<federation>   contracts that we funded and do not know the preimage of yet
     htlcs/<federation>      HTLCs at our node that a preimage is known of and that the node has not settled yet
     deposits/<federation>   bitcoin on our deposit addresses
+    given_up/<federation>   what of all this is booked as lost, since the federation was given up: never above 0
 
 and of the gateway: `node` (what the Lightning node gained; negative when it paid for us), `swaps` (between two of our
 federations, 0 after every append), `fees_earned`, `overpaid` (what payers gave beyond their invoices), `routing_fees`,
@@ -63,6 +64,10 @@ def htlcs(federation_id: str) -> str:
 
 def deposited(federation_id: str) -> str:
     return f"deposits/{federation_id}"
+
+
+def given_up(federation_id: str) -> str:
+    return f"given_up/{federation_id}"
 
 
 def move(amount_msat: int, source: str, target: str) -> Amounts:

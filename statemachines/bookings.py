@@ -42,6 +42,7 @@ from statemachines.accounts import (
     contracts,
     deposited,
     ecash,
+    given_up,
     htlcs,
     incoming,
     move,
@@ -238,6 +239,17 @@ def _issued(issues: Iterable[Issue]) -> int:
     return sum(1 << issue.denomination for issue in issues)
 
 
+def _given_up(before: federation.Joined, event: federation.FederationGivenUp) -> Amounts:
+    return move(event.written_off_msat, given_up(before.facts.federation_id), LOST)
+
+
+def _joined(before: federation.NotJoined | federation.Left, _event: object) -> Amounts:
+    """What was given up is there again, as far as the federation is."""
+    if not isinstance(before, federation.Left):
+        return {}
+    return move(before.written_off_msat, LOST, given_up(before.facts.federation_id))
+
+
 BOOKINGS: Mapping[type[Event], Callable[[Any, Any], Amounts]] = {
     wallet.WalletRecovered: _recovered,
     wallet.WalletForgotten: _forgotten,
@@ -251,9 +263,12 @@ BOOKINGS: Mapping[type[Event], Callable[[Any, Any], Amounts]] = {
     transaction.TxSigned: _signed,
     transaction.TxAccepted: _accepted,
     transaction.TxRejected: _rejected,
+    transaction.TxGivenUp: _rejected,
     transaction.TxCollected: lambda before, event: move(
         event.lost_msat, transit(before.reservation.federation_id), LOST
     ),
+    federation.FederationGivenUp: _given_up,
+    federation.FederationJoined: _joined,
     deposit.DepositFound: lambda _before, event: move(
         event.output.value_sat * 1_000, DEPOSITED, deposited(event.federation_id)
     ),
@@ -285,7 +300,6 @@ MOVES_NOTHING: frozenset[type[Event]] = frozenset(
         identity.GatewayReconciled,
         identity.NodePinned,
         identity.NodeReplaced,
-        federation.FederationJoined,
         federation.TermsSet,
         federation.ExposureCapSet,
         federation.FederationDistrusted,

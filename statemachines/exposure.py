@@ -12,7 +12,7 @@ from engine.machine import State
 from statemachines import send
 from statemachines.accounts import contracts, deposited, ecash, incoming, transit
 from statemachines.federation import Trust
-from statemachines.holdings import holdings
+from statemachines.holdings import HOLDING, holdings
 
 #: What an operator who has set no cap has at stake in one federation at most: 0.05 bitcoin. Upstream knows no bound.
 #: Gateways of usual size have channels of one to ten million sat, so this is what they pay out in one of them, or hold
@@ -20,20 +20,30 @@ from statemachines.holdings import holdings
 CAP_DEFAULT_MSAT: Final = 5_000_000_000
 
 #: Sends of which money may have left our node, or a receiver's federation, and is not claimed back yet.
-_AT_STAKE = (send.Swapping, send.Dispatching, send.Unanswered, send.InFlight, send.Vanished)
+_PAYING = (send.Swapping, send.Dispatching, send.Unanswered, send.InFlight, send.Vanished)
+#: Looked up by type, since a gateway may have many thousands of open streams that hold nothing.
+_AT_STAKE: frozenset[type[State]] = HOLDING.union(_PAYING)
 _ACCOUNTS = (ecash, transit, contracts, incoming, deposited)
 
 
 def exposure_msat(states: Iterable[State], federation_id: str) -> int:
     """What these states, of all streams that are not over, have at stake in a federation (id in hex)."""
-    accounts = frozenset(account(federation_id) for account in _ACCOUNTS)
     at_stake_msat = 0
     for state in states:
-        if isinstance(state, _AT_STAKE) and state.facts.federation_id == federation_id:
-            at_stake_msat += state.facts.contract_msat
-        for account, amount_msat in holdings(state).items():
-            at_stake_msat += amount_msat if account in accounts else 0
+        if type(state) not in _AT_STAKE:
+            continue
+        if isinstance(state, _PAYING):
+            is_here = state.facts.federation_id == federation_id
+            at_stake_msat += state.facts.contract_msat if is_here else 0
+        else:
+            at_stake_msat += held_msat(state, federation_id)
     return at_stake_msat
+
+
+def held_msat(state: State, federation_id: str) -> int:
+    """What this state holds in a federation, as the books have it."""
+    accounts = {account(federation_id) for account in _ACCOUNTS}
+    return sum(amount for account, amount in holdings(state).items() if account in accounts)
 
 
 def cap_msat(trust: Trust) -> int:

@@ -11,10 +11,10 @@ import msgspec
 from engine.events import Event
 from engine.machine import Decision, Handle, Ignore, Input, Machine, Refuse, Rule, State, Tell
 from errors import ConflictError
-from statemachines import deposits
+from statemachines import deposits, receive
 from statemachines.items import HeldNote
 from statemachines.reserving import FederationFees
-from statemachines.transaction import wallet_of
+from statemachines.transaction import GiveUpTransaction, wallet_of
 from statemachines.wallet import OpenWallet, RecoverNotes
 
 #: Notes in one event of a recovery; an event has a bounded size.
@@ -90,6 +90,7 @@ class Left(State, frozen=True):
     facts: FederationFacts
     index: int
     trust: Trust = UNSET
+    written_off_msat: int = 0
 
 
 class Join(Input, frozen=True):
@@ -135,6 +136,18 @@ class Leave(Input, frozen=True):
     """Stop serving it; the caller made sure that nothing of it is under way."""
 
 
+class GiveUpFederation(Input, frozen=True):
+    """Stop serving it though things are under way: its guardians are gone.
+
+    `receives` and `transactions` (streams) are those for which somebody else pays: they end now, so that he has his
+    money back. All that is ours alone rests. `written_off_msat` is what is held there then.
+    """
+
+    receives: tuple[str, ...] = ()
+    transactions: tuple[str, ...] = ()
+    written_off_msat: int = 0
+
+
 class FederationJoined(Event, frozen=True):
     kind: ClassVar[str] = "federation.joined"
     facts: FederationFacts
@@ -169,6 +182,13 @@ class ContractWithoutPreimage(Event, frozen=True):
 
 class FederationLeft(Event, frozen=True):
     kind: ClassVar[str] = "federation.left"
+
+
+class FederationGivenUp(Event, frozen=True):
+    """Left with this much in it. It is booked as lost, and found again should the federation be joined again."""
+
+    kind: ClassVar[str] = "federation.given_up"
+    written_off_msat: int
 
 
 def stream_of(federation_id: str) -> str:
@@ -231,6 +251,14 @@ def _leave(state: Joined, _input: Leave) -> Decision:
     return Decision(events=(FederationLeft(),), tells=(paused,))
 
 
+def _give_up(state: Joined, input_: GiveUpFederation) -> Decision:
+    paused = Tell(deposits.stream_of(state.facts.federation_id), deposits.PauseDeposits())
+    receives = (Tell(stream, receive.GiveUpReceive()) for stream in input_.receives)
+    transactions = (Tell(stream, GiveUpTransaction()) for stream in input_.transactions)
+    given_up = FederationGivenUp(written_off_msat=input_.written_off_msat)
+    return Decision(events=(given_up,), tells=(paused, *receives, *transactions))
+
+
 def _with_terms(state: Joined, event: TermsSet) -> Joined:
     facts = msgspec.structs.replace(
         state.facts, lightning_fee=event.lightning_fee, transaction_fee=event.transaction_fee
@@ -261,6 +289,9 @@ _RULES: dict[tuple[type[State], type[Input]], Rule] = {
     (Left, Join): Handle(_join, to=(Joined,)),
     (Left, SetTerms): _NOT_SERVED,
     (Left, Leave): Ignore("it is left already"),
+    (Joined, GiveUpFederation): Handle(_give_up, to=(Left,)),
+    (NotJoined, GiveUpFederation): _NOT_SERVED,
+    (Left, GiveUpFederation): _NOT_SERVED,
     (Joined, SetExposureCap): Handle(_set_cap, to=(Joined,)),
     (Joined, ClaimRefused): Handle(_distrust, to=(Joined,)),
     (Joined, TrustAgain): Handle(_trust_again, to=(Joined,)),
@@ -273,7 +304,16 @@ MACHINE = Machine(
     kind="federation",
     initial=NotJoined(),
     states=(NotJoined, Joined, Left),
-    inputs=(Join, SetTerms, Leave, SetExposureCap, ClaimRefused, TrustAgain, FruitlessFunding),
+    inputs=(
+        Join,
+        SetTerms,
+        Leave,
+        GiveUpFederation,
+        SetExposureCap,
+        ClaimRefused,
+        TrustAgain,
+        FruitlessFunding,
+    ),
     events=(
         FederationJoined,
         TermsSet,
@@ -282,6 +322,7 @@ MACHINE = Machine(
         FederationTrusted,
         ContractWithoutPreimage,
         FederationLeft,
+        FederationGivenUp,
     ),
     rules=_RULES,
     evolvers={
@@ -295,6 +336,12 @@ MACHINE = Machine(
         ContractWithoutPreimage: _count_fruitless,
         FederationLeft: lambda state, _event: Left(
             facts=state.facts, index=state.index, trust=state.trust
+        ),
+        FederationGivenUp: lambda state, event: Left(
+            facts=state.facts,
+            index=state.index,
+            trust=state.trust,
+            written_off_msat=event.written_off_msat,
         ),
     },
 )

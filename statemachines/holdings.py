@@ -4,12 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from engine.machine import State
-from statemachines import completion, deposit, receive, send, transaction, wallet
+from statemachines import completion, deposit, federation, receive, send, transaction, wallet
 from statemachines.accounts import (
     Amounts,
     contracts,
     deposited,
     ecash,
+    given_up,
     htlcs,
     incoming,
     total,
@@ -63,5 +64,8 @@ _HOLDINGS: Mapping[type[State], Callable[[Any], Amounts]] = {
         incoming(state.facts.federation_id): state.facts.contract_msat
     },
     completion.Settling: lambda state: {htlcs(state.federation_id): state.amount_msat},
+    federation.Left: lambda state: {given_up(state.facts.federation_id): -state.written_off_msat},
     deposit.Found: lambda state: {deposited(state.federation_id): state.output.value_sat * 1_000},
 }
+#: Every other state holds nothing. Most of what is open is of such a state.
+HOLDING: frozenset[type[State]] = frozenset(_HOLDINGS)

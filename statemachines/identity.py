@@ -29,6 +29,7 @@ class Restoration(msgspec.Struct, frozen=True, omit_defaults=True):
     """The newest restore: `position` is the last event of the backup, written at `backup_unix_s`.
 
     `node` is the one of the backup: calls of the lost events may have left for it. Empty when the backup knew none.
+    `evidence` says why the log was taken for a backup, where nobody restored it by hand.
     """
 
     position: int
@@ -36,6 +37,7 @@ class Restoration(msgspec.Struct, frozen=True, omit_defaults=True):
     restored_unix_s: int
     is_frozen: bool = True
     node: str = ""
+    evidence: str = ""
 
 
 class Unfounded(State, frozen=True):
@@ -46,6 +48,7 @@ class Founded(State, frozen=True):
     """`mnemonic_fingerprint` tells mnemonics apart and leads back to none; `federations` counts indices given out.
 
     `node` is the public key (hex) of the Lightning node, None until it has answered once.
+    Payments of the node that were begun up to `judged_unix_s`, by its clock, say nothing more about this log.
     """
 
     network: str
@@ -53,6 +56,7 @@ class Founded(State, frozen=True):
     federations: int = 0
     restoration: Restoration | None = None
     node: str | None = None
+    judged_unix_s: int = 0
 
     @property
     def is_frozen(self) -> bool:
@@ -82,6 +86,8 @@ class Restore(Input, frozen=True):
     now_unix_s: int
     federations: tuple[str, ...]
     sends: tuple[str, ...]
+    evidence: str = ""
+    judged_unix_s: int = 0
 
 
 class Reconcile(Input, frozen=True):
@@ -117,13 +123,15 @@ class IndexTaken(Event, frozen=True):
     index: int
 
 
-class GatewayRestored(Event, frozen=True):
+class GatewayRestored(Event, frozen=True, omit_defaults=True):
     """From here on the log goes on from a backup, frozen."""
 
     kind: ClassVar[str] = "gateway.restored"
     position: int
     backup_unix_s: int
     restored_unix_s: int
+    evidence: str = ""
+    judged_unix_s: int = 0
 
 
 class GatewayReconciled(Event, frozen=True):
@@ -184,6 +192,8 @@ def _restore(_state: Founded, input_: Restore) -> Decision:
         position=input_.position,
         backup_unix_s=input_.backup_unix_s,
         restored_unix_s=input_.now_unix_s,
+        evidence=input_.evidence,
+        judged_unix_s=input_.judged_unix_s,
     )
     tweaks = (Tell(wallet_of(one), DiscardTweaks()) for one in input_.federations)
     sends = (Tell(send.stream_of(one), send.HoldBack()) for one in input_.sends)
@@ -224,9 +234,14 @@ def _index_taken(state: Founded, event: IndexTaken) -> Founded:
 
 def _restored(state: Founded, event: GatewayRestored) -> Founded:
     restoration = Restoration(
-        event.position, event.backup_unix_s, event.restored_unix_s, node=state.node or ""
+        event.position,
+        event.backup_unix_s,
+        event.restored_unix_s,
+        node=state.node or "",
+        evidence=event.evidence,
     )
-    return msgspec.structs.replace(state, restoration=restoration)
+    judged_unix_s = max(state.judged_unix_s, event.judged_unix_s)
+    return msgspec.structs.replace(state, restoration=restoration, judged_unix_s=judged_unix_s)
 
 
 def _reconciled(state: Founded, _event: GatewayReconciled) -> Founded:

@@ -243,6 +243,10 @@ class Undecryptable(Input, frozen=True):
     now_unix_s: int
 
 
+class GiveUpReceive(Input, frozen=True):
+    """The operator gave its federation up: no preimage comes from there any more."""
+
+
 # --- events ----------------------------------------------------------------------------------------------------
 
 

@@ -20,6 +20,7 @@ from statemachines.receive import (
     Funding,
     FundingFailed,
     FundingFound,
+    GiveUpReceive,
     Held,
     HtlcHeld,
     HtlcWaits,
@@ -288,6 +289,26 @@ def _refund_rejected(state: Refunding, input_: TransactionRejected) -> Decision:
     )
 
 
+#: Why nothing is bought where the operator waits for guardians no more.
+GIVEN_UP = "the operator gave the receiver's federation up"
+
+
+def _give_up_funding(state: Funding, _input: GiveUpReceive) -> Decision:
+    """Its transaction is given up in the same append."""
+    return Decision(
+        events=(ReceiveFundingFailed(error=GIVEN_UP),),
+        tells=_answer(state.facts, state.payer, _no_preimage(FAILURE, GIVEN_UP)),
+    )
+
+
+def _give_up_contract(state: Decrypting, _input: GiveUpReceive) -> Decision:
+    """It was paid for out of our own pocket."""
+    return Decision(
+        events=(ReceiveRefundLost(reason=GIVEN_UP),),
+        tells=_answer(state.facts, state.payer, _no_preimage(FAILURE, GIVEN_UP)),
+    )
+
+
 def _answer(facts: ReceiveFacts, payer: str, told: AnyInput) -> tuple[Tell, ...]:
     """To the send of a swap, or to the HTLCs at our node."""
     if payer == UNKNOWN_PAYER:
@@ -359,6 +380,7 @@ _INPUTS: tuple[type[AnyInput], ...] = (
     TransactionRejected,
     TransactionAbandoned,
     FundingFound,
+    GiveUpReceive,
     Decrypted,
     Undecryptable,
 )
@@ -384,6 +406,8 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (Funding, TransactionAccepted): Handle(_funded, to=(Decrypting,)),
     (Funding, TransactionRejected): Handle(_funding_rejected, to=(FundingFailed,)),
     (Funding, TransactionAbandoned): Handle(_funding_abandoned, to=(FundingFailed,)),
+    (Funding, GiveUpReceive): Handle(_give_up_funding, to=(FundingFailed,)),
+    (Decrypting, GiveUpReceive): Handle(_give_up_contract, to=(RefundLost,)),
     (Decrypting, Decrypted): Handle(_decrypted, to=(Received,)),
     (Decrypting, Undecryptable): Handle(_undecryptable, to=(Refunding, RefundLost)),
     (Refunding, TransactionFinished): Handle(_refunded, to=(Refunded,)),

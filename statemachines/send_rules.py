@@ -190,10 +190,9 @@ def _first_refusal(
             UNDERFUNDED,
             f"the contract holds {facts.contract_msat} msat, {needed_msat} are needed",
         )
-    refused = refusal(facts, measured.remaining_blocks, measured.now_unix_s)
-    if refused is None and measured.untrusted is not None:
-        refused = UNTRUSTED, measured.untrusted
-    return refused
+    if measured.untrusted is not None:
+        return UNTRUSTED, measured.untrusted
+    return refusal(facts, measured.remaining_blocks, measured.now_unix_s)
 
 
 def _swapped(state: Swapping, input_: SwapSucceeded) -> Decision:

@@ -74,6 +74,12 @@ class Abandoned(State, frozen=True):
     """Never signed: nothing left."""
 
 
+class GivenUp(State, frozen=True):
+    """Signed, and never sent again: its federation was given up. Perhaps it was accepted all the same."""
+
+    txid: str
+
+
 # --- inputs ----------------------------------------------------------------------------------------------------
 
 
@@ -90,6 +96,10 @@ class Built(Input, frozen=True):
 
 class BuildAbandoned(Input, frozen=True):
     """It must not be signed any more: it took too long, or its process ended, with it the keys of foreign notes."""
+
+
+class GiveUpTransaction(Input, frozen=True):
+    """The operator gave its federation up, and whoever it pays for has an end."""
 
 
 class SubmissionAccepted(Input, frozen=True):
@@ -161,6 +171,10 @@ class TxSigned(Event, frozen=True):
 
 class TxAbandoned(Event, frozen=True):
     kind: ClassVar[str] = "tx.abandoned"
+
+
+class TxGivenUp(Event, frozen=True):
+    kind: ClassVar[str] = "tx.given_up"
 
 
 class TxAccepted(Event, frozen=True):
@@ -248,6 +262,16 @@ def _abandoned(state: Reserved, _input: BuildAbandoned) -> Decision:
     return _abandon(reservation)
 
 
+def _give_up_reserved(state: Reserved, _input: GiveUpTransaction) -> Decision:
+    return _abandon(state.reservation)
+
+
+def _give_up(state: Signed, _input: GiveUpTransaction) -> Decision:
+    """Its notes are free again. Guardians may have accepted it: they are asked when the federation is joined again."""
+    told = TransactionAbandoned(tx=state.reservation.tx)
+    return Decision(events=(TxGivenUp(),), tells=_tell_both(state.reservation, told))
+
+
 def _abandon(reservation: Reservation) -> Decision:
     told = TransactionAbandoned(tx=reservation.tx)
     return Decision(events=(TxAbandoned(),), tells=_tell_both(reservation, told))
@@ -310,38 +334,43 @@ def _wants_notes(state: Accepted) -> Mapping[str, Effect]:
     }
 
 
+_FINAL = (Finished, Rejected, Abandoned, GivenUp)
 _LATE = Ignore("a repeated result")
 _EARLY = Ignore("a result of nothing that was asked for")
 
 MACHINE = Machine(
     kind="tx",
     initial=Unborn(),
-    states=(Unborn, Reserved, Signed, Accepted, Finished, Rejected, Abandoned),
+    states=(Unborn, Reserved, Signed, Accepted, Finished, Rejected, Abandoned, GivenUp),
     inputs=(
         Reserve,
         Built,
         BuildAbandoned,
+        GiveUpTransaction,
         SubmissionAccepted,
         SubmissionRejected,
         NotesCollected,
     ),
-    events=(TxReserved, TxSigned, TxAbandoned, TxAccepted, TxCollected, TxRejected),
+    events=(TxReserved, TxSigned, TxAbandoned, TxGivenUp, TxAccepted, TxCollected, TxRejected),
     rules={
         (Unborn, Reserve): Handle(_reserve, to=(Reserved,)),
         (Reserved, Built): Handle(_built, to=(Signed, Abandoned)),
         (Reserved, BuildAbandoned): Handle(_abandoned, to=(Abandoned,)),
+        (Reserved, GiveUpTransaction): Handle(_give_up_reserved, to=(Abandoned,)),
+        (Signed, GiveUpTransaction): Handle(_give_up, to=(GivenUp,)),
         (Signed, SubmissionAccepted): Handle(_accepted, to=(Accepted,)),
         (Signed, SubmissionRejected): Handle(_rejected, to=(Rejected,)),
         (Accepted, NotesCollected): Handle(_collected, to=(Finished,)),
         **{
             (state, Reserve): Refuse("this transaction is already reserved")
-            for state in (Reserved, Signed, Accepted, Finished, Rejected, Abandoned)
+            for state in (Reserved, Signed, Accepted, *_FINAL)
         },
         **{
             (Unborn, input_): _EARLY
             for input_ in (
                 Built,
                 BuildAbandoned,
+                GiveUpTransaction,
                 SubmissionAccepted,
                 SubmissionRejected,
                 NotesCollected,
@@ -356,14 +385,16 @@ MACHINE = Machine(
         (Signed, NotesCollected): _EARLY,
         (Accepted, Built): _LATE,
         (Accepted, BuildAbandoned): _LATE,
+        (Accepted, GiveUpTransaction): Ignore("its outputs are there already"),
         (Accepted, SubmissionAccepted): _LATE,
         (Accepted, SubmissionRejected): Ignore("accepted by a threshold before"),
         **{
             (state, input_): _LATE
-            for state in (Finished, Rejected, Abandoned)
+            for state in _FINAL
             for input_ in (
                 Built,
                 BuildAbandoned,
+                GiveUpTransaction,
                 SubmissionAccepted,
                 SubmissionRejected,
                 NotesCollected,
@@ -374,6 +405,7 @@ MACHINE = Machine(
         TxReserved: lambda _state, event: Reserved(reservation=event.reservation),
         TxSigned: lambda state, event: Signed(reservation=state.reservation, signed=event.signed),
         TxAbandoned: lambda _state, _event: Abandoned(),
+        TxGivenUp: lambda state, _event: GivenUp(txid=state.signed.txid),
         TxAccepted: lambda state, _event: Accepted(
             reservation=state.reservation, signed=state.signed
         ),
@@ -385,5 +417,5 @@ MACHINE = Machine(
         TxRejected: lambda state, event: Rejected(txid=state.signed.txid, error=event.error),
     },
     wants_of={Reserved: _wants_build, Signed: _wants_submission, Accepted: _wants_notes},
-    final=frozenset({Finished, Rejected, Abandoned}),
+    final=frozenset(_FINAL),
 )

@@ -153,7 +153,7 @@ class StandInNode:
     async def cancel(self, payment_hash: bytes) -> None:
         await later(Ask("node.cancel", (payment_hash.hex(),)))
 
-    async def transactions(self, *_times: int) -> tuple[NodeTransaction, ...]:
+    async def payments_since(self, _start_unix_s: int) -> tuple[NodeTransaction, ...]:
         return cast("tuple[NodeTransaction, ...]", await later(Ask("node.transactions")))
 
     def pay(

@@ -142,6 +142,8 @@ class FakeLnd(
         self.streams: dict[str, Answers] = {}
         self.requests: list[Any] = []
         self.macaroons: list[str] = []
+        self.left_s: list[float | None] = []
+        """How long each call was still waited for when it came; None without a deadline."""
         self.network = "mainnet"
         self.is_slow = False
         self.port = 0
@@ -150,6 +152,7 @@ class FakeLnd(
 
     def note(self, request: Any, context: Context) -> None:
         self.requests.append(request)
+        self.left_s.append(context.time_remaining())
         self.macaroons.append(str(dict(context.invocation_metadata() or ())["macaroon"]))
 
     async def SendPaymentV2(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802  # name of the RPC

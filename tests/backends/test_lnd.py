@@ -286,12 +286,15 @@ async def test_a_dead_server_is_unanswered_until_it_is_back(tmp_path: Path) -> N
             await follow(node.track(HASH), [], lnd.stop)
         with pytest.raises(NodeUnansweredError):
             await node.info()
+        old = node._connection._channel
+        assert old is not None
         # A new certificate and a new macaroon, as after a reinstall: the files are read again.
         write_credentials(tmp_path)
         (tmp_path / "gateway.macaroon").write_bytes(b"another")
         await lnd.start()
         assert (await node.info()).alias == "bob"
         assert lnd.macaroons[-1] == b"another".hex()
+        assert old.grpc_channel.get_state() is grpc.ChannelConnectivity.SHUTDOWN
 
 
 async def test_a_proxy_of_the_environment_does_not_stand_before_the_node(

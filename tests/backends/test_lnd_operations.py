@@ -8,6 +8,7 @@ import grpc
 import pytest
 from lndgrpc.compiled import lightning_pb2
 
+from backends.lnd_connection import ANSWER_TIMEOUT_S
 from backends.operations import ChannelOrder, NodeTransaction, OnchainOrder
 from errors import InputError, PeerError
 from tests.backends.fake_lnd import (
@@ -172,6 +173,16 @@ async def test_transactions_of_all_time(tmp_path: Path) -> None:
         } == {2**63 - 1}
         with pytest.raises(InputError):
             await node.transactions(-1, 0)
+
+
+async def test_no_page_of_a_listing_is_waited_for_without_an_end(tmp_path: Path) -> None:
+    async with running(tmp_path) as (lnd, node):
+        lnd.replies["ListPayments"] = payments(payment(Payment.FAILED, value_msat=3_000))
+        lnd.replies["ListInvoices"] = invoices(settled(20))
+        await node.transactions(0, 30)
+        assert len(lnd.left_s) == 4
+        longest_s = max(float("inf") if left_s is None else left_s for left_s in lnd.left_s)
+        assert longest_s < ANSWER_TIMEOUT_S + 1
 
 
 async def test_a_listed_payment_that_cannot_be_read(tmp_path: Path) -> None:

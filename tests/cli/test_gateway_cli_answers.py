@@ -64,6 +64,17 @@ async def test_what_may_be_at_stake_in_a_federation(run: Run, gateway: CannedGat
     assert (code, "is not an amount" in output) == (4, True)
 
 
+async def test_a_federation_is_given_up_by_a_word_of_its_own(
+    run: Run, gateway: CannedGateway
+) -> None:
+    words = ("leave-fed", "--federation-id", FED)
+    assert await run(*words, "--give-up") == await run(*words)
+    assert gateway.calls == [
+        ("leave_federation", FED, True),
+        ("leave_federation", FED, False),
+    ]
+
+
 async def test_a_federation_that_is_not_served_is_bad_input(run: Run) -> None:
     code, output = await run("ecash", "pegin", "--federation-id", "0b" * 32)
     assert (code, json.loads(output)) == (

@@ -7,7 +7,8 @@ from pathlib import Path
 import apsw
 import pytest
 
-from cli.log_place import PLACE_NAME, check_place, note_place
+from cli import log_place
+from cli.log_place import PLACE_NAME, WITNESS_NAME, check_place, note_place
 from cli.log_restore import restore
 from engine.head_file import HEAD_NAME
 from engine.lock import LOCK_NAME, DirectoryLock
@@ -66,9 +67,9 @@ def test_a_log_alone_is_a_backup_too(run: Tools, tmp_path: Path) -> None:
     run.directory /= LOG_NAME
     lines = run("restore", tmp_path / "data").splitlines()
     assert lines[2].startswith("mnemonic    not in the backup")
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == sorted(
-        [LOG_NAME, PLACE_NAME, HEAD_NAME, LOCK_NAME]
-    )
+    names = {path.name for path in (tmp_path / "data").iterdir()}
+    (witness,) = names - {LOG_NAME, PLACE_NAME, HEAD_NAME, LOCK_NAME}
+    assert witness.startswith(WITNESS_NAME)
 
 
 def test_what_a_crash_left_in_the_wal_is_restored_too(run: Tools, tmp_path: Path) -> None:
@@ -142,6 +143,60 @@ def test_a_copy_is_told_from_its_original(run: Tools, tmp_path: Path) -> None:
         check_place(copy)
 
 
+@pytest.mark.parametrize("when", ["before a start", "before a stop"])
+def test_a_copy_that_is_written_back_into_its_original_is_told(
+    run: Tools, tmp_path: Path, when: str
+) -> None:
+    """As `cp -a` and `rsync --inplace` do: the files stay those that they were."""
+    if when == "before a stop":
+        note_place(run.directory)
+    before = _bytes(run.directory)
+    note_place(run.directory)
+    check_place(run.directory)
+    number = (run.directory / LOG_NAME).stat().st_ino
+    for name, content in before.items():
+        (run.directory / name).write_bytes(content)
+    assert (run.directory / LOG_NAME).stat().st_ino == number
+    with pytest.raises(ConfigError, match="a history that is not the newest"):
+        check_place(run.directory)
+
+
+def test_owners_modes_and_links_make_no_copy(run: Tools, tmp_path: Path) -> None:
+    for path in run.directory.iterdir():
+        path.chmod(0o640)
+        (tmp_path / path.name).hardlink_to(path)
+    check_place(run.directory)
+
+
+@pytest.mark.parametrize("dies_before", [1, 2])
+def test_a_start_that_dies_while_it_notes_its_place_left_no_copy(
+    run: Tools, monkeypatch: pytest.MonkeyPatch, dies_before: int
+) -> None:
+    written: list[object] = []
+    write = log_place._write
+
+    def dying(note: Path, *words: str) -> None:
+        written.append(words)
+        if len(written) == dies_before:
+            raise KeyboardInterrupt
+        write(note, *words)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(log_place, "_write", dying)
+        with pytest.raises(KeyboardInterrupt):
+            note_place(run.directory)
+    check_place(run.directory)
+    note_place(run.directory)
+    check_place(run.directory)
+
+
+def test_a_directory_without_its_witness_is_a_copy(run: Tools) -> None:
+    for witness in run.directory.glob(f"{WITNESS_NAME}*"):
+        witness.unlink()
+    with pytest.raises(ConfigError, match="is a copy"):
+        check_place(run.directory)
+
+
 def test_a_renamed_directory_is_no_copy(run: Tools, tmp_path: Path) -> None:
     moved = run.directory.rename(tmp_path / "moved")
     check_place(moved)
@@ -161,7 +216,9 @@ def test_a_new_directory_is_no_copy(tmp_path: Path) -> None:
     (tmp_path / LOG_NAME).touch()
     check_place(tmp_path)
     note_place(tmp_path)
-    assert (tmp_path / PLACE_NAME).read_text().strip().isdecimal()
+    number, witness = (tmp_path / PLACE_NAME).read_text().split()
+    assert number == str((tmp_path / LOG_NAME).stat().st_ino)
+    assert (tmp_path / witness).exists()
 
 
 def test_a_first_start_that_died_left_no_copy(tmp_path: Path) -> None:

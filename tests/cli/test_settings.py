@@ -59,6 +59,7 @@ def test_all_of_it() -> None:
         network="regtest",
         default_routing_fees=PaymentFee(2000, 3000),
         default_transaction_fees=PaymentFee(2000, 3000),
+        node_is_shared=False,
         skip_setup=False,
         mnemonic=mnemonic,
         lnd=LndSettings(

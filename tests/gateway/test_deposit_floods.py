@@ -42,7 +42,7 @@ def scene(tmp_path: Path) -> Scene:
 def _listed(params: object, script: str, *, is_spent: bool = False) -> list[dict[str, Any]]:
     start, end = cast("Sequence[int]", params)
     return [
-        {"index": n, "script": script, "value": 1_000_000, "spent": is_spent, "outpoint": None}
+        {"index": n, "script": script, "value": 1_000, "spent": is_spent, "outpoint": None}
         for n in range(start, end)
     ]
 

@@ -11,11 +11,22 @@ import pytest
 from backends.simulated import Fault
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
-from gateway import dismissing
+from gateway import dismissing, status
 from gateway.application import Gateway
 from gateway.node_watch import WATCH_PAUSE_S
 from gateway.operator_views import ChannelOrder, OnchainRequest
-from statemachines import node_order, send
+from statemachines import (
+    ALL_MACHINES,
+    deposits,
+    federation,
+    identity,
+    node_order,
+    operator_payment,
+    receive,
+    reissue,
+    send,
+    wallet,
+)
 from tests.gateway.scene import Scene, asking, kinds, stream_of, until
 
 pytestmark = pytest.mark.anyio
@@ -87,7 +98,9 @@ async def test_an_order_without_trace_is_dismissed_after_an_hour(scene: Scene, w
         assert not _orders(gateway)
         await scene.drive(lambda: bool(errors))
         assert "dismissed this order" in str(errors[0])
-        with pytest.raises(ConflictError, match="is Dismissed: only an order"):
+        with pytest.raises(
+            ConflictError, match="is Dismissed and is not dismissed: it waits for nothing"
+        ):
             await gateway.node.dismiss(stream)
     assert scene.world.gateway_node.onchain_sat == FUNDS_SAT
     assert kinds(scene.directory)[-1] == "node_order.dismissed"
@@ -183,19 +196,71 @@ async def test_a_payment_that_the_node_knows_of_is_not_dismissed(scene: Scene) -
             with pytest.raises(ConflictError, match="has a record of this payment"):
                 await gateway.node.dismiss(stream)
             await scene.drive(lambda: isinstance(_state(gateway, stream), send.InFlight))
-            with pytest.raises(ConflictError, match="is InFlight: only an order"):
+            with pytest.raises(
+                ConflictError, match="is InFlight and is not dismissed: it ends with"
+            ):
                 await gateway.node.dismiss(stream)
             scene.world.payee.settle_held(held.payment_hash)
             await scene.drive(lambda: isinstance(_state(gateway, stream), send.Claimed))
 
 
+async def test_a_payment_that_vanished_is_dismissed_once_its_contract_can_be_claimed_no_more(
+    scene: Scene,
+) -> None:
+    """Only the operator could have restored the node's database, and he has none."""
+    async with scene.joined() as (gateway, routing):
+        held = scene.world.payee.make_invoice(5_000_000, is_held=True, expiry_s=A_YEAR_S)
+        user, payment = await scene.funded(routing, held.text)
+        node, stream = scene.world.gateway_node, stream_of(payment)
+        async with asking(gateway, user.body(payment)) as answers:
+            await until(gateway, payment, send.InFlight)
+            node.is_down = True
+            node.forget(held.payment_hash)
+            await scene.drive(lambda: bool(gateway.engine.jobs()))
+            node.is_down = False
+            await scene.drive(lambda: isinstance(_state(gateway, stream), send.Vanished))
+            with pytest.raises(ConflictError, match=r"can be dismissed in \d+ blocks"):
+                await gateway.node.dismiss(stream)
+            left = payment.contract.expiration_block_height - scene.world.chain.height
+            scene.world.chain.mine(left + 10)
+            assert await gateway.node.dismiss(stream) in {"Cancelling", "Cancelled"}
+        assert len(answers) == 1
+        await user.refund(payment)
+        await gateway.federations.leave_federation(scene.federation_id)
+
+
+# --- every state -------------------------------------------------------------------------------------------------
+
+_DISMISSED = {send.Unanswered, send.Vanished, node_order.Ordered}
+#: Not over, and nothing that anybody waits for: what it says is for ever, or until somebody asks.
+_STANDS = {
+    *(identity.Founded, federation.Joined, federation.Left, wallet.Wallet),
+    *(deposits.Watching, deposits.Paused, operator_payment.Failed, reissue.Abandoned),
+}
+#: Ends with the node's answer, or with the invoice: no money is in it.
+_UNPAID = {*receive.UNPAID_STATES}
+
+
+def test_every_state_that_is_not_over_is_dismissed_or_says_what_ends_it() -> None:
+    open_states = {
+        state
+        for machine in ALL_MACHINES
+        for state in machine.states
+        if state not in machine.final and state is not type(machine.initial)
+    }
+    waits = set(dismissing.WAITS_FOR)
+    assert waits | _DISMISSED == set(status.OPEN_STATES)
+    assert not waits & _DISMISSED
+    assert waits | _DISMISSED | _STANDS | _UNPAID == open_states
+
+
 # --- what is neither ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("stream", ["", "send", "send/", "wallet/x", "/x", "tx/a-1"])
-async def test_other_streams_are_not_dismissed(scene: Scene, stream: str) -> None:
+@pytest.mark.parametrize("stream", ["", "send", "send/", "nothing/x", "/x"])
+async def test_what_is_no_stream_is_not_dismissed(scene: Scene, stream: str) -> None:
     async with scene.serving() as gateway:
-        with pytest.raises(InputError, match="neither an order to the node nor a payment"):
+        with pytest.raises(InputError, match="is no payment, transaction or order"):
             await gateway.node.dismiss(stream)
 
 

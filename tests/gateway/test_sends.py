@@ -13,6 +13,7 @@ from errors import ConfigError, UnavailableError
 from fedimint.transport import GuardianTimeout
 from gateway import tweak_pool
 from gateway.node_watch import WATCH_PAUSE_S
+from gateway.send_effects import LOOK_UP_PAUSE_S
 from statemachines import send
 from statemachines.wallet import TWEAK_POOL_SIZE
 from tests.gateway.scene import (
@@ -25,6 +26,7 @@ from tests.gateway.scene import (
     until,
     wallet,
 )
+from tests.gateway.slow_node import with_slow_node
 
 pytestmark = pytest.mark.anyio
 #: More than any round of retries takes, less than an invoice lives.
@@ -118,6 +120,26 @@ async def test_a_node_that_stays_silent_never_forfeits_before_expiry_and_then_do
         await user.settle(payment, answers[0])
     assert scene.spent_msat() == 0
     assert kinds(scene.directory).count("send.dispatching") == send.ATTEMPTS_MAX
+
+
+async def test_a_record_is_as_old_as_the_question_for_it(scene: Scene) -> None:
+    """A call may reach the node after its answer left, and the answer be read once the invoice is over."""
+    node = with_slow_node(scene)
+    async with scene.joined() as (gateway, routing):
+        user, payment = await scene.funded(routing)
+        scene.world.gateway_node.script(*[Fault.DELAYED] * send.ATTEMPTS_MAX)
+        async with asking(gateway, user.body(payment)) as answers:
+            await until(gateway, payment, send.Dispatching)
+            begin_s = scene.clock.now_s
+            await scene.drive(lambda: scene.clock.now_s >= begin_s + 3_500, step_s=20)
+            node.slow("lookup")
+            scene.clock.advance(LOOK_UP_PAUSE_S)
+            async with node.while_it_answers():
+                scene.world.gateway_node.deliver_delayed()
+                scene.clock.advance(200)  # the invoice's end, and the margin for what is astray
+            await scene.drive(lambda: bool(answers))
+        assert isinstance(answers[0], Paid)
+        await until(gateway, payment, send.Claimed)
 
 
 async def test_a_node_that_goes_down_with_a_payment_in_flight_and_comes_back(scene: Scene) -> None:
@@ -289,6 +311,7 @@ async def test_a_claim_that_is_rejected_for_good_harms_no_wallet(scene: Scene) -
         assert after.notes == before.notes
         assert not after.spending
         assert await ask(gateway, user.body(payment)) == answers[0]
+        await gateway.federations.trust_again(scene.federation_id)
         again, sound = await scene.funded(routing)
         assert isinstance(await ask(gateway, again.body(sound)), Paid)
         await until(gateway, sound, send.Claimed)

@@ -56,4 +56,6 @@ NOT_IN_ANY_HISTORY = {
     *(event.kind for event in quarantine.MACHINE.events),
     "gateway.node_pinned",
     "gateway.node_replaced",
+    "federation.given_up",
+    "tx.given_up",
 }

@@ -92,4 +92,7 @@ NOT_DIED_IN: dict[Entered, str] = {
     Entered("completion", "CancelRejected"): (
         "a node that settles what it was given no preimage for: tests/statemachines/test_completion.py"
     ),
+    Entered("tx", "GivenUp"): (
+        "a federation that is given up amid a funding: tests/gateway/test_giving_up.py begins a life in it"
+    ),
 }

@@ -101,6 +101,13 @@ def test_an_output_is_told_in_the_append_that_passes_it_and_only_once() -> None:
     assert listed(scene).next_output == 7
 
 
+def test_a_scan_that_came_no_further_writes_nothing() -> None:
+    scene = found()
+    before = len(scene.events)
+    scene.deliver(LIST, scanned(6, 1, OUTPUT))
+    assert len(scene.events) == before
+
+
 def test_used_addresses_never_become_unused() -> None:
     scene = found()
     scene.deliver(LIST, scanned(9, 0))

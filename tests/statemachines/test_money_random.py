@@ -6,11 +6,8 @@ from fuzz.gateway_machines import GatewayMachines, walk
 from statemachines import ALL_MACHINES
 
 RUNS = 300
-#: What only a log says that goes on from a backup (test_restore.py), tweaks (test_wallet_random.py), and what the
-#: operator says of his trust in a federation (test_exposure.py).
+#: What only a log says that goes on from a backup (test_restore.py), and tweaks (test_wallet_random.py).
 PLAYED_ELSEWHERE = {
-    "federation.exposure_cap_set",
-    "federation.trusted",
     "gateway.reconciled",
     "gateway.restored",
     "receive.found_funded",

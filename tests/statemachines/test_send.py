@@ -445,7 +445,7 @@ def test_a_claim_that_is_accepted_ends_the_payment() -> None:
     scene.deliver(TX, NotesCollected(notes=(note("a"), note("b", 10)), lost_msat=0))
     state = scene.send()
     assert isinstance(state, send.Claimed)
-    assert state.received_msat == (1 << 20) + (1 << 10)
+    assert (state.tx, state.received_msat) == (TX, (1 << 20) + (1 << 10))
     assert scene.wants(STREAM) == {}
 
 

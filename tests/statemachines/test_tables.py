@@ -109,10 +109,11 @@ def test_what_a_receive_listens_to_in_each_state() -> None:
         },
         "Held": {"InvoiceForgotten", "HtlcHeld", "FundingFound"},
         "Funding": {
+            "GiveUpReceive",
             *("FundingRefused", "FundingFound", "TransactionSigned"),
             *("TransactionAccepted", "TransactionRejected", "TransactionAbandoned"),
         },
-        "Decrypting": {"Decrypted", "Undecryptable"},
+        "Decrypting": {"Decrypted", "Undecryptable", "GiveUpReceive"},
         "Refunding": {"TransactionFinished", "TransactionRejected"},
     }
 
