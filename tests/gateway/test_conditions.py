@@ -23,6 +23,7 @@ from statemachines import (
     receive,
     reissue,
     send,
+    transaction,
     withdrawal,
 )
 from statemachines.federation import Leave
@@ -214,6 +215,24 @@ async def test_a_fee_that_was_quoted_long_ago_pays_for_no_withdrawal(
         ]
         with pytest.raises(OutdatedError, match="are asked again"):
             await gateway.engine.submit(stream, request)
+
+
+async def test_a_withdrawal_has_its_time_to_be_signed_from_its_decision_on(scene: Scene) -> None:
+    """Not from the quote of its fee, which may be a minute old."""
+    async with scene.joined() as (gateway, _):
+        await give_ecash(scene, gateway)
+        ((stream, request),) = [
+            one for one in requests(scene) if isinstance(one[1], withdrawal.RequestWithdrawal)
+        ]
+        scene.clock.advance(MEASURED_LIMIT_S)
+        await gateway.engine.submit(stream, request)
+        reservations = [
+            state.reservation
+            for state in gateway.engine.open_streams().values()
+            if isinstance(state, transaction.Reserved)
+        ]
+    (ours,) = [reservation for reservation in reservations if reservation.parent == stream]
+    assert ours.sign_by_unix_s == scene.clock.now_s + transaction.SIGN_WITHIN_S
 
 
 async def test_an_expired_invoice_of_the_operators_is_not_paid(scene: Scene) -> None:
