@@ -16,6 +16,7 @@ from backends.simulated import SimulatedNode
 from engine.chain import Row
 from engine.fold import Machines, Position
 from engine.machine import State
+from engine.quarantine import StreamQuarantined
 from engine.store import StoredStep
 from fedimint import bolt11
 from fuzz.conditions import Conditions
@@ -150,6 +151,8 @@ class Auditor:
     def _judge(self, step: StoredStep, before: Any) -> None:
         row = step.row
         match step.event:
+            case StreamQuarantined(where=where, fault=fault):
+                self._check(False, f"10: {row.stream} stopped by a mistake in {where}: {fault}")
             case image.ImageClaimed(operation=operation):
                 self._once(self._images, row.stream, operation)
             case transaction.TxSigned(signed=signed):

@@ -171,7 +171,7 @@ def _may_call(facts: send.SendFacts, moment: Moment, delay_blocks: int) -> Itera
     contract = lnv2.OUTGOING_CONTRACT.decode(bytes.fromhex(facts.contract))
     block_count = moment.height + 1 - moment.new_blocks
     left = contract.expiration_block_height - block_count
-    if delay_blocks > left - CONTRACT_BLOCKS_MIN:
+    if max(1, delay_blocks) > left - CONTRACT_BLOCKS_MIN:  # also a swap leaves one block at least
         yield f"3: {facts.contract_id} has {left} blocks, and a call may take {delay_blocks}"
     late_s = moment.unix_s - bolt11.decode(facts.invoice).expires_unix_s
     if late_s > CLOCK_S + MEASURED_S:

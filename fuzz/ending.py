@@ -85,6 +85,8 @@ def _bad_notes(stage: Stage) -> Iterator[str]:
         wallet = stage.auditor.state_of(wallet_of(federation.federation_id.hex()))
         if not isinstance(wallet, Wallet):
             continue
+        for tx in wallet.spending:
+            yield f"6: the notes of {tx} are neither spent nor free"
         keys = federation.mint_keys().aggregate_keys
         for held in wallet.notes:
             nonce = bytes.fromhex(held.nonce)

@@ -19,7 +19,7 @@ import random
 import signal
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -140,10 +140,16 @@ def _fail(tests: Sequence[str]) -> bool:
 def seeds(names: Sequence[str]) -> None:
     """A line for each mutant: caught, or LIVES through the first seeds."""
     _enter_copy()
-    from fuzz import play  # noqa: PLC0415 - of the copy
+    from fuzz import play, successes  # noqa: PLC0415 - of the copy
 
     def notice() -> bool:
-        return any(play.play(seed).problems for seed in range(SEEDS))
+        counts: Counter[str] = Counter()
+        for seed in range(SEEDS):
+            played = play.play(seed)
+            if played.problems:
+                return True
+            counts.update(played.counts)
+        return bool(successes.too_few(counts))
 
     for name in names:
         print("caught" if _is_caught(name, notice) else "LIVES", name, flush=True)
