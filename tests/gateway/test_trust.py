@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from backends.simulated import Fault
 from cli import embedded
 from devnet.federation import EmbeddedFederation
 from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
@@ -203,6 +204,26 @@ async def test_nothing_is_paid_after_a_claim_was_refused_until_the_operator_says
         other, paid = await scene.funded(routing)
         assert isinstance(await ask(gateway, other.body(paid)), Paid)
     assert scene.spent_msat() > spent_msat - receiving.RECEIVED_MSAT
+
+
+async def test_what_is_not_called_again_is_given_back_once_no_call_can_pay_it(scene: Scene) -> None:
+    """Nobody answered the call before the claim was refused, so none follows it; the invoice's end decides."""
+    held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True)
+    async with scene.joined() as (gateway, routing):
+        user, payment = await scene.funded(routing, held.text)
+        async with asking(gateway, user.body(payment)):
+            await until(gateway, payment, send.InFlight)
+            other, unpaid = await scene.funded(routing)
+            scene.world.gateway_node.script(*[Fault.LOST] * send.ATTEMPTS_MAX)
+            async with asking(gateway, other.body(unpaid)) as answers:
+                await until(gateway, unpaid, send.Dispatching, send.Unanswered)
+                scene.federation.consensus.ledger.contracts.pop(payment.out_point)
+                scene.world.payee.settle_held(held.payment_hash)
+                await until(gateway, payment, send.ClaimRejected)
+                await scene.drive(lambda: bool(answers), step_s=20)
+        assert isinstance(answers[0], Forfeited)
+        assert (await exposure(gateway, scene.federation_id)).refused_claim == stream_of(payment)
+    assert scene.spent_msat() < 2 * INVOICE_MSAT
 
 
 async def test_a_federation_that_is_not_served_cannot_be_trusted(scene: Scene) -> None:
