@@ -20,7 +20,7 @@ from engine.chain import Row
 from engine.engine import Observers, Ports
 from engine.ports import Probe
 from engine.store import LOG_NAME
-from errors import BusyError, PeerError, UnavailableError
+from errors import BusyError, GatewayError, PeerError, UnavailableError
 from fedimint.addresses import segwit_address
 from fedimint.mintv2 import SpendableNote
 from fedimint.selection import round_up_msat
@@ -221,6 +221,9 @@ class Stage:
         )
         if status in {UnavailableError.http_status, BusyError.http_status}:
             raise UnavailableError(answer.decode())
+        # Of what is somebody else's fault, or wrong in a request, every error says so by its status.
+        mistake = answer.decode() if status == GatewayError.http_status else ""
+        self.expect(not mistake, f"10: {path} met a mistake of the gateway's: {mistake}")
         if status != 200:
             self.witness.counts[f"refused {path}"] += 1
             raise Refused(status, answer.decode())
