@@ -74,7 +74,8 @@ class Word:
 
     async def heard(self) -> None:
         """Wait for it."""
-        await self._given.wait()
+        if not self._given.is_set():
+            await self._given.wait()
 
 
 def until_heard(

@@ -147,6 +147,8 @@ class Parts:
             patch.object(StandInEngine, "peek", lambda *_: None),
         ):
             self.gateway = Gateway(settings, outside, store=_NO_STORE, words=WORDS)
+        # An older log is explored by its own restore; here the node has told that the log is the newest.
+        self.gateway._word.give()  # noqa: SLF001
         desk = self.gateway.federations
         desk._served = cast("ServedFederations", StandInServed(federations))  # noqa: SLF001
         self.context = self.gateway._context  # noqa: SLF001
