@@ -3,6 +3,8 @@
 Whoever calls a gateway that dies asks again where that is safe, and else looks first at what became of it.
 """
 
+import hashlib
+
 import anyio
 
 from devnet.gateway_messages import Forfeited
@@ -11,6 +13,8 @@ from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.user import EmbeddedUser
 from errors import UnavailableError
 from fedimint.mintv2 import Ecash
+from statemachines import receive as receive_machine
+from statemachines import transaction
 from tests.scenarios.calls import DEADLINE_S, Calls, RefusedError, patiently
 from tests.scenarios.stage import HeldInvoice, Stage, StagedFederation
 
@@ -98,10 +102,12 @@ async def claim(user: EmbeddedUser, payment: IncomingPayment) -> None:
 async def receive(
     stage: Stage, federation: StagedFederation, user: EmbeddedUser, amount_msat: int
 ) -> None:
-    """Somebody pays the user over Lightning, and gets the user's preimage for it."""
+    """Somebody pays the user over Lightning, and gets the user's preimage for it; after a death perhaps anew."""
     payment, invoice = await ordered(stage, federation, user, amount_msat)
-    preimage = await stage.other_node.pay(invoice)
-    assert preimage == payment.preimage, "the payer got his money back"
+    while (preimage := await stage.other_node.pay(invoice)) is None:
+        assert _was_given_up(stage, payment), "the payer got his money back"
+        payment, invoice = await ordered(stage, federation, user, amount_msat)
+    assert preimage == payment.preimage
     await claim(user, payment)
     await patiently(Calls(stage.gateway).settled)
 
@@ -124,10 +130,24 @@ async def try_to_swap(
 ) -> bool:
     """As `swap`; False when the gateway gave it up, which leaves everybody his money."""
     payment, invoice = await ordered(stage, *receiver, amount_msat)
-    if await pay(stage, *sender, invoice) is None:
-        return False
+    while await pay(stage, *sender, invoice) is None:
+        if not _was_given_up(stage, payment):
+            return False
+        payment, invoice = await ordered(stage, *receiver, amount_msat)
     await claim(receiver[1], payment)
     return True
+
+
+def _was_given_up(stage: Stage, payment: IncomingPayment) -> bool:
+    """Whether the gateway gave its funding up: it was decided, and not signed at once by the same process."""
+    stream = receive_machine.stream_of(hashlib.sha256(payment.preimage).hexdigest())
+    rows = stage.gateway.rows()
+    failed = {
+        row.append
+        for row in rows
+        if (row.stream, row.kind) == (stream, receive_machine.ReceiveFundingFailed.kind)
+    }
+    return any(row.append in failed and row.kind == transaction.TxAbandoned.kind for row in rows)
 
 
 # --- bitcoin -----------------------------------------------------------------------------------------------------

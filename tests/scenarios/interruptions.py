@@ -29,7 +29,7 @@ async def the_node_restarts_while_a_receiver_is_funded(stage: Stage) -> None:
     await served(stage, federation)
     user = await federation.new_user(0)
     await stage.gateway.kill()
-    await stage.gateway.start(crash_at="after receive.funding")
+    await stage.gateway.start(crash_at="after receive.funding_signed")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(flows.receive, stage, federation, user, AMOUNT_MSAT)
         await stage.gateway.died()

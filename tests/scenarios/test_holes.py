@@ -325,7 +325,7 @@ def test_a_swap_whose_receiver_is_away_is_not_cancelled(tmp_path: Path) -> None:
         await served(stage, first, second)
         sender, receiver = await first.new_user(USER_MSAT), await second.new_user(0)
         await stage.gateway.kill()
-        await stage.gateway.start(crash_at="after receive.funding")
+        await stage.gateway.start(crash_at="after receive.funding_signed")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(flows.swap, stage, (first, sender), (second, receiver), AMOUNT_MSAT)
             await stage.gateway.died()
