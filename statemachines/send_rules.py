@@ -381,7 +381,8 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (InFlight, CallUnanswered): Handle(_vanished, to=(Vanished,)),
     (Vanished, SeenInFlight): Handle(_in_flight, to=(InFlight,)),
     (Vanished, PaymentSucceeded): Handle(_succeeded, to=_PAY_TO),
-    (Vanished, PaymentFailed): Handle(_failed, to=_FAIL_SEEN_TO),
+    # Another node's word leaves it as it is, and is not even asked for.
+    (Vanished, PaymentFailed): Handle(_failed, to=_FAIL_TO),
     (Vanished, DismissSend): Handle(_dismissed, to=(Cancelling,)),
     (Paid, TransactionSigned): Handle(_claim_signed, to=(Claiming,)),
     (Claiming, TransactionFinished): Handle(_claim_finished, to=(Claimed,)),
