@@ -119,7 +119,8 @@ async def _unknown_payments(context: GatewayContext, opened: Opened) -> list[Nod
     """Those that count: begun after the log's end, not judged before, and of no operation of the log."""
     founded = context.engine.peek(identity.STREAM)
     judged_unix_s = founded.judged_unix_s if isinstance(founded, identity.Founded) else 0
-    since_unix_s = max(opened.newest_unix_s - CLOCKS_DIFFER_S, opened.founded_unix_s)
+    # What was begun in the second of the log's founding is an older log's, which was lost.
+    since_unix_s = max(opened.newest_unix_s - CLOCKS_DIFFER_S, opened.founded_unix_s + 1)
     since_unix_s = max(since_unix_s, judged_unix_s + 1)
     while True:
         try:

@@ -206,6 +206,7 @@ async def test_a_restart_serves_the_same_federations_with_the_same_balance(scene
         info = await gateway.info()
         balances = await gateway.treasury.balances()
     async with scene.serving() as gateway:
+        await anyio.wait_all_tasks_blocked()  # the node has said that the log is the newest
         after = await wallet(gateway, scene.federation_id)
         assert after.notes == before.notes
         assert await gateway.info() == info

@@ -123,7 +123,8 @@ async def test_a_start_with_another_node_pays_receives_and_orders_nothing(scene:
         assert (await wallet(gateway, scene.federation_id)).balance_msat == 0
         await scene.changed(gateway, scene.own)
         assert (await gateway.info()).lightning is not None
-        await ask(gateway, user.body(payment))
+        # The node is asked once more whether the log is the newest, after a pause.
+        await scene.while_time_passes(lambda: ask(gateway, user.body(payment)))
     assert scene.is_untouched()
 
 

@@ -208,7 +208,9 @@ async def test_a_node_that_is_down_at_the_start_refuses_sends_and_writes_nothing
         scene.world.gateway_node.is_down = False
         scene.clock.advance(WATCH_PAUSE_S)
         await scene.drive(lambda: gateway._context.watch.info is not None)
-        assert isinstance(await ask(gateway, user.body(payment)), Paid)
+        # The node is asked once more whether the log is the newest, after a pause.
+        answer = await scene.while_time_passes(lambda: ask(gateway, user.body(payment)))
+        assert isinstance(answer, Paid)
 
 
 async def test_a_node_on_another_network_ends_the_gateway(scene: Scene) -> None:

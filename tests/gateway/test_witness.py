@@ -43,6 +43,7 @@ async def _copied_and_gone_on(scene: Scene, backup: Path) -> RoutingInfo:
     async with scene.joined() as (gateway, routing):
         await _paid(scene, gateway, routing)
     shutil.copytree(scene.directory, backup)
+    scene.clock.advance(1)
     async with scene.serving() as gateway:
         await _paid(scene, gateway, routing)
     shutil.rmtree(scene.directory)
