@@ -50,7 +50,6 @@ async def test_a_contract_too_large_for_one_claim_is_refused_with_nothing_writte
     lies = let_lie(scene, evil)
     async with scene.joined() as (gateway, routing):
         await gateway.federations.connect_federation(evil.invite_code().to_text(), recover=False)
-        await gateway.federations.set_exposure_cap(evil.federation_id.hex(), 2 * CLAIM_MAX_MSAT)
         evil_routing = await gateway.payments.routing_info(evil.federation_id.hex())
         assert evil_routing is not None
         named = msgspec.structs.replace(routing, module_public_key=evil_routing.module_public_key)
@@ -88,6 +87,7 @@ async def test_the_largest_contract_is_claimed_in_one_transaction(scene: Scene) 
     lies = let_lie(scene, evil)
     async with scene.joined() as (gateway, routing):
         await gateway.federations.connect_federation(evil.invite_code().to_text(), recover=False)
+        await gateway.federations.set_exposure_cap(evil.federation_id.hex(), 2 * CLAIM_MAX_MSAT)
         evil_routing = await gateway.payments.routing_info(evil.federation_id.hex())
         assert evil_routing is not None
         named = msgspec.structs.replace(routing, module_public_key=evil_routing.module_public_key)
