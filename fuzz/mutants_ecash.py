@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant("give one index to all", 5, "10.4.29", _give_one_index_to_all, (0,)),
     Mutant("submit while building", 8, "10.1.5", _submit_while_building, (11,)),
     Mutant("believe the first guardian", 6, "", _believe_the_first_guardian, (73, 338)),
-    Mutant("believe every share", 6, "", _believe_every_share, (371, 674)),
+    Mutant("believe every share", 6, "", _believe_every_share, (449,)),
     Mutant("count ecash before its reissue", 6, "10.4.24", _count_ecash_before_its_reissue, (1,)),
     Mutant("spend notes twice", 7, "", partial(_keep_what_is_reserved, "notes"), (0,)),
 )

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from cli import gatewayd
-from fuzz import mutants, seeds
+from fuzz import mutants, seeds, transitions
 from fuzz.seeds import Summary
 from fuzz.transitions import every_transition
 
@@ -107,3 +107,7 @@ def test_wrong_arguments_are_refused(
 ) -> None:
     assert gatewayd.main(["fuzz", *words]) == 4
     assert sentence in capsys.readouterr().err
+
+
+def test_what_seeds_may_leave_out_is_in_the_tables() -> None:
+    assert transitions.every_transition() > transitions.RARELY_TAKEN

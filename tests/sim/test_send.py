@@ -138,7 +138,7 @@ async def _send_with_crashes(seed: int, directory: Path) -> Run:
                 await run.serve(crash, payment, user)
                 break
             except* SimulatedCrash:
-                run.crashes.append(crash.points[-1])
+                run.crashes.append(crash.points[crash.hit - 1])
             except* UnavailableError:
                 pass  # what waits inside a gateway that crashes while it starts
         network.cancel_scope.cancel()
