@@ -95,4 +95,10 @@ NOT_DIED_IN: dict[Entered, str] = {
     Entered("tx", "GivenUp"): (
         "a federation that is given up amid a funding: tests/gateway/test_giving_up.py begins a life in it"
     ),
+    Entered("receive", "Held"): (
+        "what is held for ten seconds without a decision: tests/gateway/test_held_payments.py plays it"
+    ),
+    Entered("quarantine", "Quarantined"): (
+        "a mistake of the gateway's own, which no scenario has: tests/engine/test_quarantine.py"
+    ),
 }
