@@ -14,6 +14,7 @@ from engine.fold import Machines
 from engine.machine import Decision, Handle, Input, Tell
 from engine.ports import SystemClock, SystemRandomness
 from engine.quarantine import StreamFaultError
+from engine.storage_errors import StorageError
 from engine.store import Store
 from errors import BusyError, ConflictError, FatalError, NotFoundError, UnavailableError
 from tests.engine.toy import (
@@ -79,6 +80,24 @@ async def test_a_refusal_in_the_third_machine_leaves_nothing(store: Store) -> No
         assert balances(engine) == {"a": -999, "b": 0, "c": 0}
         assert sorted(engine.open_streams()) == ["account/a", "limit/all", "transfer/1"]
         assert (await engine.submit("transfer/3", Begin(order=order(1)))).position == 6
+
+
+async def test_a_storage_error_that_conditions_meet_is_no_mistake_of_the_stream(
+    store: Store,
+) -> None:
+    """They may read the log; a disk that fails then ends the gateway, as everywhere."""
+    failure = StorageError("the disk is gone")
+
+    def ask(stream: str, input_: Input) -> Input:
+        raise failure
+
+    engine = Engine(
+        store, Machines([ACCOUNT]), {}, Ports(StepClock(), FixedRandomness()), conditions=ask
+    )
+    with pytest.raises(StorageError) as raised:
+        engine.deliver("account/a", Credit(amount=1))
+    assert raised.value is failure
+    assert engine.open_streams() == {}
 
 
 async def test_conditions_are_asked_in_the_step_that_decides(store: Store) -> None:
