@@ -263,6 +263,7 @@ async def test_nothing_is_lost_in_a_loop_of_kills(
         reasons = _reasons_to_give_up(stage)
     assert set(killer.kills) == {"opening", "serving", "working"}
     assert traffic.done == KINDS
-    assert reasons == ["TimeoutTooClose"] * traffic.given_up
+    # A receiver's funding that a life decided and did not sign is given up by the next one, and the swap made anew.
+    assert [why for why in reasons if why != "Failure"] == ["TimeoutTooClose"] * traffic.given_up
     assert stage.witness.paid_in_sat
     assert stage.witness.payout_addresses
