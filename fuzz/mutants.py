@@ -29,6 +29,6 @@ MUTANTS: Mapping[str, Mutant] = {
 
 def search(name: str, first_seed: int = 0) -> int | None:
     """The first seed that catches the mutant of that name, None when none of so many does."""
-    play.be_silent()
     seeds = range(first_seed, first_seed + SEEDS_MAX)
-    return next((seed for seed in seeds if is_caught(MUTANTS[name], seed)), None)
+    with play.silence():
+        return next((seed for seed in seeds if is_caught(MUTANTS[name], seed)), None)

@@ -3,7 +3,8 @@
 import logging
 import tempfile
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,9 +64,15 @@ def play(seed: int, left_out: Collection[int] = (), curve: Curve = STAND_IN) -> 
         return run_seeded(lambda: _run(seed, drawn.without(left_out), Path(folder)), seed)
 
 
-def be_silent() -> None:
+@contextmanager
+def silence() -> Iterator[None]:
     """What the gateway would log is of no interest while thousands of them run."""
+    before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        yield
+    finally:
+        structlog.configure(**before)
 
 
 async def _run(seed: int, chosen: Sequence[steps.AnyStep], directory: Path) -> Outcome:

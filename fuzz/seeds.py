@@ -65,8 +65,7 @@ def played(seed: int, left_out: Iterable[int] = ()) -> Outcome:
 
 def play_batch(seeds: Sequence[int]) -> Batch:
     """Play these seeds in this process."""
-    play.be_silent()
-    with counting() as taken:
+    with play.silence(), counting() as taken:
         outcomes = [played(seed) for seed in seeds]
     return Batch(
         len(outcomes),
@@ -132,8 +131,8 @@ def shrink(
 
 def told(seed: int) -> str | None:
     """Play a seed; what is wrong with it, made small, or None when nothing is."""
-    play.be_silent()
-    failure = shrink(seed)
+    with play.silence():
+        failure = shrink(seed)
     return None if failure is None else described(failure)
 
 

@@ -18,8 +18,7 @@ def explored(
     mutated: AbstractContextManager[object] | None = None,
 ) -> Report:
     """Explore the scene of that name, with a rule of the gateway taken out while `mutated` lasts."""
-    play.be_silent()
-    with mutated or nullcontext(), without_event_loop():
+    with play.silence(), mutated or nullcontext(), without_event_loop():
         return explore(Model(SCENES[name], bounds), limits)
 
 
