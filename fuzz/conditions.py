@@ -67,6 +67,7 @@ class Conditions:
                 yield from self._receiver_pays(stream, facts)
             case receive.ReceiveFunding(payer=payer):
                 yield from self._receiver_is_served(before.facts)
+                yield from _receiver_waits(before.facts, now_s)
                 if not payer:
                     yield from _any_of(moments, lambda moment: _may_fund(before.facts, moment))
             case send.SendDispatching(intent=intent):
@@ -146,6 +147,14 @@ class Conditions:
         left_msat = contract.amount_msat - invoice_msat - self._earned_msat[stream]
         if not 0 <= routing_msat <= left_msat:
             yield f"3: {stream} leaves {left_msat} msat, and routing may cost {routing_msat}"
+
+
+def _receiver_waits(facts: receive.ReceiveFacts, now_s: float) -> Iterator[str]:
+    """By the gateway's own clock, whoever pays; what that may be wrong by, the clock outside judges."""
+    contract = lnv2.INCOMING_CONTRACT.decode(bytes.fromhex(facts.contract))
+    left_s = contract.commitment.expiration_unix_s - now_s
+    if left_s <= RECEIVER_S_MIN - 1:  # whole seconds are counted
+        yield f"4: {facts.payment_hash} was funded with {left_s:.0f} s left for its receiver"
 
 
 def _may_fund(facts: receive.ReceiveFacts, moment: Moment) -> Iterator[str]:

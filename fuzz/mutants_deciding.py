@@ -50,6 +50,10 @@ def _fund_in_the_last_block() -> AbstractContextManager[object]:
     return patch.object(receive_rules, "DEADLINE_BLOCKS_MIN", 0)
 
 
+def _fund_until_the_last_second() -> AbstractContextManager[object]:
+    return patch.object(receive_rules, "CONTRACT_MARGIN_S", 0)
+
+
 def _keep_whatever_is_locked() -> AbstractContextManager[object]:
     return patch.object(receive_rules, "OVERPAID_MAX_FACTOR", 1_000)
 
@@ -91,6 +95,7 @@ def _trust_whoever_refused_a_claim() -> AbstractContextManager[object]:
 MUTANTS = (
     Mutant("fund without looking again", 4, "", _fund_without_looking_again, (273,)),
     Mutant("fund in the last block", 4, "", _fund_in_the_last_block, (281,)),
+    Mutant("fund until the last second", 4, "", _fund_until_the_last_second, (21, 85)),
     Mutant("keep whatever is locked", 4, "", _keep_whatever_is_locked, (85,)),
     Mutant("book no overpayment", 7, "", _book_no_overpayment, (7,)),
     Mutant("build what has aged", 4, "", _build_what_has_aged, (279,)),

@@ -7,7 +7,8 @@ from unittest.mock import patch
 
 import msgspec
 
-from backends.lightning import HeldPayment, NodeUnansweredError
+from backends.lightning import HeldPayment, NodeRefusedError, NodeUnansweredError
+from backends.simulated import SimulatedNode
 from engine.effects import EffectContext
 from engine.machine import Decision, Handle, Input, State, Tell
 from fedimint import lnv2
@@ -125,6 +126,21 @@ def _call_a_refused_settlement_done() -> AbstractContextManager[object]:
     return patch.object(ReceiveEffects, "settle", believe)
 
 
+def _take_a_foreign_invoice_for_ours() -> AbstractContextManager[object]:
+    make = SimulatedNode.create_invoice
+
+    async def find(self: SimulatedNode, *, payment_hash: bytes | None, **terms: Any) -> str:
+        try:
+            return await make(self, payment_hash=payment_hash, **terms)
+        except NodeRefusedError:
+            known = None if payment_hash is None else self.invoices.get(payment_hash)
+            if known is None or known.amount_msat != terms["amount_msat"]:
+                raise
+            return known.terms.text
+
+    return patch.object(SimulatedNode, "create_invoice", find)
+
+
 def _settle_with_anything() -> AbstractContextManager[object]:
     believing = SimpleNamespace(**{**vars(lnv2), "is_preimage": lambda *_: True})
     return patch.object(receive_effects, "lnv2", believing)
@@ -146,5 +162,6 @@ MUTANTS = (
     Mutant(
         "call a refused settlement done", 4, "10.2.10", _call_a_refused_settlement_done, (27, 15)
     ),
+    Mutant("take a foreign invoice for ours", 4, "", _take_a_foreign_invoice_for_ours, (163, 291)),
     Mutant("settle with anything", 4, "10.3.20", _settle_with_anything, (4, 5)),
 )
