@@ -53,7 +53,7 @@ def _submit_while_building() -> AbstractContextManager[object]:
     async def build_and_submit(self: Any, effect: Any, context: EffectContext) -> Input:
         built = await build(self, effect, context)
         if isinstance(built, transaction.Built):
-            federation = self._federations.needed(effect.reservation.federation_id)
+            federation = self._federations.client(effect.reservation.federation_id)
             txid = TransactionId(bytes.fromhex(built.signed.txid))
             await federation.core.submit_transaction(built.signed.encoded, txid)
         return built
@@ -65,7 +65,7 @@ def _believe_the_first_guardian() -> AbstractContextManager[object]:
     submit = TransactionEffects.submit
 
     async def ask_one(self: Any, effect: Any, context: EffectContext) -> Input:
-        guardians = self._federations.needed(effect.federation_id).core.guardians
+        guardians = self._federations.client(effect.federation_id).core.guardians
         first = {PeerId(0): guardians.connections[PeerId(0)]}
         one = FederationApi(query.Guardians(first, guardians.sleep_s, guardians.jitter))
         txid = TransactionId(bytes.fromhex(effect.txid))

@@ -126,7 +126,7 @@ class BitcoinEffects:
         if context.resumed:
             await self._wait_for_another_try(context.stream)
         api, output = self._wallet(effect.federation_id).api, effect.output
-        fees = self._federations.needed(effect.federation_id).facts.module_fees
+        fees = self._federations.client(effect.federation_id).facts.module_fees
         while True:
             listed = await api.output_info_slice(output.output_index, output.output_index + 1)
             if any(o.index == output.output_index and o.is_spent for o in listed):
@@ -159,7 +159,7 @@ class BitcoinEffects:
 
     def _wallet(self, federation_id: str) -> BitcoinWallet:
         try:
-            return self._federations.needed(federation_id).bitcoin_wallet()
+            return self._federations.client(federation_id).bitcoin_wallet()
         except InputError as error:
             raise UnavailableError(str(error)) from error
 

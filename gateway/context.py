@@ -6,11 +6,11 @@ from pathlib import Path
 from backends.operations import Node
 from engine.engine import Engine, Ports
 from engine.store import Store
-from errors import InputError, UnavailableError
+from errors import UnavailableError
 from fedimint.secrets import DerivableSecret
 from fedimint.wire_types import Network
 from gateway.federation import FederationClient
-from gateway.federations import Federations
+from gateway.federations import Federations, NotServedError
 from gateway.foreign_notes import ForeignNotes
 from gateway.freeze import Answered
 from gateway.funding_turns import FundingTurns
@@ -86,11 +86,11 @@ class GatewayContext:
     def served(self, federation_id: str) -> tuple[FederationClient, Joined]:
         """A federation served now, and its terms; ask again after every wait, since it may be left meanwhile.
 
-        Raises InputError in upstream's words when it is not served, as from the decision to leave it on.
+        Raises NotServedError when it is not served, as from the decision to leave it on.
         """
-        federation, terms = self.federations.serving(federation_id), self.terms(federation_id)
+        federation, terms = self.federations.client(federation_id), self.terms(federation_id)
         if terms is None:
-            raise InputError(f"No federation available for prefix {federation_id[:8]}")
+            raise NotServedError(federation_id)
         return federation, terms
 
     @property

@@ -130,7 +130,7 @@ async def _refuse_send(context: GatewayContext, state: send.Unanswered | send.Va
         raise ConflictError("the Lightning node has a record of this payment: its end decides")
     if facts.federation_id not in context.federations:
         return  # given up: nothing is claimed there
-    federation = context.federations.needed(facts.federation_id)
+    federation = context.federations.client(facts.federation_id)
     out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
     found = await federation.lnv2.outgoing_contract_expiration(out_point)
     if found is not None and found.remaining_blocks:

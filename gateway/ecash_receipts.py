@@ -95,7 +95,7 @@ class EcashReceipts:
         federation_id = given.federation_id()
         if federation_id is None:
             raise InputError("the ecash does not say which federation it is of")
-        return self._context.federations.serving(federation_id.hex())
+        return self._context.served(federation_id.hex())[0]
 
 
 def _is_over(state: State) -> bool:

@@ -15,6 +15,7 @@ from gateway.build import held_note
 from gateway.client_payments import payment_fee
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, open_federation, stored_config
+from gateway.federations import NotServedError
 from gateway.reconciliation import reconcile_federation
 from gateway.servable import refuse_another_config
 from gateway.served import ServedFederations
@@ -165,7 +166,7 @@ class FederationDesk:
             self._context.refuse_when_closing()
         else:
             self._context.refuse_new_work(federation_id)
-        federation = self._context.federations.serving(federation_id)
+        federation, _ = self._context.served(federation_id)
         stood = await self.status(federation)
         with anyio.CancelScope(shield=True):
             async with self._changing:
@@ -254,10 +255,11 @@ class FederationDesk:
             await self._engine.submit(federation_stream(federation.federation_id), asked)
 
     def _terms(self, federation_id: str | None) -> list[tuple[FederationClient, Joined]]:
-        federations = self._context.federations
-        asked = list(federations) if federation_id is None else [federations.serving(federation_id)]
+        if federation_id is not None:
+            return [self._context.served(federation_id)]
         found = [
-            (federation, self._context.terms(federation.federation_id)) for federation in asked
+            (federation, self._context.terms(federation.federation_id))
+            for federation in self._context.federations
         ]
         return [(federation, terms) for federation, terms in found if terms is not None]
 
@@ -281,9 +283,10 @@ class FederationDesk:
 
     async def federation_status(self, federation_id: str) -> Serving | None:
         """How well a federation is served, asked of its guardians; None when it is not served."""
-        if federation_id not in self._context.federations:
+        try:
+            federation, _ = self._context.served(federation_id)
+        except NotServedError:
             return None
-        federation = self._context.federations.serving(federation_id)
         version = federation.config.modules[federation.lnv2.module_id].version
         return Serving(
             connectivity=await self._connectivity.of(
@@ -322,7 +325,7 @@ class FederationDesk:
 
     async def backup(self, federation_id: str) -> None:
         """Nothing to do: what the modules of version 2 hold comes back from the mnemonic alone."""
-        self._context.federations.serving(federation_id)
+        self._context.served(federation_id)
 
 
 async def _connectivity(federation: FederationClient) -> Connectivity:

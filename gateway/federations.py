@@ -2,8 +2,16 @@
 
 from collections.abc import Iterator
 
-from errors import InputError, UnavailableError
+from errors import InputError
 from gateway.federation import FederationClient
+
+
+class NotServedError(InputError):
+    """The gateway does not serve this federation, in upstream's words."""
+
+    def __init__(self, federation_id: str) -> None:
+        """`federation_id` in hex."""
+        super().__init__(f"No federation available for prefix {federation_id[:8]}")
 
 
 class Federations:
@@ -25,16 +33,9 @@ class Federations:
         """Stop serving it; the caller closes the client."""
         return self._clients.pop(federation_id)
 
-    def serving(self, federation_id: str) -> FederationClient:
-        """For requests from outside: InputError in upstream's words when the federation is not served."""
+    def client(self, federation_id: str) -> FederationClient:
+        """Raises NotServedError when it is not open: requests are refused with that, effects wait."""
         client = self._clients.get(federation_id)
         if client is None:
-            raise InputError(f"No federation available for prefix {federation_id[:8]}")
-        return client
-
-    def needed(self, federation_id: str) -> FederationClient:
-        """For effects: UnavailableError, so that they wait, when the federation is not open."""
-        client = self._clients.get(federation_id)
-        if client is None:
-            raise UnavailableError(f"the client of federation {federation_id[:8]} is not open")
+            raise NotServedError(federation_id)
         return client

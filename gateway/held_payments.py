@@ -8,9 +8,9 @@ import anyio
 import structlog
 
 from backends.lightning import CompletionRejectedError, HeldPayment
-from engine.effects import storage_in
 from engine.machine import State
 from errors import FatalError, GatewayError, UnavailableError
+from gateway.containing import contain
 from gateway.context import GatewayContext
 from gateway.node_watch import BEHIND_LIMIT_S
 from gateway.receivers import unreadiness
@@ -57,7 +57,7 @@ class HeldPayments:
                                 self._busy.add(payment.payment_hash)
                                 tasks.start_soon(self._answer, payment)
                 except Exception as error:  # noqa: BLE001 (nothing may end the watch but the end of the process)
-                    _contain("held_payments_lost", error)
+                    contain(_log, "held_payments_lost", error)
                     self._tell(f"the Lightning node tells of no payments that it holds: {error}")
                 await self._context.outside.ports.clock.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
@@ -91,7 +91,7 @@ class HeldPayments:
             except GatewayError as error:
                 await self._keep_waiting(payment, error, since_unix_s)
         except Exception as error:  # noqa: BLE001 (one bad payment must not stop the others)
-            _contain("held_payment_waits", error, payment_hash=payment.payment_hash.hex())
+            contain(_log, "held_payment_waits", error, payment_hash=payment.payment_hash.hex())
             return False
         return True
 
@@ -191,13 +191,3 @@ class HeldPayments:
                 payment_hash=payment.payment_hash.hex(),
                 error=str(rejected),
             )
-
-
-def _contain(event: str, error: Exception, **facts: str) -> None:
-    """Log what went wrong; only an error of storage goes on."""
-    fatal = storage_in(error)
-    if fatal is not None:
-        raise fatal from None
-    expected = isinstance(error, GatewayError)
-    text = str(error) if expected else type(error).__name__
-    _log.warning(event, error=text, exc_info=None if expected else error, **facts)

@@ -59,7 +59,7 @@ class History:
 
     async def payment_log(self, query: LogQuery) -> tuple[LogEntry, ...]:
         """Entries of one federation, newest first. Raises InputError for a federation that is not served."""
-        federation = self._context.federations.serving(query.federation_id)
+        federation, _ = self._context.served(query.federation_id)
         end_id = _LARGEST if query.end_id is None else min(query.end_id, _LARGEST)
         kinds = msgspec.json.encode(query.kinds or DEFAULT_KINDS).decode()
         rows = self._context.store.query(

@@ -118,7 +118,7 @@ class ReceiveEffects:
 
         A share that does not verify decides nothing: only a key that verifies shows what the contract holds.
         """
-        federation = self._federations.needed(effect.federation_id)
+        federation = self._federations.client(effect.federation_id)
         contract = lnv2.INCOMING_CONTRACT.decode(bytes.fromhex(effect.contract))
         out_point = OutPoint(TransactionId(bytes.fromhex(effect.txid)), 0)
         liars: set[PeerId] = set()

@@ -28,7 +28,7 @@ async def unreadiness(context: GatewayContext, facts: receive.ReceiveFacts) -> s
     refusal = refusal_to_fund(context, facts)
     if refusal is not None:
         return refusal
-    if not await _is_alive(context, context.federations.needed(facts.federation_id)):
+    if not await _is_alive(context, context.federations.client(facts.federation_id)):
         return "the receiver's federation does not answer"
     return refusal_to_fund(context, facts)
 

@@ -13,13 +13,12 @@ import anyio
 import structlog
 
 from backends.lightning import LightningNode
-from engine.effects import storage_in
 from engine.engine import Engine
 from engine.machine import State
-from errors import GatewayError
 from fedimint.mint_recovery import recover_notes
 from fedimint.wire_types import ContractId
 from gateway.build import held_note
+from gateway.containing import contain
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
 from gateway.freeze import NODE
@@ -84,23 +83,11 @@ async def _until_answered(
         try:
             await ask()
         except Exception as error:  # noqa: BLE001 (the others must be asked all the same)
-            _tell(name, error)
+            contain(_log, "not_reconciled", error, waits_for=name)
         else:
             _log.info("reconciled", answered=name)
             return
         await context.outside.ports.clock.sleep(PAUSE_S)
-
-
-def _tell(waits_for: str, error: Exception) -> None:
-    """Log what went wrong; only an error of storage goes on."""
-    fatal = storage_in(error)
-    if fatal is not None:
-        raise fatal from None
-    expected = isinstance(error, GatewayError)
-    text = str(error) if expected else type(error).__name__
-    _log.warning(
-        "not_reconciled", waits_for=waits_for, error=text, exc_info=None if expected else error
-    )
 
 
 async def unknown_payments(context: GatewayContext, backup_unix_s: int) -> set[str]:

@@ -215,7 +215,7 @@ class SendEffects:
 
     async def forfeit(self, effect: SignForfeit, _context: EffectContext) -> ForfeitSigned:
         """The signature is the same each time: BIP-340 without auxiliary randomness."""
-        federation = self._federations.needed(effect.federation_id)
+        federation = self._federations.client(effect.federation_id)
         signature = sign_forfeit(federation.gateway_secret, bytes.fromhex(effect.contract_id))
         return ForfeitSigned(forfeit=signature.hex())
 
@@ -234,7 +234,7 @@ class SendEffects:
         """
         if facts.federation_id not in self._federations:
             return 0  # given up: nothing more is paid out of it, and the node alone decides how this ends
-        federation = self._federations.needed(facts.federation_id)
+        federation = self._federations.client(facts.federation_id)
         out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
         found = await federation.lnv2.outgoing_contract_expiration(out_point)
         if found is None or found.contract_id.hex() != facts.contract_id:

@@ -70,7 +70,7 @@ class TransactionEffects:
         is_anothers = bool(reservation.sign_by_unix_s) and context.of_earlier_life
         if is_anothers or has_aged(reservation, self._now_unix_s()):
             return BuildAbandoned()
-        federation = self._federations.needed(reservation.federation_id)
+        federation = self._federations.client(reservation.federation_id)
         nonces = [c.nonce for c in reservation.claims if isinstance(c, ForeignNote)]
         foreign_notes = self._foreign_notes.find(context.stream, nonces)
         if foreign_notes is None:
@@ -88,7 +88,7 @@ class TransactionEffects:
     ) -> SubmissionAccepted | SubmissionRejected:
         """Idempotent by txid at the federation."""
         self._foreign_notes.forget_used(context.stream)
-        federation = self._federations.needed(effect.federation_id)
+        federation = self._federations.client(effect.federation_id)
         txid = TransactionId(bytes.fromhex(effect.txid))
         outcome = await federation.core.submit_until_final(effect.encoded, txid)
         if isinstance(outcome, FinallyRejected):
@@ -99,7 +99,7 @@ class TransactionEffects:
         """The notes come after the transaction's other outputs."""
         if not effect.issues:
             return NotesCollected(notes=(), lost_msat=0)
-        federation = self._federations.needed(effect.federation_id)
+        federation = self._federations.client(effect.federation_id)
         collector = NoteCollector(
             federation.core.guardians, federation.mint_keys, federation.mint_secret, self._cpu.run
         )

@@ -66,7 +66,7 @@ class Treasury:
         Raises ConflictError when the wallet does not bring that much, InputError for no amount.
         """
         self._context.refuse_new_work(federation_id)
-        federation = self._context.federations.serving(federation_id)
+        federation, _ = self._context.served(federation_id)
         if amount_msat <= 0:
             raise InputError("name an amount above 0 msat")
         if amount_msat > selection.MAX_ISSUED_MSAT:
@@ -138,7 +138,7 @@ class Treasury:
 
     async def deposit_address(self, federation_id: str) -> str:
         """The first address that nobody paid to; waits for one that is being ground."""
-        federation = self._context.federations.serving(federation_id)
+        federation, _ = self._context.served(federation_id)
         federation.bitcoin_wallet()
         answer = await self._engine.wait(deposits_machine.stream_of(federation_id), _has_address)
         assert isinstance(answer.state, deposits_machine.Watching)
@@ -147,7 +147,7 @@ class Treasury:
 
     async def recheck_address(self, federation_id: str, address: str) -> None:
         """Nothing to do: every output of the federation is looked at, in order. Raises InputError for no address."""
-        self._context.federations.serving(federation_id).bitcoin_wallet()
+        self._context.served(federation_id)[0].bitcoin_wallet()
         our_address(address, self._context.settings.network)
 
     async def pegin_from_onchain(self, request: PeginRequest) -> str:
@@ -166,7 +166,7 @@ class Treasury:
         it, PeerError when the federation refuses.
         """
         self._context.refuse_new_work(request.federation_id)
-        federation = self._context.federations.serving(request.federation_id)
+        federation, _ = self._context.served(request.federation_id)
         bitcoin = federation.bitcoin_wallet()
         quoted_unix_s = self._context.now_unix_s()
         network = self._context.settings.network
@@ -199,7 +199,7 @@ class Treasury:
 
     async def withdraw_to_onchain(self, federation_id: str, amount_sat: int | None) -> Withdrawal:
         """Pay out to the wallet of the Lightning node; None is all."""
-        self._context.federations.serving(federation_id).bitcoin_wallet()
+        self._context.served(federation_id)[0].bitcoin_wallet()
         address = await self._node.onchain_address()
         return await self.withdraw(WithdrawalRequest(federation_id, address, amount_sat, None))
 

@@ -16,12 +16,12 @@ import msgspec
 import structlog
 
 from backends.operations import NodeTransaction
-from engine.effects import EffectContext, Handler, storage_in
+from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from engine.quarantine import QuarantinedError
 from engine.store import Store
-from errors import GatewayError
 from gateway import restoring
+from gateway.containing import contain
 from gateway.context import GatewayContext
 from statemachines import identity, image
 from statemachines.items import FundedContract
@@ -127,11 +127,7 @@ async def _unknown_payments(context: GatewayContext, opened: Opened) -> list[Nod
             payments = await context.outside.node.payments_since(since_unix_s)
             return [one for one in payments if not is_known(context, one)]
         except Exception as error:  # noqa: BLE001 (whatever the node answers, it is asked again)
-            storage = storage_in(error)
-            if storage is not None:
-                raise storage from None
-            text = str(error) if isinstance(error, GatewayError) else type(error).__name__
-            _log.warning("node_not_heard", error=text)
+            contain(_log, "node_not_heard", error)
         await context.outside.ports.clock.sleep(PAUSE_S)
 
 

@@ -96,7 +96,7 @@ def without_event_loop() -> Iterator[None]:
         stack.enter_context(patch.object(anyio, "create_task_group", _Group))
         stack.enter_context(patch.object(reconciliation, "recover_notes", _recover_notes))
         stack.enter_context(patch.object(reconciliation, "held_note", lambda note: note))
-        stack.enter_context(patch.object(held_payments, "_contain", _contain))
+        stack.enter_context(patch.object(held_payments, "contain", _contain))
         yield
 
 
@@ -105,7 +105,7 @@ async def _recover_notes(mint: StandInMint, *_keys: object) -> SimpleNamespace:
     return SimpleNamespace(notes=await mint.notes_of_ours())
 
 
-def _contain(_event: str, error: Exception, **_facts: str) -> None:
+def _contain(_log: object, _event: str, error: Exception, **_facts: str) -> None:
     """What the watch of HTLCs may meet are errors of ours; anything else is no answer of a node, but a fault."""
     if not isinstance(error, GatewayError):
         raise FaultError(repr(error)) from error
@@ -170,7 +170,7 @@ class Parts:
         context, restoration = self.context, self.context.restoration
         assert restoration is not None
         if federation_id:
-            federation = context.federations.needed(federation_id)
+            federation = context.federations.client(federation_id)
             await reconciliation.reconcile_federation(context, federation)
         else:
             await reconciliation.unknown_payments(context, restoration.backup_unix_s)

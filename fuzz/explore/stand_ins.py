@@ -13,11 +13,11 @@ from backends.operations import InvoiceRecord, NodeTransaction
 from engine.effects import Handler
 from engine.engine import Answer, Conditions
 from engine.machine import Effect, Input, State
-from errors import InputError, UnavailableError
 from fedimint.federation_api import OutgoingContractExpiration
 from fedimint.wire_types import ContractId, OutPoint, TransactionId
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Pause, Read, Until, later, now
+from gateway.federations import NotServedError
 from gateway.freeze import NODE, Answered
 from statemachines.items import HeldNote
 
@@ -78,14 +78,9 @@ class StandInFederations:
     def remove(self, federation_id: str) -> None:
         now(Act("close", (federation_id,)))
 
-    def serving(self, federation_id: str) -> Any:
+    def client(self, federation_id: str) -> Any:
         if federation_id not in self:
-            raise InputError("the federation is not served")
-        return self._clients[federation_id]
-
-    def needed(self, federation_id: str) -> Any:
-        if federation_id not in self:
-            raise UnavailableError("the client of the federation is not open")
+            raise NotServedError(federation_id)
         return self._clients[federation_id]
 
 

@@ -163,7 +163,7 @@ def _effects(clock: Sleeper, lies: Lies) -> BitcoinEffects:
         bitcoin_wallet=lambda: SimpleNamespace(api=api),
         facts=SimpleNamespace(module_fees=BITCOIN_FEES),
     )
-    federations = cast("Federations", SimpleNamespace(needed=lambda _id: federation))
+    federations = cast("Federations", SimpleNamespace(client=lambda _id: federation))
     return BitcoinEffects(federations, no_addresses, "regtest", clock, lambda _id: 0)
 
 

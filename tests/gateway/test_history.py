@@ -184,8 +184,7 @@ class Table:
 
     def history(self) -> History:
         federation = SimpleNamespace(config=SimpleNamespace(modules={}))
-        federations = SimpleNamespace(serving=lambda _id: federation)
-        context = SimpleNamespace(store=cast("Store", self), federations=federations)
+        context = SimpleNamespace(store=cast("Store", self), served=lambda _id: (federation, None))
         return History(cast("GatewayContext", context))
 
     async def outgoing(self) -> DirectionSummary:

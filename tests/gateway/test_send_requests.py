@@ -363,7 +363,7 @@ async def test_a_contract_that_its_own_claim_would_eat_up_covers_nothing(scene: 
     """With fees of zero the federation's fee on the claim is still the least that a contract must hold."""
     async with scene.joined() as (gateway, routing):
         _, payment = await scene.funded(routing, scene.invoice(amount_msat=400))
-        federation = gateway._context.federations.serving(scene.federation_id)
+        federation = gateway._context.federations.client(scene.federation_id)
         contract = msgspec.structs.replace(payment.contract, amount_msat=400)
         request = AuthenticRequest(payment.out_point, contract, payment.invoice.bolt11)
         verified = verify(
