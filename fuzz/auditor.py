@@ -6,7 +6,7 @@ the promise.
 """
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,7 +16,7 @@ from backends.simulated import SimulatedNode
 from engine.chain import Row
 from engine.fold import Machines, Position
 from engine.machine import State
-from engine.quarantine import StreamQuarantined
+from engine.quarantine import QuarantineLifted, StreamQuarantined, subject_of
 from engine.store import StoredStep
 from fedimint import bolt11
 from fuzz.conditions import Conditions
@@ -57,6 +57,8 @@ class Auditor:
     position: int = 0
     given: dict[str, dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     """Ecash given away: msat by nonce, by federation."""
+    lifted: Counter[str] = field(default_factory=Counter)
+    """How often the quarantine of a stream was ended."""
     _machines: Machines = field(default_factory=machines)
     _known: dict[str, Position] = field(default_factory=dict)
     _books: ledger.Auditor = field(default_factory=ledger.Auditor)
@@ -152,7 +154,12 @@ class Auditor:
         row = step.row
         match step.event:
             case StreamQuarantined(where=where, fault=fault):
-                self._check(False, f"10: {row.stream} stopped by a mistake in {where}: {fault}")
+                self._check(
+                    subject_of(row.stream) in self.wrongs.mistaken,
+                    f"10: {row.stream} stopped by a mistake in {where}: {fault}",
+                )
+            case QuarantineLifted():
+                self.lifted[subject_of(row.stream)] += 1
             case image.ImageClaimed(operation=operation):
                 self._once(self._images, row.stream, operation)
             case transaction.TxSigned(signed=signed):

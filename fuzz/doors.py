@@ -144,11 +144,15 @@ class QuickWorkers:
     """
 
     latency: Latency
+    build_begins: Callable[[Reservation], None]
+    """Hears of every transaction before it is built, and raises what the program cannot do."""
 
     async def run(self, function: Callable[[*Args], T], *arguments: *Args) -> T:
         await self.latency.pause("worker")
         if function is cast("object", build):
-            arguments = cast("tuple[*Args]", _unground(*cast("Any", arguments)))
+            keys, reservation, materials = cast("Any", arguments)
+            self.build_begins(reservation)
+            arguments = cast("tuple[*Args]", _unground(keys, reservation, materials))
         return function(*arguments)
 
 

@@ -1,4 +1,4 @@
-"""What the operator decides of federations and of the node in a simulated run, beside terms and leaving."""
+"""What the operator decides of federations, node and program in a simulated run, beside terms and leaving."""
 
 from fuzz.step import Step
 
@@ -22,6 +22,16 @@ class GiveUp(Step, frozen=True):
     federation: int
     point: str
     away_s: float
+
+
+class CannotBuild(Step, frozen=True):
+    """The program fails at the next transaction that a stream of this kind needs (of any kind if it is empty).
+
+    After this time the operator has a version without the mistake, and retries.
+    """
+
+    parent: str
+    mended_after_s: float
 
 
 class ReplaceNode(Step, frozen=True):

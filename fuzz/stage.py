@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -26,6 +27,7 @@ from fedimint.mintv2 import SpendableNote
 from fedimint.selection import round_up_msat
 from fuzz import absences, doors
 from fuzz.auditor import Auditor
+from fuzz.broken_builds import BrokenBuilds
 from fuzz.latency import Latency
 from fuzz.moments import Moments
 from fuzz.simulated_gateway import SimulatedGateway
@@ -121,6 +123,7 @@ class Stage:
         self.latency = Latency(random.Random(f"latency {seed}"))
         self.disk = doors.SlowDisk(self.latency)
         self.crash = CrashSoon()
+        self.broken_builds = BrokenBuilds(self.auditor)
         self.users: list[tuple[int, EmbeddedUser]] = []
         self.is_calm = anyio.Event()
         #: Numbers of the federations that the gateway was told to serve.
@@ -150,7 +153,9 @@ class Stage:
             self.world.gateway_node, self.auditor, self.latency, self._known_as
         )
         connect = doors.watched_guardians(self.world.connect, self.auditor, self.latency)
-        workers = doors.QuickWorkers(self.latency)
+        workers = doors.QuickWorkers(
+            self.latency, partial(self.broken_builds.begins, life=self.witness.counts["lives"])
+        )
         outer = replace(own, clock=self.clock, run_blocking=self.disk)
         return Outside(node, connect, workers, self._tweaks, grind_address, outer)
 

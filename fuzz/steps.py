@@ -310,6 +310,7 @@ Trouble = (
     | Crowd
     | time_steps.Paces
     | operator_steps.GiveUp
+    | operator_steps.CannotBuild
     | wrong_steps.CrashAt
     | wrong_steps.FederationRefuses
     | wrong_steps.DepositsTaken

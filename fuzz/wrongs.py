@@ -1,4 +1,4 @@
-"""What others did wrong around one gateway: whoever does it writes it down here, and losses are judged by it."""
+"""What others, and its own program, did wrong around one gateway: who does it writes it down, to judge losses by it."""
 
 from dataclasses import dataclass, field
 
@@ -19,6 +19,8 @@ class Wrongs:
     """Payment hashes of HTLCs that the node failed back by itself."""
     outlived: set[str] = field(default_factory=set)
     """Senders' contracts that ended while the gateway was away for long."""
+    mistaken: set[str] = field(default_factory=set)
+    """Streams of transactions that the program cannot build."""
     forgotten: set[str] = field(default_factory=set)
     """Payment hashes of invoices that the node has lost."""
     of_another_gateway: set[str] = field(default_factory=set)
