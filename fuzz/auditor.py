@@ -22,6 +22,7 @@ from fedimint import bolt11
 from fuzz.conditions import Conditions
 from fuzz.losses import Losses
 from fuzz.lost_logs import LostLogs
+from fuzz.magnitudes import absurd_numbers
 from fuzz.moments import Moments
 from fuzz.stakes import at_stake_msat
 from fuzz.wrongs import Wrongs
@@ -140,6 +141,8 @@ class Auditor:
         seconds = row.recorded_unix_us / 1_000_000
         key = row.stream.partition("/")[2]
         self._lines.append((f"{row.position:5} {seconds:.3f} {row.stream} {row.kind}", key))
+        for problem in absurd_numbers(step.event):
+            self._check(False, f"9: {row.stream} {row.kind}: {problem}")
         self._judge(step, before)
         for problem in self.losses.inspect(step, before):
             self._check(False, problem)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import Any, TypeVar, TypeVarTuple, cast
 
@@ -114,26 +115,41 @@ async def _streamed(
 class WatchedGuardian:
     """A `GuardianConnection` that takes its time, by which no transaction leaves unseen."""
 
-    def __init__(self, guardian: GuardianConnection, auditor: Auditor, latency: Latency) -> None:
+    def __init__(
+        self,
+        guardian: GuardianConnection,
+        auditor: Auditor,
+        latency: Latency,
+        heard: Callable[[object], object],
+    ) -> None:
         self._guardian = guardian
         self._auditor = auditor
         self._latency = latency
+        self._heard = heard
 
     async def request(self, method: str, params: object, *, auth: str | None = None) -> object:
         if method == "submit_transaction":
             (text,) = msgspec.to_builtins(params)
             self._auditor.bytes_leave(BYTES.decode_hex(text).hex())
-        return await self._latency.take(
+        answer = await self._latency.take(
             "guardian", lambda: self._guardian.request(method, params, auth=auth)
         )
+        return self._heard(answer)
 
     async def aclose(self) -> None:
         await self._guardian.aclose()
 
 
-def watched_guardians(connect: Connect, auditor: Auditor, latency: Latency) -> Connect:
-    """How a gateway connects."""
-    return lambda url, api_secret: WatchedGuardian(connect(url, api_secret), auditor, latency)
+def watched_guardians(
+    connect: Connect,
+    auditor: Auditor,
+    latency: Latency,
+    heard: Callable[[str, object], object],
+) -> Connect:
+    """How a gateway connects; `heard` is what it hears of an answer of the guardian at a URL."""
+    return lambda url, api_secret: WatchedGuardian(
+        connect(url, api_secret), auditor, latency, partial(heard, url)
+    )
 
 
 @dataclass

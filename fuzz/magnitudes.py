@@ -14,8 +14,15 @@ _NO_NUMBERS = frozenset({"features"})
 
 def check_numbers(value: Any) -> None:
     """Raise AssertionError for a number that JSON, and so the log, could not hold, or that is more than there is."""
+    for problem in absurd_numbers(value):
+        raise AssertionError(problem)
+
+
+def absurd_numbers(value: Any) -> Iterator[str]:
+    """What `check_numbers` has against it, number by number."""
     for name, number in _numbers("", value):
-        assert 0 <= number <= _most(name), f"{name or 'it'} is {number}"
+        if not 0 <= number <= _most(name):
+            yield f"{name or 'it'} is {number}"
 
 
 def _most(name: str) -> int:

@@ -9,6 +9,7 @@ import msgspec
 
 from engine.effects import EffectContext
 from engine.machine import Input
+from fedimint import wire_types
 from fuzz.mutant import Mutant, both
 from gateway import conditions, fees, receivers, transaction_effects
 from gateway.transaction_effects import TransactionEffects
@@ -82,6 +83,14 @@ def _have_no_cap() -> AbstractContextManager[object]:
     return patch.object(exposure, "cap_msat", lambda _trust: 1 << 64)
 
 
+def _believe_any_denomination() -> AbstractContextManager[object]:
+    return patch.object(wire_types, "LARGEST_DENOMINATION", 255)
+
+
+def _believe_any_amount() -> AbstractContextManager[object]:
+    return patch.multiple(wire_types, MOST_MSAT=1 << 64, MOST_SAT=1 << 64)
+
+
 def _trust_whoever_refused_a_claim() -> AbstractContextManager[object]:
     distrust = exposure.distrust
 
@@ -100,6 +109,8 @@ MUTANTS = (
     Mutant("book no overpayment", 7, "", _book_no_overpayment, (7,)),
     Mutant("build what has aged", 4, "", _build_what_has_aged, (279,)),
     Mutant("have no cap", 9, "", _have_no_cap, (3,)),
+    Mutant("believe any denomination", 9, "", _believe_any_denomination, (10, 30)),
+    Mutant("believe any amount", 9, "", _believe_any_amount, (50, 90)),
     Mutant("trust who refused a claim", 9, "", _trust_whoever_refused_a_claim, (1,)),
     Mutant("refuse every receiver", 10, "", _refuse_every_receiver, (4,)),
     Mutant("refuse every sender", 10, "", _refuse_every_sender, (4,)),

@@ -8,7 +8,7 @@ import msgspec
 from backends.simulated import Fault
 from backends.simulated_part import Call
 from devnet.receiving import Flaw
-from fuzz import disasters, giving_up, mistakes, operator_steps, paces, steps, stories
+from fuzz import absurdities, disasters, giving_up, mistakes, operator_steps, paces, steps, stories
 from fuzz.steps import AnyStep
 
 #: How long people and faults are at work; what is under way then goes on undisturbed.
@@ -53,7 +53,12 @@ def draw(seed: int) -> Plan:
     story = stories.told(dice, seed // 2) if seed % 2 else ()
     if any(isinstance(step, operator_steps.ReplaceNode) for step in story):
         people, trouble = [], []  # what anybody else had under way would be given up, too
-    apart = (*disasters.draw(seed), *giving_up.draw(seed), *mistakes.draw(seed))
+    apart = (
+        *disasters.draw(seed),
+        *giving_up.draw(seed),
+        *mistakes.draw(seed),
+        *absurdities.draw(seed),
+    )
     return Plan(seed, (*people, *trouble, *story, *paces.draw(seed), *apart))
 
 

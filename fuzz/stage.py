@@ -26,6 +26,7 @@ from fedimint.addresses import segwit_address
 from fedimint.mintv2 import SpendableNote
 from fedimint.selection import round_up_msat
 from fuzz import absences, doors
+from fuzz.absurd_guardians import AbsurdGuardians
 from fuzz.auditor import Auditor
 from fuzz.broken_builds import BrokenBuilds
 from fuzz.latency import Latency
@@ -123,6 +124,7 @@ class Stage:
         self.latency = Latency(random.Random(f"latency {seed}"))
         self.disk = doors.SlowDisk(self.latency)
         self.crash = CrashSoon()
+        self.absurd_guardians = AbsurdGuardians()
         self.broken_builds = BrokenBuilds(self.auditor)
         self.users: list[tuple[int, EmbeddedUser]] = []
         self.is_calm = anyio.Event()
@@ -152,7 +154,9 @@ class Stage:
         node = doors.watched_node(
             self.world.gateway_node, self.auditor, self.latency, self._known_as
         )
-        connect = doors.watched_guardians(self.world.connect, self.auditor, self.latency)
+        connect = doors.watched_guardians(
+            self.world.connect, self.auditor, self.latency, self.absurd_guardians.heard
+        )
         workers = doors.QuickWorkers(
             self.latency, partial(self.broken_builds.begins, life=self.witness.counts["lives"])
         )

@@ -313,6 +313,9 @@ Trouble = (
     | operator_steps.CannotBuild
     | wrong_steps.CrashAt
     | wrong_steps.FederationRefuses
+    | wrong_steps.AbsurdGuardians
+    | wrong_steps.AbsurdClient
+    | wrong_steps.AbsurdFederation
     | wrong_steps.DepositsTaken
     | wrong_steps.NodeGivesUp
     | wrong_steps.NodeForgetsInvoices

@@ -11,6 +11,7 @@ from api.gates import Gate
 from devnet import faults
 from errors import BusyError
 from fuzz import (
+    absurdities,
     disasters,
     dismissing,
     giving_up,
@@ -199,6 +200,9 @@ _TROUBLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[None]]] 
     operator_steps.GiveUp: giving_up.give_up,
     operator_steps.CannotBuild: mistakes.cannot_build,
     wrong_steps.FederationRefuses: misdeeds.federation_refuses,
+    wrong_steps.AbsurdGuardians: absurdities.absurd_guardians,
+    wrong_steps.AbsurdClient: absurdities.absurd_client,
+    wrong_steps.AbsurdFederation: absurdities.absurd_federation,
     wrong_steps.DepositsTaken: misdeeds.deposits_taken,
     wrong_steps.NodeGivesUp: misdeeds.node_gives_up,
     wrong_steps.NodeForgetsInvoices: misdeeds.node_forgets_invoices,

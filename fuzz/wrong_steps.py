@@ -33,6 +33,29 @@ class FederationRefuses(Step, frozen=True):
     for_s: float
 
 
+class AbsurdGuardians(Step, frozen=True):
+    """Guardians tell the gateway this number in the place of every other one, or of those in `field`, for a while."""
+
+    federation: int
+    all_of_them: bool
+    number: int
+    field: Literal["", "value"]
+    for_s: float
+
+
+class AbsurdClient(Step, frozen=True):
+    """Somebody asks for whatever can be asked for, of this many msat or sat."""
+
+    federation: int
+    number: int
+
+
+class AbsurdFederation(Step, frozen=True):
+    """The operator joins a federation that issues notes of 2^62 msat, or takes nearly 2^64 msat as its fee."""
+
+    kind: Literal["denomination", "fees"]
+
+
 class DepositsTaken(Step, frozen=True):
     """Somebody else with the gateway's words claims deposits that the gateway has found."""
 
