@@ -1,21 +1,55 @@
-"""Printing to somebody who stops reading, as `head` and `grep -q` do."""
+"""Printing to somebody who stops reading, as `head` and `grep -q` do, to a full disk, or to nobody from the start."""
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import Literal, TextIO
+
+from errors import GatewayError
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class OutputError(GatewayError):
+    """What was asked for is done or found, and could not be written where it should go."""
+
+
+def open_standard_streams() -> None:
+    """Open those that this process was started without, to nowhere.
+
+    Their numbers would go to the next files and sockets, into which a library that prints by itself would print.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    sys.stdin = sys.stdin or _nothing("r")
+    sys.stdout = sys.stdout or _nothing("w")
+    sys.stderr = sys.stderr or _nothing("w")
 
 
 @contextmanager
 def reader_may_leave() -> Iterator[None]:
-    """Whoever reads our output may stop: the block ends there, without a complaint, also out of task groups."""
+    """Whoever reads our output may stop: the block ends there, without a complaint, also out of task groups.
+
+    Raises OutputError when what is printed goes to a disk without space.
+    """
     try:
         yield
         sys.stdout.flush()
     except BrokenPipeError:
         _print_nowhere()
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        _print_nowhere()
+        raise OutputError(
+            f"the answer cannot be written: {error.strerror}; what was asked for may be done all the same"
+        ) from error
     except BaseExceptionGroup as group:
         _, others = group.split(BrokenPipeError)
         if others is not None:
@@ -23,9 +57,8 @@ def reader_may_leave() -> Iterator[None]:
         _print_nowhere()
 
 
-def nowhere() -> TextIO:
-    """What is written to by a process that was started with a standard stream closed."""
-    return Path(os.devnull).open("w")
+def _nothing(mode: Literal["r", "w"]) -> TextIO:
+    return Path(os.devnull).open(mode)
 
 
 def _print_nowhere() -> None:

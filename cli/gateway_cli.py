@@ -7,11 +7,12 @@ request: groups of commands, and the request itself, are loaded once one of them
 
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 
-from cli.broken_pipe import reader_may_leave
+from cli.broken_pipe import OutputError, open_standard_streams, reader_may_leave
 from cli.cli_target import PATIENT_SECONDS, GivenTarget, PastedId, Target, print_answer, secret_of
 from cli.help_pages import add_help
 
@@ -191,7 +192,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     An interrupt leaves as SystemExit 130, which is cyclopts' doing.
     """
-    given = list(sys.argv[1:] if arguments is None else arguments)
+    open_standard_streams()
+    try:
+        return _run(list(sys.argv[1:] if arguments is None else arguments))
+    except OutputError as error:
+        # Not as JSON on stdout, which is what did not work.
+        with suppress(OSError):
+            print(f"gateway-cli: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+def _run(given: list[str]) -> int:
+    """Run a command line and print what went wrong. Raises OutputError when nothing can be printed."""
     try:
         with reader_may_leave():
             app_for(given)(_tell_addresses_apart(given), exit_on_error=False, print_error=False)

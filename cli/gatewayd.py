@@ -11,7 +11,7 @@ from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
-from cli.broken_pipe import nowhere, reader_may_leave
+from cli.broken_pipe import open_standard_streams, reader_may_leave
 from cli.help_pages import add_help
 from cli.options import GatewayOptions, LndOptions
 from errors import ConfigError, GatewayError
@@ -47,7 +47,7 @@ def lnd(
     from cli.settings import read_settings, unsupported_variables  # noqa: PLC0415 - same
 
     settings = read_settings(options, lnd_options or LndOptions(), os.environ)
-    configure_logging(sys.stderr or nowhere(), os.environ)
+    configure_logging(sys.stderr, os.environ)
     for name in unsupported_variables(os.environ):
         _complain(f"{name} is set but not supported, it is ignored")
     run(settings)
@@ -119,6 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     An interrupt leaves as SystemExit 130, which is cyclopts' doing.
     """
+    open_standard_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         with reader_may_leave():
@@ -135,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(sentence: str) -> None:
     """The exit code says it too, should nobody read this."""
     with suppress(OSError, ValueError):
-        print(f"gatewayd: {sentence}", file=sys.stderr or nowhere())
+        print(f"gatewayd: {sentence}", file=sys.stderr)
 
 
 if __name__ == "__main__":
