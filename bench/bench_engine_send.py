@@ -21,11 +21,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.bench_log import RawWriter
 from bench.stand_ins import NODE, outgoing, signed, tweak, with_notes
+from engine.chain import StoredStep
 from engine.effects import EffectContext, Handler
 from engine.engine import Engine, Ports
 from engine.machine import Effect, Input, State
 from engine.ports import SystemClock, SystemRandomness
-from engine.store import Store, StoredStep
+from engine.store import Store
 from fedimint.wire_types import FeeConsensus
 from gateway.log import machines, read_models
 from migrations import SchemaSteps

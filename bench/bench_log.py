@@ -20,12 +20,12 @@ import apsw
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from engine.chain import Row
+from engine.chain import Row, StoredStep
 from engine.events import Event, EventCodec
 from engine.machine import State
 from engine.read_model import StreamIndex
 from engine.schema import LOG_TABLES
-from engine.store import WAL_PAGES, Store, StoredStep
+from engine.store import WAL_PAGES, Store
 from migrations import SchemaSteps
 
 LEAST_RATIO = 0.5

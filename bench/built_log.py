@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from bench.stand_ins import NODE, incoming, outgoing, signed, with_notes
-from engine.chain import Row, verified
+from engine.chain import Row, StoredStep, verified
 from engine.fold import Position, fold
 from engine.machine import Input, State
-from engine.store import Store, StoredStep
+from engine.store import Store
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
 from statemachines import completion, receive, send, transaction

@@ -23,13 +23,14 @@ from backends.lnd_connection import LndSettings as NodeSettings
 from cli.crash_points import crash_probe
 from cli.error_groups import one_error
 from cli.first_setup import FirstSetup
-from cli.log_place import check_place, note_place, renew_place
 from cli.settings import Settings
 from cli.version import version_hash
+from engine.chain import StoredStep
 from engine.effects import JobStatus
 from engine.engine import Observers, Ports
+from engine.place import check_place, note_place, renew_place
 from engine.ports import SystemClock, SystemRandomness
-from engine.store import Store, StoredStep
+from engine.store import Store
 from errors import FatalError, GatewayError
 from fedimint import secrets
 from fedimint.transport import GuardianConnection

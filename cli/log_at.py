@@ -9,14 +9,14 @@ from typing import NamedTuple
 import apsw
 import msgspec
 
-from cli.log_changes import Changes
-from cli.log_fold import LogFold
 from cli.log_reading import Json, duration_text, program, reading, shortened, table, time_text
 from cli.numbers import WholeNumber
 from engine.chain import Row, verified
+from engine.changes import Changes
 from engine.machine import kind_of
 from engine.store import newest_head, read_rows
 from errors import InputError
+from gateway.log_fold import LogFold
 
 #: Streams named for people; `--json` has all.
 NAMED_STREAMS = 40

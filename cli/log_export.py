@@ -8,12 +8,12 @@ from typing import Annotated, TextIO
 
 from cyclopts import Parameter
 
-from cli.log_anonymous import Anonymiser
 from cli.log_reading import program, reading
 from engine.chain import verified
 from engine.portable import chained, from_line, to_line, write_rows
 from engine.store import Store, read_rows
 from errors import FatalError, InputError
+from gateway.anonymous import Anonymiser
 
 
 def export_log(

@@ -9,9 +9,6 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from cli.log_fold import Standing
-from cli.log_losses import Loss, losses
-from cli.log_open import standing_in, state_of
 from cli.log_reading import (
     Json,
     Verify,
@@ -27,6 +24,9 @@ from engine.faults import Faults
 from engine.fold import Position
 from engine.machine import State
 from engine.quarantine import THE_LOG, Quarantined, QuarantinedStream
+from gateway.log_fold import Standing
+from gateway.log_standing import standing_in, state_of
+from gateway.losses import Loss, losses
 from gateway.overdue import due_unix_s
 from gateway.status import OPEN_STATES, federation_of
 from statemachines import (

@@ -6,7 +6,7 @@ from typing import TextIO
 
 import anyio
 
-from engine.store import StoredStep
+from engine.chain import StoredStep
 
 _BOLD, _DIM, _PLAIN, _CLEAR = "\x1b[1m", "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 _FRAMES = "|/-\\"

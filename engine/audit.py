@@ -10,11 +10,11 @@ from itertools import islice, zip_longest
 import apsw
 import msgspec
 
-from engine.chain import Head, Row, checked
+from engine.chain import Head, Row, StoredStep, checked
 from engine.fold import Machines, Position, hash_of_states
 from engine.machine import State
 from engine.read_model import Gap, ReadModel, fold_containing
-from engine.store import REBUILD_ROWS, StoredStep, newest_head, read_rows
+from engine.store import REBUILD_ROWS, newest_head, read_rows
 from errors import FatalError
 
 #: Looks at a step and the state before it, and tells what is wrong with it.

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from engine.events import EncodedEvent
+from engine.events import EncodedEvent, Event, Unread
+from engine.machine import State
 from engine.storage_errors import DamagedError
 
 GENESIS_HASH = bytes(32)
@@ -46,6 +47,27 @@ class Head(msgspec.Struct, frozen=True):
 
     position: int
     hash: bytes
+
+
+class StoredStep(msgspec.Struct, frozen=True):
+    """A row with its event and the state of its stream afterwards, as read models fold it."""
+
+    row: Row
+    event: Event
+    state: State
+    final: bool
+
+    @property
+    def fault(self) -> str | None:
+        """Why the event could not be folded; the state is then the last that is known."""
+        return self.event.why if isinstance(self.event, Unread) else None
+
+
+class Moved(msgspec.Struct, frozen=True):
+    """One step of the log with the state before it."""
+
+    before: State
+    step: StoredStep
 
 
 EMPTY_HEAD = Head(0, GENESIS_HASH)

@@ -13,7 +13,7 @@ import anyio.abc
 import msgspec
 
 from engine import quarantine
-from engine.chain import Row, verified
+from engine.chain import Row, StoredStep, verified
 from engine.effects import Effects, Handler, JobStatus, fatal_in
 from engine.faults import Faults, known
 from engine.fold import Machines, Position, fold, steps
@@ -23,7 +23,7 @@ from engine.plan import Plan
 from engine.ports import Clock, Probe, Randomness, RunBlocking, in_thread, no_probe
 from engine.quarantine import QuarantinedError, StreamFaultError, fault_text
 from engine.storage_errors import DamagedError, StorageError
-from engine.store import Store, StoredStep
+from engine.store import Store
 from errors import FatalError, GatewayError, NotFoundError, UnavailableError
 
 

@@ -7,12 +7,11 @@ from itertools import takewhile
 import msgspec
 
 from engine import quarantine
-from engine.chain import Row
+from engine.chain import Row, StoredStep
 from engine.events import EventCodec, UnknownEventError, Unread, Upcaster
 from engine.machine import Machine, State, kind_of
 from engine.quarantine import fault_text
 from engine.storage_errors import DamagedError
-from engine.store import StoredStep
 from errors import FatalError
 
 

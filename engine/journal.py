@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 import anyio
 import msgspec
 
+from engine.chain import StoredStep
 from engine.machine import Effect
 from engine.ports import Probe, RunBlocking
-from engine.store import Store, StoredStep
+from engine.store import Store
 from errors import BusyError, UnavailableError
 
 #: Rows in one transaction: bounds how long one commit can take, and the memory of a batch.

@@ -5,10 +5,10 @@ from itertools import islice
 
 import msgspec
 
-from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash, verified
+from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, StoredStep, chain_hash, verified
 from engine.events import EncodedEvent
 from engine.fold import Machines, Position
-from engine.store import Store, StoredStep
+from engine.store import Store
 from errors import InputError
 
 #: Rows written in one transaction.

@@ -6,13 +6,11 @@ from itertools import islice
 from pathlib import Path
 
 import apsw
-import msgspec
 
-from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash, verified
-from engine.events import EncodedEvent, Event, Unread
+from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, StoredStep, chain_hash, verified
+from engine.events import EncodedEvent
 from engine.head_file import HeadFile
 from engine.lock import DirectoryLock
-from engine.machine import State
 from engine.opening import (
     BUSY_MS,
     Migrations,
@@ -41,20 +39,6 @@ REBUILD_ROWS = 1_000
 _ROW_COLUMNS = (
     "position, append, stream, version, kind, schema_version, body, epoch, recorded_unix_us, hash"
 )
-
-
-class StoredStep(msgspec.Struct, frozen=True):
-    """A row with its event and the state of its stream afterwards, as read models fold it."""
-
-    row: Row
-    event: Event
-    state: State
-    final: bool
-
-    @property
-    def fault(self) -> str | None:
-        """Why the event could not be folded; the state is then the last that is known."""
-        return self.event.why if isinstance(self.event, Unread) else None
 
 
 class Store:

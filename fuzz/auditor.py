@@ -13,11 +13,10 @@ from typing import Any
 
 from backends.lightning import InFlight, Succeeded
 from backends.simulated import SimulatedNode
-from engine.chain import Row
+from engine.chain import Row, StoredStep
 from engine.fold import Machines, Position
 from engine.machine import State
 from engine.quarantine import QuarantineLifted, StreamQuarantined, subject_of
-from engine.store import StoredStep
 from fedimint import bolt11
 from fuzz.conditions import Conditions
 from fuzz.losses import Losses

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from engine.chain import StoredStep
 from engine.machine import State
-from engine.store import StoredStep
 from fedimint import bolt11, lnv2
 from fuzz.moments import Moment
 from statemachines import federation, receive, send, transaction

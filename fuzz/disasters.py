@@ -13,13 +13,13 @@ from unittest.mock import patch
 
 import anyio
 
-from cli.log_restore import restore
 from engine.store import LOG_NAME
 from fedimint import mint_recovery
 from fuzz import steps
 from fuzz.operating import connect
 from fuzz.operator_steps import GiveUp
 from fuzz.stage import Stage
+from gateway.restoring import restore
 
 #: Seeds that end with this digit have a disaster.
 _DIGIT = 6

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.chain import StoredStep
 from engine.events import Event
-from engine.store import StoredStep
 from fuzz.lost_logs import LostLogs
 from fuzz.wrongs import Wrongs
 from statemachines import (

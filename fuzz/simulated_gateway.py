@@ -16,7 +16,6 @@ from api import canned
 from api.gates import Gate, RateLimit, TokenBucket
 from api.routes import Route, routes
 from cli import embedded
-from cli.log_restore import restore
 from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
 from engine.engine import Observers, Ports
@@ -32,6 +31,7 @@ from fuzz.simulation import (
 )
 from gateway.application import Gateway, Outside
 from gateway.ports import Inline
+from gateway.restoring import restore
 
 
 class Answer(NamedTuple):

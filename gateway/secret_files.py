@@ -12,6 +12,8 @@ from engine.storage_errors import storage_error
 from errors import ConfigError
 from fedimint.secrets import ENTROPY_SIZE, generate_mnemonic, normalise_mnemonic
 
+#: How the names of the files of API secrets begin.
+API_FILES = "api-secret-"
 MNEMONIC_NAME = "mnemonic"
 
 
@@ -49,7 +51,7 @@ def load_api_secret(directory: Path, federation_id: str) -> str | None:
 
 
 def _api_secret_path(directory: Path, federation_id: str) -> Path:
-    return directory / f"api-secret-{federation_id}"
+    return directory / f"{API_FILES}{federation_id}"
 
 
 @contextmanager

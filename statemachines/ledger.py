@@ -9,11 +9,10 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from engine.chain import Row
+from engine.chain import Row, StoredStep
 from engine.events import Event, Unread
 from engine.fold import Machines, Position
 from engine.machine import State
-from engine.store import StoredStep
 from errors import FatalError
 from statemachines.accounts import DUST, SWAPS, UNREAD, Amounts
 from statemachines.bookings import BOOKINGS, MOVES_NOTHING

@@ -6,11 +6,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli import log_anonymous
-from cli.log_anonymous import Anonymiser, telling
 from engine.chain import Row
 from engine.fold import fold
 from errors import FatalError, InputError
+from gateway import anonymous
+from gateway.anonymous import Anonymiser, telling
 from gateway.log import machines
 from statemachines.ledger import audit
 from tests.cli.log_histories import HISTORIES, Tools, data_directory
@@ -95,7 +95,7 @@ def test_times_are_moved_but_last_as_long(exported: Path, history: str) -> None:
     moved = {b.recorded_unix_us - a.recorded_unix_us for b, a in zip(before, after, strict=True)}
     (moved_us,) = moved
     assert moved_us % 1_000_000 == 0
-    assert after[0].recorded_unix_us // 1_000_000 * 1_000_000 == log_anonymous.EPOCH_UNIX_US
+    assert after[0].recorded_unix_us // 1_000_000 * 1_000_000 == anonymous.EPOCH_UNIX_US
     expiries = [
         machines().codec.decode(row.event).facts.invoice_expires_unix_s  # type: ignore[attr-defined]
         for rows in (before, after)

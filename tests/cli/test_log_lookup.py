@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cli import log_changes
-from cli.log_fold import LogFold
-from cli.log_open import standing_in
 from cli.log_reading import reading
+from engine import changes
 from engine.chain import verified
 from engine.machine import State
 from engine.storage_errors import DamagedError
 from engine.store import read_rows
 from gateway.log import machines
+from gateway.log_fold import LogFold
+from gateway.log_standing import standing_in
 from tests.cli.log_histories import HISTORIES, Tools, data_directory
 
 ALL_HISTORIES = [path.stem for path in sorted(HISTORIES.glob("*.jsonl"))]
@@ -98,5 +98,5 @@ def test_what_moved_is_the_same_however_much_of_it_memory_holds(
     found = run.document("diff", 10, 198)
     assert len(found["changes"]) > held
     assert sum(change["events"] for change in found["changes"]) == 188
-    monkeypatch.setattr(log_changes, "STREAMS_HELD", held)
+    monkeypatch.setattr(changes, "STREAMS_HELD", held)
     assert run.document("diff", 10, 198) == found

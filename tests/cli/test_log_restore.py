@@ -7,15 +7,15 @@ from pathlib import Path
 import apsw
 import pytest
 
-from cli import log_place
-from cli.log_place import PLACE_NAME, WITNESS_NAME, check_place, note_place
-from cli.log_restore import restore
+from engine import place
 from engine.head_file import HEAD_NAME
 from engine.lock import LOCK_NAME, DirectoryLock
+from engine.place import PLACE_NAME, WITNESS_NAME, check_place, note_place
 from engine.ports import SystemClock
 from engine.store import LOG_NAME, Store
 from errors import ConfigError, FatalError, InputError, NotFoundError
 from gateway.log import read_models
+from gateway.restoring import restore
 from migrations import SchemaSteps
 from tests.cli.log_histories import Tools, data_directory
 
@@ -173,7 +173,7 @@ def test_a_start_that_dies_while_it_notes_its_place_left_no_copy(
     run: Tools, monkeypatch: pytest.MonkeyPatch, dies_before: int
 ) -> None:
     written: list[object] = []
-    write = log_place._write
+    write = place._write
 
     def dying(note: Path, *words: str) -> None:
         written.append(words)
@@ -182,7 +182,7 @@ def test_a_start_that_dies_while_it_notes_its_place_left_no_copy(
         write(note, *words)
 
     with monkeypatch.context() as patch:
-        patch.setattr(log_place, "_write", dying)
+        patch.setattr(place, "_write", dying)
         with pytest.raises(KeyboardInterrupt):
             note_place(run.directory)
     check_place(run.directory)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from cli import log_recovery, log_stuck
-from cli.log_restore import restore
 from engine.machine import Effect
 from engine.ports import SystemClock
 from engine.store import LOG_NAME
 from gateway.log import machines
+from gateway.restoring import restore
 from gateway.status import OPEN_STATES
 from statemachines.accounts import LOST
 from statemachines.ledger import Auditor

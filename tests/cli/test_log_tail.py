@@ -6,7 +6,8 @@ import anyio
 import pytest
 
 from cli.log_tail import LogTail
-from engine.store import LOG_NAME, StoredStep
+from engine.chain import StoredStep
+from engine.store import LOG_NAME
 from errors import FatalError
 from tests.engine.toy import Arrived, Begin, Order, machines, open_engine, open_store, running
 

@@ -6,9 +6,8 @@ import anyio
 import pytest
 
 from cli.screen import Screen
-from engine.chain import Row
+from engine.chain import Row, StoredStep
 from engine.events import EncodedEvent
-from engine.store import StoredStep
 from tests.engine.toy import Credited, Open
 
 pytestmark = pytest.mark.anyio

@@ -13,10 +13,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cli.log_place import PLACE_NAME
 from devnet.gatewayd import OurGatewayd
 from devnet.processes import Program, until
 from engine.lock import LOCK_NAME
+from engine.place import PLACE_NAME
 from engine.store import LOG_NAME
 from errors import UnavailableError
 from fedimint.mintv2 import Ecash

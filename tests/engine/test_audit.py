@@ -8,9 +8,10 @@ import apsw
 import pytest
 
 from engine.audit import ComparedReadModel, Verified, verify
+from engine.chain import StoredStep
 from engine.fold import fold, state_hash
 from engine.machine import State
-from engine.store import LOG_NAME, StoredStep, open_reader
+from engine.store import LOG_NAME, open_reader
 from tests.engine.toy import (
     Arrived,
     Begin,

@@ -7,10 +7,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.chain import Row
+from engine.chain import Row, StoredStep
 from engine.fold import Machines, fold, state_hash, steps
 from engine.machine import State
-from engine.store import StoredStep
 from tests.engine.toy import (
     DISK,
     Again,

@@ -5,9 +5,9 @@ from collections.abc import Iterator, Sequence
 import apsw
 import pytest
 
-from engine.chain import Row
+from engine.chain import Row, StoredStep
 from engine.search import RowFilter, find_rows
-from engine.store import Store, StoredStep, open_reader
+from engine.store import Store, open_reader
 from tests.engine.query_plans import plans, queries
 from tests.engine.toy import Open, Seen, machines
 

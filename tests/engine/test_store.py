@@ -9,21 +9,14 @@ import apsw
 import pytest
 
 from engine.audit import verify
-from engine.chain import Row, verified
+from engine.chain import Row, StoredStep, verified
 from engine.events import EncodedEvent
 from engine.fold import fold, steps
 from engine.lock import LOCK_NAME
 from engine.opening import BUSY_MS
 from engine.read_model import Step, StreamIndex
 from engine.storage_errors import DamagedError, StorageError
-from engine.store import (
-    LOG_NAME,
-    Store,
-    StoredStep,
-    newest_head,
-    open_reader,
-    read_rows,
-)
+from engine.store import LOG_NAME, Store, newest_head, open_reader, read_rows
 from errors import ConfigError, FatalError, FaultError, NotFoundError, UnavailableError
 from migrations import SchemaSteps
 from tests.engine.toy import (

@@ -6,8 +6,8 @@ import apsw
 import pytest
 
 from engine import tracing
-from engine.chain import Row
-from engine.store import Store, StoredStep, open_reader
+from engine.chain import Row, StoredStep
+from engine.store import Store, open_reader
 from engine.tracing import identify, named, related_rows
 from errors import InputError, NotFoundError
 from tests.engine.query_plans import plans, queries

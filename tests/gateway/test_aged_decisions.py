@@ -9,13 +9,13 @@ import pytest
 
 from backends.lightning import Failed, PaymentStatus
 from cli import embedded
-from cli.log_restore import restore
 from devnet.gateway_messages import Forfeited
 from devnet.receiving import IncomingOrder
 from engine.machine import State
 from fedimint import mint_recovery
 from gateway.application import Gateway
 from gateway.ports import Inline
+from gateway.restoring import restore
 from statemachines import completion, receive, send
 from statemachines.transaction import SIGN_WITHIN_S
 from tests.gateway.receiving import (

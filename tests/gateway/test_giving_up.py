@@ -8,7 +8,6 @@ import pytest
 
 from backends.lightning import Failed
 from cli import embedded
-from cli.log_restore import restore
 from cli.log_stuck import stuck
 from cli.log_verify import check
 from devnet.federation import EmbeddedFederation
@@ -19,6 +18,7 @@ from fedimint import mint_recovery
 from gateway.application import Gateway
 from gateway.reconciliation import PAUSE_S
 from gateway.resting import federation_of
+from gateway.restoring import restore
 from statemachines import (
     completion,
     deposit,

@@ -8,12 +8,12 @@ import pytest
 
 from backends.lightning import Failed, Succeeded
 from backends.simulated import Fault
-from cli.log_restore import restore
 from devnet.receiving import Flaw, IncomingOrder
 from errors import ConflictError, NotFoundError, NotReadyError
 from gateway.application import Gateway
 from gateway.held_payments import PAUSE_FIRST_S, PAUSE_LONGEST_S, UNDECIDED_LIMIT_S
 from gateway.node_watch import BEHIND_LIMIT_S, WATCH_PAUSE_S
+from gateway.restoring import restore
 from gateway.views import Verification
 from statemachines import completion, receive
 from tests.gateway.receiving import (

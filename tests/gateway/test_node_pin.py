@@ -9,7 +9,6 @@ import pytest
 
 from backends.operations import Node
 from backends.simulated import Fault, SimulatedNode
-from cli.log_restore import restore
 from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.user import OutgoingPayment
 from engine.machine import State
@@ -17,6 +16,7 @@ from errors import ConflictError, PeerError, UnavailableError
 from fedimint import bolt11
 from gateway.application import Gateway
 from gateway.operator_views import NodeReplacement, OperatorInvoiceRequest
+from gateway.restoring import restore
 from statemachines import completion, identity, operator_payment, receive, send
 from tests.gateway import receiving
 from tests.gateway.receiving import give_ecash, hash_of, ordered, paying

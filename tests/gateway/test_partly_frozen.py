@@ -8,13 +8,13 @@ import pytest
 
 from backends.lightning import Succeeded
 from cli import embedded
-from cli.log_restore import restore
 from devnet.federation import EmbeddedFederation
 from devnet.gateway_messages import Paid, RoutingInfo
 from errors import UnavailableError
 from fedimint import mint_recovery
 from gateway.application import Gateway
 from gateway.reconciliation import PAUSE_S
+from gateway.restoring import restore
 from statemachines import receive, send
 from tests.gateway.receiving import give_ecash, ordered, paying
 from tests.gateway.receiving import until as received

@@ -10,7 +10,6 @@ import pytest
 
 from backends.lightning import Failed, Succeeded
 from backends.simulated import Fault
-from cli.log_restore import restore
 from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import ConflictError, InputError, UnavailableError
@@ -19,6 +18,7 @@ from fedimint.lnv2_json import SendPaymentJson
 from gateway.application import Gateway
 from gateway.operator_views import ChannelOrder, OnchainRequest
 from gateway.reconciliation import PAUSE_S
+from gateway.restoring import restore
 from gateway.treasury_views import WithdrawalRequest
 from statemachines import completion, identity, receive, send
 from statemachines.identity import Founded

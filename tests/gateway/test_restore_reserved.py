@@ -8,11 +8,11 @@ from typing import TypeVar, TypeVarTuple
 import anyio
 import pytest
 
-from cli.log_restore import restore
 from devnet.gateway_messages import Paid
 from engine.machine import kind_of
 from fedimint import mint_recovery
 from gateway.application import Gateway
+from gateway.restoring import restore
 from statemachines import identity, receive, send
 from tests.gateway import receiving
 from tests.gateway.receiving import give_ecash, ordered, paying

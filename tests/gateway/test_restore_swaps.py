@@ -7,11 +7,11 @@ import anyio
 import pytest
 
 from cli import embedded
-from cli.log_restore import restore
 from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from devnet.user import EmbeddedUser, OutgoingPayment
 from fedimint import mint_recovery
 from gateway.application import Gateway
+from gateway.restoring import restore
 from statemachines import completion, identity, receive, send
 from tests.gateway import receiving
 from tests.gateway.receiving import give_ecash, ordered

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import NamedTuple
 
+from engine.chain import StoredStep
 from engine.fold import Position
 from engine.machine import kind_of
-from engine.store import LOG_NAME, StoredStep, open_reader, select_rows
+from engine.store import LOG_NAME, open_reader, select_rows
 from fuzz.simulated_gateway import SimulatedGateway
 from fuzz.simulation import SimulatedCrash
 from gateway.log import machines

@@ -6,12 +6,12 @@ from functools import partial
 import apsw
 import msgspec
 
-from cli.log_open import state_of
 from engine.events import Event, UnknownEventError
 from engine.fold import Machines
 from engine.machine import State
 from engine.store import select_rows
 from errors import FatalError
+from gateway.log_standing import state_of
 from statemachines import (
     completion,
     deposit,

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import apsw
 import msgspec
 
-from cli.log_fold import Moved
+from engine.chain import Moved
 
 #: Streams in memory.
 STREAMS_HELD = 1_000

@@ -4,10 +4,9 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from engine.chain import Row
+from engine.chain import Moved, Row, StoredStep
 from engine.fold import Machines, Position
 from engine.machine import State
-from engine.store import StoredStep
 from statemachines.ledger import Auditor
 
 
@@ -27,13 +26,6 @@ class Standing(msgspec.Struct, frozen=True):
     def name(self) -> str:
         """The name of the state."""
         return type(self.state).__name__
-
-
-class Moved(msgspec.Struct, frozen=True):
-    """One step of the log with the state before it."""
-
-    before: State
-    step: StoredStep
 
 
 class LogFold:

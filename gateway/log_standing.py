@@ -5,13 +5,13 @@ from contextlib import contextmanager
 
 import apsw
 
-from cli.log_fold import LogFold, Standing
 from engine.chain import Row, verified
 from engine.fold import Machines, Position, fold
 from engine.machine import State
 from engine.read_model import StreamIndex
 from engine.storage_errors import DamagedError
 from engine.store import read_rows, select_rows
+from gateway.log_fold import LogFold, Standing
 
 _OPEN = (
     "SELECT stream, state_name, version, began_unix_us, since_unix_us FROM stream "
