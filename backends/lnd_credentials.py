@@ -23,6 +23,8 @@ _DER = b"\x30\x82"
 _SHORTEST_BYTES = 32
 #: Hardly a path of this length begins at no root and has no dot.
 _SECRET_LIKE = re.compile(r"(?![/~])[^.]{80,}")
+#: What `lndconnect:` and connection strings of shops put around a macaroon, its first bytes, or much hex of any kind.
+_SECRET_INSIDE = re.compile(r"macaroon=|0201036c6e64|AgEDbG5k|[0-9a-f]{80}", re.IGNORECASE)
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -72,12 +74,13 @@ def _credential(
     content = meaning(text.encode())
     if content is not None:
         return Credential(content=content)
-    if _SECRET_LIKE.fullmatch(text) or "\n" in text or "\0" in text:
+    path = text.strip()
+    if _SECRET_LIKE.fullmatch(path) or _SECRET_INSIDE.search(path) or {"\n", "\0"} & {*path}:
         raise ConfigError(
             f"{flag} is a path to a file, or the {what} itself as hex or base64; what is given is neither, and is not "
             "shown here: perhaps a part of it is missing"
         )
-    return Credential(path=Path(text))
+    return Credential(path=Path(path))
 
 
 def _read(given: Credential) -> bytes:

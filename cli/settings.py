@@ -4,8 +4,9 @@ import ipaddress
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Literal, cast, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, cast, get_args, get_origin, get_type_hints
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -25,7 +26,9 @@ _BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53
 _HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[a-z0-9._-]+):[0-9]{1,5}")
 _AMOUNT = re.compile(r"([0-9]{1,18})\s*(msat|sats?)?")
 
-_QUOTES = frozenset("\"'`")
+_QUOTES = frozenset("\"'`\u201c\u201d\u201e\u2018\u2019\u201a")
+#: Of UTF-8 as Windows writes it: an invisible character in front of the file, and so of its first name.
+_BYTE_ORDER_MARK = "\ufeff"
 
 # Variables that steer the Rust gateway and would be missed: named in a warning when set.
 _UNSUPPORTED = (
@@ -104,6 +107,7 @@ def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str
     """Check every flag and variable. Raises ConfigError, whose text says which and why."""
     _refuse_marks(options, environ)
     _refuse_marks(lnd, environ)
+    options = _stripped(options)
     _require(
         ("--data-dir (FM_GATEWAY_DATA_DIR)", options.data_dir),
         ("--listen (FM_GATEWAY_LISTEN_ADDR)", options.listen),
@@ -168,7 +172,13 @@ def _refuse_marks(options: GatewayOptions | LndOptions, environ: Mapping[str, st
         if get_origin(hint) is Annotated and hint.__metadata__[0].env_var
     }
     values["FM_GATEWAY_MNEMONIC"] = environ.get("FM_GATEWAY_MNEMONIC")
+    values |= {name: name for name in environ if name.startswith(_BYTE_ORDER_MARK)}
     for name, value in values.items():
+        if value and _BYTE_ORDER_MARK in value:
+            raise ConfigError(
+                f"{name.strip(_BYTE_ORDER_MARK)} has an invisible mark in front: its env file is saved as UTF-8 "
+                "with a byte order mark; save it without one"
+            )
         if value and "\r" in value:
             raise ConfigError(
                 f"{name} holds a carriage return: its env file has the line ends of Windows; "
@@ -178,6 +188,13 @@ def _refuse_marks(options: GatewayOptions | LndOptions, environ: Mapping[str, st
             raise ConfigError(
                 f"{name} is written in quotes, which whoever read the env file kept (as docker does): leave them out"
             )
+
+
+def _stripped(options: GatewayOptions) -> GatewayOptions:
+    """Without blanks and line ends around the values, which files of secrets end in."""
+    given: dict[str, Any] = {field.name: getattr(options, field.name) for field in fields(options)}
+    bare = {name: text.strip() for name, text in given.items() if isinstance(text, str)}
+    return GatewayOptions(**given | bare)
 
 
 def unsupported_variables(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -224,12 +241,12 @@ def parse_public_url(text: str) -> str:
         host, _ = url.hostname, url.port
     except ValueError as error:
         raise ConfigError(f"--api-addr is {text!r}, which is no URL: {error}") from None
-    if url.scheme not in {"http", "https"} or not host:
-        raise ConfigError(f"--api-addr is {text!r}, but must start with http:// or https://")
     if "@" in url.netloc or url.query or url.fragment:
         raise ConfigError(
             "--api-addr is published to clients and may hold no user, password, query or fragment"
         )
+    if url.scheme not in {"http", "https"} or not host:
+        raise ConfigError(f"--api-addr is {text!r}, but must start with http:// or https://")
     return urljoin(url._replace(netloc=url.netloc.lower(), path=url.path or "/").geturl(), "v1")
 
 
@@ -272,8 +289,12 @@ def _network(text: str) -> Network:
 
 
 def _lnd_address(text: str) -> str:
-    """A URL with a port, or host:port, as LND's own tools write it; in small letters and with nothing behind it."""
-    wrong = f"--lnd-rpc-host is {text!r}, but "
+    """A URL with a port, or host:port, as LND's own tools write it; in small letters and with nothing behind it.
+
+    What may hold a secret, as `lndconnect:` does, is not shown.
+    """
+    shown = "not shown here, as it may hold a secret" if {"@", "?"} & {*text} else repr(text)
+    wrong = f"--lnd-rpc-host is {shown}, but "
     address = text.strip().lower()
     try:
         url = urlsplit(address if "://" in address else f"https://{address}")

@@ -121,7 +121,7 @@ def test_without_a_public_address_none_is_announced() -> None:
         ({"bcrypt_password_hash": "theresnosecondbest"}, "is not a bcrypt hash"),
         ({"bcrypt_password_hash": HASH[3:]}, "dollar signs"),
         ({"bcrypt_password_hash": HASH.replace("$10$", "$99$")}, "is not a bcrypt hash"),
-        ({"bcrypt_password_hash": HASH + "\n"}, "is not a bcrypt hash"),
+        ({"bcrypt_password_hash": HASH + "x"}, "is not a bcrypt hash"),
         (
             {"bcrypt_liquidity_manager_password_hash": HASH[:-1]},
             "--bcrypt-liquidity-manager-password-hash is not a bcrypt hash",
@@ -158,8 +158,6 @@ def test_wrong_gateway_options(change: dict[str, Any], says: str) -> None:
         {"lnd_rpc_host": "unix:///lnd.sock"},
         {"lnd_rpc_host": "http://127.0.0.1:10009"},
         {"lnd_rpc_host": "https://127.0.0.1:10009/lnd"},
-        {"lnd_rpc_host": "https://127.0.0.1:10009?a=b"},
-        {"lnd_rpc_host": "https://me@127.0.0.1:10009"},
         {"lnd_rpc_host": "https://127.0.0.1:99999"},
         {"lnd_rpc_host": "https://a b:10009"},
         {"lnd_time_pref": "1.1"},
@@ -210,10 +208,54 @@ def test_a_macaroon_in_place_of_its_path_is_taken_and_never_shown(
         assert broken[20:40] not in str(caught.value)
 
 
+def test_blanks_and_line_ends_around_a_value_are_not_part_of_it() -> None:
+    """Files of secrets end in one."""
+    around = replace(
+        OPTIONS,
+        data_dir="/data \n",
+        listen=" 127.0.0.1:8175\n",
+        bcrypt_password_hash=f"{HASH}\n",
+        network="regtest\u00a0",
+    )
+    lnd = replace(LND, lnd_tls_cert="tls.cert\n", lnd_macaroon=" admin.macaroon ")
+    assert read_settings(around, lnd, {}) == read_settings(OPTIONS, LND, {})
+
+
+def test_a_byte_order_mark_is_named() -> None:
+    for options, environ, name in (
+        (OPTIONS, {"\ufeffFM_GATEWAY_DATA_DIR": "/data"}, "FM_GATEWAY_DATA_DIR"),
+        (replace(OPTIONS, network="\ufeffregtest"), {}, r"--network \(FM_GATEWAY_NETWORK\)"),
+    ):
+        with pytest.raises(ConfigError, match=rf"^{name} has an invisible mark in front"):
+            read_settings(options, LND, environ)
+
+
+@pytest.mark.parametrize(
+    "lnd",
+    [
+        replace(LND, lnd_rpc_host=f"lndconnect://lnd.example:10009?macaroon={'AgEDbG5k' * 20}"),
+        replace(LND, lnd_rpc_host="https://me:AgEDbG5k@127.0.0.1:10009"),
+        replace(LND, lnd_rpc_host="https://127.0.0.1:10009?macaroon=AgEDbG5k"),
+        replace(LND, lnd_macaroon="lndconnect://lnd.example:10009?macaroon=AgEDbG5kAvgB"),
+        replace(
+            LND, lnd_macaroon=f"type=lnd-rest;server=https://l.example/;macaroon={MACAROON.hex()}"
+        ),
+        replace(LND, lnd_macaroon=f"/run/secrets/{MACAROON.hex()}"),
+        replace(LND, lnd_tls_cert=f"lnd.macaroon:{MACAROON.hex()[:-1]}"),
+    ],
+)
+def test_no_refusal_shows_a_secret_that_is_in_the_wrong_place(lnd: LndOptions) -> None:
+    with pytest.raises(ConfigError, match="not shown here") as refused:
+        read_settings(OPTIONS, lnd, {})
+    assert "AgEDbG5k" not in str(refused.value)
+    assert "0201036c" not in str(refused.value)
+
+
 def test_quotes_and_line_ends_of_env_files_are_named_and_no_value_is_shown() -> None:
     changes: tuple[tuple[dict[str, Any], str], ...] = (
         ({"network": '"regtest"'}, "--network (FM_GATEWAY_NETWORK) is written in quotes"),
         ({"data_dir": "'/data"}, "--data-dir (FM_GATEWAY_DATA_DIR) is written in quotes"),
+        ({"network": "\u201cregtest\u201d"}, "--network (FM_GATEWAY_NETWORK) is written in quotes"),
         ({"bcrypt_password_hash": HASH + "\r"}, "holds a carriage return"),
     )
     for change, says in changes:
