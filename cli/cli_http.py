@@ -94,6 +94,8 @@ def call(
             "connection_failed",
             str(error) or type(error).__name__,
         ) from error
+    except UnicodeError as error:
+        raise CliError(f"{address} is not an address", "invalid_input", str(error)) from error
     except ValueError as error:
         # http.client refuses line breaks in headers, and its message quotes the header.
         raise CliError("The password may not hold a line break", "invalid_input") from error
@@ -107,7 +109,7 @@ def call(
         raise _refusal(response.status, answer, password)
     try:
         return json.loads(answer)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CliError(f"What {address} answered is not JSON", "internal", str(error)) from error
 
 
@@ -127,9 +129,11 @@ def _connection(address: str, timeout_s: float | None) -> http.client.HTTPConnec
             "The address of a gateway is scheme, host and port, with nothing but /v1 after them",
             "invalid_input",
         )
-    if url.scheme == "https":
-        return http.client.HTTPSConnection(host, port, timeout=timeout_s)
-    return http.client.HTTPConnection(host, port, timeout=timeout_s)
+    kind = http.client.HTTPSConnection if url.scheme == "https" else http.client.HTTPConnection
+    try:
+        return kind(host, port, timeout=timeout_s)
+    except http.client.InvalidURL as error:
+        raise CliError(f"{address} is not an address", "invalid_input", str(error)) from error
 
 
 def _refusal(status: int, answer: bytes, password: str | None) -> CliError:

@@ -1,6 +1,7 @@
 """Answers that no gateway gives: pages of web servers, and what a proxy says when it does not reach the gateway.
 
-A gateway answers with JSON, or with a sentence in plain text; it redirects nobody, and asks for no user's name.
+A gateway answers with JSON, or with a sentence in plain text; it redirects nobody, asks for no user's name, and lets
+pages of every origin read its refusals (tower-http's permissive CORS layer in Rust), which hardly anybody else does.
 """
 
 import re
@@ -14,6 +15,7 @@ _PAGE = re.compile(rb"\s*<(!doctype|html|head|body|\?xml)", re.IGNORECASE)
 #: Of proxies that do not reach what is behind them; those above 511 are Cloudflare's.
 _UNREACHED = frozenset({502, 503, 520, 521, 522, 523, 525, 526, 530})
 _TOO_SLOW = frozenset({504, 524})
+_ANY_ORIGIN = "access-control-allow-origin"
 _LONGEST = 100
 
 
@@ -45,6 +47,8 @@ def _is_foreign(status: int, headers: Mapping[str, str], body: bytes) -> bool:
         return True
     if "html" in headers.get("content-type", "") or _PAGE.match(body):
         return True
+    if status >= 400 and _ANY_ORIGIN not in headers:
+        return True
     says_no_more = body.strip().decode("latin-1") in {"", _phrase(status)}
     return says_no_more and status in _UNREACHED | _TOO_SLOW
 
@@ -57,8 +61,10 @@ def _who(headers: Mapping[str, str]) -> str:
 def _what(status: int, body: bytes) -> str:
     number = f"HTTP status {status} {_phrase(status)}".rstrip()
     title = _TITLE.search(body)
-    text = "" if title is None else _plain(title[1].decode("utf-8", "replace"))
-    return f"{number}, with a page called {text!r}" if text and text not in number else number
+    text = _plain((body if title is None else title[1])[: 4 * _LONGEST].decode("utf-8", "replace"))
+    if not text or text in number or (title is None and _PAGE.match(body)):
+        return number
+    return f"{number}, {'which says' if title is None else 'with a page called'} {text!r}"
 
 
 def _advice(status: int, headers: Mapping[str, str]) -> str:

@@ -32,8 +32,8 @@ def answering(answer: bytes | None) -> Iterator[str]:
 
 
 def http(status: str, body: bytes) -> bytes:
-    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
-    return head.encode() + body
+    head = f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\nConnection: close\r\n"
+    return head.encode() + b"Access-Control-Allow-Origin: *\r\n\r\n" + body
 
 
 def test_any_json_is_passed_on() -> None:
@@ -46,6 +46,7 @@ def test_any_json_is_passed_on() -> None:
     [
         (http("200 OK", b"hello"), "internal", "is not JSON"),
         (http("200 OK", b"\xff"), "internal", "is not JSON"),
+        (http("200 OK", b"[" * 200_000), "internal", "is not JSON"),
         (http("404 Not Found", b"no route"), "not_found", "no route"),
         (http("418 Teapot", b"\xff" * 9999), "internal", "\ufffd"),
         (b"SSH-2.0-OpenSSH\r\n", "connection_failed", "Cannot reach a gateway"),
@@ -69,3 +70,10 @@ def test_silence_is_a_timeout() -> None:
 def test_every_code_has_an_exit_code() -> None:
     assert set(EXIT_CODES) == set(get_args(Code))
     assert CliError("e", "unknown").to_json() == {"error": "e", "code": "unknown"}
+
+
+@pytest.mark.parametrize("address", ["http://exa mple:1", f"http://{'a' * 300}:1", "http://:1"])
+def test_an_address_that_is_none_is_said_to_be_none(address: str) -> None:
+    with pytest.raises(CliError, match="is not an address") as refused:
+        call(address, "/info", "pw")
+    assert refused.value.code == "invalid_input"

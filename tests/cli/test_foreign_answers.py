@@ -88,6 +88,21 @@ def whole(status: str, headers: str, body: str) -> bytes:
             "connection_failed",
             ("HTTP status 404 Not Found. Give as --address where gatewayd itself listens",),
         ),
+        (
+            whole("404 Not Found", "Content-Type: text/plain\r\n", "404 page not found\n"),
+            "connection_failed",
+            ("404 Not Found, which says '404 page not found'. Give as --address where",),
+        ),
+        (
+            whole("503 Service Unavailable", "Server: envoy\r\n", "upstream connect error"),
+            "connection_failed",
+            ("(envoy): HTTP status 503 Service Unavailable, which says 'upstream connect error'",),
+        ),
+        (
+            whole("404 Not Found", "Content-Type: application/json\r\n", '{"message": "no Route"}'),
+            "connection_failed",
+            ("""which says '{"message": "no Route"}'""",),
+        ),
     ],
 )
 def test_what_others_answer_is_told_as_theirs(
@@ -116,5 +131,5 @@ def test_what_others_answer_is_told_as_theirs(
     ],
 )
 def test_what_a_gateway_answers_is_its_own(status: int, content_type: str, body: bytes) -> None:
-    headers = {"content-type": content_type, "server": "nginx"}
+    headers = {"content-type": content_type, "server": "nginx", "access-control-allow-origin": "*"}
     assert foreign_answer("http://127.0.0.1", status, headers, body) is None
