@@ -2,6 +2,7 @@
 
 from api.federation_handlers import NodeFacts
 from api.structs import LndMode, LndModeSettings
+from fedimint.lnv2_gateway_api import PaymentFee, RoutingInfo
 from gateway import history_views, operator_views, treasury_views, views
 
 PREIMAGE = bytes(range(32))
@@ -9,7 +10,7 @@ INVOICE = "lnbcrt10u1p4sxd2upp5nsvlafvz623kwrcfywpvss2trryqtfxhacnv7x5m3az6y9n5d
 ECASH = "fedimint8000isf6harcnr1irmnosacc4q8ir79upjsff6mho2matlbgg97p6iiq18k4"
 ADDRESS = "bcrt1qw49rukpj30h6w9tmmw7n2h090u9yujs4xrcfr0u8whqymfwuc0csu7ssux"
 TXID = "3061fb2724eb71b327859141ed7e5104fb3b14a121a227def94c9a8b5d212b0a"
-_FEE = views.PaymentFee(base=2000, parts_per_million=3000)
+_FEE = PaymentFee(base=2000, parts_per_million=3000)
 _LIGHTNING_KEY = "0339d1a98ef48f7d0286d947e27c0b5d424a2982e51300495546073d25bac14bdf"
 
 
@@ -21,7 +22,7 @@ def federation(federation_index: int = 1) -> views.FederationStatus:
         balance_msat=199_999_607_296,
         invite_code="fed11qgqpw9thwvaz7te3xgmjuvpwxqhrzw3jxqerqvf0",
         federation_index=federation_index,
-        lightning_fee=views.PaymentFee(base=0, parts_per_million=0),
+        lightning_fee=PaymentFee(base=0, parts_per_million=0),
         transaction_fee=_FEE,
         receive_enabled=True,
     )
@@ -98,9 +99,9 @@ def balances(federations: tuple[views.FederationStatus, ...]) -> views.GatewayBa
     )
 
 
-def routing_info() -> views.RoutingInfo:
+def routing_info() -> RoutingInfo:
     """The default fees."""
-    return views.RoutingInfo(
+    return RoutingInfo(
         lightning_public_key=_LIGHTNING_KEY,
         lightning_alias=_LIGHTNING_KEY[:20],
         module_public_key="032bd8b53de5cd885fb0d00fe548d4bc919786f596e7c470704a64b4fbe3e65df3",

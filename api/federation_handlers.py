@@ -169,8 +169,8 @@ def _federation_info(status: views.FederationStatus) -> structs.FederationInfo:
         config=structs.FederationConfig(
             invite_code=status.invite_code,
             federation_index=status.federation_index,
-            lightning_fee=_fee(status.lightning_fee),
-            transaction_fee=_fee(status.transaction_fee),
+            lightning_fee=status.lightning_fee,
+            transaction_fee=status.transaction_fee,
             payment_policies=() if status.receive_enabled else ("ReceivesDisabled",),
         ),
         last_backup_time=None,
@@ -179,10 +179,6 @@ def _federation_info(status: views.FederationStatus) -> structs.FederationInfo:
 
 def _exposures(found: tuple[views.FederationExposure, ...]) -> tuple[structs.ExposureInfo, ...]:
     return msgspec.convert(found, tuple[structs.ExposureInfo, ...], from_attributes=True)
-
-
-def _fee(fee: views.PaymentFee) -> structs.PaymentFee:
-    return structs.PaymentFee(base=fee.base, parts_per_million=fee.parts_per_million)
 
 
 def _lightning_info(

@@ -5,7 +5,7 @@ Sources: fedimint-gateway-common/src/lib.rs and `PersistedLogEntry` of fedimint-
 
 import msgspec
 
-from api.structs import Hash256Hex, Unsigned
+from fedimint.json_types import Hash256Hex, Unsigned
 
 
 class PaymentLogPayload(msgspec.Struct, frozen=True):

@@ -7,17 +7,9 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from api.structs import (
-    Hash256Hex,
-    Msats,
-    PublicKeyHex,
-    Satoshis,
-    SatsPerVbyte,
-    SystemTime,
-    Unsigned,
-    Unsigned32,
-)
+from api.structs import SatsPerVbyte, SystemTime
 from api.treasury_structs import AmountOrAll, BitcoinAddress
+from fedimint.json_types import Hash256Hex, Msats, PublicKeyHex, Satoshis, Unsigned, Unsigned32
 
 # Forms of web pages send numbers as text and leave them empty.
 OptionalNumber = Unsigned | Annotated[str, msgspec.Meta(pattern="^\\s*[0-9]{0,18}\\s*\\Z")] | None

@@ -1,11 +1,18 @@
 """What the public routes do, with which clients pay and receive: async functions from struct to struct."""
 
-import msgspec
-
 from api import payment_structs as structs
 from api.ports import Gateway
-from api.structs import FederationPayload, Hash256Hex
+from api.structs import FederationPayload
 from errors import ConflictError
+from fedimint.json_types import Hash256Hex
+from fedimint.lnv2_gateway_api import (
+    CreateBolt11InvoicePayload,
+    RoutingInfo,
+    SendPaymentErr,
+    SendPaymentOk,
+    SendPaymentPayload,
+    send_answer,
+)
 from gateway import views
 
 
@@ -30,69 +37,21 @@ async def federation_status(
     )
 
 
-async def routing_info(gateway: Gateway, federation_id: Hash256Hex) -> structs.RoutingInfo | None:
+async def routing_info(gateway: Gateway, federation_id: Hash256Hex) -> RoutingInfo | None:
     """POST `/routing_info`: fees, keys and deltas; None when the federation has no lnv2 module."""
-    found = await gateway.payments.routing_info(federation_id.lower())
-    if found is None:
-        return None
-    return msgspec.convert(found, structs.RoutingInfo, from_attributes=True)
+    return await gateway.payments.routing_info(federation_id.lower())
 
 
 async def send_payment(
-    gateway: Gateway, payload: structs.SendPaymentPayload
-) -> structs.SendPaymentOk | structs.SendPaymentErr:
+    gateway: Gateway, payload: SendPaymentPayload
+) -> SendPaymentOk | SendPaymentErr:
     """POST `/send_payment`: wait until the payment is paid or cancelled, however long that takes."""
-    contract, image = payload.contract, payload.contract.payment_image
-    outcome = await gateway.payments.send_payment(
-        views.SendPaymentRequest(
-            federation_id=payload.federation_id.lower(),
-            txid=payload.outpoint.txid.lower(),
-            out_idx=payload.outpoint.out_idx,
-            contract=views.ContractRequest(
-                payment_hash=image.hash.lower() if image.hash else None,
-                payment_point=image.point.lower() if image.point else None,
-                amount_msat=contract.amount,
-                expiration_block_height=contract.expiration,
-                claim_pk=contract.claim_pk.lower(),
-                refund_pk=contract.refund_pk.lower(),
-                ephemeral_pk=contract.ephemeral_pk.lower(),
-            ),
-            invoice=payload.invoice.bolt11,
-            auth=payload.auth.lower(),
-        )
-    )
-    if isinstance(outcome, views.Paid):
-        return structs.SendPaymentOk(ok=tuple(outcome.preimage))
-    return structs.SendPaymentErr(err=outcome.forfeit_signature.hex())
+    return send_answer(await gateway.payments.send_payment(payload.decode()))
 
 
-async def create_bolt11_invoice(
-    gateway: Gateway, payload: structs.CreateBolt11InvoicePayload
-) -> str:
+async def create_bolt11_invoice(gateway: Gateway, payload: CreateBolt11InvoicePayload) -> str:
     """POST `/create_bolt11_invoice`: the invoice."""
-    commitment, ciphertext = payload.contract.commitment, payload.contract.ciphertext
-    image, description_hash = commitment.payment_image, payload.description.hash
-    return await gateway.payments.create_invoice(
-        views.InvoiceRequest(
-            federation_id=payload.federation_id.lower(),
-            contract=views.IncomingContractRequest(
-                payment_hash=image.hash.lower() if image.hash else None,
-                payment_point=image.point.lower() if image.point else None,
-                amount_msat=commitment.amount,
-                expiration_unix_s=commitment.expiration,
-                claim_pk=commitment.claim_pk.lower(),
-                refund_pk=commitment.refund_pk.lower(),
-                ephemeral_pk=commitment.ephemeral_pk.lower(),
-                encrypted_preimage=bytes(ciphertext.encrypted_preimage),
-                ciphertext_pk=ciphertext.pk.lower(),
-                ciphertext_signature=ciphertext.signature.lower(),
-            ),
-            amount_msat=payload.amount,
-            description=payload.description.direct,
-            description_hash=description_hash.lower() if description_hash else None,
-            expiry_s=payload.expiry_secs,
-        )
-    )
+    return await gateway.payments.create_invoice(payload.decode())
 
 
 async def verify(gateway: Gateway, query: structs.VerifyQuery) -> structs.VerifyResponse:

@@ -8,6 +8,7 @@ federation available for prefix <first 4 bytes in hex>`, unless a method says ot
 
 from typing import Protocol
 
+from fedimint.lnv2_gateway_api import CreateInvoice, Forfeited, Paid, RoutingInfo, SendPayment
 from gateway import history_views, operator_views, treasury_views, views
 
 
@@ -75,15 +76,15 @@ class ClientPayments(Protocol):
         """The key under which this gateway is known over HTTP."""
         ...
 
-    async def routing_info(self, federation_id: str) -> views.RoutingInfo | None:
+    async def routing_info(self, federation_id: str) -> RoutingInfo | None:
         """Fees, keys and deltas; None when the federation has no lnv2 module."""
         ...
 
-    async def send_payment(self, request: views.SendPaymentRequest) -> views.Paid | views.Forfeited:
+    async def send_payment(self, request: SendPayment) -> Paid | Forfeited:
         """Wait until the payment is paid or cancelled, however long that takes."""
         ...
 
-    async def create_invoice(self, request: views.InvoiceRequest) -> str:
+    async def create_invoice(self, request: CreateInvoice) -> str:
         """The BOLT11 invoice whose payment funds the contract.
 
         Raises InputError for what fails a check of gateway.md 4.2, ConflictError for a second contract of
@@ -156,7 +157,7 @@ class OperatorNode(Protocol):
         """A BOLT11 invoice that pays the node itself."""
         ...
 
-    async def pay_operator_invoice(self, invoice: str) -> views.Paid:
+    async def pay_operator_invoice(self, invoice: str) -> Paid:
         """Pay an invoice from the node's own funds and wait for the preimage.
 
         Raises InputError for an invoice that cannot be paid, such as one without an amount.

@@ -26,6 +26,8 @@ from api import treasury_handlers as treasury
 from api.federation_handlers import NodeFacts
 from api.gates import FairGate, Gate, TokenBucket
 from api.ports import Gateway, Setup
+from fedimint.json_types import Hash256Hex
+from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, SendPaymentPayload
 
 # Who may call: anyone; who has the password of the admin or of the liquidity manager; the admin alone.
 Level = Literal["public", "manager", "admin"]
@@ -128,7 +130,7 @@ def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]
             "POST",
             "/routing_info",
             lambda federation_id: payments.routing_info(gateway, federation_id),
-            body=structs.Hash256Hex,
+            body=Hash256Hex,
             failure=LN_FAILED,
         ),
         public(
@@ -136,7 +138,7 @@ def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]
             "/send_payment",
             lambda payload: payments.send_payment(gateway, payload),
             gate=FairGate("payments", limits.SEND_PAYMENTS, yields=True),
-            body=payment_structs.SendPaymentPayload,
+            body=SendPaymentPayload,
             seconds=None,
             failure=LNV2_FAILED,
         ),
@@ -145,7 +147,7 @@ def _public_routes(gateway: Gateway, invoices: TokenBucket) -> tuple[Route, ...]
             "/create_bolt11_invoice",
             lambda payload: payments.create_bolt11_invoice(gateway, payload),
             rate=Rate(invoices, lambda _: 1),
-            body=payment_structs.CreateBolt11InvoicePayload,
+            body=CreateBolt11InvoicePayload,
             failure=LNV2_FAILED,
         ),
         public(

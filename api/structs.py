@@ -1,7 +1,7 @@
 """Requests and responses of the HTTP API, field for field as Rust 0.13 writes them: the gateway and its federations.
 
-Those of payments, treasury, node and history are in the files beside this one. They import the standard
-library and msgspec alone, so that every client can use them. Source: fedimint-gateway-common/src/lib.rs.
+Those of payments, treasury, node and history are in the files beside this one, those of lnv2 in
+`fedimint/lnv2_gateway_api.py`. Source: fedimint-gateway-common/src/lib.rs.
 Amounts are integers of msat unless the name says sats; hashes and keys are lower-case hex; rates are parts
 per million.
 
@@ -13,26 +13,11 @@ from typing import Annotated, Literal
 
 import msgspec
 
-# Rust reads hex of either case. `\Z`, since `$` would let a newline through.
-Hash256Hex = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{64}\\Z")]
-PublicKeyHex = Annotated[str, msgspec.Meta(pattern="^0[23][0-9a-fA-F]{64}\\Z")]
-SchnorrSignatureHex = Annotated[str, msgspec.Meta(pattern="^[0-9a-fA-F]{128}\\Z")]
-# Rust has u64. No amount of bitcoin and no block height needs the highest bit.
-Unsigned = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-# No more bitcoin than there will ever be, in satoshi and msat.
-MOST_SAT = 21_000_000 * 100_000_000
-Satoshis = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAT)]
-Msats = Annotated[int, msgspec.Meta(ge=0, le=MOST_SAT * 1_000)]
+from fedimint.json_types import Hash256Hex, Unsigned
+from fedimint.lnv2_gateway_api import PaymentFee
+
 # A bitcoin for a virtual byte is more than anybody means.
 SatsPerVbyte = Annotated[int, msgspec.Meta(ge=0, le=100_000_000)]
-Unsigned32 = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
-
-
-class PaymentFee(msgspec.Struct, frozen=True):
-    """`base` in msat plus a share of the amount."""
-
-    base: int
-    parts_per_million: int
 
 
 class SystemTime(msgspec.Struct, frozen=True):

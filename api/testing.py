@@ -7,6 +7,7 @@ import anyio
 from api import canned
 from api.ports import ClientPayments, Federations, History, OperatorNode, Treasury
 from errors import InputError
+from fedimint.lnv2_gateway_api import CreateInvoice, Forfeited, Paid, RoutingInfo, SendPayment
 from gateway import history_views, operator_views, treasury_views, views
 
 __all__ = ["CannedGateway"]
@@ -23,14 +24,14 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
 
     def __init__(self) -> None:
         self.status = canned.status()
-        self.outcome: views.Paid | views.Forfeited = views.Paid(preimage=canned.PREIMAGE)
+        self.outcome: Paid | Forfeited = Paid(preimage=canned.PREIMAGE)
         self.answers: dict[str, Any] = {}
         self.calls: list[tuple[object, ...]] = []
         self.failure: Exception | None = None
         self.hold: anyio.Event | None = None
         self.stopped = anyio.Event()
         self.sends_waiting = 0
-        self.sends: list[views.SendPaymentRequest] = []
+        self.sends: list[SendPayment] = []
         self.joins: list[tuple[str, bool]] = []
 
     @property
@@ -113,11 +114,11 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def gateway_id(self) -> str:
         return self._answer(self.status.gateway_id, "gateway_id")
 
-    async def routing_info(self, federation_id: str) -> views.RoutingInfo | None:
+    async def routing_info(self, federation_id: str) -> RoutingInfo | None:
         self._served(federation_id)
         return self._answer(canned.routing_info(), "routing_info", federation_id)
 
-    async def send_payment(self, request: views.SendPaymentRequest) -> views.Paid | views.Forfeited:
+    async def send_payment(self, request: SendPayment) -> Paid | Forfeited:
         outcome = self._answer(self.outcome, "send_payment", request)
         self.sends.append(request)
         if self.hold is not None:
@@ -128,7 +129,7 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
                 self.sends_waiting -= 1
         return outcome
 
-    async def create_invoice(self, request: views.InvoiceRequest) -> str:
+    async def create_invoice(self, request: CreateInvoice) -> str:
         return self._answer(canned.INVOICE, "create_invoice", request)
 
     async def verify(self, payment_hash: str, *, wait: bool) -> views.Verification:
@@ -174,8 +175,8 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def create_operator_invoice(self, request: operator_views.OperatorInvoiceRequest) -> str:
         return self._answer(canned.INVOICE, "create_operator_invoice", request)
 
-    async def pay_operator_invoice(self, invoice: str) -> views.Paid:
-        return self._answer(views.Paid(canned.PREIMAGE), "pay_operator_invoice", invoice)
+    async def pay_operator_invoice(self, invoice: str) -> Paid:
+        return self._answer(Paid(canned.PREIMAGE), "pay_operator_invoice", invoice)
 
     async def node_invoice(self, payment_hash: str) -> operator_views.InvoiceRecord | None:
         return self._answer(canned.node_invoice(), "node_invoice", payment_hash)

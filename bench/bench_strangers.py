@@ -26,13 +26,12 @@ from api.gates import RateLimit
 from bench.processor_time import cpu_by_part, difference
 from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_client import GatewayClient
-from devnet.gateway_messages import RoutingInfo
 from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.receiving import IncomingOrder
 from devnet.served_world import served_world
 from engine.store import LOG_NAME, open_reader
-from fedimint.lnv2_json import SendPaymentJson
+from fedimint.lnv2_gateway_api import RoutingInfo, SendPaymentPayload
 from fedimint.mintv2 import Ecash, SpendableNote
 
 _HOUR_S = 3_600
@@ -163,7 +162,7 @@ class Stranger:
 
         await until("the limit lets the notes in", is_looked_at, deadline_s=_DEADLINE_S)
 
-    async def _funded(self) -> SendPaymentJson:
+    async def _funded(self) -> SendPaymentPayload:
         user = self._world.new_user(_USER_MSAT)
         invoice = self._world.payee.make_invoice(1_234_567, expiry_s=0).text
         return user.body(await user.fund(invoice, self._routing))

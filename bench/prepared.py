@@ -8,10 +8,9 @@ import anyio
 from backends.lightning import Succeeded
 from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_client import GatewayClient
-from devnet.gateway_messages import Paid, RoutingInfo
 from devnet.receiving import IncomingOrder
 from fedimint import bolt11
-from fedimint.lnv2_json import SendPaymentJson
+from fedimint.lnv2_gateway_api import Paid, RoutingInfo, SendPaymentPayload
 
 #: Makes one prepared payment, and fails if it does not succeed.
 Payment = Callable[[], Awaitable[None]]
@@ -53,7 +52,7 @@ class Users:
         body = user.body(await user.fund(invoice, self._routing))
         return lambda: self._have_paid(body)
 
-    async def _have_paid(self, body: SendPaymentJson) -> None:
+    async def _have_paid(self, body: SendPaymentPayload) -> None:
         answer = await self._client.send(body)
         assert isinstance(answer, Paid), "a send was given back"
 

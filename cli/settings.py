@@ -16,8 +16,8 @@ from api.gates import RateLimit
 from backends.lnd_credentials import Credential, certificate_of, macaroon_of
 from cli.options import GatewayOptions, LndOptions
 from errors import ConfigError
+from fedimint.lnv2_gateway_api import PaymentFee
 from gateway.fees import check_limits
-from gateway.views import PaymentFee
 
 Network = Literal["bitcoin", "testnet", "testnet4", "signet", "regtest"]
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import anyio.to_thread
 import msgspec
 
-from devnet.gateway_messages import (
+from errors import PeerError, UnavailableError
+from fedimint.lnv2_gateway_api import (
+    CreateBolt11InvoicePayload,
     Forfeited,
     Paid,
     RoutingInfo,
+    SendPaymentPayload,
     parse_routing_info,
     parse_send_answer,
 )
-from errors import PeerError, UnavailableError
-from fedimint.lnv2_json import CreateBolt11InvoiceJson, SendPaymentJson
 from fedimint.wire_types import FederationId
 
 # A payment may be held by its payee for as long as a test wants.
@@ -76,7 +77,7 @@ class GatewayClient:
             raise PeerError("the gateway has no terms for this federation")
         return routing
 
-    async def create_invoice(self, body: CreateBolt11InvoiceJson) -> str:
+    async def create_invoice(self, body: CreateBolt11InvoicePayload) -> str:
         """Ask for an invoice over an incoming contract. Raises PeerError for a refusal."""
         answer = await self.post("/create_bolt11_invoice", msgspec.json.encode(body))
         return msgspec.json.decode(_success(answer), type=str)
@@ -85,11 +86,11 @@ class GatewayClient:
         """Give the gateway ecash of a federation that it has joined. Raises PeerError for a refusal."""
         _success(await self.post("/receive_ecash", msgspec.json.encode({"notes": notes})))
 
-    async def send(self, body: SendPaymentJson) -> Paid | Forfeited:
+    async def send(self, body: SendPaymentPayload) -> Paid | Forfeited:
         """Ask for a payment and wait for its end. Raises PeerError for a refusal."""
         return parse_send_answer(_success(await self.try_send(body)))
 
-    async def try_send(self, body: SendPaymentJson) -> HttpAnswer:
+    async def try_send(self, body: SendPaymentPayload) -> HttpAnswer:
         """Ask for a payment; a refusal is an answer like any other."""
         return await self.post("/send_payment", msgspec.json.encode(body))
 

@@ -10,10 +10,11 @@ from devnet.dealer import LNV2_ID
 from devnet.endpoints import GuardianState, Methods, parameters
 from fedimint import tpe
 from fedimint.errors import DecodeError
+from fedimint.json_types import OutPointJson, json_u64
 from fedimint.lnv2 import OutgoingContract
 from fedimint.lnv2_json import IncomingContractJson
 from fedimint.transport import module_method
-from fedimint.wire_types import CONTRACT_ID, OutPoint, OutPointJson, json_u64
+from fedimint.wire_types import CONTRACT_ID, OutPoint
 
 MAX_CONTRACTS: Final = 1024
 """The most incoming contracts that one call may ask for."""

@@ -9,6 +9,7 @@ from devnet.dealer import MINTV2_ID
 from devnet.endpoints import GuardianState, Methods, parameters
 from fedimint import bls, tbs
 from fedimint.errors import DecodeError
+from fedimint.json_types import json_u64
 from fedimint.mintv2 import (
     RECOVERY_ITEMS,
     MintOutput,
@@ -19,7 +20,7 @@ from fedimint.mintv2 import (
 )
 from fedimint.mintv2_json import RecoveryItemJson
 from fedimint.transport import module_method
-from fedimint.wire_types import G1, TRANSACTION_ID, OutPoint, consensus_hash, hash160, json_u64
+from fedimint.wire_types import G1, TRANSACTION_ID, OutPoint, consensus_hash, hash160
 
 
 class _IndexRange(msgspec.Struct, frozen=True):

@@ -9,15 +9,15 @@ from enum import Enum
 
 import msgspec
 
-from devnet.gateway_messages import RoutingInfo
 from errors import InputError
 from fedimint import bls, lnv2, secp, tpe
 from fedimint.lnv2 import Commitment, HashImage, IncomingContract
-from fedimint.lnv2_json import (
-    CreateBolt11InvoiceJson,
-    IncomingContractJson,
+from fedimint.lnv2_gateway_api import (
+    CreateBolt11InvoicePayload,
     InvoiceDescriptionJson,
+    RoutingInfo,
 )
+from fedimint.lnv2_json import IncomingContractJson
 from fedimint.wire_types import FederationId, OutPoint
 
 DEFAULT_EXPIRY_S = 3_600
@@ -54,9 +54,9 @@ class IncomingPayment(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         return f"IncomingPayment(contract={self.contract!r}, …)"
 
-    def body(self, federation_id: FederationId) -> CreateBolt11InvoiceJson:
+    def body(self, federation_id: FederationId) -> CreateBolt11InvoicePayload:
         """Return the body of `/create_bolt11_invoice`."""
-        return CreateBolt11InvoiceJson(
+        return CreateBolt11InvoicePayload(
             federation_id.hex(),
             IncomingContractJson.of(self.contract),
             self.order.amount_msat,

@@ -11,7 +11,6 @@ from typing import Final, Protocol
 import msgspec
 
 from devnet.dealer import LNV2_ID, MINTV2_ID, WALLETV2_ID, fresh_secret
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from devnet.receiving import Flaw, IncomingOrder, IncomingPayment, Receiver
 from devnet.transaction_rules import module_config
 from devnet.user_onchain import OnchainUser
@@ -29,7 +28,14 @@ from fedimint.lnv2 import (
     Refund,
 )
 from fedimint.lnv2_api import Lnv2Api
-from fedimint.lnv2_json import CreateBolt11InvoiceJson, SendPayment, SendPaymentJson
+from fedimint.lnv2_gateway_api import (
+    CreateBolt11InvoicePayload,
+    Forfeited,
+    Paid,
+    RoutingInfo,
+    SendPayment,
+    SendPaymentPayload,
+)
 from fedimint.module_configs import LnV2ClientConfig
 from fedimint.query import Guardians
 from fedimint.secrets import DerivableSecret, client_secret, module_secret
@@ -133,10 +139,10 @@ class EmbeddedUser:
         fee_msat = self._fee.fee_msat(contract.amount_msat)
         return OwnOutput(DynItem(self._module_id, output), contract.amount_msat, fee_msat)
 
-    def body(self, payment: OutgoingPayment) -> SendPaymentJson:
+    def body(self, payment: OutgoingPayment) -> SendPaymentPayload:
         """Return the body of `/send_payment`, signed by the refund key."""
         auth = secp.sign_schnorr(payment.refund_secret, payment.invoice.auth_digest())
-        return SendPaymentJson.of(
+        return SendPaymentPayload.of(
             SendPayment(
                 self._federation_id, payment.out_point, payment.contract, payment.invoice, auth
             )
@@ -181,7 +187,7 @@ class EmbeddedUser:
             raise InputError(f"the federation's fee leaves nothing of {amount_msat} msat")
         return payment
 
-    def receive_body(self, payment: IncomingPayment) -> CreateBolt11InvoiceJson:
+    def receive_body(self, payment: IncomingPayment) -> CreateBolt11InvoicePayload:
         """Return the body of `/create_bolt11_invoice`."""
         return payment.body(self._federation_id)
 

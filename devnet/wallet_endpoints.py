@@ -6,10 +6,10 @@ Source: fedimint-walletv2-server src/lib.rs.
 from devnet.dealer import WALLETV2_ID
 from devnet.endpoints import GuardianState, Methods, parameters
 from fedimint.bitcoin import display_hash
+from fedimint.json_types import OutPointJson, json_u64
 from fedimint.transport import module_method
 from fedimint.walletv2 import P2wsh, standard_script
 from fedimint.walletv2_json import FederationWalletJson, OutputInfoJson, TxInfoJson
-from fedimint.wire_types import OutPointJson, json_u64
 
 
 class WalletEndpoints:

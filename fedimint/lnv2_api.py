@@ -14,18 +14,11 @@ import msgspec
 
 from fedimint import query
 from fedimint.encoding import bytes_of_integers
+from fedimint.json_types import OutPointJson, json_blocks
 from fedimint.query import Guardians
 from fedimint.shapes import blocks, shape
 from fedimint.transport import module_method
-from fedimint.wire_types import (
-    CONTRACT_ID,
-    G1,
-    ContractId,
-    OutPoint,
-    OutPointJson,
-    PeerId,
-    json_blocks,
-)
+from fedimint.wire_types import CONTRACT_ID, G1, ContractId, OutPoint, PeerId
 
 T = TypeVar("T")
 

@@ -1,42 +1,42 @@
-"""JSON forms of lnv2 contracts and of the requests clients send to a gateway.
+"""JSON forms of lnv2 contracts.
 
-Source: fedimint-lnv2-common src/gateway_api.rs and the serde derives of src/contracts.rs. Converting
-to the types of `fedimint.lnv2` raises `DecodeError` on bad hex, keys off the curve and numbers
-above 64 bits.
+Source: the serde derives of fedimint-lnv2-common src/contracts.rs. msgspec refuses what has another shape; `decode`
+then raises `DecodeError` for keys off the curve and integers above 64 bits.
 """
 
 import msgspec
 
 from fedimint import lnv2
 from fedimint.encoding import BYTES32, bytes_of_integers
-from fedimint.errors import DecodeError
-from fedimint.wire_types import (
-    FEDERATION_ID,
-    G1,
-    G2,
-    PUBLIC_KEY,
-    SCHNORR_SIGNATURE,
-    FederationId,
-    OutPoint,
-    OutPointJson,
+from fedimint.json_types import (
+    G1Hex,
+    G2Hex,
+    Hash256Hex,
+    Msats,
+    PublicKeyHex,
+    ThirtyTwoIntegers,
+    Unsigned64,
     json_msat,
     json_u64,
 )
+from fedimint.wire_types import G1, G2, PUBLIC_KEY
 
 
-class PaymentImageJson(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`{"Hash": hex}` or `{"Point": hex}`."""
+class PaymentImageJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """`{"Hash": hex}` or `{"Point": hex}`, never both; no Lightning payment has a point today."""
 
-    hash: str | None = msgspec.field(default=None, name="Hash")
-    point: str | None = msgspec.field(default=None, name="Point")
+    hash: Hash256Hex | None = msgspec.field(default=None, name="Hash")
+    point: PublicKeyHex | None = msgspec.field(default=None, name="Point")
+
+    def __post_init__(self) -> None:
+        if (self.hash is None) == (self.point is None):
+            raise ValueError("Expected exactly one of `Hash` and `Point`")
 
     def decode(self) -> lnv2.PaymentImage:
         """Return the typed form."""
-        if self.hash is not None and self.point is None:
+        if self.hash is not None:
             return lnv2.HashImage(BYTES32.decode_hex(self.hash))
-        if self.point is not None and self.hash is None:
-            return lnv2.PointImage(PUBLIC_KEY.decode_hex(self.point))
-        raise DecodeError("a payment image is either a Hash or a Point")
+        return lnv2.PointImage(PUBLIC_KEY.decode_hex(self.point or ""))
 
     @classmethod
     def of(cls, image: lnv2.PaymentImage) -> "PaymentImageJson":
@@ -47,14 +47,14 @@ class PaymentImageJson(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class OutgoingContractJson(msgspec.Struct, frozen=True):
-    """An outgoing contract: `amount` in msat, `expiration` a block height, keys in hex."""
+    """The contract that a sender funded: `amount` in msat, `expiration` a block height."""
 
     payment_image: PaymentImageJson
-    amount: int
-    expiration: int
-    claim_pk: str
-    refund_pk: str
-    ephemeral_pk: str
+    amount: Msats
+    expiration: Unsigned64
+    claim_pk: PublicKeyHex
+    refund_pk: PublicKeyHex
+    ephemeral_pk: PublicKeyHex
 
     def decode(self) -> lnv2.OutgoingContract:
         """Return the typed form."""
@@ -81,14 +81,17 @@ class OutgoingContractJson(msgspec.Struct, frozen=True):
 
 
 class CommitmentJson(msgspec.Struct, frozen=True):
-    """A commitment: `amount` in msat, `expiration` unix seconds (or an encoded fee), keys in hex."""
+    """What the ciphertext of an incoming contract is bound to: `amount` in msat, `expiration` in Unix seconds.
+
+    Contracts of LNURL receives have 2^64-1 less the gateway's fee as `expiration`.
+    """
 
     payment_image: PaymentImageJson
-    amount: int
-    expiration: int
-    claim_pk: str
-    refund_pk: str
-    ephemeral_pk: str
+    amount: Msats
+    expiration: Unsigned64
+    claim_pk: PublicKeyHex
+    refund_pk: PublicKeyHex
+    ephemeral_pk: PublicKeyHex
 
     def decode(self) -> lnv2.Commitment:
         """Return the typed form."""
@@ -115,11 +118,11 @@ class CommitmentJson(msgspec.Struct, frozen=True):
 
 
 class CipherTextJson(msgspec.Struct, frozen=True):
-    """A ciphertext: the masked preimage as 32 integers, G1 and G2 in hex."""
+    """The preimage, encrypted to the guardians: masked as 32 integers, with G1 and G2 in hex."""
 
-    encrypted_preimage: tuple[int, ...]
-    pk: str
-    signature: str
+    encrypted_preimage: ThirtyTwoIntegers
+    pk: G1Hex
+    signature: G2Hex
 
     def decode(self) -> lnv2.CipherText:
         """Return the typed form."""
@@ -138,7 +141,7 @@ class CipherTextJson(msgspec.Struct, frozen=True):
 
 
 class IncomingContractJson(msgspec.Struct, frozen=True):
-    """An incoming contract."""
+    """The contract that a paid invoice funds."""
 
     commitment: CommitmentJson
     ciphertext: CipherTextJson
@@ -151,75 +154,3 @@ class IncomingContractJson(msgspec.Struct, frozen=True):
     def of(cls, contract: lnv2.IncomingContract) -> "IncomingContractJson":
         """Return the JSON form."""
         return cls(CommitmentJson.of(contract.commitment), CipherTextJson.of(contract.ciphertext))
-
-
-class LightningInvoiceJson(msgspec.Struct, frozen=True):
-    """`{"Bolt11": "ln…"}`."""
-
-    bolt11: str = msgspec.field(name="Bolt11")
-
-
-class SendPayment(msgspec.Struct, frozen=True):
-    """A request to pay an invoice against an outgoing contract; `auth` has 64 bytes."""
-
-    federation_id: FederationId
-    out_point: OutPoint
-    contract: lnv2.OutgoingContract
-    invoice: lnv2.LightningInvoice
-    auth: bytes
-
-
-class SendPaymentJson(msgspec.Struct, frozen=True):
-    """Body of POST `/send_payment`."""
-
-    federation_id: str
-    outpoint: OutPointJson
-    contract: OutgoingContractJson
-    invoice: LightningInvoiceJson
-    auth: str
-
-    def decode(self) -> SendPayment:
-        """Return the typed form."""
-        return SendPayment(
-            FEDERATION_ID.decode_hex(self.federation_id),
-            self.outpoint.to_out_point(),
-            self.contract.decode(),
-            lnv2.LightningInvoice(self.invoice.bolt11),
-            SCHNORR_SIGNATURE.decode_hex(self.auth),
-        )
-
-    @classmethod
-    def of(cls, request: SendPayment) -> "SendPaymentJson":
-        """Return the JSON form."""
-        return cls(
-            request.federation_id.hex(),
-            OutPointJson.of(request.out_point),
-            OutgoingContractJson.of(request.contract),
-            LightningInvoiceJson(request.invoice.bolt11),
-            request.auth.hex(),
-        )
-
-
-class InvoiceDescriptionJson(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`{"Direct": text}` or `{"Hash": hex}`."""
-
-    direct: str | None = msgspec.field(default=None, name="Direct")
-    hash: str | None = msgspec.field(default=None, name="Hash")
-
-    def decode(self) -> str | bytes:
-        """Return the text, or the 32 bytes of its hash."""
-        if self.direct is not None and self.hash is None:
-            return self.direct
-        if self.hash is not None and self.direct is None:
-            return BYTES32.decode_hex(self.hash)
-        raise DecodeError("a description is either Direct or a Hash")
-
-
-class CreateBolt11InvoiceJson(msgspec.Struct, frozen=True):
-    """Body of POST `/create_bolt11_invoice`; `amount` in msat."""
-
-    federation_id: str
-    contract: IncomingContractJson
-    amount: int
-    description: InvoiceDescriptionJson
-    expiry_secs: int

@@ -9,9 +9,10 @@ import msgspec
 
 from fedimint.encoding import bytes_of_integers
 from fedimint.errors import DecodeError
+from fedimint.json_types import json_denomination
 from fedimint.mintv2 import RecoveryInput, RecoveryItem, RecoveryOutput
 from fedimint.shapes import shape
-from fedimint.wire_types import HASH160, json_denomination
+from fedimint.wire_types import HASH160
 
 
 class _Output(msgspec.Struct, frozen=True):

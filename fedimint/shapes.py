@@ -5,8 +5,8 @@ from typing import Any
 
 import msgspec
 
+from fedimint.json_types import json_blocks, json_sat, json_u64
 from fedimint.transport import GuardianProtocolError
-from fedimint.wire_types import json_blocks, json_sat, json_u64
 
 
 def shape(wanted: Any) -> Callable[[object], Any]:

@@ -10,12 +10,13 @@ from typing import Final, TypeVar
 
 from fedimint import query
 from fedimint.bitcoin import hash_from_display
+from fedimint.json_types import OutPointJson
 from fedimint.query import Guardians
 from fedimint.shapes import blocks, optional_sat, shape
 from fedimint.transport import GuardianProtocolError, module_method
 from fedimint.walletv2 import FederationWallet, OutputInfo, TxInfo
 from fedimint.walletv2_json import FederationWalletJson, OutputInfoJson, TxInfoJson
-from fedimint.wire_types import OutPoint, OutPointJson
+from fedimint.wire_types import OutPoint
 
 OUTPUT_SLICE_SIZE: Final = 1000
 """How many outputs upstream's client asks for at once; the guardians set no limit."""

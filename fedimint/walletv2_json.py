@@ -7,8 +7,8 @@ import msgspec
 
 from fedimint.bitcoin import BitcoinOutPoint, display_hash, hash_from_display
 from fedimint.encoding import BYTES32, from_hex
+from fedimint.json_types import json_sat, json_u64
 from fedimint.walletv2 import FederationWallet, OutputInfo, TxInfo
-from fedimint.wire_types import json_sat, json_u64
 
 
 class OutputInfoJson(msgspec.Struct, frozen=True):

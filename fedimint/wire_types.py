@@ -54,28 +54,31 @@ LARGEST_DENOMINATION: Final = 41
 """The largest mintv2 note is worth 2^41 msat (fedimint-mintv2-server)."""
 
 
-def _check_msat(amount_msat: int) -> None:
+def check_msat(amount_msat: int) -> None:
+    """Raise `DecodeError` for more than all bitcoin."""
     if amount_msat > MOST_MSAT:
         raise DecodeError(f"{amount_msat} msat are more than there will ever be")
 
 
-def _check_sat(amount_sat: int) -> None:
+def check_sat(amount_sat: int) -> None:
+    """Raise `DecodeError` for more than all bitcoin."""
     if amount_sat > MOST_SAT:
         raise DecodeError(f"{amount_sat} sat are more than there will ever be")
 
 
-def _check_denomination(denomination: int) -> None:
+def check_denomination(denomination: int) -> None:
+    """Raise `DecodeError` for what is no denomination of mintv2."""
     if denomination > LARGEST_DENOMINATION:
         raise DecodeError(
             f"a note of 2^{denomination} msat: the largest is of 2^{LARGEST_DENOMINATION} msat"
         )
 
 
-AMOUNT_MSAT: Codec[int] = checked(U64, _check_msat)
+AMOUNT_MSAT: Codec[int] = checked(U64, check_msat)
 """fedimint `Amount`, millisatoshi, of all bitcoin at most."""
-AMOUNT_SAT: Codec[int] = checked(U64, _check_sat)
+AMOUNT_SAT: Codec[int] = checked(U64, check_sat)
 """`bitcoin::Amount`, satoshi, of all bitcoin at most."""
-DENOMINATION: Codec[int] = checked(U8, _check_denomination)
+DENOMINATION: Codec[int] = checked(U8, check_denomination)
 """fedimint-mintv2-common `Denomination`: a note of d is worth 2^d msat."""
 SCHNORR_SIGNATURE = fixed(64)
 G1 = fixed(48)
@@ -115,22 +118,6 @@ class OutPoint(msgspec.Struct, frozen=True):
 
 
 OUT_POINT: StructCodec[OutPoint] = struct(OutPoint, txid=TRANSACTION_ID, out_idx=U64)
-
-
-class OutPointJson(msgspec.Struct, frozen=True):
-    """JSON form of `OutPoint`: `{"txid": hex, "out_idx": n}`."""
-
-    txid: str
-    out_idx: int
-
-    def to_out_point(self) -> OutPoint:
-        """Raise `DecodeError` when the txid is not 32 bytes of hex."""
-        return OutPoint(TRANSACTION_ID.decode_hex(self.txid), json_u64(self.out_idx))
-
-    @classmethod
-    def of(cls, out_point: OutPoint) -> "OutPointJson":
-        """Return the JSON form."""
-        return cls(out_point.txid.hex(), out_point.out_idx)
 
 
 _U64_MAX: Final = (1 << 64) - 1
@@ -253,43 +240,6 @@ def module_errors(
         return ModuleError(name, details)
 
     return Codec(write, read)
-
-
-def json_u64(value: int) -> int:
-    """Return `value`, a JSON integer. Raises `DecodeError` outside of 64 bits."""
-    if not 0 <= value <= _U64_MAX:
-        # An integer of JSON may have thousands of digits; they are nobody's business.
-        raise DecodeError("an integer that does not fit into 64 bits")
-    return value
-
-
-def json_msat(value: int) -> int:
-    """Return `value`, a JSON integer of msat. Raises `DecodeError` for more than all bitcoin."""
-    amount_msat = json_u64(value)
-    _check_msat(amount_msat)
-    return amount_msat
-
-
-def json_sat(value: int) -> int:
-    """Return `value`, a JSON integer of satoshi. Raises `DecodeError` for more than all bitcoin."""
-    amount_sat = json_u64(value)
-    _check_sat(amount_sat)
-    return amount_sat
-
-
-def json_denomination(value: int) -> int:
-    """Return `value`, a JSON integer. Raises `DecodeError` for what is no denomination of mintv2."""
-    denomination = json_u64(value)
-    _check_denomination(denomination)
-    return denomination
-
-
-def json_blocks(value: int) -> int:
-    """Return `value`, a JSON integer that counts blocks, at most 2^32-1. Raises `DecodeError` outside of 64 bits.
-
-    Anybody may fund a contract that expires at block 2^64-1, and guardians then say so: no lie, but as good as never.
-    """
-    return min(json_u64(value), (1 << 32) - 1)
 
 
 def hash160(data: bytes) -> bytes:

@@ -13,15 +13,14 @@ from api.gates import RateLimit, TokenBucket
 from api.routes import Route, routes
 from api.testing import CannedGateway
 from errors import GatewayError
-from fedimint.lnv2_json import (
-    CreateBolt11InvoiceJson,
-    IncomingContractJson,
+from fedimint.json_types import OutPointJson
+from fedimint.lnv2_gateway_api import (
+    CreateBolt11InvoicePayload,
     InvoiceDescriptionJson,
     LightningInvoiceJson,
-    OutgoingContractJson,
-    SendPaymentJson,
+    SendPaymentPayload,
 )
-from fedimint.wire_types import OutPointJson
+from fedimint.lnv2_json import IncomingContractJson, OutgoingContractJson
 from fuzz import strategies
 from fuzz.mutations import mutated
 
@@ -38,7 +37,7 @@ def _table() -> Mapping[str, Route]:
 ROUTES = _table()
 
 _SENDS = st.builds(
-    SendPaymentJson,
+    SendPaymentPayload,
     federation_id=strategies.HASHES.map(bytes.hex),
     outpoint=strategies.OUT_POINTS.map(OutPointJson.of),
     contract=strategies.OUTGOING_CONTRACTS.map(OutgoingContractJson.of),
@@ -46,7 +45,7 @@ _SENDS = st.builds(
     auth=strategies.SIGNATURES.map(bytes.hex),
 )
 _INVOICES = st.builds(
-    CreateBolt11InvoiceJson,
+    CreateBolt11InvoicePayload,
     federation_id=strategies.HASHES.map(bytes.hex),
     contract=strategies.INCOMING_CONTRACTS.map(IncomingContractJson.of),
     amount=strategies.AMOUNTS_MSAT,

@@ -10,8 +10,9 @@ import msgspec
 from engine.effects import EffectContext
 from engine.machine import Input
 from fedimint import wire_types
+from fedimint.lnv2_gateway_api import PaymentFee
 from fuzz.mutant import Mutant, both
-from gateway import conditions, fees, receivers, transaction_effects
+from gateway import conditions, receive_requests, receivers, send_requests, transaction_effects
 from gateway.transaction_effects import TransactionEffects
 from statemachines import (
     bookings,
@@ -20,10 +21,13 @@ from statemachines import (
     federation,
     receive,
     receive_rules,
+    send,
     send_rules,
     transaction,
 )
 from statemachines.items import Reservation
+
+_FREE = PaymentFee(0, 0)
 
 
 def _refuse_every_receiver() -> AbstractContextManager[object]:
@@ -35,11 +39,21 @@ def _refuse_every_sender() -> AbstractContextManager[object]:
 
 
 def _ask_senders_for_no_fee() -> AbstractContextManager[object]:
-    return patch.object(fees, "add_to", lambda _fee, amount_msat: amount_msat)
+    verify = send_requests.verify
+
+    def without_fee(*request: Any, **terms: Any) -> send.RequestSend:
+        return verify(*request, **{**terms, "minimum_fee": _FREE})
+
+    return patch.object(send_requests, "verify", without_fee)
 
 
 def _ask_receivers_for_no_fee() -> AbstractContextManager[object]:
-    return patch.object(fees, "subtract_from", lambda _fee, amount_msat: amount_msat)
+    verify = receive_requests.verify
+
+    async def without_fee(*request: Any, **terms: Any) -> receive.RequestReceive:
+        return await verify(*request, **{**terms, "receive_fee": _FREE})
+
+    return patch.object(receive_requests, "verify", without_fee)
 
 
 def _fund_without_looking_again() -> AbstractContextManager[object]:

@@ -13,15 +13,14 @@ from engine.effects import EffectContext
 from engine.journal import Journal
 from engine.machine import Decision, Handle, Ignore, Input, State
 from errors import ConflictError, InputError
+from fedimint.lnv2_gateway_api import Forfeited, Paid, SendPayment
 from fuzz.mutant import Mutant, Pair, both, decided, ruled, without_tells
 from gateway import client_payments, send_requests
 from gateway.build import sign_forfeit
 from gateway.client_payments import ClientPayments
 from gateway.federation import FederationClient
 from gateway.send_effects import SendEffects
-from gateway.send_requests import AuthenticRequest
 from gateway.transaction_effects import TransactionEffects
-from gateway.views import Forfeited, Paid, SendPaymentRequest
 from statemachines import (
     image,
     send,
@@ -130,11 +129,11 @@ def _keep_no_blocks_back() -> AbstractContextManager[object]:
 def _serve_contracts_of_others() -> AbstractContextManager[object]:
     authenticate = send_requests.authenticate
 
-    def believe(request: SendPaymentRequest, federation: FederationClient) -> AuthenticRequest:
+    def believe(request: SendPayment, federation: FederationClient) -> None:
         del federation
-        claim_pk = bytes.fromhex(request.contract.claim_pk)
+        claim_pk = request.contract.claim_pk
         named = cast("FederationClient", SimpleNamespace(module_public_key=claim_pk))
-        return authenticate(request, named)
+        authenticate(request, named)
 
     return patch.object(send_requests, "authenticate", believe)
 
@@ -166,13 +165,13 @@ def _answer_once_it_is_paid() -> AbstractContextManager[object]:
 def _forfeit_what_is_refused() -> AbstractContextManager[object]:
     send_payment = ClientPayments.send_payment
 
-    async def forfeit(self: Any, request: SendPaymentRequest) -> Paid | Forfeited:
+    async def forfeit(self: Any, request: SendPayment) -> Paid | Forfeited:
         try:
             return await send_payment(self, request)
         except (InputError, ConflictError):
-            federation, _terms = self._context.served(request.federation_id)
-            authentic = send_requests.authenticate(request, federation)
-            contract_id = authentic.contract.contract_id()
+            federation, _terms = self._context.served(request.federation_id.hex())
+            send_requests.authenticate(request, federation)
+            contract_id = request.contract.contract_id()
             return Forfeited(sign_forfeit(federation.gateway_secret, contract_id))
 
     return patch.object(ClientPayments, "send_payment", forfeit)

@@ -8,11 +8,11 @@ import msgspec
 
 from backends.simulated import InvoiceState
 from devnet.dealer import fresh_secret
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo, parse_send_answer
 from devnet.user import CONFIRMATION_BLOCKS, EmbeddedUser, OutgoingPayment
 from devnet.wallet import TransactionRefused
 from fedimint import bolt11, secp
 from fedimint.lnv2 import HashImage, OutgoingContract
+from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo, parse_send_answer
 from fedimint.wire_types import OutPoint, TransactionId
 from fuzz import odd_payments, steps
 from fuzz.stage import Refused, Stage, persist

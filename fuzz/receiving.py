@@ -8,12 +8,12 @@ import msgspec
 
 from backends.lightning import Failed, InFlight, NodeRefusedError, Succeeded
 from backends.simulated_routes import Order
-from devnet.gateway_messages import Paid
 from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.user import EmbeddedUser
 from devnet.wallet import TransactionRefused
 from errors import InputError
 from fedimint import bolt11
+from fedimint.lnv2_gateway_api import Paid
 from fuzz import odd_payments, steps
 from fuzz.paying import pay_invoice, routing_of
 from fuzz.stage import Refused, Stage, persist

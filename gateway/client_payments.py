@@ -5,19 +5,19 @@ import anyio
 from engine.machine import State
 from errors import BusyError, InputError, NotFoundError, UnavailableError
 from fedimint import secp, secrets
+from fedimint.lnv2_gateway_api import (
+    CreateInvoice,
+    Forfeited,
+    Paid,
+    PaymentFee,
+    RoutingInfo,
+    SendPayment,
+)
 from gateway import receive_requests, send_requests
 from gateway.context import GatewayContext
 from gateway.ecash_receipts import EcashReceipts
 from gateway.receive_effects import NOT_ANSWERED
-from gateway.views import (
-    Forfeited,
-    InvoiceRequest,
-    Paid,
-    PaymentFee,
-    RoutingInfo,
-    SendPaymentRequest,
-    Verification,
-)
+from gateway.views import Verification
 from statemachines import receive, send
 from statemachines.federation import Fee
 
@@ -75,22 +75,23 @@ class ClientPayments:
             receive_enabled=terms.receive_enabled,
         )
 
-    async def send_payment(self, request: SendPaymentRequest) -> Paid | Forfeited:
+    async def send_payment(self, request: SendPayment) -> Paid | Forfeited:
         """Pay the invoice of a contract, or join the payment that is under way for it, and wait for its end.
 
         The caller only subscribes: its going away ends nothing. Raises InputError, ConflictError, UnavailableError
         or BusyError with nothing written.
         """
-        federation, _ = self._context.served(request.federation_id)
-        authentic = send_requests.authenticate(request, federation)
-        stream = send.stream_of(authentic.contract_id)
+        federation_id = request.federation_id.hex()
+        federation, _ = self._context.served(federation_id)
+        send_requests.authenticate(request, federation)
+        stream = send.stream_of(request.contract.contract_id().hex())
         if isinstance(self._engine.peek(stream), send.New):
-            self._context.refuse_new_work(request.federation_id)
+            self._context.refuse_new_work(federation_id)
             node = self._context.watch.connected()
-            confirmed = await federation.lnv2.outgoing_contract_expiration(authentic.out_point)
-            federation, terms = self._context.served(request.federation_id)
+            confirmed = await federation.lnv2.outgoing_contract_expiration(request.out_point)
+            federation, terms = self._context.served(federation_id)
             verified = send_requests.verify(
-                authentic,
+                request,
                 federation,
                 confirmed,
                 minimum_fee=payment_fee(terms.facts.transaction_fee),
@@ -106,15 +107,16 @@ class ClientPayments:
         assert isinstance(ended, send.Claiming | send.Claimed | send.ClaimRejected)
         return Paid(bytes.fromhex(ended.preimage))
 
-    async def create_invoice(self, request: InvoiceRequest) -> str:
+    async def create_invoice(self, request: CreateInvoice) -> str:
         """A BOLT 11 invoice whose payment funds the contract; its hash is taken before the node is asked.
 
         Raises BusyError when too many invoices are unpaid, InputError for what fails a check, ConflictError for a
         second contract of the same hash, UnavailableError when the node does not answer, NotReadyError while it is
         behind the chain. InputError has the node's reason when it refuses the invoice.
         """
-        self._context.refuse_new_work(request.federation_id)
-        federation, terms = self._context.served(request.federation_id)
+        federation_id = request.federation_id.hex()
+        self._context.refuse_new_work(federation_id)
+        federation, terms = self._context.served(federation_id)
         self._context.watch.synced()
         self._check_room(request.expiry_s)
         verified = await receive_requests.verify(

@@ -7,6 +7,7 @@ from backends.operations import Node
 from engine.engine import Engine, Ports
 from engine.store import Store
 from errors import UnavailableError
+from fedimint.lnv2_gateway_api import PaymentFee
 from fedimint.secrets import DerivableSecret
 from fedimint.wire_types import Network
 from gateway.federation import FederationClient
@@ -18,7 +19,6 @@ from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak
 from gateway.resting import Resting
-from gateway.views import PaymentFee
 from statemachines import identity
 from statemachines.federation import Joined
 from statemachines.federation import stream_of as federation_stream

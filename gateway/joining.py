@@ -5,8 +5,8 @@ import msgspec
 from errors import InputError
 from fedimint.config import ClientConfig
 from fedimint.invite import InviteCode
+from fedimint.lnv2_gateway_api import PaymentFee
 from gateway.servable import refuse_unservable
-from gateway.views import PaymentFee
 from statemachines.federation import FederationFacts, Fee
 
 #: An event holds no more, as base64 and beside the rest: some 16 guardians with all keys of their modules.

@@ -4,6 +4,7 @@ from backends.operations import Node
 from engine.machine import State
 from errors import ConflictError, InputError, PeerError
 from fedimint import bolt11, pasted
+from fedimint.lnv2_gateway_api import Paid
 from gateway import dismissing, replacing_node
 from gateway.bitcoin_addresses import destination
 from gateway.context import GatewayContext
@@ -16,7 +17,6 @@ from gateway.operator_views import (
     OnchainRequest,
     OperatorInvoiceRequest,
 )
-from gateway.views import Paid
 from statemachines import node_order, operator_payment
 from statemachines.node_order import OpenChannel, Order, SendCoins
 from statemachines.operator_payment import OperatorPaymentFacts, RequestOperatorPayment

@@ -6,12 +6,10 @@ The order is upstream's (fedimint-gateway-server/src/lib.rs). What fails here wr
 from backends.lightning import check_terms
 from errors import InputError
 from fedimint import lnv2, selection, tpe
-from fedimint.encoding import from_hex
-from fedimint.lnv2 import CipherText, Commitment, HashImage, IncomingContract
-from gateway import fees
+from fedimint.lnv2 import HashImage
+from fedimint.lnv2_gateway_api import CreateInvoice, PaymentFee
 from gateway.federation import FederationClient
 from gateway.ports import Cpu
-from gateway.views import IncomingContractRequest, InvoiceRequest, PaymentFee
 from statemachines.receive import ReceiveFacts, RequestReceive
 from statemachines.reserving import CLAIM_MAX_MSAT
 
@@ -19,7 +17,7 @@ EXPIRY_MAX_S = 86_400
 
 
 async def verify(
-    request: InvoiceRequest,
+    request: CreateInvoice,
     federation: FederationClient,
     *,
     receive_fee: PaymentFee,
@@ -31,7 +29,7 @@ async def verify(
 
     An invalid ciphertext is refused here, since under one no guardian's share could be judged. Raises InputError.
     """
-    contract = _contract(request.contract)
+    contract, description = request.contract, request.description
     commitment = contract.commitment
     if not await cpu.run(tpe.verify_ciphertext, contract.ciphertext, contract.commitment_hash()):
         raise InputError("the contract's ciphertext is not valid for its commitment")
@@ -40,7 +38,7 @@ async def verify(
         raise InputError(f"Receiving payments is disabled for federation {prefix}")
     if commitment.refund_pk != federation.module_public_key:
         raise InputError("the contract does not name this gateway's key: it is another gateway's")
-    expected_msat = fees.subtract_from(receive_fee, request.amount_msat)
+    expected_msat = receive_fee.subtract_from(request.amount_msat)
     if not expected_msat:
         raise InputError("the amount does not cover the gateway's fee")
     if commitment.amount_msat != expected_msat:
@@ -58,8 +56,7 @@ async def verify(
         raise InputError(f"an invoice may be open for 1 to {EXPIRY_MAX_S} seconds")
     if not isinstance(commitment.payment_image, HashImage):
         raise InputError("the contract's payment image is no payment hash")
-    hashed = bytes.fromhex(request.description_hash) if request.description_hash else None
-    check_terms(request.amount_msat, request.expiry_s, hashed or request.description or "")
+    check_terms(request.amount_msat, request.expiry_s, description)
     return RequestReceive(
         facts=ReceiveFacts(
             federation_id=federation.federation_id,
@@ -72,8 +69,8 @@ async def verify(
             invoice_expires_unix_s=now_unix_s + request.expiry_s,
             expiry_s=request.expiry_s,
             refund_worth_msat=_refund_worth_msat(federation, commitment.amount_msat),
-            description=request.description,
-            description_hash=request.description_hash,
+            description=description if isinstance(description, str) else None,
+            description_hash=description.hex() if isinstance(description, bytes) else None,
         )
     )
 
@@ -84,27 +81,3 @@ def _refund_worth_msat(federation: FederationClient, contract_msat: int) -> int:
     left_msat = contract_msat - module_fees.lnv2.fee_msat(contract_msat)
     smallest_msat = selection.cost_msat(selection.SMALLEST_DENOMINATION, module_fees.mint)
     return left_msat if left_msat >= smallest_msat else 0
-
-
-def _contract(request: IncomingContractRequest) -> IncomingContract:
-    image: lnv2.PaymentImage
-    if request.payment_hash is not None:
-        image = HashImage(from_hex(request.payment_hash))
-    else:
-        image = lnv2.PointImage(from_hex(request.payment_point or ""))
-    commitment = Commitment(
-        payment_image=image,
-        amount_msat=request.amount_msat,
-        expiration_unix_s=request.expiration_unix_s,
-        claim_pk=from_hex(request.claim_pk),
-        refund_pk=from_hex(request.refund_pk),
-        ephemeral_pk=from_hex(request.ephemeral_pk),
-    )
-    ciphertext = CipherText(
-        request.encrypted_preimage,
-        from_hex(request.ciphertext_pk),
-        from_hex(request.ciphertext_signature),
-    )
-    contract = IncomingContract(commitment, ciphertext)
-    # Decoding checks what no field's length shows, such as points off the curve.
-    return lnv2.INCOMING_CONTRACT.decode(lnv2.INCOMING_CONTRACT.encode(contract))

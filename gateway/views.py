@@ -7,17 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from fedimint.lnv2_gateway_api import PaymentFee
+
 Connectivity = Literal["disconnected", "degraded", "connected"]
-
-
-class PaymentFee(msgspec.Struct, frozen=True):
-    """A fee of `base` msat plus a share of the amount (fedimint-lnv2-common/src/gateway_api.rs)."""
-
-    base: int
-    parts_per_million: int
-
-    def __add__(self, other: "PaymentFee") -> "PaymentFee":
-        return PaymentFee(self.base + other.base, self.parts_per_million + other.parts_per_million)
 
 
 class LightningStatus(msgspec.Struct, frozen=True):
@@ -105,20 +97,6 @@ class GatewayBalances(msgspec.Struct, frozen=True):
     inbound_lightning_liquidity_msats: int
 
 
-class RoutingInfo(msgspec.Struct, frozen=True):
-    """What an lnv2 client must know before it funds a contract (fedimint-lnv2-common `RoutingInfo`)."""
-
-    lightning_public_key: str
-    lightning_alias: str
-    module_public_key: str
-    send_fee_minimum: PaymentFee
-    send_fee_default: PaymentFee
-    expiration_delta_minimum: int
-    expiration_delta_default: int
-    receive_fee: PaymentFee
-    receive_enabled: bool
-
-
 class ModuleVersion(msgspec.Struct, frozen=True):
     """The consensus version of one module of a federation."""
 
@@ -172,73 +150,6 @@ class Words(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "Words(…)"
-
-
-class ContractRequest(msgspec.Struct, frozen=True):
-    """The outgoing contract a sender says it funded; hex texts. Exactly one of hash and point is given."""
-
-    payment_hash: str | None
-    payment_point: str | None
-    amount_msat: int
-    expiration_block_height: int
-    claim_pk: str
-    refund_pk: str
-    ephemeral_pk: str
-
-
-class SendPaymentRequest(msgspec.Struct, frozen=True):
-    """A request to pay `invoice` (BOLT11) for the contract at an out point; `auth` is signed by the refund key."""
-
-    federation_id: str
-    txid: str
-    out_idx: int
-    contract: ContractRequest
-    invoice: str
-    auth: str
-
-
-class Paid(msgspec.Struct, frozen=True):
-    """The invoice is paid and the claim durable: 32 bytes."""
-
-    preimage: bytes
-
-    def __repr__(self) -> str:
-        return "Paid(…)"
-
-
-class Forfeited(msgspec.Struct, frozen=True):
-    """The payment is cancelled for ever; the 64-byte signature returns the contract to its sender at once."""
-
-    forfeit_signature: bytes
-
-
-class IncomingContractRequest(msgspec.Struct, frozen=True):
-    """The incoming contract that an invoice shall fund; hex texts but for the 32 bytes of `encrypted_preimage`.
-
-    Exactly one of hash and point is given. `expiration_unix_s` is a time, not a height.
-    """
-
-    payment_hash: str | None
-    payment_point: str | None
-    amount_msat: int
-    expiration_unix_s: int
-    claim_pk: str
-    refund_pk: str
-    ephemeral_pk: str
-    encrypted_preimage: bytes
-    ciphertext_pk: str
-    ciphertext_signature: str
-
-
-class InvoiceRequest(msgspec.Struct, frozen=True):
-    """A request for a BOLT11 invoice over `amount_msat`. Exactly one of the descriptions is given."""
-
-    federation_id: str
-    contract: IncomingContractRequest
-    amount_msat: int
-    description: str | None
-    description_hash: str | None
-    expiry_s: int
 
 
 class Verification(msgspec.Struct, frozen=True):

@@ -25,7 +25,7 @@ def _room(rooms: str, libraries: str) -> _Room:
 
 
 _ROOMS = {
-    "api": _room("gateway", "aiohttp anyio bcrypt msgspec structlog"),
+    "api": _room("fedimint gateway", "aiohttp anyio bcrypt msgspec structlog"),
     "backends": _room("fedimint", "anyio google grpc lndgrpc msgspec"),
     "cli": _room("*", "*"),
     "devnet": _room(
@@ -44,9 +44,9 @@ _ROOMS = {
     "statemachines": _room("engine fedimint", "msgspec"),
 }
 
-# `gateway-cli`, with the files of its room that it imports, must start fast.
+# `gateway-cli`, with the files of its room that it imports, must start fast: nothing that leads to cryptography.
 _GATEWAY_CLI = "cli/gateway_cli.py"
-_GATEWAY_CLI_RULE = _room("api.structs cli", "bcrypt cyclopts msgspec")
+_GATEWAY_CLI_RULE = _room("cli", "bcrypt cyclopts msgspec")
 
 # Single files with a stricter rule than their room's; not even the rest of the room is theirs.
 _STRICTER_FILES = {
@@ -55,7 +55,7 @@ _STRICTER_FILES = {
 }
 
 # Rooms that see only the data types of `fedimint`, and the modules there that talk to guardians.
-_SEE_ONLY_DATA_TYPES = ("backends", "statemachines")
+_SEE_ONLY_DATA_TYPES = ("api", "backends", "statemachines")
 _TALKS_TO_GUARDIANS = frozenset(
     f"fedimint.{module}"
     for module in (
@@ -186,7 +186,8 @@ def test_every_package_is_a_room() -> None:
         ("gateway/treasury.py", "from tests.conftest import anyio_backend"),
         ("cli/replay.py", "import tests"),
         ("cli/gateway_cli.py", "import aiohttp"),
-        ("cli/gateway_cli.py", "from api.handlers import info"),
+        ("cli/gateway_cli.py", "from api.structs import GatewayInfo"),
+        ("api/payment_handlers.py", "from fedimint.lnv2_api import Lnv2Api"),
         ("devnet/peers.py", "import msgspec"),
         ("devnet/peers.py", "from devnet.processes import Program"),
         ("errors.py", "import msgspec"),
@@ -203,10 +204,8 @@ def test_a_planted_import_is_caught(path: str, source: str) -> None:
         ("statemachines/send.py", "from fedimint.lnv2 import Contract\nfrom . import rules"),
         ("api/http.py", "import asyncio\nfrom aiohttp import web"),
         ("cli/gatewayd.py", "import asyncio, trio\nfrom gateway import treasury"),
-        (
-            "cli/gateway_cli.py",
-            "import cyclopts\nfrom api.structs import Info\nfrom api import structs",
-        ),
+        ("api/payment_handlers.py", "from fedimint.lnv2_gateway_api import RoutingInfo"),
+        ("cli/gateway_cli.py", "import cyclopts\nfrom cli.amounts import msats"),
     ],
 )
 def test_a_proper_import_is_let_through(path: str, source: str) -> None:

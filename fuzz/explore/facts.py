@@ -3,11 +3,11 @@
 import hashlib
 from functools import cache
 
-from devnet.gateway_messages import PaymentFee, RoutingInfo
 from devnet.receiving import IncomingOrder, IncomingPayment, Receiver
 from engine.fold import Machines
 from fedimint import bls, bolt11, lnv2, secp
 from fedimint.lnv2 import HashImage, OutgoingContract
+from fedimint.lnv2_gateway_api import PaymentFee, RoutingInfo
 from fedimint.wire_types import FeeConsensus
 from fuzz.explore.world import RECEIVERS, SENDERS
 from statemachines import ALL_MACHINES
@@ -42,7 +42,17 @@ def incoming() -> IncomingPayment:
     """The receiver's contract as a client makes it."""
     aggregate_key = bls.encode_g1(bls.g1_generator() * bls.random_scalar(b"\x13" * 32))
     free, fee = PaymentFee(0, 0), PaymentFee(INVOICE_MSAT - CONTRACT_MSAT, 0)
-    routing = RoutingInfo("02" * 33, GATEWAY_KEY.hex(), free, free, 144, 1_440, fee)
+    routing = RoutingInfo(
+        lightning_public_key="02" * 33,
+        lightning_alias="",
+        module_public_key=GATEWAY_KEY.hex(),
+        send_fee_minimum=free,
+        send_fee_default=free,
+        expiration_delta_minimum=144,
+        expiration_delta_default=1_440,
+        receive_fee=fee,
+        receive_enabled=True,
+    )
     order = IncomingOrder(INVOICE_MSAT, MADE_UNIX_S)
     return Receiver(aggregate_key, b"\x14" * 32).incoming(order, routing, b"\x15" * 32)
 

@@ -15,6 +15,7 @@ from engine.effects import EffectContext
 from engine.engine import Conditions, Ports, no_conditions
 from engine.machine import Effect, Input
 from errors import GatewayError, OutdatedError
+from fedimint.lnv2_gateway_api import PaymentFee
 from fuzz.explore import facts
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Spec, later, now
@@ -36,7 +37,6 @@ from gateway.application import Gateway
 from gateway.context import GatewaySettings, Outside
 from gateway.ports import Cpu
 from gateway.served import ServedFederations
-from gateway.views import PaymentFee
 from statemachines import identity
 
 NODE_INFO = NodeInfo(

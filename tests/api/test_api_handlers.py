@@ -7,12 +7,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from api import canned, payment_structs, structs
+from api import canned, structs
 from api import federation_handlers as federations
 from api import payment_handlers as payments
 from api.testing import CannedGateway
 from errors import InputError
-from gateway import views
+from fedimint.lnv2 import HashImage, LightningInvoice, OutgoingContract
+from fedimint.lnv2_gateway_api import Forfeited, SendPayment, SendPaymentOk, SendPaymentPayload
+from fedimint.wire_types import FederationId, OutPoint, TransactionId
 
 pytestmark = pytest.mark.anyio
 
@@ -139,26 +141,27 @@ async def test_routing_info_has_the_fields_of_rust() -> None:
 async def test_send_payment_passes_on_exactly_what_was_checked() -> None:
     gateway = CannedGateway()
     request = recorded("/send_payment")["request"]
-    payload = msgspec.convert({**request, "unknown": 1}, payment_structs.SendPaymentPayload)
+    payload = msgspec.convert({**request, "unknown": 1}, SendPaymentPayload)
     answer = await payments.send_payment(gateway, payload)
-    assert answer == payment_structs.SendPaymentOk(ok=tuple(range(32)))
+    assert answer == SendPaymentOk(ok=tuple(range(32)))
     contract = request["contract"]
     assert gateway.sends == [
-        views.SendPaymentRequest(
-            federation_id=request["federation_id"],
-            txid=request["outpoint"]["txid"],
-            out_idx=request["outpoint"]["out_idx"],
-            contract=views.ContractRequest(
-                payment_hash=contract["payment_image"]["Hash"],
-                payment_point=None,
+        SendPayment(
+            federation_id=FederationId(bytes.fromhex(request["federation_id"])),
+            out_point=OutPoint(
+                TransactionId(bytes.fromhex(request["outpoint"]["txid"])),
+                request["outpoint"]["out_idx"],
+            ),
+            contract=OutgoingContract(
+                payment_image=HashImage(bytes.fromhex(contract["payment_image"]["Hash"])),
                 amount_msat=contract["amount"],
                 expiration_block_height=contract["expiration"],
-                claim_pk=contract["claim_pk"],
-                refund_pk=contract["refund_pk"],
-                ephemeral_pk=contract["ephemeral_pk"],
+                claim_pk=bytes.fromhex(contract["claim_pk"]),
+                refund_pk=bytes.fromhex(contract["refund_pk"]),
+                ephemeral_pk=bytes.fromhex(contract["ephemeral_pk"]),
             ),
-            invoice=request["invoice"]["Bolt11"],
-            auth=request["auth"],
+            invoice=LightningInvoice(request["invoice"]["Bolt11"]),
+            auth=bytes.fromhex(request["auth"]),
         )
     ]
 
@@ -166,9 +169,7 @@ async def test_send_payment_passes_on_exactly_what_was_checked() -> None:
 async def test_send_payment_passes_hex_on_in_lower_case() -> None:
     gateway = CannedGateway()
     request = recorded("/send_payment")["request"]
-    await payments.send_payment(
-        gateway, msgspec.convert(request, payment_structs.SendPaymentPayload)
-    )
+    await payments.send_payment(gateway, msgspec.convert(request, SendPaymentPayload))
     request["auth"] = request["auth"].upper()
     request["federation_id"] = request["federation_id"].upper()
     request["outpoint"]["txid"] = request["outpoint"]["txid"].upper()
@@ -176,18 +177,14 @@ async def test_send_payment_passes_hex_on_in_lower_case() -> None:
         request["contract"][name] = request["contract"][name].upper()
     hash_hex = request["contract"]["payment_image"]["Hash"]
     request["contract"]["payment_image"]["Hash"] = hash_hex.upper()
-    await payments.send_payment(
-        gateway, msgspec.convert(request, payment_structs.SendPaymentPayload)
-    )
+    await payments.send_payment(gateway, msgspec.convert(request, SendPaymentPayload))
     lower, upper = gateway.sends
     assert upper == lower
 
 
 async def test_send_payment_answers_a_forfeit_in_hex() -> None:
     gateway = CannedGateway()
-    gateway.outcome = views.Forfeited(forfeit_signature=b"\xab" * 64)
-    payload = msgspec.convert(
-        recorded("/send_payment")["request"], payment_structs.SendPaymentPayload
-    )
+    gateway.outcome = Forfeited(b"\xab" * 64)
+    payload = msgspec.convert(recorded("/send_payment")["request"], SendPaymentPayload)
     answer = await payments.send_payment(gateway, payload)
     assert msgspec.to_builtins(answer) == {"Err": "ab" * 64}

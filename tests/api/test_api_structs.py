@@ -7,8 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from api import operator_structs, payment_structs, structs, treasury_structs
+from api import operator_structs, structs, treasury_structs
 from api.body import BodyShapeError, decode
+from fedimint.json_types import Hash256Hex, PublicKeyHex
+from fedimint.lnv2_gateway_api import RoutingInfo, SendPaymentErr, SendPaymentOk, SendPaymentPayload
+from fedimint.lnv2_json import PaymentImageJson
 
 RECORDED = Path(__file__).parents[1] / "vectors" / "http" / "rust-gateway-0.13.jsonl"
 
@@ -22,7 +25,7 @@ def test_federation_answers_read_and_write_back_the_same() -> None:
     for path, shape in [
         ("/connect_fed", structs.FederationInfo),
         ("/balances", structs.GatewayBalances),
-        ("/routing_info", payment_structs.RoutingInfo),
+        ("/routing_info", RoutingInfo),
     ]:
         (exchange,) = recorded(path)
         answer = msgspec.convert(exchange["response"], shape)
@@ -41,7 +44,7 @@ def test_info_reads_and_writes_back_the_same_but_for_our_fields() -> None:
 
 def test_requests_write_back_the_same() -> None:
     for exchange in recorded("/send_payment"):
-        payload = msgspec.convert(exchange["request"], payment_structs.SendPaymentPayload)
+        payload = msgspec.convert(exchange["request"], SendPaymentPayload)
         assert msgspec.to_builtins(payload) == exchange["request"]
     (join,) = recorded("/connect_fed")
     assert msgspec.convert(join["request"], structs.ConnectFedPayload).recover is None
@@ -49,10 +52,10 @@ def test_requests_write_back_the_same() -> None:
 
 def test_send_payment_outcomes() -> None:
     paid, forfeited = (exchange["response"] for exchange in recorded("/send_payment"))
-    ok = msgspec.convert(paid, payment_structs.SendPaymentOk)
+    ok = msgspec.convert(paid, SendPaymentOk)
     assert msgspec.json.decode(msgspec.json.encode(ok)) == paid
     assert len(bytes(ok.ok)) == 32
-    err = msgspec.convert(forfeited, payment_structs.SendPaymentErr)
+    err = msgspec.convert(forfeited, SendPaymentErr)
     assert msgspec.to_builtins(err) == forfeited
 
 
@@ -83,19 +86,19 @@ def test_a_send_payment_of_the_wrong_shape_is_refused(path: tuple[str, ...], val
         inner = inner[name]
     inner[path[-1]] = value
     with pytest.raises(msgspec.ValidationError, match=path[-1] if len(path) > 1 else path[0]):
-        msgspec.convert(request, payment_structs.SendPaymentPayload)
+        msgspec.convert(request, SendPaymentPayload)
 
 
 def test_a_payment_point_keeps_its_name() -> None:
-    image = msgspec.convert({"Point": "02" + "ab" * 32}, payment_structs.PaymentImage)
+    image = msgspec.convert({"Point": "02" + "ab" * 32}, PaymentImageJson)
     assert msgspec.to_builtins(image) == {"Point": "02" + "ab" * 32}
 
 
 @pytest.mark.parametrize(
     ("wrong", "shape", "sentence"),
     [
-        ("ab", structs.Hash256Hex, "Expected 64 hex digits"),
-        ("ab", structs.PublicKeyHex, "Expected a public key of 66 hex digits"),
+        ("ab", Hash256Hex, "Expected 64 hex digits"),
+        ("ab", PublicKeyHex, "Expected a public key of 66 hex digits"),
         ("ab", operator_structs.BitcoinOutPoint, "Expected an outpoint like TXID:0"),
         ("ab", operator_structs.OptionalNumber, "Expected a number"),
         ("ab", treasury_structs.AmountOrAll, "Expected an amount of satoshi, or all"),

@@ -33,7 +33,7 @@ from errors import (
     PeerError,
     UnavailableError,
 )
-from gateway import views
+from fedimint.lnv2_gateway_api import Forfeited
 from tests.api.recorded import exchanges
 
 pytestmark = pytest.mark.anyio
@@ -117,7 +117,7 @@ async def test_send_payment_answers_both_outcomes(
         200,
         msgspec.json.encode({"Ok": list(range(32))}).decode(),
     )
-    gateway.outcome = views.Forfeited(forfeit_signature=b"\xab" * 64)
+    gateway.outcome = Forfeited(b"\xab" * 64)
     assert await post(client, "/v1/send_payment", body) == (200, '{"Err":"' + "ab" * 64 + '"}')
     assert len(gateway.sends) == 2
 

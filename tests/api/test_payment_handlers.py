@@ -9,12 +9,22 @@ from api import payment_structs as structs
 from api.structs import FederationPayload
 from api.testing import CannedGateway
 from errors import ConflictError
+from fedimint import secp
+from fedimint.lnv2 import CipherText, Commitment, HashImage, IncomingContract, PointImage
+from fedimint.lnv2_gateway_api import (
+    CreateBolt11InvoicePayload,
+    CreateInvoice,
+    Paid,
+    SendPaymentOk,
+)
+from fedimint.wire_types import FederationId
 from gateway import views
 from tests.api.recorded import exchanges, shape_of, written
 
 pytestmark = pytest.mark.anyio
 
 FED = "01" * 32
+POINT = secp.public_key(b"\xab" * 32)
 
 
 async def test_the_id_is_a_string_as_in_rust() -> None:
@@ -52,52 +62,47 @@ async def test_an_invoice_is_asked_for_with_exactly_what_was_checked() -> None:
     for recorded in exchanges("/create_bolt11_invoice"):
         gateway = CannedGateway()
         request = recorded["request"]
-        payload = msgspec.convert(request, structs.CreateBolt11InvoicePayload)
+        payload = msgspec.convert(request, CreateBolt11InvoicePayload)
         assert written(payload) == request
         answer = await payments.create_bolt11_invoice(gateway, payload)
         assert (answer, type(recorded["response"])) == (canned.INVOICE, str)
-        commitment, ciphertext = (
-            request["contract"]["commitment"],
-            request["contract"]["ciphertext"],
-        )
-        assert gateway.calls == [
-            (
-                "create_invoice",
-                views.InvoiceRequest(
-                    federation_id=request["federation_id"],
-                    contract=views.IncomingContractRequest(
-                        payment_hash=commitment["payment_image"]["Hash"],
-                        payment_point=None,
-                        amount_msat=commitment["amount"],
-                        expiration_unix_s=commitment["expiration"],
-                        claim_pk=commitment["claim_pk"],
-                        refund_pk=commitment["refund_pk"],
-                        ephemeral_pk=commitment["ephemeral_pk"],
-                        encrypted_preimage=bytes(ciphertext["encrypted_preimage"]),
-                        ciphertext_pk=ciphertext["pk"],
-                        ciphertext_signature=ciphertext["signature"],
-                    ),
-                    amount_msat=request["amount"],
-                    description=request["description"]["Direct"],
-                    description_hash=None,
-                    expiry_s=request["expiry_secs"],
+        commitment = request["contract"]["commitment"]
+        ciphertext = request["contract"]["ciphertext"]
+        asked = CreateInvoice(
+            federation_id=FederationId(bytes.fromhex(request["federation_id"])),
+            contract=IncomingContract(
+                Commitment(
+                    payment_image=HashImage(bytes.fromhex(commitment["payment_image"]["Hash"])),
+                    amount_msat=commitment["amount"],
+                    expiration_unix_s=commitment["expiration"],
+                    claim_pk=bytes.fromhex(commitment["claim_pk"]),
+                    refund_pk=bytes.fromhex(commitment["refund_pk"]),
+                    ephemeral_pk=bytes.fromhex(commitment["ephemeral_pk"]),
                 ),
-            )
-        ]
+                CipherText(
+                    encrypted_preimage=bytes(ciphertext["encrypted_preimage"]),
+                    pk=bytes.fromhex(ciphertext["pk"]),
+                    signature=bytes.fromhex(ciphertext["signature"]),
+                ),
+            ),
+            amount_msat=request["amount"],
+            description=request["description"]["Direct"],
+            expiry_s=request["expiry_secs"],
+        )
+        assert gateway.calls == [("create_invoice", asked)]
 
 
 async def test_an_invoice_with_a_point_and_a_hash_for_description_in_upper_case() -> None:
     request = exchanges("/create_bolt11_invoice")[0]["request"]
     request["description"] = {"Hash": "AB" * 32}
-    request["contract"]["commitment"]["payment_image"] = {"Point": "02" + "AB" * 32}
+    request["contract"]["commitment"]["payment_image"] = {"Point": POINT.hex().upper()}
     gateway = CannedGateway()
-    payload = msgspec.convert(request, structs.CreateBolt11InvoicePayload)
+    payload = msgspec.convert(request, CreateBolt11InvoicePayload)
     await payments.create_bolt11_invoice(gateway, payload)
     ((_, asked),) = gateway.calls
-    assert isinstance(asked, views.InvoiceRequest)
-    assert (asked.description, asked.description_hash) == (None, "ab" * 32)
-    assert asked.contract.payment_hash is None
-    assert asked.contract.payment_point == "02" + "ab" * 32
+    assert isinstance(asked, CreateInvoice)
+    assert asked.description == b"\xab" * 32
+    assert asked.contract.commitment.payment_image == PointImage(POINT)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +128,7 @@ def test_an_invoice_of_the_wrong_shape_is_refused(path: tuple[str, ...], value: 
         inner = inner[name]
     inner[path[-1]] = value
     with pytest.raises(msgspec.ValidationError, match=path[-1]):
-        msgspec.convert(request, structs.CreateBolt11InvoicePayload)
+        msgspec.convert(request, CreateBolt11InvoicePayload)
 
 
 async def test_verify_as_lud21_wants_it() -> None:
@@ -161,10 +166,10 @@ async def test_ecash_is_taken() -> None:
 
 def test_reprs_show_no_secret() -> None:
     secret = "00010203"
-    paid = structs.SendPaymentOk(ok=tuple(range(32)))
+    paid = SendPaymentOk(ok=tuple(range(32)))
     ecash = structs.ReceiveEcashPayload(notes=secret)
     settled = views.Verification(preimage=bytes.fromhex(secret), failure=None)
-    shown = repr((paid, ecash, settled, views.Paid(bytes.fromhex(secret)), views.Words((secret,))))
+    shown = repr((paid, ecash, settled, Paid(bytes.fromhex(secret)), views.Words((secret,))))
     assert secret not in shown
     assert "1, 2, 3" not in shown
     assert "x00" not in shown

@@ -9,7 +9,7 @@ import pytest
 from cli.gatewayd import main
 from cli.settings import ListenAddress, Settings
 from errors import FatalError, UnavailableError
-from gateway.views import PaymentFee
+from fedimint.lnv2_gateway_api import PaymentFee
 
 HASH = "$2y$10$Q/UTDeO84VGG1mRncxw.Nubqyi/HsNRJ40k0TSexFy9eVess1yi/u"
 SNAPSHOTS = Path(__file__).parents[1] / "vectors" / "cli"

@@ -25,7 +25,7 @@ from cli.settings import (
     unsupported_variables,
 )
 from errors import ConfigError
-from gateway.views import PaymentFee
+from fedimint.lnv2_gateway_api import PaymentFee
 
 #: The first bytes of every macaroon of LND, and as many as a short one has.
 MACAROON = bytes.fromhex("0201036c6e64") + bytes(range(120))

@@ -6,7 +6,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from devnet.gateway_messages import Paid
 from devnet.user import EmbeddedUser, OutgoingPayment
 from engine.chain import verified
 from engine.engine import Ports
@@ -14,6 +13,7 @@ from engine.journal import QUEUE_ROWS_MAX
 from engine.store import Store
 from errors import BusyError
 from fedimint import bls
+from fedimint.lnv2_gateway_api import Paid
 from fuzz.stand_in_curve import STAND_IN
 from gateway.application import Outside
 from statemachines.send import SendAccepted

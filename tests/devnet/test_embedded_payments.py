@@ -9,24 +9,24 @@ import pytest
 
 from backends.simulated_chain import SimulatedChain
 from devnet.federation import EmbeddedFederation
-from devnet.gateway_messages import (
-    Forfeited,
-    Paid,
-    PaymentFee,
-    RoutingInfo,
-    parse_routing_info,
-    parse_send_answer,
-)
 from devnet.user import EmbeddedUser, OutgoingPayment
 from devnet.wallet import TransactionRefused
 from errors import PeerError
 from fedimint import bolt11, secp
 from fedimint.bolt11 import InvoiceFields
 from fedimint.federation_api import Lnv2Api
-from fedimint.lnv2_json import SendPaymentJson
+from fedimint.json_types import OutPointJson
+from fedimint.lnv2_gateway_api import (
+    Forfeited,
+    Paid,
+    PaymentFee,
+    RoutingInfo,
+    SendPaymentPayload,
+    parse_routing_info,
+    parse_send_answer,
+)
 from fedimint.selection import InsufficientNotesError
 from fedimint.transaction import InputRefused, UnbalancedTransaction
-from fedimint.wire_types import OutPointJson
 
 pytestmark = pytest.mark.anyio
 
@@ -36,12 +36,14 @@ GATEWAY_SECRET = bytes([2]) * 32
 FUNDS_MSAT = 4_096_000
 ROUTING = RoutingInfo(
     lightning_public_key=secp.public_key(NODE_SECRET).hex(),
+    lightning_alias="",
     module_public_key=secp.public_key(GATEWAY_SECRET).hex(),
     send_fee_minimum=PaymentFee(2_000, 3_000),
     send_fee_default=PaymentFee(4_000, 6_000),
     expiration_delta_minimum=144,
     expiration_delta_default=1_440,
     receive_fee=PaymentFee(2_000, 3_000),
+    receive_enabled=True,
 )
 
 
@@ -140,7 +142,7 @@ async def test_the_request_to_the_gateway_is_authentic() -> None:
     world = World()
     payment = await world.fund()
     body = msgspec.json.decode(
-        msgspec.json.encode(world.user.body(payment)), type=SendPaymentJson
+        msgspec.json.encode(world.user.body(payment)), type=SendPaymentPayload
     ).decode()
     assert body.federation_id == world.federation.federation_id
     assert body.contract == payment.contract

@@ -9,7 +9,6 @@ import pytest
 
 from backends.simulated_chain import SimulatedChain
 from devnet.federation import EmbeddedFederation
-from devnet.gateway_messages import PaymentFee, RoutingInfo
 from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.user import EmbeddedUser
 from devnet.wallet import OwnInput, TransactionRefused
@@ -17,12 +16,14 @@ from errors import InputError, PeerError
 from fedimint import bolt11, lnv2, secp, tpe
 from fedimint.bolt11 import InvoiceFields
 from fedimint.decryption import Decrypted, DecryptionKeys, decrypt
+from fedimint.json_types import OutPointJson
 from fedimint.lnv2_api import Lnv2Api
-from fedimint.lnv2_json import CreateBolt11InvoiceJson, IncomingContractJson
+from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, PaymentFee, RoutingInfo
+from fedimint.lnv2_json import IncomingContractJson
 from fedimint.module_configs import LnV2ClientConfig
 from fedimint.transaction import DynItem, InputRefused, OutputRefused
 from fedimint.transport import GuardianRefused
-from fedimint.wire_types import Network, OutPoint, OutPointJson, PeerId
+from fedimint.wire_types import Network, OutPoint, PeerId
 
 pytestmark = pytest.mark.anyio
 
@@ -35,12 +36,14 @@ START_UNIX_S = 1_000
 ORDER = IncomingOrder(INVOICE_MSAT, START_UNIX_S, 600, "a coffee")
 ROUTING = RoutingInfo(
     lightning_public_key=secp.public_key(NODE_SECRET).hex(),
+    lightning_alias="",
     module_public_key=secp.public_key(GATEWAY_SECRET).hex(),
     send_fee_minimum=PaymentFee(2_000, 3_000),
     send_fee_default=PaymentFee(4_000, 6_000),
     expiration_delta_minimum=144,
     expiration_delta_default=1_440,
     receive_fee=PaymentFee(2_000, 3_000),
+    receive_enabled=True,
 )
 
 
@@ -122,7 +125,7 @@ async def test_the_request_says_what_the_contract_says() -> None:
     world = World()
     payment = world.user.receive(ORDER, ROUTING)
     body = msgspec.json.decode(
-        msgspec.json.encode(world.user.receive_body(payment)), type=CreateBolt11InvoiceJson
+        msgspec.json.encode(world.user.receive_body(payment)), type=CreateBolt11InvoicePayload
     )
     assert body.federation_id == world.federation.federation_id.hex()
     assert body.contract.decode() == payment.contract

@@ -13,9 +13,9 @@ from errors import InputError, UnavailableError
 from fedimint import secp, walletv2
 from fedimint.deposits import GroundAddress, address_at
 from fedimint.encoding import UnknownVariant
+from fedimint.json_types import OutPointJson
 from fedimint.transaction import DynItem, InputRefused, OutputRefused
 from fedimint.walletv2 import P2wpkh, StandardScript, WalletInput, WalletOutput
-from fedimint.wire_types import OutPointJson
 
 pytestmark = pytest.mark.anyio
 

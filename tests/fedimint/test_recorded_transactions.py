@@ -10,6 +10,7 @@ from fedimint import ln, lnv2, mint, mintv2, secp, wallet, walletv2
 from fedimint.bitcoin import BITCOIN_OUT_POINT
 from fedimint.config import ClientConfig
 from fedimint.encoding import from_module_json, to_module_json
+from fedimint.json_types import OutPointJson
 from fedimint.module_configs import (
     LnV2ClientConfig,
     MintClientConfig,
@@ -25,7 +26,7 @@ from fedimint.transaction import (
     Accepted,
     Transaction,
 )
-from fedimint.wire_types import OutPoint, OutPointJson
+from fedimint.wire_types import OutPoint
 
 
 def _config(session: Any) -> ClientConfig:

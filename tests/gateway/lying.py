@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from devnet.federation import EmbeddedFederation
-from devnet.gateway_messages import RoutingInfo
 from devnet.user import EmbeddedUser, OutgoingPayment
 from fedimint import bolt11, lnv2, secp
 from fedimint.lnv2 import HashImage, OutgoingContract
+from fedimint.lnv2_gateway_api import RoutingInfo
 from fedimint.transport import GuardianConnection
 from fedimint.wire_types import OutPoint, TransactionId
 from tests.gateway.scene import Scene

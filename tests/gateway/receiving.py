@@ -8,15 +8,14 @@ import anyio.abc
 import msgspec
 
 from api import payment_handlers as handlers
-from api.payment_structs import CreateBolt11InvoicePayload
 from backends.lightning import PaymentStatus
 from devnet.dealer import MINTV2_ID
 from devnet.federation import EmbeddedFederation
-from devnet.gateway_messages import RoutingInfo
 from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.user import EmbeddedUser
 from engine.machine import State
 from fedimint import bolt11, secrets
+from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, RoutingInfo
 from gateway.application import Gateway
 from gateway.build import held_note
 from statemachines import receive

@@ -15,14 +15,19 @@ from cli import embedded
 from cli.embedded import FEE
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
 from devnet.federation import EmbeddedFederation
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo, parse_send_answer
 from devnet.user import EmbeddedUser, OutgoingPayment
 from engine.engine import Ports
 from engine.machine import State
 from engine.ports import Probe, SystemRandomness, inline, no_probe
 from engine.store import LOG_NAME, Store, open_reader, read_rows
 from errors import GatewayError
-from fedimint.lnv2_json import SendPaymentJson
+from fedimint.lnv2_gateway_api import (
+    Forfeited,
+    Paid,
+    RoutingInfo,
+    SendPaymentPayload,
+    parse_send_answer,
+)
 from fedimint.secrets import TWEAK_SIZE
 from fedimint.transport import GuardianConnection, GuardianUnreachable
 from fedimint.wire_types import Network
@@ -214,19 +219,19 @@ class Scene:
         return CHANNEL_SIDE_MSAT - self.world.network.holdings_msat("gateway")
 
 
-async def ask(gateway: Gateway, body: SendPaymentJson | bytes) -> Paid | Forfeited:
+async def ask(gateway: Gateway, body: SendPaymentPayload | bytes) -> Paid | Forfeited:
     """POST `/send_payment` with everything but the HTTP; raw bytes are taken as the body."""
     if isinstance(body, bytes):
-        body = msgspec.json.decode(body, type=SendPaymentJson)
+        body = msgspec.json.decode(body, type=SendPaymentPayload)
     return parse_send_answer(await embedded.send(gateway, body))
 
 
 @asynccontextmanager
-async def asking(gateway: Gateway, *bodies: SendPaymentJson) -> AsyncIterator[list[object]]:
+async def asking(gateway: Gateway, *bodies: SendPaymentPayload) -> AsyncIterator[list[object]]:
     """Ask in the background for the length of the block; holds answers and errors once it is left."""
     answers: list[object] = []
 
-    async def one(body: SendPaymentJson) -> None:
+    async def one(body: SendPaymentPayload) -> None:
         try:
             answers.append(await ask(gateway, body))
         except GatewayError as error:

@@ -9,10 +9,10 @@ import pytest
 
 from backends.lightning import Failed, PaymentStatus
 from cli import embedded
-from devnet.gateway_messages import Forfeited
 from devnet.receiving import IncomingOrder
 from engine.machine import State
 from fedimint import mint_recovery
+from fedimint.lnv2_gateway_api import Forfeited
 from gateway.application import Gateway
 from gateway.ports import Inline
 from gateway.restoring import restore

@@ -8,10 +8,10 @@ import pytest
 
 from backends.lightning import Failed, Succeeded
 from cli import embedded
-from devnet.gateway_messages import Forfeited
 from devnet.receiving import IncomingOrder
 from engine.machine import Input
 from errors import InputError, OutdatedError, UnavailableError
+from fedimint.lnv2_gateway_api import Forfeited
 from fuzz.machine_scene import facts as send_facts
 from fuzz.machine_scene import receive_facts
 from gateway.application import Gateway

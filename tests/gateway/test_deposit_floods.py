@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from devnet.gateway_messages import Paid
 from engine.effects import EffectContext
+from fedimint.lnv2_gateway_api import Paid
 from fedimint.walletv2 import OutputInfo
 from fuzz.machine_scene import BITCOIN_FEES, FEDERATION
 from fuzz.simulation import no_addresses

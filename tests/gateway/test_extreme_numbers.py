@@ -11,18 +11,17 @@ import msgspec
 import pytest
 
 from api import canned
+from api import payment_handlers as handlers
 from api.body import BodyShapeError, decode
 from api.gates import RateLimit, TokenBucket
-from api.payment_structs import CreateBolt11InvoicePayload, SendPaymentPayload
 from api.routes import Route, routes
 from api.treasury_handlers import withdraw
 from api.treasury_structs import Feerate, PegOutFees, SpendEcashPayload, WithdrawPayload
-from devnet.gateway_messages import Paid
 from devnet.receiving import IncomingOrder
 from errors import GatewayError, InputError
+from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, Paid, SendPaymentPayload
 from fedimint.selection import MAX_ISSUED_NOTES
 from fedimint.wire_types import MOST_MSAT, MOST_SAT
-from gateway.views import ContractRequest, SendPaymentRequest
 from statemachines import deposits, send
 from statemachines.deposits import AddressGround, DepositAddress
 from statemachines.reserving import CLAIM_MAX_MSAT
@@ -56,26 +55,8 @@ async def test_a_contract_too_large_for_one_claim_is_refused_with_nothing_writte
         user, payment, lie = unfunded(scene, evil, named, amount_msat)
         lies["outgoing_contract_expiration"] = lie
         before = kinds(scene.directory)
-        body = user.body(payment)
-        contract = body.contract
-        request = SendPaymentRequest(
-            federation_id=body.federation_id,
-            txid=body.outpoint.txid,
-            out_idx=body.outpoint.out_idx,
-            contract=ContractRequest(
-                payment_hash=contract.payment_image.hash,
-                payment_point=None,
-                amount_msat=contract.amount,
-                expiration_block_height=contract.expiration,
-                claim_pk=contract.claim_pk,
-                refund_pk=contract.refund_pk,
-                ephemeral_pk=contract.ephemeral_pk,
-            ),
-            invoice=body.invoice.bolt11,
-            auth=body.auth,
-        )
         with pytest.raises(InputError, match=r"at most|more than there will ever be"):
-            await gateway.payments.send_payment(request)
+            await handlers.send_payment(gateway, user.body(payment))
         assert kinds(scene.directory) == before
         honest, payment = await scene.funded(routing)
         assert isinstance(await ask(gateway, honest.body(payment)), Paid)

@@ -7,9 +7,9 @@ import pytest
 
 from backends.lightning import Failed, Succeeded
 from cli import embedded
-from devnet.gateway_messages import Forfeited, RoutingInfo
 from devnet.receiving import Flaw
 from errors import InputError
+from fedimint.lnv2_gateway_api import Forfeited, RoutingInfo
 from gateway import receivers, trust
 from gateway.application import Gateway
 from statemachines import receive, send

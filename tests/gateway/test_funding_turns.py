@@ -10,15 +10,14 @@ import msgspec
 import pytest
 
 from api import payment_handlers as handlers
-from api.payment_structs import CreateBolt11InvoicePayload
 from backends.lightning import Succeeded
-from devnet.gateway_messages import Paid, RoutingInfo
 from devnet.receiving import IncomingOrder
 from engine.effects import EffectContext
 from engine.engine import Engine, Ports
 from engine.ports import SystemRandomness, inline
 from engine.store import Store
 from fedimint import bolt11, selection
+from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, Paid, RoutingInfo
 from fedimint.wire_types import FeeConsensus
 from gateway import funding_turns
 from gateway.application import Gateway

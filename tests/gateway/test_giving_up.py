@@ -11,10 +11,10 @@ from cli import embedded
 from cli.log_stuck import stuck
 from cli.log_verify import check
 from devnet.federation import EmbeddedFederation
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from engine.machine import Effect, kind_of
 from errors import ConflictError, InputError
 from fedimint import mint_recovery
+from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
 from gateway.application import Gateway
 from gateway.reconciliation import PAUSE_S
 from gateway.resting import federation_of

@@ -9,9 +9,9 @@ import msgspec
 import pytest
 
 from api import history_handlers, history_structs
-from devnet.gateway_messages import Forfeited
 from engine.store import Store
 from errors import InputError
+from fedimint.lnv2_gateway_api import Forfeited
 from gateway import payment_events
 from gateway.application import Gateway
 from gateway.context import GatewayContext

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from devnet.federation import EmbeddedFederation
-from devnet.gateway_messages import Paid, RoutingInfo
 from devnet.user import EmbeddedUser, OutgoingPayment
 from errors import GatewayError
 from fedimint.encoding import BYTES
+from fedimint.lnv2_gateway_api import Paid, RoutingInfo
 from fedimint.transport import MAX_ERROR_CHARS, GuardianRefused
 from gateway.application import Gateway
 from statemachines import send

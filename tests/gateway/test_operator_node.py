@@ -11,11 +11,11 @@ from backends.simulated_part import Call
 from engine.machine import State
 from errors import ConflictError, InputError, PeerError, UnavailableError
 from fedimint import bolt11
+from fedimint.lnv2_gateway_api import Paid
 from fedimint.wire_types import Network
 from gateway.application import Gateway
 from gateway.node_watch import WATCH_PAUSE_S
 from gateway.operator_views import ChannelOrder, OnchainRequest, OperatorInvoiceRequest
-from gateway.views import Paid
 from statemachines import node_order, operator_payment, send
 from tests.gateway.scene import INVOICE_MSAT, START_UNIX_S, Scene, ask, kinds, until
 

@@ -9,9 +9,9 @@ import pytest
 from backends.lightning import Succeeded
 from cli import embedded
 from devnet.federation import EmbeddedFederation
-from devnet.gateway_messages import Paid, RoutingInfo
 from errors import UnavailableError
 from fedimint import mint_recovery
+from fedimint.lnv2_gateway_api import Paid, RoutingInfo
 from gateway.application import Gateway
 from gateway.reconciliation import PAUSE_S
 from gateway.restoring import restore

@@ -10,7 +10,6 @@ import pytest
 
 from cli.log_stuck import stuck
 from cli.log_verify import check
-from devnet.gateway_messages import Paid
 from engine.effects import storage_in
 from engine.engine import Ports
 from engine.ports import SystemClock, SystemRandomness
@@ -18,6 +17,7 @@ from engine.quarantine import QuarantinedError, QuarantinedStream
 from engine.storage_errors import StorageError
 from engine.store import Store
 from errors import FatalError, InputError, NotFoundError
+from fedimint.lnv2_gateway_api import Paid
 from fuzz.mutant import evolved
 from gateway.application import Gateway
 from gateway.log import machines, read_models

@@ -8,8 +8,8 @@ import pytest
 from backends.lightning import Failed, Succeeded
 from cli import embedded
 from devnet.dealer import LNV2_ID
-from devnet.gateway_messages import Forfeited
 from devnet.receiving import IncomingOrder
+from fedimint.lnv2_gateway_api import Forfeited
 from fedimint.transport import module_method
 from gateway import funding_turns
 from gateway.receivers import ALIVE_TRIES

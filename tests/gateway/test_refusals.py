@@ -8,10 +8,10 @@ import pytest
 
 from backends.simulated import Fault
 from cli import embedded
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from devnet.user import EmbeddedUser, OutgoingPayment
 from fedimint import bolt11
 from fedimint.lnv2 import OutgoingContract
+from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
 from gateway.application import Gateway
 from statemachines import send
 from tests.gateway.receiving import give_ecash, ordered

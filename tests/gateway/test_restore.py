@@ -10,11 +10,10 @@ import pytest
 
 from backends.lightning import Failed, Succeeded
 from backends.simulated import Fault
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import ConflictError, InputError, UnavailableError
 from fedimint import mint_recovery
-from fedimint.lnv2_json import SendPaymentJson
+from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo, SendPaymentPayload
 from gateway.application import Gateway
 from gateway.operator_views import ChannelOrder, OnchainRequest
 from gateway.reconciliation import PAUSE_S
@@ -160,7 +159,7 @@ async def test_an_invoice_that_nobody_funded_is_funded_once_the_freeze_is_over(
 # --- frozen --------------------------------------------------------------------------------------------------------
 
 
-async def _frozen(scene: Scene) -> SendPaymentJson:
+async def _frozen(scene: Scene) -> SendPaymentPayload:
     """A restored gateway whose federation does not answer any more, and a payment that a user asks for."""
     async with scene.joined() as (gateway, routing):
         await give_ecash(scene, gateway)

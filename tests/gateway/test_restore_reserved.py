@@ -8,9 +8,9 @@ from typing import TypeVar, TypeVarTuple
 import anyio
 import pytest
 
-from devnet.gateway_messages import Paid
 from engine.machine import kind_of
 from fedimint import mint_recovery
+from fedimint.lnv2_gateway_api import Paid
 from gateway.application import Gateway
 from gateway.restoring import restore
 from statemachines import identity, receive, send

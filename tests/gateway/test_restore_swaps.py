@@ -7,9 +7,9 @@ import anyio
 import pytest
 
 from cli import embedded
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from devnet.user import EmbeddedUser, OutgoingPayment
 from fedimint import mint_recovery
+from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
 from gateway.application import Gateway
 from gateway.restoring import restore
 from statemachines import completion, identity, receive, send

@@ -7,15 +7,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from devnet.gateway_messages import Forfeited, Paid
+from api import payment_handlers as handlers
 from devnet.user import EmbeddedUser, OutgoingPayment
 from errors import GatewayError, InputError, UnavailableError
 from fedimint import bolt11, lnv2, secp
 from fedimint.federation_api import OutgoingContractExpiration
+from fedimint.json_types import OutPointJson
 from fedimint.lnv2 import HashImage, OutgoingContract, PointImage
+from fedimint.lnv2_gateway_api import Forfeited, Paid, PaymentFee, SendPayment
+from fedimint.lnv2_json import PaymentImageJson
 from gateway.application import Gateway
-from gateway.send_requests import AuthenticRequest, verify
-from gateway.views import ContractRequest, PaymentFee, SendPaymentRequest
+from gateway.send_requests import verify
 from statemachines import send
 from tests.gateway.scene import START_UNIX_S, Scene, ask, kinds, stream_of
 
@@ -237,36 +239,13 @@ async def test_hex_of_either_case_is_one_payment(scene: Scene, case: Any) -> Non
         assert kinds(scene.directory).count("send.accepted") == 1
 
 
-def view(user: EmbeddedUser, payment: OutgoingPayment) -> SendPaymentRequest:
-    """The request behind the API's own checks."""
-    json, contract = user.body(payment), payment.contract
-    assert isinstance(contract.payment_image, HashImage)
-    return SendPaymentRequest(
-        federation_id=json.federation_id,
-        txid=json.outpoint.txid,
-        out_idx=json.outpoint.out_idx,
-        contract=ContractRequest(
-            payment_hash=contract.payment_image.digest.hex(),
-            payment_point=None,
-            amount_msat=contract.amount_msat,
-            expiration_block_height=contract.expiration_block_height,
-            claim_pk=contract.claim_pk.hex(),
-            refund_pk=contract.refund_pk.hex(),
-            ephemeral_pk=contract.ephemeral_pk.hex(),
-        ),
-        invoice=json.invoice.bolt11,
-        auth=json.auth,
-    )
-
-
 CONTRACT_SPOILS: list[dict[str, Any]] = [
-    {"payment_hash": None},
-    {"payment_hash": None, "payment_point": OFF_CURVE},
-    {"payment_hash": "00" * 31},
-    {"payment_hash": "zz"},
-    {"amount_msat": 1 << 64},
-    {"amount_msat": -1},
-    {"expiration_block_height": 1 << 64},
+    {"payment_image": PaymentImageJson(point=OFF_CURVE)},
+    {"payment_image": PaymentImageJson(hash="00" * 31)},
+    {"payment_image": PaymentImageJson(hash="zz")},
+    {"amount": 1 << 64},
+    {"amount": -1},
+    {"expiration": 1 << 64},
     {"refund_pk": OFF_CURVE},
     {"refund_pk": ""},
     {"refund_pk": "04" + "11" * 64},
@@ -277,25 +256,26 @@ REQUEST_SPOILS: list[dict[str, Any]] = [
     {"auth": ""},
     {"auth": "00" * 63},
     {"auth": "xy" * 64},
-    {"txid": "00" * 31},
-    {"txid": "not hex"},
-    {"out_idx": 1 << 64},
-    {"out_idx": -1},
+    {"outpoint": OutPointJson("00" * 31, 0)},
+    {"outpoint": OutPointJson("not hex", 0)},
+    {"outpoint": OutPointJson("00" * 32, 1 << 64)},
+    {"outpoint": OutPointJson("00" * 32, -1)},
 ]
 
 
 @pytest.mark.parametrize("spoil", CONTRACT_SPOILS + REQUEST_SPOILS, ids=str)
-async def test_hostile_values_that_got_past_the_api(scene: Scene, spoil: dict[str, Any]) -> None:
+async def test_hostile_values_that_got_past_the_shape(scene: Scene, spoil: dict[str, Any]) -> None:
     async with scene.joined() as (gateway, routing):
         user, payment = await scene.funded(routing)
-        request = view(user, payment)
-        contract_spoil = {k: v for k, v in spoil.items() if hasattr(request.contract, k)}
-        contract = msgspec.structs.replace(request.contract, **contract_spoil)
-        rest = {k: v for k, v in spoil.items() if k not in contract_spoil}
-        request = msgspec.structs.replace(request, contract=contract, **rest)
+        request = user.body(payment)
+        if spoil in REQUEST_SPOILS:
+            request = msgspec.structs.replace(request, **spoil)
+        else:
+            contract = msgspec.structs.replace(request.contract, **spoil)
+            request = msgspec.structs.replace(request, contract=contract)
         before = kinds(scene.directory)
         with pytest.raises(InputError):
-            await gateway.payments.send_payment(request)
+            await handlers.send_payment(gateway, request)
         assert kinds(scene.directory) == before
 
 
@@ -365,7 +345,9 @@ async def test_a_contract_that_its_own_claim_would_eat_up_covers_nothing(scene: 
         _, payment = await scene.funded(routing, scene.invoice(amount_msat=400))
         federation = gateway._context.federations.client(scene.federation_id)
         contract = msgspec.structs.replace(payment.contract, amount_msat=400)
-        request = AuthenticRequest(payment.out_point, contract, payment.invoice.bolt11)
+        request = SendPayment(
+            scene.federation.federation_id, payment.out_point, contract, payment.invoice, b""
+        )
         verified = verify(
             request,
             federation,

@@ -8,8 +8,8 @@ import pytest
 
 from backends.simulated import Fault
 from devnet.faults import garbage, wrong_errors, wrong_shares
-from devnet.gateway_messages import Forfeited, Paid
 from errors import ConfigError, UnavailableError
+from fedimint.lnv2_gateway_api import Forfeited, Paid
 from fedimint.transport import GuardianTimeout
 from gateway import tweak_pool
 from gateway.node_watch import WATCH_PAUSE_S

@@ -5,8 +5,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from devnet.gateway_messages import Paid
 from errors import UnavailableError
+from fedimint.lnv2_gateway_api import Paid
 from fedimint.transport import GuardianConnection
 from gateway.application import HALT_LIMIT_S
 from statemachines import send

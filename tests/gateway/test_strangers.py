@@ -17,9 +17,9 @@ from api import canned, limits
 from api.body import decode
 from api.gates import RateLimit, TokenBucket
 from api.routes import Route, routes
-from devnet.gateway_messages import Paid, RoutingInfo
 from devnet.receiving import IncomingOrder
 from errors import GatewayError
+from fedimint.lnv2_gateway_api import Paid, RoutingInfo
 from gateway.application import Gateway
 from statemachines import send
 from tests.gateway.scene import START_UNIX_S, Scene, ask, until

@@ -8,9 +8,9 @@ import pytest
 from backends.simulated import Fault
 from cli import embedded
 from devnet.federation import EmbeddedFederation
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo
 from devnet.user import EmbeddedUser, OutgoingPayment
 from errors import InputError
+from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
 from fedimint.wire_types import OutPoint
 from gateway.application import Gateway
 from gateway.views import FederationExposure

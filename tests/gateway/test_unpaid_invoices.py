@@ -6,14 +6,13 @@ import msgspec
 import pytest
 
 from api import payment_handlers as handlers
-from api.payment_structs import CreateBolt11InvoicePayload
 from backends.lightning import NodeUnansweredError
 from backends.operations import InvoiceRecord, InvoiceStatus
 from backends.simulated import SimulatedNode
-from devnet.gateway_messages import RoutingInfo
 from devnet.receiving import IncomingOrder
 from errors import BusyError
 from fedimint import bolt11
+from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, RoutingInfo
 from gateway import client_payments, receive_effects
 from gateway.application import Gateway
 from gateway.client_payments import SOON_OVER_S

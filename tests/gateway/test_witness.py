@@ -9,12 +9,12 @@ import anyio
 import pytest
 
 from backends.operations import NodeTransaction
-from devnet.gateway_messages import Paid, RoutingInfo
 from engine.effects import EffectContext, storage_in
 from engine.machine import Effect, Input
 from engine.quarantine import QuarantinedError
 from engine.storage_errors import StorageError
 from errors import UnavailableError
+from fedimint.lnv2_gateway_api import Paid, RoutingInfo
 from gateway import witness
 from gateway.application import Gateway
 from gateway.context import GatewaySettings

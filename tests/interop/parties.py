@@ -9,12 +9,12 @@ from functools import partial
 from devnet.fedimint_cli import FedimintCli
 from devnet.fedimintd import RealFederation
 from devnet.gateway_client import GatewayClient
-from devnet.gateway_messages import RoutingInfo
 from devnet.gatewayd import OurGatewayd
 from devnet.joined import JoinedFederation
 from devnet.processes import until
 from devnet.real_world import RealWorld
 from devnet.user import EmbeddedUser
+from fedimint.lnv2_gateway_api import RoutingInfo
 from fedimint.mintv2 import Ecash
 from tests.interop.books import Books, books_of
 from tests.interop.gateway_log import GatewayLog

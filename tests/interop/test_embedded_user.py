@@ -6,7 +6,6 @@ import time
 import pytest
 
 from devnet.fedimintd import RealFederation
-from devnet.gateway_messages import PaymentFee, RoutingInfo
 from devnet.joined import JoinedFederation
 from devnet.processes import until
 from devnet.real_world import RealWorld
@@ -15,6 +14,7 @@ from devnet.user import EmbeddedUser
 from devnet.wallet import OwnInput, TransactionRefused
 from fedimint import lnv2, secp
 from fedimint.addresses import parse_address
+from fedimint.lnv2_gateway_api import PaymentFee, RoutingInfo
 from fedimint.transaction import DynItem
 from fedimint.wire_types import OutPoint
 
@@ -28,12 +28,14 @@ DEADLINE_S = 120
 GATEWAY_SECRET = bytes([2]) * 32
 ROUTING = RoutingInfo(
     lightning_public_key=secp.public_key(bytes([1]) * 32).hex(),
+    lightning_alias="",
     module_public_key=secp.public_key(GATEWAY_SECRET).hex(),
     send_fee_minimum=PaymentFee(2_000, 3_000),
     send_fee_default=PaymentFee(4_000, 6_000),
     expiration_delta_minimum=144,
     expiration_delta_default=1_440,
     receive_fee=PaymentFee(2_000, 3_000),
+    receive_enabled=True,
 )
 
 

@@ -8,7 +8,6 @@ import anyio
 import pytest
 
 from devnet.gateway_client import HttpAnswer
-from devnet.gateway_messages import Forfeited, Paid, parse_send_answer
 from devnet.gatewayd import OpenPayment, OurGatewayd
 from devnet.lnd_node import InvoiceState, PaymentRecord
 from devnet.processes import until
@@ -16,6 +15,7 @@ from devnet.real_world import RealWorld
 from devnet.user import OutgoingPayment
 from errors import UnavailableError
 from fedimint.lnv2 import HashImage
+from fedimint.lnv2_gateway_api import Forfeited, Paid, parse_send_answer
 from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS
 from statemachines.send_rules import INVOICE_EXPIRED, LIGHTNING_ERROR
 from tests.interop.invoices import held_by, stranger_invoice

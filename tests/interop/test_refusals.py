@@ -8,12 +8,11 @@ import msgspec
 import pytest
 
 from devnet.gateway_client import HttpAnswer
-from devnet.gateway_messages import Forfeited
 from devnet.real_world import RealWorld
 from devnet.user import OutgoingPayment
 from fedimint import secp
 from fedimint.lnv2 import HashImage, LightningInvoice, PointImage
-from fedimint.lnv2_json import LightningInvoiceJson
+from fedimint.lnv2_gateway_api import Forfeited, LightningInvoiceJson
 from fedimint.wire_types import OutPoint, TransactionId
 from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS
 from statemachines.send_rules import (

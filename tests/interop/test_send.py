@@ -9,9 +9,9 @@ import pytest
 
 from devnet.fedimint_cli import SendOutcome
 from devnet.gateway_client import HttpAnswer
-from devnet.gateway_messages import Forfeited, Paid, parse_send_answer
 from devnet.lnd_node import InvoiceState, PaymentRecord
 from devnet.real_world import RealWorld
+from fedimint.lnv2_gateway_api import Forfeited, Paid, parse_send_answer
 from fedimint.wire_types import OutPoint, TransactionId
 from statemachines.send_rules import LIGHTNING_ERROR
 from tests.interop.invoices import held_by, stranger_invoice

@@ -10,12 +10,12 @@ from backends.simulated import Fault
 from cli import embedded
 from devnet.embedded_world import EmbeddedWorld
 from devnet.faults import wrong_errors
-from devnet.gateway_messages import RoutingInfo, parse_send_answer
 from devnet.user import EmbeddedUser, OutgoingPayment
 from engine.machine import State
 from engine.ports import Probe, no_probe
 from errors import UnavailableError
 from fedimint import bolt11
+from fedimint.lnv2_gateway_api import RoutingInfo, parse_send_answer
 from fuzz.simulation import (
     CrashAt,
     SimulatedCrash,

@@ -6,10 +6,16 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo, parse_send_answer
 from devnet.processes import until
 from errors import PeerError, UnavailableError
-from fedimint.lnv2_json import CreateBolt11InvoiceJson, SendPaymentJson
+from fedimint.lnv2_gateway_api import (
+    CreateBolt11InvoicePayload,
+    Forfeited,
+    Paid,
+    RoutingInfo,
+    SendPaymentPayload,
+    parse_send_answer,
+)
 from tests.scenarios.stage import Host, StagedFederation
 
 #: A scenario that waits longer than this for anything waits in vain.
@@ -159,10 +165,10 @@ class Calls:
         answer = await self._post("/routing_info", federation.federation_id)
         return msgspec.json.decode(answer, type=RoutingInfo)
 
-    async def send(self, body: SendPaymentJson) -> Paid | Forfeited:
+    async def send(self, body: SendPaymentPayload) -> Paid | Forfeited:
         return parse_send_answer(await self._post("/send_payment", body))
 
-    async def create_invoice(self, body: CreateBolt11InvoiceJson) -> str:
+    async def create_invoice(self, body: CreateBolt11InvoicePayload) -> str:
         return msgspec.json.decode(await self._post("/create_bolt11_invoice", body), type=str)
 
     async def receive_ecash(self, text: str) -> None:

@@ -7,10 +7,10 @@ import anyio
 import pytest
 
 from backends.simulated import Fault
-from devnet.gateway_messages import Paid
 from devnet.receiving import Flaw, IncomingOrder
 from errors import UnavailableError
 from fedimint import bolt11, lnv2
+from fedimint.lnv2_gateway_api import Paid
 from statemachines.receive import FORGET_AFTER_EXPIRY_S
 from tests.scenarios import books, flows
 from tests.scenarios.calls import Calls, RefusedError, patiently

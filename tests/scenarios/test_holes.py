@@ -18,11 +18,11 @@ from backends.simulated import Fault, InvoiceState
 from backends.simulated_network import Outcome
 from backends.simulated_routes import Order
 from devnet.faults import garbage, wrong_shares
-from devnet.gateway_messages import Paid
 from devnet.processes import until
 from engine.chain import Row
 from errors import UnavailableError
 from fedimint import bolt11
+from fedimint.lnv2_gateway_api import Paid
 from gateway.held_payments import PAUSE_FIRST_S, PAUSE_LONGEST_S
 from gateway.pinned_node import PinnedNode
 from statemachines import send

@@ -15,7 +15,6 @@ from anyio.abc import TaskGroup
 from backends.simulated import Fault, InvoiceState
 from cli import embedded
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
-from devnet.gateway_messages import Forfeited, Paid, RoutingInfo, parse_send_answer
 from devnet.user import EmbeddedUser, OutgoingPayment
 from engine.chain import verified
 from engine.fold import fold
@@ -23,6 +22,7 @@ from engine.machine import State
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import UnavailableError
 from fedimint.lnv2 import HashImage
+from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo, parse_send_answer
 from fuzz.simulation import (
     WORDS,
     CrashAt,
