@@ -8,7 +8,7 @@ result) or refused (a caller's mistake), so no pair is ever forgotten; diagrams 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -31,7 +31,19 @@ class Input(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True):
-    """Base of what a state wants done outside. Equal effects under one key are the same piece of work."""
+    """Base of what a state wants done outside. Equal effects under one key are the same piece of work.
+
+    Every effect declares `may_pay_twice`: whether doing it, on a log that lost its newest events, could send money
+    out that the lost events sent already. There is no default, so that nobody forgets it: the class is refused
+    with FatalError.
+    """
+
+    may_pay_twice: ClassVar[bool]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "may_pay_twice" not in vars(cls):
+            raise FatalError(f"effect {cls.__name__} does not say whether it may_pay_twice")
 
 
 class Tell(msgspec.Struct, frozen=True):

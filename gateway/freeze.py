@@ -6,6 +6,7 @@ is known in memory alone: a process that starts anew while the log is frozen ask
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, Final
 
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
@@ -41,7 +42,7 @@ def held_back(
     def guarded(handler: Handler) -> Handler:
         async def handle(effect: Effect, context: EffectContext) -> Input | None:
             if sends_money_out(effect):
-                refuse(*_federations(effect))
+                refuse(*FEDERATIONS_OF[type(effect)](effect))
             return await handler(effect, context)
 
         return handle
@@ -50,25 +51,17 @@ def held_back(
 
 
 def sends_money_out(effect: Effect) -> bool:
-    """Also what must not end before its federation has told what the lost events funded: an invoice they had made.
-
-    Claims, and notes that become notes of ours, may go on: what they spend is ours once, in whatever transaction.
-
-    Orders to the node are made once anyway; bytes that are signed are submitted again as they are.
-    """
-    match effect:
-        case PayInvoice() | PayForOperator() | CreateInvoice():
-            return True
-        case BuildTransaction(reservation=reservation):
-            return bool(reservation.outputs)
-        case _:
-            return False
-
-
-def _federations(effect: Effect) -> tuple[str, ...]:
-    """A payment of the node waits for the node alone: what its sender's contract brings is ours once."""
+    """Whether it must wait for those who know what the lost events did: each effect says so of its kind."""
     if isinstance(effect, BuildTransaction):
-        return (effect.reservation.federation_id,)
-    if isinstance(effect, CreateInvoice):
-        return (effect.facts.federation_id,)
-    return ()
+        return bool(effect.reservation.outputs)
+    return effect.may_pay_twice
+
+
+#: The federation that must have told, besides the node, for each effect that may pay twice. A payment of the node waits
+#: for the node alone: what its sender's contract brings is ours once.
+FEDERATIONS_OF: Final[Mapping[type[Effect], Callable[[Any], tuple[str, ...]]]] = {
+    PayInvoice: lambda _effect: (),
+    PayForOperator: lambda _effect: (),
+    CreateInvoice: lambda effect: (effect.facts.federation_id,),
+    BuildTransaction: lambda effect: (effect.reservation.federation_id,),
+}

@@ -139,11 +139,13 @@ class CompletionRejected(Event, frozen=True):
 
 
 class SettleHtlcs(Effect, frozen=True):
+    may_pay_twice: ClassVar[bool] = False
     payment_hash: str
     preimage: str
 
 
 class CancelHtlcs(Effect, frozen=True):
+    may_pay_twice: ClassVar[bool] = False
     payment_hash: str
 
 

@@ -145,6 +145,7 @@ class DepositDropped(Event, frozen=True):
 class QuoteReceiveFee(Effect, frozen=True):
     """Ask whether the output is still there, and for the miners' fee once few enough transactions are pending."""
 
+    may_pay_twice: ClassVar[bool] = False
     federation_id: str
     output: DepositOutput
 

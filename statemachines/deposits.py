@@ -122,6 +122,7 @@ class DepositsScanned(Event, frozen=True):
 class GrindAddress(Effect, frozen=True):
     """Find the first index from `start` on that makes an address."""
 
+    may_pay_twice: ClassVar[bool] = False
     federation_id: str
     start: int
 
@@ -129,6 +130,7 @@ class GrindAddress(Effect, frozen=True):
 class ScanOutputs(Effect, frozen=True):
     """Look at outputs from `next_output` on until one is ours; no further than the first on the last address."""
 
+    may_pay_twice: ClassVar[bool] = False
     watching: Watching
 
 

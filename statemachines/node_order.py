@@ -123,6 +123,8 @@ class NodeOrderDismissed(Event, frozen=True):
 class PlaceOrder(Effect, frozen=True):
     """Call once; when resumed, look for its trace and call no more."""
 
+    #: On a restored log it is resumed, so it looks for its trace and calls no more.
+    may_pay_twice: ClassVar[bool] = False
     id: str
     order: Order
 

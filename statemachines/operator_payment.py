@@ -119,6 +119,7 @@ class OperatorPaymentRefused(Event, frozen=True):
 
 
 class PayForOperator(Effect, frozen=True):
+    may_pay_twice: ClassVar[bool] = True
     facts: OperatorPaymentFacts
     attempt: int
 

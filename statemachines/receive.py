@@ -333,12 +333,15 @@ class ReceiveRefundLost(Event, frozen=True):
 class CreateInvoice(Effect, frozen=True):
     """Ask the node for the held invoice with this hash; the same hash again is answered with the same invoice."""
 
+    #: The lost events may have funded the receive: an invoice paid again would be funded again.
+    may_pay_twice: ClassVar[bool] = True
     facts: ReceiveFacts
 
 
 class ForgetInvoice(Effect, frozen=True):
     """Wait until the invoice can be paid no more: the node closed it, or FORGET_AFTER_EXPIRY_S are over."""
 
+    may_pay_twice: ClassVar[bool] = False
     payment_hash: str
     expires_unix_s: int
 
@@ -346,6 +349,7 @@ class ForgetInvoice(Effect, frozen=True):
 class DecryptPreimage(Effect, frozen=True):
     """Ask the guardians for decryption shares until they give a key that verifies."""
 
+    may_pay_twice: ClassVar[bool] = False
     federation_id: str
     contract: str
     txid: str

@@ -384,18 +384,21 @@ class MeasureBudget(Effect, frozen=True):
     A record is reported as what it is. A FAILED that is older than our first call can so never be taken for its end.
     """
 
+    may_pay_twice: ClassVar[bool] = False
     facts: SendFacts
 
 
 class MeasureSwap(Effect, frozen=True):
     """Ask how many blocks the contract has left, and whether the receiver's side can be funded."""
 
+    may_pay_twice: ClassVar[bool] = False
     facts: SendFacts
 
 
 class PayInvoice(Effect, frozen=True):
     """Call `node` with this intent, once; when resumed, look its record up and call no more."""
 
+    may_pay_twice: ClassVar[bool] = True
     node: str
     payment_hash: str
     invoice: str
@@ -405,6 +408,7 @@ class PayInvoice(Effect, frozen=True):
 class LookUpRecord(Effect, frozen=True):
     """Find out what became of a call without answer; report once `send_rules.may_decide` says so."""
 
+    may_pay_twice: ClassVar[bool] = False
     facts: SendFacts
     intent: Intent
     failed: str | None
@@ -413,12 +417,14 @@ class LookUpRecord(Effect, frozen=True):
 class FollowPayment(Effect, frozen=True):
     """Follow the record of `node` to its end. `vanished` says that it is missing, which is then no news."""
 
+    may_pay_twice: ClassVar[bool] = False
     node: str
     payment_hash: str
     vanished: bool
 
 
 class SignForfeit(Effect, frozen=True):
+    may_pay_twice: ClassVar[bool] = False
     federation_id: str
     contract_id: str
 

@@ -198,12 +198,16 @@ class TxRejected(Event, frozen=True):
 class BuildTransaction(Effect, frozen=True):
     """Derive keys, blind, sign: from the reservation's facts alone, but for the keys of foreign notes."""
 
+    #: If it has outputs: claims, and notes that become notes of ours, bring once what is ours once.
+    may_pay_twice: ClassVar[bool] = True
     reservation: Reservation
 
 
 class SubmitTransaction(Effect, frozen=True):
     """Submit and resubmit the bytes until a threshold decides."""
 
+    #: The same bytes again are the same transaction.
+    may_pay_twice: ClassVar[bool] = False
     federation_id: str
     txid: str
     encoded: bytes
@@ -212,6 +216,7 @@ class SubmitTransaction(Effect, frozen=True):
 class CollectNotes(Effect, frozen=True):
     """Fetch signature shares of the outputs from index `start` on, in the order of `issues`, and unblind."""
 
+    may_pay_twice: ClassVar[bool] = False
     federation_id: str
     txid: str
     issues: tuple[Issue, ...]

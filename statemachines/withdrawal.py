@@ -149,6 +149,7 @@ class WithdrawalFailed(Event, frozen=True):
 class AskBitcoinTxid(Effect, frozen=True):
     """Ask the guardians which bitcoin transaction pays output 0."""
 
+    may_pay_twice: ClassVar[bool] = False
     federation_id: str
     txid: str
 

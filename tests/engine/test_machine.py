@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from engine.machine import Decision, Handle, Ignore, Refuse, kind_of
+from engine.machine import Decision, Effect, Handle, Ignore, Refuse, kind_of
 from errors import ConflictError, FatalError, NotFoundError
 from tests.engine.toy import (
     ACCOUNT,
@@ -87,6 +87,11 @@ def test_foreign_inputs_and_events_are_fatal() -> None:
         TRANSFER.decide(Unborn(), Credit(amount=1))
     with pytest.raises(FatalError, match=r"does not own event 'account\.credited'"):
         TRANSFER.evolve(Unborn(), Credited(amount=1))
+
+
+def test_an_effect_says_whether_it_may_pay_twice() -> None:
+    with pytest.raises(FatalError, match="effect Silent does not say whether it may_pay_twice"):
+        type("Silent", (Effect,), {})
 
 
 def test_a_step_may_stay_or_end_where_the_table_says() -> None:

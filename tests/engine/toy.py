@@ -185,6 +185,7 @@ class Reversed(Event, frozen=True):
 
 
 class Send(Effect, frozen=True):
+    may_pay_twice: ClassVar[bool] = False
     order: Order
     attempt: int
 

@@ -6,7 +6,7 @@ from engine.effects import EffectContext
 from engine.machine import Effect, Input
 from errors import UnavailableError
 from fuzz.machine_scene import FEDERATION, NODE, facts
-from gateway.freeze import held_back
+from gateway.freeze import FEDERATIONS_OF, held_back
 from statemachines.items import FundedContract, Output, PegOut, Reservation
 from statemachines.operator_payment import OperatorPaymentFacts, PayForOperator
 from statemachines.send import NOT_OURS, LookUpRecord, PayInvoice
@@ -71,3 +71,10 @@ async def test_what_sends_money_out_waits(effect: Effect) -> None:
 @pytest.mark.parametrize("effect", FREE, ids=lambda effect: type(effect).__name__)
 async def test_everything_else_goes_on(effect: Effect) -> None:
     assert await _handle(effect, is_frozen=True) == [effect]
+
+
+def test_it_is_known_whom_each_effect_waits_for_that_may_pay_twice() -> None:
+    effects = {
+        one for one in Effect.__subclasses__() if one.__module__.startswith("statemachines.")
+    }
+    assert {one for one in effects if one.may_pay_twice} == set(FEDERATIONS_OF)
