@@ -23,13 +23,14 @@ NAMED_STREAMS = 40
 
 
 class OpenMachine(msgspec.Struct, frozen=True):
-    """A machine that had not ended."""
+    """A machine that had not ended. With `unread`, why its later events cannot be read: the facts are older."""
 
     stream: str
     state: str
     version: int
     since_unix_us: int
     facts: msgspec.Raw
+    unread: str | None
 
 
 class At(msgspec.Struct, frozen=True):
@@ -80,6 +81,7 @@ def print_at(data_dir: Path, position: WholeNumber, /, *, json: Json = False) ->
                 standing.version,
                 standing.since_unix_us,
                 msgspec.Raw(machines.encode_state(standing.state)),
+                standing.fault,
             )
             for stream, standing in sorted(fold.open.items())
         ),

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from cli.log_reading import Json, program, reading, shortened, table
-from engine.chain import verified
+from engine.chain import state_name, verified
 from engine.faults import Faults
 from engine.fold import fold
 from engine.machine import Effect, kind_of
@@ -113,13 +113,15 @@ def recovery(data_dir: Path) -> Recovery:
     for stream, standing in sorted(open_now.items()):
         is_at_work = standing.fault is None and not faults.is_quarantined(stream)
         wanted = machines.of(stream).wants(standing.state) if is_at_work else {}
-        state_name = type(standing.state).__name__
+        name = state_name(standing.state, standing.fault)
+        if faults.is_quarantined(stream) and standing.fault is None:
+            name = f"{name}, quarantined"
         if not wanted:
-            waits.append(Waits(stream, state_name))
+            waits.append(Waits(stream, name))
         started += [
             Started(
                 stream=stream,
-                state=state_name,
+                state=name,
                 effect=type(effect).__name__,
                 does=DONE_AGAIN[type(effect)],
                 held_back=is_frozen and sends_money_out(effect),

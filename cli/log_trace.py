@@ -1,6 +1,6 @@
 """`gatewayd log trace`: the way of one payment through all of its machines, as a table or as a diagram."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +22,11 @@ from cli.log_reading import (
     time_text,
     verify_chain,
 )
+from engine.chain import Row
 from engine.fold import Machines, steps
 from engine.machine import kind_of
+from engine.quarantine import stream_of
+from engine.store import select_rows
 from engine.tracing import Subject, identify, named, related_rows
 
 #: Characters of facts on a line of their own.
@@ -121,12 +124,14 @@ def trace(connection: apsw.Connection, machines: Machines, payment: str) -> Trac
         of_hash = Subject(payment_hash, named(connection, kinds, payment_hash))
         more, owned = related_rows(connection, of_hash, lambda s: bool(machines.of(s).final))
         rows, own = [*rows, *more], own | owned
+    noted = list(_quarantines(connection, own))
+    rows, own = [*rows, *noted], own | {row.stream for row in noted}
     rows = sorted({row.position: row for row in rows}.values(), key=lambda row: row.position)
     states: dict[int, str] = {}
     stays: dict[str, list[Stay]] = {}
     over: set[str] = set()
     for step in steps(machines, (row for row in rows if row.stream in own)):
-        name, row = "Unread" if step.fault else type(step.state).__name__, step.row
+        name, row = step.state_name, step.row
         states[row.position] = name
         if step.final:
             over.add(row.stream)
@@ -147,6 +152,13 @@ def trace(connection: apsw.Connection, machines: Machines, payment: str) -> Trac
         MachinePath(stream, tuple(path), stream in over) for stream, path in stays.items()
     )
     return Trace(subject.identifier, tuple(sorted(own)), paths, tuple(events))
+
+
+def _quarantines(connection: apsw.Connection, streams: Iterable[str]) -> Iterator[Row]:
+    """What is on record of mistakes met in these streams."""
+    for stream in sorted(streams):
+        for found in select_rows(connection, "stream = ?", (stream_of(stream),)):
+            yield found.row
 
 
 def trace_text(found: Trace, *, with_facts: bool) -> Iterator[str]:

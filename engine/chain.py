@@ -62,6 +62,16 @@ class StoredStep(msgspec.Struct, frozen=True):
         """Why the event could not be folded; the state is then the last that is known."""
         return self.event.why if isinstance(self.event, Unread) else None
 
+    @property
+    def state_name(self) -> str:
+        """The name of the state for people, `Unread` where it is not known any more."""
+        return state_name(self.state, self.fault)
+
+
+def state_name(state: State, fault: str | None) -> str:
+    """The name of a state for people; with a `fault` it is the last that is known, and not the one that is."""
+    return type(state).__name__ if fault is None else Unread.__name__
+
 
 class Moved(msgspec.Struct, frozen=True):
     """One step of the log with the state before it."""

@@ -47,7 +47,7 @@ class Changes:
         self._held[row.stream] = Change(
             stream=row.stream,
             before=known.before if known is not None else before,
-            after=type(step.state).__name__,
+            after=step.state_name,
             events=(known.events if known is not None else 0) + 1,
             is_over=step.final,
         )

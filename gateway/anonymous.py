@@ -26,6 +26,7 @@ WORDS = frozenset(
     {
         "",
         "gateway/self",
+        "quarantine/gateway/self",
         "bitcoin",
         "regtest",
         "signet",
@@ -48,7 +49,7 @@ WORDS = frozenset(
 _TIME = "_unix_s"
 #: A stream or an out point: words, ids, small numbers, and what joins them.
 _PART = re.compile(r"[0-9a-f]{16,}")
-_JOINED = re.compile(r"(?:[a-z_]+/)?[0-9a-f]{16,}(?:[-:][0-9]+)?")
+_JOINED = re.compile(r"(?:[a-z_]+/){0,2}[0-9a-f]{16,}(?:[-:][0-9]+)?")
 #: Shorter texts are found in everything by chance.
 _TELLING = 8
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from engine.chain import Moved, Row, StoredStep
+from engine.chain import Moved, Row, StoredStep, state_name
 from engine.fold import Machines, Position
 from engine.machine import State
 from statemachines.ledger import Auditor
@@ -24,8 +24,8 @@ class Standing(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The name of the state."""
-        return type(self.state).__name__
+        """The name of the state, `Unread` with a fault."""
+        return state_name(self.state, self.fault)
 
 
 class LogFold:
