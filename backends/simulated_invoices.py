@@ -141,9 +141,8 @@ class SimulatedInvoices(SimulatedPayee):
 
 
 def _held_payment(invoice: NodeInvoice) -> HeldPayment:
-    assert invoice.htlcs is not None, "only what has arrived is held"
     return HeldPayment(
         payment_hash=invoice.terms.payment_hash,
         amount_msat=invoice.paid_msat,
-        deadline_height=invoice.htlcs.expiry_height - CLAIM_MARGIN_BLOCKS,
+        deadline_height=invoice.expiry_height - CLAIM_MARGIN_BLOCKS,
     )

@@ -32,7 +32,8 @@ class NodeInvoice:
     is_held: bool
     preimage: bytes | None = field(repr=False)
     state: InvoiceState = InvoiceState.OPEN
-    htlcs: Htlcs | None = field(default=None, repr=False)
+    parts: list[Htlcs] = field(default_factory=list, repr=False)
+    """What has arrived: one payment, in one part or several."""
     settled_unix_s: int = 0
 
     @property
@@ -44,7 +45,12 @@ class NodeInvoice:
     @property
     def paid_msat(self) -> int:
         """What was locked for it, 0 when nothing has arrived."""
-        return self.htlcs.order.amount_msat if self.htlcs else 0
+        return sum(part.order.amount_msat for part in self.parts)
+
+    @property
+    def expiry_height(self) -> int:
+        """The first timelock of what has arrived, which the node has to beat."""
+        return min(part.expiry_height for part in self.parts)
 
 
 @dataclass(eq=False)
@@ -109,7 +115,7 @@ class SimulatedPayee(SimulatedPart):
         preimage = preimage or invoice.preimage
         if preimage is None or hashlib.sha256(preimage).digest() != payment_hash:
             raise InputError("this is not the preimage of the invoice")
-        if invoice.htlcs is None or not invoice.htlcs.is_open:
+        if not any(part.is_open for part in invoice.parts):
             raise ConflictError(f"nothing is held for the invoice: it is {invoice.state}")
         self._claim(invoice, preimage)
 
@@ -119,6 +125,15 @@ class SimulatedPayee(SimulatedPart):
         if invoice.state is InvoiceState.SETTLED:
             raise ConflictError("the invoice is settled")
         self._give_up(invoice)
+
+    def give_up_parts(self, payment_hash: bytes) -> None:
+        """Fail back what came of a payment that is not whole, as LND does after two minutes; nothing if it is."""
+        invoice = self.invoices[payment_hash]
+        if invoice.state not in {InvoiceState.ACCEPTED, InvoiceState.SETTLED}:
+            parts, invoice.parts = invoice.parts, []
+            for part in parts:
+                if part.is_open:
+                    self.network.fail(part, "the other parts did not come")
 
     def held(self) -> tuple[bytes, ...]:
         """Payment hashes of everything that is held."""
@@ -150,7 +165,9 @@ class SimulatedPayee(SimulatedPart):
         if invoice is None or not self._is_wanted(invoice, htlcs):
             self.network.fail(htlcs, "the payee refused it")
             return
-        invoice.htlcs = htlcs
+        invoice.parts = [*(part for part in invoice.parts if part.is_open), htlcs]
+        if invoice.paid_msat < htlcs.order.whole_msat:
+            return
         if invoice.is_held:
             invoice.state = InvoiceState.ACCEPTED
             self._held[payment_hash] = invoice
@@ -162,10 +179,13 @@ class SimulatedPayee(SimulatedPart):
             self._claim(invoice, invoice.preimage)
 
     def _is_wanted(self, invoice: NodeInvoice, htlcs: Htlcs) -> bool:
+        """Parts of one payment name the same whole; nothing is added to one that is accepted."""
         blocks_left = htlcs.expiry_height - self.network.chain.height
+        wholes_msat = {part.order.whole_msat for part in (*invoice.parts, htlcs) if part.is_open}
         return (
             self._up_to_date(invoice).state is InvoiceState.OPEN
-            and htlcs.order.amount_msat >= invoice.amount_msat
+            and len(wholes_msat) == 1
+            and htlcs.order.whole_msat >= invoice.amount_msat
             and blocks_left >= invoice.terms.min_final_cltv_delta_blocks
         )
 
@@ -177,19 +197,21 @@ class SimulatedPayee(SimulatedPart):
         return invoice
 
     def _claim(self, invoice: NodeInvoice, preimage: bytes) -> None:
-        assert invoice.htlcs is not None, "only what has arrived is claimed"
+        assert invoice.parts, "only what has arrived is claimed"
         self._held.pop(invoice.terms.payment_hash, None)
         invoice.state = InvoiceState.SETTLED
         invoice.preimage = preimage
         invoice.settled_unix_s = int(self._now_s())
-        self.network.claim(invoice.htlcs, preimage)
+        for part in invoice.parts:
+            self.network.claim(part, preimage)
         self._wake()
 
     def _give_up(self, invoice: NodeInvoice) -> None:
         self._held.pop(invoice.terms.payment_hash, None)
         invoice.state = InvoiceState.CANCELED
-        if invoice.htlcs is not None and invoice.htlcs.is_open:
-            self.network.fail(invoice.htlcs, "the payee refused it")
+        for part in invoice.parts:
+            if part.is_open:
+                self.network.fail(part, "the payee refused it")
         self._wake()
 
     def _catch_up(self) -> None:
@@ -198,5 +220,5 @@ class SimulatedPayee(SimulatedPart):
             return
         latest_height = self.network.chain.height + EARLY_CANCEL_BLOCKS
         for invoice in [*self._held.values()]:
-            if invoice.htlcs is not None and invoice.htlcs.expiry_height <= latest_height:
+            if invoice.expiry_height <= latest_height:
                 self._give_up(invoice)

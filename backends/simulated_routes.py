@@ -29,7 +29,7 @@ FREE = Policy(base_fee_msat=0, proportional_millionths=0)
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What a payer asks of the network."""
+    """What a payer asks of the network. Of a payment in parts it is one; all of them bring `total_msat`."""
 
     payer: str
     payee: str
@@ -38,6 +38,12 @@ class Order(msgspec.Struct, frozen=True):
     final_delay_blocks: int
     max_fee_msat: int
     max_delay_blocks: int
+    total_msat: int | None = None
+
+    @property
+    def whole_msat(self) -> int:
+        """What all parts bring."""
+        return self.amount_msat if self.total_msat is None else self.total_msat
 
 
 @dataclass

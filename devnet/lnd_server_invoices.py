@@ -181,16 +181,14 @@ def _message(index: int, invoice: NodeInvoice) -> Message:
 
 
 def _htlcs(invoice: NodeInvoice) -> list[Message]:
-    if invoice.htlcs is None:
-        return []
     is_settled = invoice.state is InvoiceState.SETTLED
-    is_open = invoice.htlcs.is_open
     ended = lightning_pb2.SETTLED if is_settled else lightning_pb2.CANCELED
     return [
         lightning_pb2.InvoiceHTLC(
-            amt_msat=invoice.paid_msat,
-            mpp_total_amt_msat=invoice.paid_msat,
-            expiry_height=invoice.htlcs.expiry_height,
-            state=lightning_pb2.ACCEPTED if is_open else ended,
+            amt_msat=part.order.amount_msat,
+            mpp_total_amt_msat=part.order.whole_msat,
+            expiry_height=part.expiry_height,
+            state=lightning_pb2.ACCEPTED if part.is_open else ended,
         )
+        for part in invoice.parts
     ]

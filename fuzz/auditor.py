@@ -75,7 +75,7 @@ class Auditor:
 
     def __post_init__(self) -> None:
         self.losses = Losses(self.wrongs, self.lost)
-        self._conditions = Conditions(self.state_of, self._at_stake_msat)
+        self._conditions = Conditions(self.state_of, self._at_stake_msat, self.wrongs.given_up)
 
     # --- the log ---
 
@@ -102,7 +102,7 @@ class Auditor:
         self._signed, self._funded, self._to_complete = set(), set(), {}
         self.given = defaultdict(dict)
         self.losses = Losses(self.wrongs, self.lost)
-        self._conditions = Conditions(self.state_of, self._at_stake_msat)
+        self._conditions = Conditions(self.state_of, self._at_stake_msat, self.wrongs.given_up)
         self.position = 0
         for row in rows:
             self._take(row)

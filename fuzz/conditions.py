@@ -6,7 +6,7 @@ sentence begins with the number of a promise of docs/money.md.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -47,6 +47,8 @@ class Conditions:
 
     state_of: Callable[[str], State]
     at_stake_msat: Callable[[str], int]
+    given_up: Collection[str]
+    """Payment hashes of HTLCs that others took from the node."""
     _earned_msat: dict[str, int] = field(default_factory=dict)
     """What the gateway asked for itself when it accepted a payment, by stream."""
     _decided: dict[str, Decided] = field(default_factory=dict)
@@ -69,7 +71,9 @@ class Conditions:
                 yield from self._receiver_is_served(before.facts)
                 yield from _receiver_waits(before.facts, now_s)
                 if not payer:
-                    yield from _any_of(moments, lambda moment: _may_fund(before.facts, moment))
+                    yield from _any_of(
+                        moments, lambda moment: _may_fund(before.facts, moment, self.given_up)
+                    )
             case send.SendDispatching(intent=intent):
                 yield from self._sender_pays(stream, before.facts, intent.max_fee_msat)
                 delay = intent.max_delay_blocks
@@ -157,10 +161,14 @@ def _receiver_waits(facts: receive.ReceiveFacts, now_s: float) -> Iterator[str]:
         yield f"4: {facts.payment_hash} was funded with {left_s:.0f} s left for its receiver"
 
 
-def _may_fund(facts: receive.ReceiveFacts, moment: Moment) -> Iterator[str]:
+def _may_fund(
+    facts: receive.ReceiveFacts, moment: Moment, given_up: Collection[str]
+) -> Iterator[str]:
     """For HTLCs that the node holds, long enough, for a contract that its receiver can still claim."""
     what = facts.payment_hash
     held = moment.held.get(what)
+    if held is None and what in given_up:
+        return
     if held is None:
         yield f"4: {what} was funded, and the node held no HTLC for it"
         return

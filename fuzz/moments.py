@@ -61,8 +61,8 @@ class Moments:
             self.node.network.chain.height,
             sum(found_s >= unix_s - MEASURED_S for found_s in self._blocks_unix_s[-200:]),
             {
-                name.hex(): Held(invoice.paid_msat, invoice.htlcs.expiry_height)
+                name.hex(): Held(invoice.paid_msat, invoice.expiry_height)
                 for name in self.node.held()
-                if (invoice := self.node.invoices[name]).htlcs is not None
+                for invoice in (self.node.invoices[name],)
             },
         )

@@ -1,22 +1,29 @@
 """What may happen to invoices beside the gateway: of another network, paid at the node, found in its list."""
 
 from contextlib import suppress
+from functools import partial
 
 import anyio
 
 from backends.lightning import HELD_FINAL_DELTA_BLOCKS, NodeRefusedError, NodeUnansweredError
 from backends.simulated import InvoiceState
+from backends.simulated_network import Outcome, Settled
 from backends.simulated_routes import Order
 from devnet.receiving import IncomingPayment
 from errors import ConflictError
 from fedimint import bolt11
 from fedimint.lnv2 import HashImage
+from fuzz import wrong_steps
 from fuzz.stage import Stage
+from statemachines import receive, send
 
 _FEE_MAX_MSAT = 1_000_000
 _DELAY_MAX_BLOCKS = 1_000
 _LOOK_PAUSE_S = 0.1
 _ANOTHER_SETTLES_AFTER_S = 20.0
+#: As LND waits for the rest of a payment.
+_PARTS_WAIT_S = 120.0
+_ABOUT_TO_BE_PAID = (send.Accepted, send.Dispatching, send.Unanswered, send.InFlight)
 
 
 def foreign_invoice(stage: Stage, amount_msat: int, expiry_s: int) -> str:
@@ -58,8 +65,13 @@ async def found_at_node(stage: Stage, payment: IncomingPayment) -> str | None:
     return None
 
 
-async def pay_another(stage: Stage, payment: IncomingPayment, pays_after_s: float) -> None:
-    """Another gateway of the same node makes an invoice for this contract's hash; it is paid, and settled there."""
+async def pay_another(
+    stage: Stage, payment: IncomingPayment, pays_after_s: float, is_settled: bool
+) -> None:
+    """Another gateway of the same node makes an invoice for this contract's hash; it is paid, and settled there.
+
+    Or failed back, when that gateway has found its receiver wanting.
+    """
     image = payment.contract.commitment.payment_image
     assert isinstance(image, HashImage)
     node, payment_hash = stage.world.gateway_node, image.digest
@@ -85,4 +97,76 @@ async def pay_another(stage: Stage, payment: IncomingPayment, pays_after_s: floa
     stage.world.network.send(order, lambda _outcome: None)
     await anyio.sleep(_ANOTHER_SETTLES_AFTER_S)
     with suppress(ConflictError):  # nobody could pay it, or somebody has failed it back
-        node.settle_held(payment_hash, payment.preimage)
+        if is_settled:
+            node.settle_held(payment_hash, payment.preimage)
+        else:
+            node.cancel_held(payment_hash)
+
+
+async def pay_in_parts(stage: Stage, payment: IncomingPayment, *, is_whole: bool) -> None:
+    """Parts with timelocks of their own come one after the other; what is not whole by then is given back."""
+    image = payment.contract.commitment.payment_image
+    assert isinstance(image, HashImage)
+    asked_msat = payment.order.amount_msat
+    total_msat = asked_msat + stage.dice.choice((0, 0, asked_msat // 3))
+    parts = stage.dice.randint(2, 4)
+    first_msat = total_msat // parts
+    rest_msat = total_msat - first_msat * (parts - 1)
+    for number, amount_msat in enumerate([first_msat] * (parts - 1) + [rest_msat] * is_whole):
+        order = Order(
+            payer="payee",
+            payee="gateway",
+            payment_hash=image.digest,
+            amount_msat=amount_msat,
+            final_delay_blocks=HELD_FINAL_DELTA_BLOCKS + stage.dice.choice((0, 1, 40)),
+            max_fee_msat=_FEE_MAX_MSAT,
+            max_delay_blocks=_DELAY_MAX_BLOCKS,
+            total_msat=total_msat,
+        )
+        if number:
+            await anyio.sleep(stage.dice.choice((0.0, 0.5, 5.0)))
+        stage.world.network.send(order, partial(_part_ended, stage, payment))
+    await anyio.sleep(_PARTS_WAIT_S)
+    stage.world.gateway_node.give_up_parts(image.digest)
+
+
+def _part_ended(stage: Stage, payment: IncomingPayment, outcome: Outcome) -> None:
+    stage.witness.counts[f"part {type(outcome).__name__.lower()}"] += 1
+    if isinstance(outcome, Settled):
+        is_good = outcome.preimage == payment.preimage
+        stage.expect(is_good, "a payer in parts got a preimage of nobody's")
+
+
+async def cancel_as_neighbour(stage: Stage, step: wrong_steps.NeighbourCancels) -> None:
+    """What the gateway funds for an HTLC that another took from it meanwhile is that one's fault."""
+    node = stage.world.gateway_node
+    wanted = InvoiceState.ACCEPTED if step.is_held else InvoiceState.OPEN
+
+    def found() -> list[str]:
+        return [
+            state.facts.payment_hash
+            for state in stage.auditor.states().values()
+            if isinstance(state, receive.Invoiced | receive.Held)
+            and (made := node.invoices.get(bytes.fromhex(state.facts.payment_hash))) is not None
+            and made.state is wanted
+        ]
+
+    for payment_hash in (await stage.finds(found, step.for_s) or [])[:1]:
+        stage.wrongs.given_up.add(payment_hash)
+        node.cancel_held(bytes.fromhex(payment_hash))
+        stage.witness.counts["cancelled by a neighbour"] += 1
+
+
+async def pay_as_neighbour(stage: Stage, step: wrong_steps.NeighbourPays) -> None:
+    """Whoever of both is first, the node pays once."""
+
+    def found() -> list[str]:
+        return [
+            state.facts.invoice
+            for state in stage.auditor.states().values()
+            if isinstance(state, _ABOUT_TO_BE_PAID) and not state.facts.is_swap
+        ]
+
+    for invoice in (await stage.finds(found, step.for_s) or [])[:1]:
+        pay_by_hand(stage, invoice)
+        stage.witness.counts["paid by a neighbour"] += 1

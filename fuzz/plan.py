@@ -8,7 +8,17 @@ import msgspec
 from backends.simulated import Fault
 from backends.simulated_part import Call
 from devnet.receiving import Flaw
-from fuzz import absurdities, disasters, giving_up, mistakes, operator_steps, paces, steps, stories
+from fuzz import (
+    absurdities,
+    disasters,
+    giving_up,
+    mistakes,
+    neighbours,
+    operator_steps,
+    paces,
+    steps,
+    stories,
+)
 from fuzz.steps import AnyStep
 
 #: How long people and faults are at work; what is under way then goes on undisturbed.
@@ -58,6 +68,7 @@ def draw(seed: int) -> Plan:
         *giving_up.draw(seed),
         *mistakes.draw(seed),
         *absurdities.draw(seed),
+        *neighbours.draw(seed),
     )
     return Plan(seed, (*people, *trouble, *story, *paces.draw(seed), *apart))
 

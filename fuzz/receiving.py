@@ -59,7 +59,7 @@ async def receive(stage: Stage, step: steps.Receive) -> bool:
     if step.payer == "pays early":
         await _receive_early(stage, step)
         return False
-    if step.payer == "pays another":
+    if step.payer in {"pays another", "pays another in vain"}:
         await _receive_beside_another(stage, step)
         return False
     user = stage.new_user(step.federation)
@@ -104,7 +104,10 @@ async def _receive_beside_another(stage: Stage, step: steps.Receive) -> None:
 
         def asks(payment: IncomingPayment) -> None:
             tasks.start_soon(_await_contract, stage, user, payment)
-            tasks.start_soon(odd_payments.pay_another, stage, payment, step.pays_after_s)
+            is_settled = step.payer == "pays another"
+            tasks.start_soon(
+                odd_payments.pay_another, stage, payment, step.pays_after_s, is_settled
+            )
 
         with contextlib.suppress(Refused, InputError):
             await _ordered(stage, (step.federation, user), order, step.flaw, asks)
@@ -115,6 +118,9 @@ async def _pay(
 ) -> Succeeded | Failed | None:
     world = stage.world
     if payer == "does not pay":
+        return None
+    if payer in {"pays in parts", "pays in part"}:
+        await odd_payments.pay_in_parts(stage, payment, is_whole=payer == "pays in parts")
         return None
     if payer in {"locks more", "pays twice"}:
         more_msat = _more_msat(stage, payment) if payer == "locks more" else 0

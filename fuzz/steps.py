@@ -30,10 +30,20 @@ SendTwist = Literal[
     "paid by hand",
 ]
 #: What a payer does with an invoice: pays it; locks another amount; pays twice; pays near the deadline; does not pay;
-#: finds it in the node's list and pays before the gateway has heard of it; pays an invoice of another gateway of the
-#: same node, which its receiver has asked for before, with the same hash.
+#: finds it in the node's list and pays before the gateway has heard of it; pays in parts, one after the other, or all
+#: but the last; pays an invoice of another gateway of the same node, which its receiver has asked for before, with the
+#: same hash, and which that one settles or fails back.
 Payer = Literal[
-    "pays", "locks more", "pays twice", "pays late", "does not pay", "pays early", "pays another"
+    "pays",
+    "locks more",
+    "pays twice",
+    "pays late",
+    "does not pay",
+    "pays early",
+    "pays in parts",
+    "pays in part",
+    "pays another",
+    "pays another in vain",
 ]
 Lie = Literal["wrong shares", "wrong errors", "garbage"]
 
@@ -316,6 +326,8 @@ Trouble = (
     | wrong_steps.AbsurdGuardians
     | wrong_steps.AbsurdClient
     | wrong_steps.AbsurdFederation
+    | wrong_steps.NeighbourCancels
+    | wrong_steps.NeighbourPays
     | wrong_steps.DepositsTaken
     | wrong_steps.NodeGivesUp
     | wrong_steps.NodeForgetsInvoices

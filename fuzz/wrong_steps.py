@@ -69,6 +69,19 @@ class NodeGivesUp(Step, frozen=True):
     for_s: float
 
 
+class NeighbourCancels(Step, frozen=True):
+    """Who shares the node cancels the first invoice of the gateway's that he finds there, unpaid or held."""
+
+    is_held: bool
+    for_s: float
+
+
+class NeighbourPays(Step, frozen=True):
+    """Who shares the node pays, from it, the first invoice that the gateway is about to pay."""
+
+    for_s: float
+
+
 class NodeForgetsInvoices(Step, frozen=True):
     """The node's database is one of a moment ago: it knows no invoice that nobody has paid yet."""
 

@@ -22,7 +22,7 @@ from backends.conformance_receiving import (
 from backends.lightning import Failed, HeldPayment, NodeRefusedError, NodeUnansweredError, Succeeded
 from backends.operations import InvoiceRecord
 from backends.simulated import Fault, InvoiceState
-from backends.simulated_network import Outcome, Returned
+from backends.simulated_network import Outcome, Returned, Settled
 from backends.simulated_part import Call
 from backends.simulated_routes import Order
 from errors import ConflictError, InputError
@@ -383,3 +383,48 @@ async def test_nothing_shows_a_preimage(world: SimulatedWorld) -> None:
     )
     assert repr(receipt.preimage)[2:-1] not in shown
     assert receipt.preimage.hex() not in shown
+
+
+def part(
+    world: SimulatedWorld, receipt: Receipt, ends: list[Outcome], *, of_msat: int, blocks: int
+) -> None:
+    """Let bob send a half of the invoice's amount, as one part of a payment of so many msat."""
+    order = Order(
+        "bob", "alice", receipt.payment_hash, AMOUNT_MSAT // 2, blocks, 0, 500, total_msat=of_msat
+    )
+    world.network.send(order, ends.append)
+
+
+async def test_a_payment_in_parts_is_told_once_it_is_whole_with_its_first_timelock(
+    world: SimulatedWorld,
+) -> None:
+    receipt = await hold(world)
+    ends: list[Outcome] = []
+    part(world, receipt, ends, of_msat=AMOUNT_MSAT, blocks=200)
+    assert world.node.held() == ()
+    part(world, receipt, ends, of_msat=AMOUNT_MSAT, blocks=150)
+    assert world.node.held() == (receipt.payment_hash,)
+    invoice = world.node.invoices[receipt.payment_hash]
+    assert invoice.paid_msat == AMOUNT_MSAT
+    assert invoice.expiry_height == min(one.expiry_height for one in invoice.parts)
+    part(world, receipt, ends, of_msat=AMOUNT_MSAT, blocks=150)
+    assert ends == [Returned("the payee refused it")]
+    world.node.give_up_parts(receipt.payment_hash)  # it is whole
+    await world.node.settle(receipt.payment_hash, receipt.preimage)
+    assert [type(one) for one in ends] == [Returned, Settled, Settled]
+    assert moved_msat(world) == AMOUNT_MSAT
+
+
+async def test_parts_that_are_not_whole_or_name_another_whole_go_back(
+    world: SimulatedWorld,
+) -> None:
+    receipt = await hold(world)
+    ends: list[Outcome] = []
+    part(world, receipt, ends, of_msat=AMOUNT_MSAT, blocks=150)
+    part(world, receipt, ends, of_msat=AMOUNT_MSAT + 1, blocks=150)
+    assert ends == [Returned("the payee refused it")]
+    world.node.give_up_parts(receipt.payment_hash)
+    assert ends[1:] == [Returned("the other parts did not come")]
+    assert moved_msat(world) == 0
+    part(world, receipt, ends, of_msat=AMOUNT_MSAT // 2, blocks=150)
+    assert ends[2:] == [Returned("the payee refused it")]
