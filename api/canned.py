@@ -1,8 +1,11 @@
 """What the canned gateway of `api/testing.py` answers, mostly as a Rust gateway did once."""
 
+import msgspec
+
 from api.federation_handlers import NodeFacts
 from api.structs import LndMode, LndModeSettings
 from fedimint.lnv2_gateway_api import PaymentFee, RoutingInfo
+from fedimint.wire_types import Duration
 from gateway import history_views, operator_views, treasury_views, views
 
 PREIMAGE = bytes(range(32))
@@ -14,23 +17,26 @@ _FEE = PaymentFee(base=2000, parts_per_million=3000)
 _LIGHTNING_KEY = "0339d1a98ef48f7d0286d947e27c0b5d424a2982e51300495546073d25bac14bdf"
 
 
-def federation(federation_index: int = 1) -> views.FederationStatus:
+def federation(federation_index: int = 1) -> views.FederationInfo:
     """A joined federation whose id repeats its index."""
-    return views.FederationStatus(
+    return views.FederationInfo(
         federation_id=f"{federation_index:02x}" * 32,
-        name=f"fed{federation_index}",
+        federation_name=f"fed{federation_index}",
         balance_msat=199_999_607_296,
-        invite_code="fed11qgqpw9thwvaz7te3xgmjuvpwxqhrzw3jxqerqvf0",
-        federation_index=federation_index,
-        lightning_fee=PaymentFee(base=0, parts_per_million=0),
-        transaction_fee=_FEE,
-        receive_enabled=True,
+        config=views.FederationConfig(
+            invite_code="fed11qgqpw9thwvaz7te3xgmjuvpwxqhrzw3jxqerqvf0",
+            federation_index=federation_index,
+            lightning_fee=PaymentFee(base=0, parts_per_million=0),
+            transaction_fee=_FEE,
+            payment_policies=(),
+        ),
+        last_backup_time=None,
     )
 
 
-def exposure() -> views.FederationExposure:
+def exposure() -> views.ExposureInfo:
     """Ecash alone is at stake, below a cap that the operator set."""
-    return views.FederationExposure(
+    return views.ExposureInfo(
         federation_id="01" * 32,
         exposure_msat=199_999_607_296,
         cap_msat=300_000_000_000,
@@ -43,7 +49,7 @@ def status() -> views.GatewayStatus:
     """A running gateway with one federation and one open payment."""
     return views.GatewayStatus(
         state="Running",
-        lightning=views.LightningStatus(
+        lightning=views.NodeInfo(
             public_key=_LIGHTNING_KEY,
             alias=_LIGHTNING_KEY[:20],
             network="regtest",
@@ -87,13 +93,13 @@ def facts() -> NodeFacts:
     )
 
 
-def balances(federations: tuple[views.FederationStatus, ...]) -> views.GatewayBalances:
+def balances(federations: tuple[views.FederationInfo, ...]) -> views.GatewayBalances:
     """Funds everywhere."""
     return views.GatewayBalances(
         onchain_balance_sats=985_005_882,
         lightning_balance_msats=7_996_530_000,
         ecash_balances=tuple(
-            views.EcashBalance(one.federation_id, one.balance_msat) for one in federations
+            views.FederationBalanceInfo(one.federation_id, one.balance_msat) for one in federations
         ),
         inbound_lightning_liquidity_msats=7_000_000_000,
     )
@@ -226,25 +232,23 @@ def channels() -> tuple[operator_views.Channel, ...]:
     )
 
 
-def log_entries() -> tuple[history_views.LogEntry, ...]:
+def log_entries() -> tuple[history_views.PaymentLogEntry, ...]:
     """The end of a payment, and something without a module."""
     image = b'{"payment_image":{"Hash":"' + b"ab" * 32 + b'"},"target_federation":null}'
     return (
-        history_views.LogEntry(
+        history_views.PaymentLogEntry(
             id=25,
             kind="outgoing-payment-succeeded",
-            module_kind="lnv2",
-            module_id=0,
-            unix_us=1_795_372_392_452_734,
-            payload_json=image,
+            module=history_views.ModuleOfEntry("lnv2", 0),
+            ts_usecs=1_795_372_392_452_734,
+            payload=msgspec.Raw(image),
         ),
-        history_views.LogEntry(
+        history_views.PaymentLogEntry(
             id=3,
             kind="something-else",
-            module_kind=None,
-            module_id=None,
-            unix_us=1_795_372_391_000_000,
-            payload_json=b"{}",
+            module=None,
+            ts_usecs=1_795_372_391_000_000,
+            payload=msgspec.Raw(b"{}"),
         ),
     )
 
@@ -252,17 +256,17 @@ def log_entries() -> tuple[history_views.LogEntry, ...]:
 def summary() -> history_views.PaymentSummary:
     """Some payments out, none in."""
     return history_views.PaymentSummary(
-        outgoing=history_views.DirectionSummary(
-            average_latency_us=1_275_569,
-            median_latency_us=199_399,
-            total_fees_msat=158_000,
+        outgoing=history_views.PaymentStats(
+            average_latency=Duration(1, 275_569_000),
+            median_latency=Duration(0, 199_399_000),
+            total_fees=158_000,
             total_success=31,
             total_failure=1,
         ),
-        incoming=history_views.DirectionSummary(
-            average_latency_us=None,
-            median_latency_us=None,
-            total_fees_msat=0,
+        incoming=history_views.PaymentStats(
+            average_latency=None,
+            median_latency=None,
+            total_fees=0,
             total_success=0,
             total_failure=0,
         ),

@@ -4,8 +4,6 @@ Like all handlers they know nothing of HTTP and raise subclasses of `errors.Gate
 adapter turns into a status.
 """
 
-from typing import Literal
-
 import msgspec
 
 from api import structs
@@ -27,14 +25,16 @@ async def info(gateway: Gateway, facts: NodeFacts) -> structs.GatewayInfo:
     running = status.state == "Running"
     return structs.GatewayInfo(
         version_hash=facts.version_hash,
-        federations=tuple(map(_federation_info, status.federations)) if running else (),
+        federations=status.federations if running else (),
         federation_fake_scids=(
-            {str(f.federation_index): f.federation_id for f in status.federations}
+            {str(f.config.federation_index): f.federation_id for f in status.federations}
             if running
             else None
         ),
         gateway_state=status.state,
-        lightning_info=_lightning_info(status.lightning),
+        lightning_info=(
+            "not_connected" if status.lightning is None else structs.Connected(status.lightning)
+        ),
         lightning_mode=facts.lightning_mode,
         registrations=(
             {"http": (status.public_url, status.gateway_id)} if status.public_url else {}
@@ -42,38 +42,32 @@ async def info(gateway: Gateway, facts: NodeFacts) -> structs.GatewayInfo:
         open_payments=tuple(map(_open_payment, status.open_payments)),
         problems=status.problems,
         frozen_until=status.frozen_until,
-        exposures=_exposures(status.exposures),
+        exposures=status.exposures,
     )
 
 
-async def balances(gateway: Gateway) -> structs.GatewayBalances:
+async def balances(gateway: Gateway) -> views.GatewayBalances:
     """GET `/balances`."""
-    return msgspec.convert(
-        await gateway.treasury.balances(), structs.GatewayBalances, from_attributes=True
-    )
+    return await gateway.treasury.balances()
 
 
-async def connect_fed(
-    gateway: Gateway, payload: structs.ConnectFedPayload
-) -> structs.FederationInfo:
+async def connect_fed(gateway: Gateway, payload: structs.ConnectFedPayload) -> views.FederationInfo:
     """POST `/connect_fed`: join a federation, or recover its ecash when `recover` is true.
 
     Raises InputError for `use_tor`: answering over clearnet to someone who asked for Tor is not an option.
     """
     if payload.use_tor:
         raise InputError("This gateway does not reach federations over Tor; leave use_tor out")
-    status = await gateway.federations.connect_federation(
+    return await gateway.federations.connect_federation(
         payload.invite_code, recover=payload.recover or False
     )
-    return _federation_info(status)
 
 
-async def leave_fed(gateway: Gateway, payload: structs.LeaveFedPayload) -> structs.FederationInfo:
+async def leave_fed(gateway: Gateway, payload: structs.LeaveFedPayload) -> views.FederationInfo:
     """POST `/leave_fed`: leave, and tell how the federation stood."""
-    status = await gateway.federations.leave_federation(
+    return await gateway.federations.leave_federation(
         payload.federation_id.lower(), give_up=payload.give_up or False
     )
-    return _federation_info(status)
 
 
 async def backup(gateway: Gateway, payload: structs.FederationPayload) -> None:
@@ -122,24 +116,23 @@ async def set_payment_policy(gateway: Gateway, payload: structs.SetPaymentPolicy
 
 async def set_exposure_cap(
     gateway: Gateway, payload: structs.SetExposureCapPayload
-) -> tuple[structs.ExposureInfo, ...]:
+) -> tuple[views.ExposureInfo, ...]:
     """POST `/set_exposure_cap`."""
-    found = await gateway.federations.set_exposure_cap(
+    return await gateway.federations.set_exposure_cap(
         _lower(payload.federation_id), payload.cap_msat
     )
-    return _exposures(found)
 
 
 async def trust_again(
     gateway: Gateway, payload: structs.FederationPayload
-) -> tuple[structs.ExposureInfo, ...]:
+) -> tuple[views.ExposureInfo, ...]:
     """POST `/trust_again`."""
-    return _exposures(await gateway.federations.trust_again(payload.federation_id.lower()))
+    return await gateway.federations.trust_again(payload.federation_id.lower())
 
 
-async def mnemonic(gateway: Gateway) -> structs.MnemonicResponse:
+async def mnemonic(gateway: Gateway) -> views.MnemonicResponse:
     """GET `/mnemonic`."""
-    return structs.MnemonicResponse(mnemonic=(await gateway.mnemonic()).words)
+    return await gateway.mnemonic()
 
 
 async def set_mnemonic(setup: Setup, payload: structs.SetMnemonicPayload) -> None:
@@ -159,36 +152,6 @@ async def set_mnemonic_again(_gateway: Gateway, _payload: structs.SetMnemonicPay
 
 def _lower(federation_id: str | None) -> str | None:
     return None if federation_id is None else federation_id.lower()
-
-
-def _federation_info(status: views.FederationStatus) -> structs.FederationInfo:
-    return structs.FederationInfo(
-        federation_id=status.federation_id,
-        federation_name=status.name,
-        balance_msat=status.balance_msat,
-        config=structs.FederationConfig(
-            invite_code=status.invite_code,
-            federation_index=status.federation_index,
-            lightning_fee=status.lightning_fee,
-            transaction_fee=status.transaction_fee,
-            payment_policies=() if status.receive_enabled else ("ReceivesDisabled",),
-        ),
-        last_backup_time=None,
-    )
-
-
-def _exposures(found: tuple[views.FederationExposure, ...]) -> tuple[structs.ExposureInfo, ...]:
-    return msgspec.convert(found, tuple[structs.ExposureInfo, ...], from_attributes=True)
-
-
-def _lightning_info(
-    status: views.LightningStatus | None,
-) -> structs.Connected | Literal["not_connected"]:
-    if status is None:
-        return "not_connected"
-    return structs.Connected(
-        connected=msgspec.convert(status, structs.ConnectedLightning, from_attributes=True)
-    )
 
 
 def _open_payment(payment: views.OpenPayment) -> structs.OpenPaymentInfo:

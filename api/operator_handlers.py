@@ -3,10 +3,10 @@
 from api import operator_structs as structs
 from api.node_address import host_with_port, parse_node_address
 from api.ports import Gateway
-from api.structs import SystemTime
 from api.treasury_handlers import amount_sat
 from errors import InputError
 from gateway import operator_views as views
+from gateway.views import SystemTime
 
 _DEFAULT_EXPIRY_S = 3600
 _NO_OFFERS = "LND, on which this gateway runs, knows no BOLT12 offers; use a BOLT11 invoice"
@@ -99,9 +99,9 @@ async def close_channels_with_peer(
     return structs.CloseChannelsWithPeerResponse(num_channels_closed=closed)
 
 
-async def list_channels(gateway: Gateway) -> tuple[structs.ChannelInfo, ...]:
+async def list_channels(gateway: Gateway) -> tuple[views.Channel, ...]:
     """GET `/list_channels`."""
-    return tuple(map(_channel_info, await gateway.node.channels()))
+    return await gateway.node.channels()
 
 
 async def set_channel_fees(gateway: Gateway, payload: structs.SetChannelFeesRequest) -> None:
@@ -133,16 +133,10 @@ async def retry(gateway: Gateway, payload: structs.DismissPayload) -> structs.Di
 
 async def replace_node(
     gateway: Gateway, payload: structs.ReplaceNodePayload
-) -> structs.ReplaceNodeResponse:
+) -> views.NodeReplacement:
     """POST `/replace_node`: the operator's word that the old node is gone, or the question what that means."""
     gone = payload.gone_node.lower() if payload.gone_node is not None else None
-    found = await gateway.node.replace_node(gone)
-    return structs.ReplaceNodeResponse(
-        old_node=found.old_node,
-        new_node=found.new_node,
-        is_replaced=found.is_replaced,
-        gives_up=found.gives_up,
-    )
+    return await gateway.node.replace_node(gone)
 
 
 def _order(payload: structs.OpenChannelRequest, *, push_sat: int) -> views.ChannelOrder:
@@ -172,21 +166,6 @@ def _details(transaction: views.NodeTransaction) -> structs.PaymentDetails:
         direction=transaction.direction,
         status=transaction.status,
         timestamp_secs=transaction.unix_s,
-    )
-
-
-def _channel_info(channel: views.Channel) -> structs.ChannelInfo:
-    return structs.ChannelInfo(
-        remote_pubkey=channel.remote_public_key,
-        channel_size_sats=channel.capacity_sat,
-        outbound_liquidity_sats=channel.outbound_sat,
-        inbound_liquidity_sats=channel.inbound_sat,
-        is_active=channel.is_active,
-        funding_outpoint=channel.funding_out_point,
-        remote_node_alias=channel.remote_alias,
-        remote_address=channel.remote_address,
-        base_fee_msat=channel.base_fee_msat,
-        parts_per_million=channel.parts_per_million,
     )
 
 

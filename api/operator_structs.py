@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from api.structs import SatsPerVbyte, SystemTime
+from api.structs import SatsPerVbyte
 from api.treasury_structs import AmountOrAll, BitcoinAddress
 from fedimint.json_types import Hash256Hex, Msats, PublicKeyHex, Satoshis, Unsigned, Unsigned32
+from gateway.views import SystemTime
 
 # Forms of web pages send numbers as text and leave them empty.
 OptionalNumber = Unsigned | Annotated[str, msgspec.Meta(pattern="^\\s*[0-9]{0,18}\\s*\\Z")] | None
@@ -141,21 +142,6 @@ class CloseChannelsWithPeerResponse(msgspec.Struct, frozen=True):
     num_channels_closed: int
 
 
-class ChannelInfo(msgspec.Struct, frozen=True):
-    """One element of the answer of GET `/list_channels`; the last two are our side's fees."""
-
-    remote_pubkey: str
-    channel_size_sats: int
-    outbound_liquidity_sats: int
-    inbound_liquidity_sats: int
-    is_active: bool
-    funding_outpoint: str | None
-    remote_node_alias: str | None
-    remote_address: str | None
-    base_fee_msat: int | None
-    parts_per_million: int | None
-
-
 class SetChannelFeesRequest(msgspec.Struct, frozen=True):
     """Body of POST `/set_channel_fees`; the channel as `txid:vout`."""
 
@@ -171,15 +157,6 @@ class ReplaceNodePayload(msgspec.Struct, frozen=True):
     """
 
     gone_node: PublicKeyHex | None = None
-
-
-class ReplaceNodeResponse(msgspec.Struct, frozen=True):
-    """The nodes (public keys), whether the new one is the gateway's now, and what that gives up, in sentences."""
-
-    old_node: str
-    new_node: str
-    is_replaced: bool
-    gives_up: tuple[str, ...]
 
 
 class DismissPayload(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from fedimint.lnv2_gateway_api import (
     SendPaymentPayload,
     send_answer,
 )
-from gateway import views
+from gateway.views import ModuleVersion
 
 
 async def gateway_id(gateway: Gateway) -> str:
@@ -73,11 +73,11 @@ async def receive_ecash(
 
 
 def _module_status(
-    version: views.ModuleVersion | None,
+    version: ModuleVersion | None,
 ) -> structs.ModuleAbsent | structs.ModuleSupported:
     if version is None:
         return structs.ModuleAbsent()
     return structs.ModuleSupported(
-        consensus_version=structs.ModuleVersion(major=version.major, minor=version.minor),
+        consensus_version=version,
         registration=structs.FederationManaged(),
     )

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from fedimint.json_types import Hash256Hex
+from gateway import views
 
 
 class VerifyQuery(msgspec.Struct, frozen=True):
@@ -48,13 +49,6 @@ class ReceiveEcashResponse(msgspec.Struct, frozen=True):
     amount: int
 
 
-class ModuleVersion(msgspec.Struct, frozen=True):
-    """Consensus version of a module."""
-
-    major: int
-    minor: int
-
-
 class FederationManaged(msgspec.Struct, frozen=True, tag_field="mode", tag="federation_managed"):
     """Guardians list the gateways of lnv2; there is nothing for a gateway to register."""
 
@@ -66,7 +60,7 @@ class ModuleAbsent(msgspec.Struct, frozen=True, tag_field="module_status", tag="
 class ModuleSupported(msgspec.Struct, frozen=True, tag_field="module_status", tag="supported"):
     """The gateway pays and receives through this module."""
 
-    consensus_version: ModuleVersion
+    consensus_version: views.ModuleVersion
     registration: FederationManaged
 
 

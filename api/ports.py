@@ -15,15 +15,13 @@ from gateway import history_views, operator_views, treasury_views, views
 class Federations(Protocol):
     """The federations joined, and what is set for each."""
 
-    async def connect_federation(
-        self, invite_code: str, *, recover: bool
-    ) -> views.FederationStatus:
+    async def connect_federation(self, invite_code: str, *, recover: bool) -> views.FederationInfo:
         """Join, or recover the ecash held there before. Raises ConflictError when it is joined already."""
         ...
 
     async def leave_federation(
         self, federation_id: str, *, give_up: bool = False
-    ) -> views.FederationStatus:
+    ) -> views.FederationInfo:
         """Leave, and tell how the federation stood.
 
         Raises ConflictError while something is under way, unless that is given up.
@@ -56,11 +54,11 @@ class Federations(Protocol):
 
     async def set_exposure_cap(
         self, federation_id: str | None, cap_msat: int | None
-    ) -> tuple[views.FederationExposure, ...]:
+    ) -> tuple[views.ExposureInfo, ...]:
         """Bound what may be at stake in one federation, or in each with None; `cap_msat` None for the default."""
         ...
 
-    async def trust_again(self, federation_id: str) -> tuple[views.FederationExposure, ...]:
+    async def trust_again(self, federation_id: str) -> tuple[views.ExposureInfo, ...]:
         """Pay out of a federation again that refused a claim."""
         ...
 
@@ -233,7 +231,7 @@ class History(Protocol):
 
     async def payment_log(
         self, query: history_views.LogQuery
-    ) -> tuple[history_views.LogEntry, ...]:
+    ) -> tuple[history_views.PaymentLogEntry, ...]:
         """Entries of one federation, newest first."""
         ...
 
@@ -262,7 +260,7 @@ class Gateway(Protocol):
         """The state of everything."""
         ...
 
-    async def mnemonic(self) -> views.Words:
+    async def mnemonic(self) -> views.MnemonicResponse:
         """The words that bring back every key."""
         ...
 

@@ -1,9 +1,9 @@
 """Requests and responses of the HTTP API, field for field as Rust 0.13 writes them: the gateway and its federations.
 
 Those of payments, treasury, node and history are in the files beside this one, those of lnv2 in
-`fedimint/lnv2_gateway_api.py`. Source: fedimint-gateway-common/src/lib.rs.
-Amounts are integers of msat unless the name says sats; hashes and keys are lower-case hex; rates are parts
-per million.
+`fedimint/lnv2_gateway_api.py`; answers that the gateway gives as they are written are in its `*views.py`.
+Source: fedimint-gateway-common/src/lib.rs. Amounts are integers of msat unless the name says sats; hashes and keys are
+lower-case hex; rates are parts per million.
 
 `GatewayInfo` has four fields more than Rust: `open_payments`, `problems`, `frozen_until` and `exposures`. Rust decodes
 that struct without refusing unknown fields, so the Rust gateway-cli still reads it.
@@ -14,54 +14,16 @@ from typing import Annotated, Literal
 import msgspec
 
 from fedimint.json_types import Hash256Hex, Unsigned
-from fedimint.lnv2_gateway_api import PaymentFee
+from gateway import views
 
 # A bitcoin for a virtual byte is more than anybody means.
 SatsPerVbyte = Annotated[int, msgspec.Meta(ge=0, le=100_000_000)]
 
 
-class SystemTime(msgspec.Struct, frozen=True):
-    """A moment as serde writes Rust's `SystemTime`."""
-
-    secs_since_epoch: int
-    nanos_since_epoch: int
-
-
-class FederationConfig(msgspec.Struct, frozen=True):
-    """What the gateway decided about one federation; `payment_policies` is [] or ["ReceivesDisabled"]."""
-
-    invite_code: str
-    federation_index: int
-    lightning_fee: PaymentFee
-    transaction_fee: PaymentFee
-    payment_policies: tuple[str, ...]
-    connector: str = msgspec.field(name="_connector", default="Tcp")
-
-
-class FederationInfo(msgspec.Struct, frozen=True):
-    """One joined federation; also the answer of `/connect_fed`."""
-
-    federation_id: str
-    federation_name: str | None
-    balance_msat: int
-    config: FederationConfig
-    last_backup_time: SystemTime | None
-
-
-class ConnectedLightning(msgspec.Struct, frozen=True):
-    """`network` is one of bitcoin, testnet, testnet4, signet, regtest."""
-
-    public_key: str
-    alias: str
-    network: str
-    block_height: int
-    synced_to_chain: bool
-
-
 class Connected(msgspec.Struct, frozen=True):
     """The variant `{"connected": …}` of `LightningInfo`; the other one is the string "not_connected"."""
 
-    connected: ConnectedLightning
+    connected: views.NodeInfo
 
 
 class LndModeSettings(msgspec.Struct, frozen=True):
@@ -96,19 +58,6 @@ class OpenPaymentInfo(msgspec.Struct, frozen=True):
     last_error: str | None
 
 
-class ExposureInfo(msgspec.Struct, frozen=True):
-    """What would be lost with a federation, and how much that may be. Ours alone.
-
-    `refused_claim` names the payment whose claim it refused; while there is one nothing more is paid out of it.
-    """
-
-    federation_id: str
-    exposure_msat: int
-    cap_msat: int
-    cap_is_default: bool
-    refused_claim: str | None
-
-
 class GatewayInfo(msgspec.Struct, frozen=True):
     """Answer of GET `/info`.
 
@@ -119,7 +68,7 @@ class GatewayInfo(msgspec.Struct, frozen=True):
     """
 
     version_hash: str
-    federations: tuple[FederationInfo, ...]
+    federations: tuple[views.FederationInfo, ...]
     federation_fake_scids: dict[str, str] | None
     gateway_state: str
     lightning_info: Connected | Literal["not_connected"]
@@ -128,23 +77,7 @@ class GatewayInfo(msgspec.Struct, frozen=True):
     open_payments: tuple[OpenPaymentInfo, ...]
     problems: tuple[str, ...]
     frozen_until: tuple[str, ...]
-    exposures: tuple[ExposureInfo, ...]
-
-
-class FederationBalanceInfo(msgspec.Struct, frozen=True):
-    """Ecash held in one federation."""
-
-    federation_id: str
-    ecash_balance_msats: int
-
-
-class GatewayBalances(msgspec.Struct, frozen=True):
-    """Answer of GET `/balances`."""
-
-    onchain_balance_sats: int
-    lightning_balance_msats: int
-    ecash_balances: tuple[FederationBalanceInfo, ...]
-    inbound_lightning_liquidity_msats: int
+    exposures: tuple[views.ExposureInfo, ...]
 
 
 class ConnectFedPayload(msgspec.Struct, frozen=True):
@@ -208,16 +141,6 @@ class SetExposureCapPayload(msgspec.Struct, frozen=True):
 
     federation_id: Hash256Hex | None = None
     cap_msat: Unsigned | None = None
-
-
-class MnemonicResponse(msgspec.Struct, frozen=True):
-    """Answer of GET `/mnemonic`; `legacy_federations` are those that it does not bring back: none."""
-
-    mnemonic: tuple[str, ...]
-    legacy_federations: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        return "MnemonicResponse(…)"
 
 
 class SetMnemonicPayload(msgspec.Struct, frozen=True):

@@ -64,16 +64,14 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def balances(self) -> views.GatewayBalances:
         return self._answer(canned.balances(self.status.federations), "balances")
 
-    async def connect_federation(
-        self, invite_code: str, *, recover: bool
-    ) -> views.FederationStatus:
+    async def connect_federation(self, invite_code: str, *, recover: bool) -> views.FederationInfo:
         answer = self._answer(canned.federation(), "connect_federation", invite_code, recover)
         self.joins.append((invite_code, recover))
         return answer
 
     async def leave_federation(
         self, federation_id: str, *, give_up: bool = False
-    ) -> views.FederationStatus:
+    ) -> views.FederationInfo:
         self._served(federation_id)
         return self._answer(canned.federation(), "leave_federation", federation_id, give_up)
 
@@ -98,18 +96,18 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
 
     async def set_exposure_cap(
         self, federation_id: str | None, cap_msat: int | None
-    ) -> tuple[views.FederationExposure, ...]:
+    ) -> tuple[views.ExposureInfo, ...]:
         return self._answer((canned.exposure(),), "set_exposure_cap", federation_id, cap_msat)
 
-    async def trust_again(self, federation_id: str) -> tuple[views.FederationExposure, ...]:
+    async def trust_again(self, federation_id: str) -> tuple[views.ExposureInfo, ...]:
         return self._answer((canned.exposure(),), "trust_again", federation_id)
 
     async def backup(self, federation_id: str) -> None:
         self._served(federation_id)
         self._answer(None, "backup", federation_id)
 
-    async def mnemonic(self) -> views.Words:
-        return self._answer(views.Words(("abandon",) * 11 + ("about",)), "mnemonic")
+    async def mnemonic(self) -> views.MnemonicResponse:
+        return self._answer(views.MnemonicResponse(("abandon",) * 11 + ("about",)), "mnemonic")
 
     async def gateway_id(self) -> str:
         return self._answer(self.status.gateway_id, "gateway_id")
@@ -224,7 +222,7 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
 
     async def payment_log(
         self, query: history_views.LogQuery
-    ) -> tuple[history_views.LogEntry, ...]:
+    ) -> tuple[history_views.PaymentLogEntry, ...]:
         return self._answer(canned.log_entries(), "payment_log", query)
 
     async def payment_summary(

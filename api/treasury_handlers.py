@@ -80,21 +80,10 @@ async def spend_ecash(
 
 async def list_sent_ecash(
     gateway: Gateway, payload: structs.ListSentEcashPayload
-) -> tuple[structs.SentEcashEntry, ...]:
+) -> tuple[views.SentEcash, ...]:
     """POST `/list_sent_ecash`: what was asked for as text, newest first, without the texts."""
     wanted = None if payload.federation_id is None else payload.federation_id.lower()
-    sent = await gateway.treasury.sent_ecash(wanted, payload.limit)
-    return tuple(
-        structs.SentEcashEntry(
-            id=one.id,
-            federation_id=one.federation_id,
-            amount_msats=one.amount_msat,
-            state=one.state,
-            asked_unix_s=one.asked_unix_s,
-            reason=one.reason,
-        )
-        for one in sent
-    )
+    return await gateway.treasury.sent_ecash(wanted, payload.limit)
 
 
 async def show_sent_ecash(

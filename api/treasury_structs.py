@@ -96,17 +96,6 @@ class ListSentEcashPayload(msgspec.Struct, frozen=True):
     limit: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 25
 
 
-class SentEcashEntry(msgspec.Struct, frozen=True):
-    """Ecash that was asked for as text: `Preparing`, `Given`, or `GiftRefused` with its reason."""
-
-    id: str
-    federation_id: str
-    amount_msats: int
-    state: str
-    asked_unix_s: int
-    reason: str | None
-
-
 class ShowSentEcashPayload(msgspec.Struct, frozen=True):
     """Body of POST `/show_sent_ecash`, which Rust does not have. Its answer is that of `/spend_ecash`."""
 

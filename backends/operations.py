@@ -67,8 +67,22 @@ class ChannelOrder(msgspec.Struct, frozen=True):
     parts_per_million: int | None
 
 
-class Channel(msgspec.Struct, frozen=True):
-    """An open channel. `funding_out_point` is "txid:vout"; None stands for what the node does not tell."""
+class Channel(
+    msgspec.Struct,
+    frozen=True,
+    rename={
+        "remote_public_key": "remote_pubkey",
+        "capacity_sat": "channel_size_sats",
+        "outbound_sat": "outbound_liquidity_sats",
+        "inbound_sat": "inbound_liquidity_sats",
+        "funding_out_point": "funding_outpoint",
+        "remote_alias": "remote_node_alias",
+    },
+):
+    """An open channel, in JSON with the names of `ChannelInfo` (fedimint-gateway-common src/lib.rs).
+
+    `funding_out_point` is "txid:vout"; the fees are our side's; None stands for what the node does not tell.
+    """
 
     remote_public_key: str
     capacity_sat: int

@@ -37,7 +37,7 @@ from gateway.send_effects import SendEffects
 from gateway.served import ServedFederations
 from gateway.transaction_effects import TransactionEffects
 from gateway.treasury import Treasury
-from gateway.views import GatewayStatus, Words
+from gateway.views import GatewayStatus, MnemonicResponse
 from gateway.witness import Opened, Word, ask_witness, until_heard
 from statemachines import completion, identity
 from statemachines.federation import Joined, Left
@@ -244,7 +244,7 @@ class Gateway:
         )
         return GatewayStatus(
             state=status.state_name(context.watch.info, stopping=context.closing.has_begun),
-            lightning=status.lightning(context.watch.info),
+            lightning=context.watch.info,
             federations=tuple([await self.federations.status(f) for f in context.federations]),
             open_payments=open_now,
             problems=status.problems(
@@ -274,9 +274,9 @@ class Gateway:
             "paid and no contract is funded"
         )
 
-    async def mnemonic(self) -> Words:
+    async def mnemonic(self) -> MnemonicResponse:
         """The words that bring back every key."""
-        return Words(tuple(self._words.split()))
+        return MnemonicResponse(mnemonic=tuple(self._words.split()))
 
     async def _warm_up(self) -> None:
         with contextlib.suppress(UnavailableError):  # who needs a worker starts another

@@ -23,9 +23,10 @@ from gateway.shared_answers import SharedAnswers
 from gateway.treasury import Treasury
 from gateway.views import (
     Connectivity,
-    FederationExposure,
+    ExposureInfo,
+    FederationConfig,
+    FederationInfo,
     FederationInvites,
-    FederationStatus,
     FeeChange,
     GuardianInvite,
     ModuleVersion,
@@ -74,7 +75,7 @@ class FederationDesk:
 
     # --- joining and leaving ---
 
-    async def connect_federation(self, invite_code: str, *, recover: bool) -> FederationStatus:
+    async def connect_federation(self, invite_code: str, *, recover: bool) -> FederationInfo:
         """Join by invite code, and first find the ecash that our mnemonic held there when `recover` is set.
 
         Raises InputError for a code or a federation that cannot be joined, ConflictError when it is joined, needs no
@@ -156,7 +157,7 @@ class FederationDesk:
 
     async def leave_federation(
         self, federation_id: str, *, give_up: bool = False
-    ) -> FederationStatus:
+    ) -> FederationInfo:
         """Leave, and tell how the federation stood: what its wallet holds comes back when it is joined again.
 
         Raises ConflictError while anything of it is under way, unless it is given up: then whoever pays for something
@@ -234,17 +235,17 @@ class FederationDesk:
 
     async def set_exposure_cap(
         self, federation_id: str | None, cap_msat: int | None
-    ) -> tuple[FederationExposure, ...]:
+    ) -> tuple[ExposureInfo, ...]:
         """Bound what may be at stake in one federation, or in each; None for the default. How they stand then."""
         return await self._trust(federation_id, SetExposureCap(cap_msat=cap_msat))
 
-    async def trust_again(self, federation_id: str) -> tuple[FederationExposure, ...]:
+    async def trust_again(self, federation_id: str) -> tuple[ExposureInfo, ...]:
         """Pay out of a federation again that refused a claim. How it stands then."""
         return await self._trust(federation_id, TrustAgain())
 
     async def _trust(
         self, federation_id: str | None, input_: SetExposureCap | TrustAgain
-    ) -> tuple[FederationExposure, ...]:
+    ) -> tuple[ExposureInfo, ...]:
         changed = {federation.federation_id for federation, _ in self._terms(federation_id)}
         for one in sorted(changed):
             await self._engine.submit(federation_stream(one), input_)
@@ -265,20 +266,23 @@ class FederationDesk:
 
     # --- telling ---
 
-    async def status(self, federation: FederationClient) -> FederationStatus:
+    async def status(self, federation: FederationClient) -> FederationInfo:
         """How a served federation stands."""
         terms = self._context.terms(federation.federation_id)
         assert terms is not None, "a federation is opened by the event that joins it"
         wallet = await self._treasury.wallet(federation.federation_id)
-        return FederationStatus(
+        return FederationInfo(
             federation_id=federation.federation_id,
-            name=federation.config.federation_name(),
+            federation_name=federation.config.federation_name(),
             balance_msat=wallet.balance_msat,
-            invite_code=terms.facts.invite_code,
-            federation_index=terms.index,
-            lightning_fee=payment_fee(terms.facts.lightning_fee),
-            transaction_fee=payment_fee(terms.facts.transaction_fee),
-            receive_enabled=terms.receive_enabled,
+            config=FederationConfig(
+                invite_code=terms.facts.invite_code,
+                federation_index=terms.index,
+                lightning_fee=payment_fee(terms.facts.lightning_fee),
+                transaction_fee=payment_fee(terms.facts.transaction_fee),
+                payment_policies=() if terms.receive_enabled else ("ReceivesDisabled",),
+            ),
+            last_backup_time=None,
         )
 
     async def federation_status(self, federation_id: str) -> Serving | None:

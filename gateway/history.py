@@ -2,8 +2,15 @@
 
 import msgspec
 
+from fedimint.wire_types import Duration
 from gateway.context import GatewayContext
-from gateway.history_views import DirectionSummary, LogEntry, LogQuery, PaymentSummary
+from gateway.history_views import (
+    LogQuery,
+    ModuleOfEntry,
+    PaymentLogEntry,
+    PaymentStats,
+    PaymentSummary,
+)
 from gateway.payment_events import DEFAULT_KINDS, with_subject
 
 _PAGE = """
@@ -57,7 +64,7 @@ class History:
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
 
-    async def payment_log(self, query: LogQuery) -> tuple[LogEntry, ...]:
+    async def payment_log(self, query: LogQuery) -> tuple[PaymentLogEntry, ...]:
         """Entries of one federation, newest first. Raises InputError for a federation that is not served."""
         federation, _ = self._context.served(query.federation_id)
         end_id = _LARGEST if query.end_id is None else min(query.end_id, _LARGEST)
@@ -68,15 +75,16 @@ class History:
         module_ids = {module.kind: id_ for id_, module in federation.config.modules.items()}
         return tuple(self._entry(msgspec.convert(row, _Row), module_ids) for row in rows)
 
-    def _entry(self, row: _Row, module_ids: dict[str, int]) -> LogEntry:
+    def _entry(self, row: _Row, module_ids: dict[str, int]) -> PaymentLogEntry:
         network = self._context.settings.network
-        return LogEntry(
+        payload = with_subject(row.module, row.kind, row.payload, row.subject, network)
+        module_id = module_ids.get(row.module)
+        return PaymentLogEntry(
             id=row.position,
             kind=row.kind,
-            module_kind=row.module,
-            module_id=module_ids.get(row.module),
-            unix_us=row.unix_us,
-            payload_json=with_subject(row.module, row.kind, row.payload, row.subject, network),
+            module=None if module_id is None else ModuleOfEntry(row.module, module_id),
+            ts_usecs=row.unix_us,
+            payload=msgspec.Raw(payload),
         )
 
     async def payment_summary(self, start_unix_ms: int, end_unix_ms: int) -> PaymentSummary:
@@ -86,7 +94,7 @@ class History:
             outgoing=self._direction((1, *times)), incoming=self._direction((0, *times))
         )
 
-    def _direction(self, which: tuple[int, ...]) -> DirectionSummary:
+    def _direction(self, which: tuple[int, ...]) -> PaymentStats:
         """Averages and medians are those of upstream's integers (fedimint-core/src/util)."""
         rows = self._context.store.query(_SUMS, which)
         sums = {
@@ -95,11 +103,11 @@ class History:
         good, bad = sums.get(True), sums.get(False)
         failures = 0 if bad is None else bad.count
         if good is None:
-            return DirectionSummary(None, None, 0, 0, failures)
-        return DirectionSummary(
-            average_latency_us=good.latency_us // good.count,
-            median_latency_us=self._median_us(which, good.count),
-            total_fees_msat=good.fees_msat,
+            return PaymentStats(None, None, 0, 0, failures)
+        return PaymentStats(
+            average_latency=_duration(good.latency_us // good.count),
+            median_latency=_duration(self._median_us(which, good.count)),
+            total_fees=good.fees_msat,
             total_success=good.count,
             total_failure=failures,
         )
@@ -109,3 +117,7 @@ class History:
         rows = self._context.store.query(_MIDDLE, (*which, *middle))
         latencies_us = [msgspec.convert(latency_us, int) for (latency_us,) in rows]
         return sum(latencies_us) // len(latencies_us)
+
+
+def _duration(latency_us: int) -> Duration:
+    return Duration(secs=latency_us // 1_000_000, nanos=latency_us % 1_000_000 * 1_000)

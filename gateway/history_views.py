@@ -1,6 +1,12 @@
-"""What the gateway tells about past payments: entries of the payment log, and sums over a time."""
+"""What the gateway tells about past payments: entries of the payment log, and sums over a time.
+
+Answers are as the API writes them. Sources: fedimint-gateway-common/src/lib.rs and `PersistedLogEntry` of
+fedimint-eventlog.
+"""
 
 import msgspec
+
+from fedimint.wire_types import Duration
 
 
 class LogQuery(msgspec.Struct, frozen=True):
@@ -15,29 +21,35 @@ class LogQuery(msgspec.Struct, frozen=True):
     kinds: tuple[str, ...]
 
 
-class LogEntry(msgspec.Struct, frozen=True):
-    """One entry in upstream's form: kinds and payloads of fedimint-gwv2-client/src/events.rs, payload as JSON."""
+class ModuleOfEntry(msgspec.Struct, frozen=True):
+    """The module that an entry of the log is about."""
+
+    kind: str
+    id: int
+
+
+class PaymentLogEntry(msgspec.Struct, frozen=True):
+    """One entry in upstream's form: kinds and payloads of fedimint-gwv2-client/src/events.rs. Ids may have gaps."""
 
     id: int
     kind: str
-    module_kind: str | None
-    module_id: int | None
-    unix_us: int
-    payload_json: bytes
+    module: ModuleOfEntry | None
+    ts_usecs: int
+    payload: msgspec.Raw
 
 
-class DirectionSummary(msgspec.Struct, frozen=True):
-    """Payments of one direction that began and ended within the time; latencies None when there were none."""
+class PaymentStats(msgspec.Struct, frozen=True):
+    """Payments of one direction within the time: fees in msat, latencies None when none succeeded."""
 
-    average_latency_us: int | None
-    median_latency_us: int | None
-    total_fees_msat: int
+    average_latency: Duration | None
+    median_latency: Duration | None
+    total_fees: int
     total_success: int
     total_failure: int
 
 
 class PaymentSummary(msgspec.Struct, frozen=True):
-    """Sums over every federation."""
+    """Sums over every federation; the answer of POST `/payment_summary`."""
 
-    outgoing: DirectionSummary
-    incoming: DirectionSummary
+    outgoing: PaymentStats
+    incoming: PaymentStats

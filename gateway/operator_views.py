@@ -27,7 +27,10 @@ class OperatorInvoiceRequest(msgspec.Struct, frozen=True):
 
 
 class NodeReplacement(msgspec.Struct, frozen=True):
-    """One node in the place of another (public keys, hex), or what that would mean; `gives_up` are sentences."""
+    """One node in the place of another (public keys, hex), or what that would mean; `gives_up` are sentences.
+
+    The answer of POST `/replace_node`.
+    """
 
     old_node: str
     new_node: str

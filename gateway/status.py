@@ -16,7 +16,7 @@ from engine.store import Store
 from gateway.federation import FederationClient
 from gateway.node_watch import BEHIND_LIMIT_S, NodeWatch
 from gateway.overdue import due_unix_s
-from gateway.views import LightningStatus, OpenPayment
+from gateway.views import OpenPayment
 from statemachines import (
     completion,
     deposit,
@@ -78,19 +78,6 @@ def state_name(node: NodeInfo | None, *, stopping: bool) -> str:
     if node is None:
         return "Disconnected"
     return "Running" if node.synced_to_chain else "Syncing"
-
-
-def lightning(node: NodeInfo | None) -> LightningStatus | None:
-    """The node as `/info` shows it."""
-    if node is None:
-        return None
-    return LightningStatus(
-        public_key=node.public_key,
-        alias=node.alias,
-        network=node.network,
-        block_height=node.block_height,
-        synced_to_chain=node.synced_to_chain,
-    )
 
 
 def problems(

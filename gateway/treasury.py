@@ -17,7 +17,7 @@ from gateway.federation import FederationClient, mint_secret
 from gateway.operator_node import OperatorNode
 from gateway.operator_views import OnchainRequest
 from gateway.treasury_views import PeginRequest, SentEcash, Withdrawal, WithdrawalRequest
-from gateway.views import EcashBalance, GatewayBalances
+from gateway.views import FederationBalanceInfo, GatewayBalances
 from statemachines import deposits as deposits_machine
 from statemachines import gift, reserving, withdrawal
 from statemachines.federation import FederationFacts, Joined, Left
@@ -42,7 +42,9 @@ class Treasury:
         self._context.watch.connected()
         node = await self._context.outside.node.balances()
         ecash_balances = [
-            EcashBalance(f.federation_id, (await self.wallet(f.federation_id)).balance_msat)
+            FederationBalanceInfo(
+                f.federation_id, (await self.wallet(f.federation_id)).balance_msat
+            )
             for f in self._context.federations
         ]
         return GatewayBalances(

@@ -24,11 +24,14 @@ class Withdrawal(msgspec.Struct, frozen=True):
 
 
 class SentEcash(msgspec.Struct, frozen=True):
-    """Ecash that the operator asked for as text; `reason` says why there is none."""
+    """Ecash that the operator asked for as text: `Preparing`, `Given`, or `GiftRefused` with its reason.
+
+    One element of the answer of POST `/list_sent_ecash`.
+    """
 
     id: str
     federation_id: str
-    amount_msat: int
+    amount_msat: int = msgspec.field(name="amount_msats")
     state: str
     asked_unix_s: int
     reason: str | None

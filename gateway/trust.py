@@ -8,7 +8,7 @@ says so.
 from collections.abc import Iterator
 
 from gateway.context import GatewayContext
-from gateway.views import FederationExposure
+from gateway.views import ExposureInfo
 from statemachines import exposure
 from statemachines.federation import FRUITLESS_MAX, Joined
 from statemachines.send import SendFacts
@@ -32,15 +32,15 @@ def distrust(context: GatewayContext, facts: SendFacts, *, is_new: bool) -> str 
     )
 
 
-def exposures(context: GatewayContext) -> tuple[FederationExposure, ...]:
+def exposures(context: GatewayContext) -> tuple[ExposureInfo, ...]:
     """What is at stake in each federation that is served, in their order, and how much may be."""
     found = ((one.federation_id, context.terms(one.federation_id)) for one in context.federations)
     return tuple(_exposure(context, one, terms) for one, terms in found if terms is not None)
 
 
-def _exposure(context: GatewayContext, federation_id: str, terms: Joined) -> FederationExposure:
+def _exposure(context: GatewayContext, federation_id: str, terms: Joined) -> ExposureInfo:
     refused = terms.trust.refused_claim
-    return FederationExposure(
+    return ExposureInfo(
         federation_id=federation_id,
         exposure_msat=exposure_msat(context, federation_id),
         cap_msat=exposure.cap_msat(terms.trust),
@@ -69,7 +69,7 @@ def _fruitless(context: GatewayContext, name: str | None, federation_id: str) ->
     )
 
 
-def _problem(name: str | None, at: FederationExposure) -> str | None:
+def _problem(name: str | None, at: ExposureInfo) -> str | None:
     known_as = f"{name or 'a federation'} ({at.federation_id})"
     if at.refused_claim is not None:
         return (

@@ -1,44 +1,51 @@
 """What the gateway is asked and tells about itself, its federations and their payments.
 
-Frozen structs: those of answers are made in `gateway/` and turned into JSON in `api/`, requests the other way round.
+Frozen structs. Answers have the names and units of the HTTP API where it shows them as they are
+(fedimint-gateway-common/src/lib.rs), so that nothing is copied on the way out; `api/` forms only the others.
 """
 
 from typing import Literal
 
 import msgspec
 
+from backends.lightning import NodeInfo as NodeInfo  # noqa: PLC0414 - what the API shows of the node
 from fedimint.lnv2_gateway_api import PaymentFee
 
 Connectivity = Literal["disconnected", "degraded", "connected"]
 
 
-class LightningStatus(msgspec.Struct, frozen=True):
-    """The Lightning node as last seen; `network` is one of bitcoin, testnet, testnet4, signet, regtest."""
+class SystemTime(msgspec.Struct, frozen=True):
+    """A moment as serde writes Rust's `SystemTime`."""
 
-    public_key: str
-    alias: str
-    network: str
-    block_height: int
-    synced_to_chain: bool
+    secs_since_epoch: int
+    nanos_since_epoch: int
 
 
-class FederationStatus(msgspec.Struct, frozen=True):
-    """One joined federation; `balance_msat` is the ecash free to spend in it."""
+class FederationConfig(msgspec.Struct, frozen=True):
+    """What the gateway decided about one federation; `payment_policies` is [] or ["ReceivesDisabled"]."""
 
-    federation_id: str
-    name: str | None
-    balance_msat: int
     invite_code: str
     federation_index: int
     lightning_fee: PaymentFee
     transaction_fee: PaymentFee
-    receive_enabled: bool
+    payment_policies: tuple[str, ...]
+    connector: str = msgspec.field(name="_connector", default="Tcp")
 
 
-class FederationExposure(msgspec.Struct, frozen=True):
-    """What would be lost with a federation, and how much that may be (`statemachines/exposure.py`).
+class FederationInfo(msgspec.Struct, frozen=True):
+    """One joined federation; `balance_msat` is the ecash free to spend in it. Also the answer of `/connect_fed`."""
 
-    `refused_claim` is the stream whose claim it refused; while there is one nothing more is paid out of it.
+    federation_id: str
+    federation_name: str | None
+    balance_msat: int
+    config: FederationConfig
+    last_backup_time: SystemTime | None
+
+
+class ExposureInfo(msgspec.Struct, frozen=True):
+    """What would be lost with a federation, and how much that may be (`statemachines/exposure.py`). Ours alone.
+
+    `refused_claim` names the payment whose claim it refused; while there is one nothing more is paid out of it.
     """
 
     federation_id: str
@@ -73,27 +80,29 @@ class GatewayStatus(msgspec.Struct, frozen=True):
     """
 
     state: str
-    lightning: LightningStatus | None
-    federations: tuple[FederationStatus, ...]
+    lightning: NodeInfo | None
+    federations: tuple[FederationInfo, ...]
     open_payments: tuple[OpenPayment, ...]
     problems: tuple[str, ...]
     frozen_until: tuple[str, ...]
-    exposures: tuple[FederationExposure, ...]
+    exposures: tuple[ExposureInfo, ...]
     public_url: str | None
     gateway_id: str
 
 
-class EcashBalance(msgspec.Struct, frozen=True):
+class FederationBalanceInfo(msgspec.Struct, frozen=True):
+    """Ecash held in one federation."""
+
     federation_id: str
     ecash_balance_msats: int
 
 
 class GatewayBalances(msgspec.Struct, frozen=True):
-    """Balances of chain, channels and each federation (gateway-common `GatewayBalances`)."""
+    """Answer of GET `/balances`."""
 
     onchain_balance_sats: int
     lightning_balance_msats: int
-    ecash_balances: tuple[EcashBalance, ...]
+    ecash_balances: tuple[FederationBalanceInfo, ...]
     inbound_lightning_liquidity_msats: int
 
 
@@ -143,15 +152,6 @@ class FeeChange(msgspec.Struct, frozen=True):
     transaction_parts_per_million: int | None
 
 
-class Words(msgspec.Struct, frozen=True):
-    """The mnemonic. Its repr shows none of it."""
-
-    words: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        return "Words(…)"
-
-
 class Verification(msgspec.Struct, frozen=True):
     """How a registered invoice stands: settled with its preimage of 32 bytes, failed with a reason, or pending."""
 
@@ -161,3 +161,13 @@ class Verification(msgspec.Struct, frozen=True):
     def __repr__(self) -> str:
         """Leave the preimage out."""
         return f"Verification(settled={self.preimage is not None}, failure={self.failure!r})"
+
+
+class MnemonicResponse(msgspec.Struct, frozen=True):
+    """Answer of GET `/mnemonic`; `legacy_federations` are those that it does not bring back: none."""
+
+    mnemonic: tuple[str, ...]
+    legacy_federations: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return "MnemonicResponse(…)"

@@ -123,15 +123,6 @@ async def test_connect_fed_refuses_tor() -> None:
     assert gateway.joins == []
 
 
-async def test_a_refused_receive_shows_as_policy() -> None:
-    gateway = CannedGateway()
-    (federation,) = gateway.status.federations
-    closed = msgspec.structs.replace(federation, receive_enabled=False)
-    gateway.status = msgspec.structs.replace(gateway.status, federations=(closed,))
-    answer = await federations.info(gateway, canned.facts())
-    assert answer.federations[0].config.payment_policies == ("ReceivesDisabled",)
-
-
 async def test_routing_info_has_the_fields_of_rust() -> None:
     answer = await payments.routing_info(CannedGateway(), "01" * 32)
     written = msgspec.json.decode(msgspec.json.encode(answer))

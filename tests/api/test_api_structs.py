@@ -12,6 +12,7 @@ from api.body import BodyShapeError, decode
 from fedimint.json_types import Hash256Hex, PublicKeyHex
 from fedimint.lnv2_gateway_api import RoutingInfo, SendPaymentErr, SendPaymentOk, SendPaymentPayload
 from fedimint.lnv2_json import PaymentImageJson
+from gateway import views
 
 RECORDED = Path(__file__).parents[1] / "vectors" / "http" / "rust-gateway-0.13.jsonl"
 
@@ -23,8 +24,8 @@ def recorded(path: str) -> list[dict[str, Any]]:
 
 def test_federation_answers_read_and_write_back_the_same() -> None:
     for path, shape in [
-        ("/connect_fed", structs.FederationInfo),
-        ("/balances", structs.GatewayBalances),
+        ("/connect_fed", views.FederationInfo),
+        ("/balances", views.GatewayBalances),
         ("/routing_info", RoutingInfo),
     ]:
         (exchange,) = recorded(path)

@@ -169,7 +169,9 @@ def test_reprs_show_no_secret() -> None:
     paid = SendPaymentOk(ok=tuple(range(32)))
     ecash = structs.ReceiveEcashPayload(notes=secret)
     settled = views.Verification(preimage=bytes.fromhex(secret), failure=None)
-    shown = repr((paid, ecash, settled, Paid(bytes.fromhex(secret)), views.Words((secret,))))
+    shown = repr(
+        (paid, ecash, settled, Paid(bytes.fromhex(secret)), views.MnemonicResponse((secret,)))
+    )
     assert secret not in shown
     assert "1, 2, 3" not in shown
     assert "x00" not in shown

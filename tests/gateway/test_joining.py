@@ -21,7 +21,7 @@ from fedimint.invite import InviteCode
 from gateway import secret_files
 from gateway.application import Gateway
 from gateway.federation import served_modules
-from gateway.views import FederationStatus
+from gateway.views import FederationInfo
 from migrations import SchemaSteps
 from statemachines import send
 from tests.gateway.scene import OTHER_WORDS, WORDS, Scene, ask, kinds, until, wallet
@@ -35,7 +35,7 @@ def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
-async def join(gateway: Gateway, scene: Scene, invite: str) -> FederationStatus:
+async def join(gateway: Gateway, scene: Scene, invite: str) -> FederationInfo:
     return await scene.while_time_passes(
         lambda: gateway.federations.connect_federation(invite, recover=False)
     )
@@ -65,7 +65,7 @@ async def test_a_federation_on_another_network(scene: Scene) -> None:
             InputError,
             "the federation is on signet, this gateway on regtest",
         )
-        assert (await join(gateway, scene, scene.invite())).federation_index == 1
+        assert (await join(gateway, scene, scene.invite())).config.federation_index == 1
 
 
 @pytest.mark.parametrize(("module_id", "kind"), [(LNV2_ID, "lnv2"), (MINTV2_ID, "mintv2")])
@@ -97,7 +97,7 @@ async def test_guardians_that_are_down(scene: Scene) -> None:
         scene.federation.guardians[0].stop()
         await not_joined(gateway, scene, scene.invite(), UnavailableError, "too few guardians")
         scene.federation.guardians[0].start()
-        assert (await join(gateway, scene, scene.invite())).federation_index == 1
+        assert (await join(gateway, scene, scene.invite())).config.federation_index == 1
 
 
 async def test_an_invite_to_guardians_of_another_federation(scene: Scene) -> None:
@@ -130,15 +130,15 @@ async def test_joining_at_once_is_joining_once_and_no_index_is_given_twice(scene
         async with anyio.create_task_group() as tasks:
             for invite in invites * 3:
                 tasks.start_soon(go, gateway, invite)
-        joined = [o for o in outcomes if isinstance(o, FederationStatus)]
-        assert sorted(status.federation_index for status in joined) == [1, 2, 3]
+        joined = [o for o in outcomes if isinstance(o, FederationInfo)]
+        assert sorted(status.config.federation_index for status in joined) == [1, 2, 3]
         assert len(outcomes) == 9
         shown = (await gateway.info()).federations
-        assert [status.federation_index for status in shown] == [1, 2, 3]
+        assert [status.config.federation_index for status in shown] == [1, 2, 3]
     assert kinds(scene.directory).count("gateway.index_taken") == 3
     async with scene.serving() as gateway:
         fourth = scene.add_federation("fourth").invite_code().to_text()
-        assert (await join(gateway, scene, fourth)).federation_index == 4
+        assert (await join(gateway, scene, fourth)).config.federation_index == 4
 
 
 @pytest.mark.parametrize("after", range(0, 40, 4))
@@ -174,7 +174,7 @@ async def test_no_secret_is_in_any_file_of_the_log(scene: Scene) -> None:
     scene.connect = connect  # type: ignore[assignment]  # what `plain` returns
     async with scene.serving() as gateway:
         status = await join(gateway, scene, secret.to_text())
-        assert InviteCode.parse(status.invite_code).api_secret() is None
+        assert InviteCode.parse(status.config.invite_code).api_secret() is None
         during = {p.name: p.read_bytes() for p in scene.directory.iterdir()}
     given.clear()
     async with scene.serving():

@@ -53,7 +53,7 @@ async def test_an_invite_code(scene: Scene) -> None:
             f"fedimint:{broken(scene.invite())}", recover=False
         )
     assert joined.federation_id == scene.federation_id
-    assert joined.invite_code == scene.invite()
+    assert joined.config.invite_code == scene.invite()
 
 
 async def test_ecash_goes_out_and_comes_back(scene: Scene) -> None:

@@ -96,7 +96,11 @@ async def test_contracts_of_hostile_receivers_are_refused(scene: Scene) -> None:
 
 async def test_while_receiving_is_off_there_are_no_invoices(scene: Scene) -> None:
     async with scene.joined() as (gateway, routing):
+        (status,) = (await gateway.info()).federations
+        assert status.config.payment_policies == ()
         await gateway.federations.set_payment_policy(scene.federation_id, receive_enabled=False)
+        (status,) = (await gateway.info()).federations
+        assert status.config.payment_policies == ("ReceivesDisabled",)
         user = scene.world.new_user(0)
         order = IncomingOrder(RECEIVED_MSAT, int(scene.clock.now_s))
         body = msgspec.to_builtins(user.receive_body(user.receive(order, routing)))

@@ -13,7 +13,7 @@ from errors import InputError
 from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
 from fedimint.wire_types import OutPoint
 from gateway.application import Gateway
-from gateway.views import FederationExposure
+from gateway.views import ExposureInfo
 from statemachines import receive, send
 from statemachines.exposure import CAP_DEFAULT_MSAT
 from tests.gateway import receiving
@@ -31,7 +31,7 @@ def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
-async def exposure(gateway: Gateway, federation_id: str) -> FederationExposure:
+async def exposure(gateway: Gateway, federation_id: str) -> ExposureInfo:
     (found,) = [at for at in (await gateway.info()).exposures if at.federation_id == federation_id]
     return found
 
@@ -58,7 +58,7 @@ async def given_back(
 
 async def test_ecash_of_a_federation_is_held_up_to_the_cap(scene: Scene) -> None:
     async with scene.joined() as (gateway, routing):
-        assert await exposure(gateway, scene.federation_id) == FederationExposure(
+        assert await exposure(gateway, scene.federation_id) == ExposureInfo(
             scene.federation_id, 0, CAP_DEFAULT_MSAT, cap_is_default=True, refused_claim=None
         )
         await cap(scene, gateway, CAP_MSAT)

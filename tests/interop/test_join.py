@@ -6,11 +6,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from api.structs import FederationInfo, GatewayBalances, GatewayInfo
+from api.structs import GatewayInfo
 from devnet.fedimintd import RealFederation
 from devnet.gatewayd import OurGatewayd
 from devnet.real_world import RealWorld
 from fedimint.invite import InviteCode
+from gateway.views import FederationInfo, GatewayBalances
 
 pytestmark = pytest.mark.anyio
 
