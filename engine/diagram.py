@@ -57,7 +57,12 @@ def _unhandled(machine: Machine) -> list[str]:
                 case _:
                     continue
             pairs.setdefault(reason, {}).setdefault(state.__name__, []).append(input_.__name__)
-    return [
-        f"{reason}: " + "; ".join(f"{s} on {', '.join(inputs)}" for s, inputs in by_state.items())
-        for reason, by_state in pairs.items()
-    ]
+    return [f"{reason}: {_listed(by_state)}" for reason, by_state in pairs.items()]
+
+
+def _listed(by_state: dict[str, list[str]]) -> str:
+    """States that have the same inputs are named together."""
+    states: dict[str, list[str]] = {}
+    for state, inputs in by_state.items():
+        states.setdefault(", ".join(inputs), []).append(state)
+    return "; ".join(f"{', '.join(names)} on {inputs}" for inputs, names in states.items())

@@ -2,12 +2,14 @@
 
 `decide(state, input)` gives the events that follow and what other machines are told in the same append;
 `evolve(state, event)` is the only function that replay calls; `wants(state)` names the effects a state
-wants done outside. A table lists every pair of state and input as handled, ignored (a late or duplicate
-result) or refused (a caller's mistake), so no pair is ever forgotten; diagrams are drawn from it.
+wants done outside. A table lists every pair of state and input as handled, ignored or refused (a caller's
+mistake), the last two in groups with their reason; a pair that is not listed is an error at import. Diagrams
+are drawn from the tables.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any, ClassVar
 
 import msgspec
@@ -75,7 +77,7 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Ignore:
-    """The pair is a late or duplicate result: nothing follows."""
+    """Nothing follows, such as from a result that is late, repeated, or of no concern to this state."""
 
     why: str
 
@@ -89,6 +91,36 @@ class Refuse:
 
 
 Rule = Handle | Ignore | Refuse
+Rules = Mapping[tuple[type[State], type[Input]], Rule]
+
+
+def ignored(states: Iterable[type[State]], inputs: Iterable[type[Input]], why: str) -> Rules:
+    """Each of these inputs in each of these states is ignored, for one reason."""
+    return dict.fromkeys(product(states, inputs), Ignore(why))
+
+
+def refused(
+    states: Iterable[type[State]],
+    inputs: Iterable[type[Input]],
+    why: str,
+    error: type[GatewayError] = ConflictError,
+) -> Rules:
+    """Each of these inputs in each of these states is refused, for one reason."""
+    return dict.fromkeys(product(states, inputs), Refuse(why, error))
+
+
+def table(*groups: Rules) -> Rules:
+    """One table of several groups. Raises FatalError when two of them list the same pair.
+
+    Groups name states and inputs one by one, never as "all": a new one is then missing, and `Machine` refuses that.
+    """
+    listed: dict[tuple[type[State], type[Input]], Rule] = {}
+    for group in groups:
+        twice = [f"{s.__name__} with {i.__name__}" for s, i in listed.keys() & group.keys()]
+        if twice:
+            raise FatalError("listed twice: " + ", ".join(sorted(twice)))
+        listed |= group
+    return listed
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +132,7 @@ class Machine:
     states: tuple[type[State], ...]
     inputs: tuple[type[Input], ...]
     events: tuple[type[Event], ...]
-    rules: Mapping[tuple[type[State], type[Input]], Rule]
+    rules: Rules
     evolvers: Mapping[type[Event], Evolve]
     wants_of: Mapping[type[State], Wants] = field(default_factory=dict)
     final: frozenset[type[State]] = frozenset()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from engine.events import Event
-from engine.machine import Decision, Effect, Handle, Ignore, Input, Machine, Rule, State
+from engine.machine import Decision, Effect, Handle, Input, Machine, State, ignored, table
 
 # --- states ----------------------------------------------------------------------------------------------------
 
@@ -223,20 +223,39 @@ _STATES: tuple[type[State], ...] = (
     CancelRejected,
 )
 _INPUTS: tuple[type[Input], ...] = (Begin, Settle, Cancel, NodeConfirmed, NodeContradicted)
-_LATE = Ignore("it was answered or begun before: the first answer stays")
-_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
-    (Unborn, Begin): Handle(_begin, to=(Waiting,)),
-    (Waiting, Settle): Handle(_settle, to=(Settling,)),
-    (Waiting, Cancel): Handle(_cancel, to=(Cancelling,)),
-    (Settling, NodeConfirmed): Handle(
-        lambda _state, _input: Decision(events=(CompletionSettled(),)), to=(Settled,)
+_ENDED = (Settled, Cancelled, SettleRejected, CancelRejected)
+_RULES = table(
+    {
+        (Unborn, Begin): Handle(_begin, to=(Waiting,)),
+        (Waiting, Settle): Handle(_settle, to=(Settling,)),
+        (Waiting, Cancel): Handle(_cancel, to=(Cancelling,)),
+        (Settling, NodeConfirmed): Handle(
+            lambda _state, _input: Decision(events=(CompletionSettled(),)), to=(Settled,)
+        ),
+        (Settling, NodeContradicted): Handle(_contradicted, to=(SettleRejected,)),
+        (Cancelling, NodeConfirmed): Handle(
+            lambda _state, _input: Decision(events=(CompletionCancelled(),)), to=(Cancelled,)
+        ),
+        (Cancelling, NodeContradicted): Handle(_contradicted, to=(CancelRejected,)),
+    },
+    ignored(
+        (Unborn,),
+        (Settle, Cancel, NodeConfirmed, NodeContradicted),
+        "no HTLC is known for this hash, so there is nothing to answer",
     ),
-    (Settling, NodeContradicted): Handle(_contradicted, to=(SettleRejected,)),
-    (Cancelling, NodeConfirmed): Handle(
-        lambda _state, _input: Decision(events=(CompletionCancelled(),)), to=(Cancelled,)
+    ignored((Waiting,), (NodeConfirmed, NodeContradicted), "the node was told nothing yet"),
+    ignored((Waiting, Settling, Cancelling, *_ENDED), (Begin,), "it was begun before"),
+    ignored(
+        (Settling, Cancelling, *_ENDED),
+        (Settle, Cancel),
+        "it was answered before: the first answer stays",
     ),
-    (Cancelling, NodeContradicted): Handle(_contradicted, to=(CancelRejected,)),
-}
+    ignored(
+        _ENDED,
+        (NodeConfirmed, NodeContradicted),
+        "the node took or contradicted the answer before: its first word stays",
+    ),
+)
 
 MACHINE = Machine(
     kind="completion",
@@ -251,7 +270,7 @@ MACHINE = Machine(
         CompletionCancelled,
         CompletionRejected,
     ),
-    rules={(s, i): _HANDLED.get((s, i), _LATE) for s in _STATES for i in _INPUTS},
+    rules=_RULES,
     evolvers={
         CompletionBegun: lambda _state, event: Waiting(
             payment_hash=event.payment_hash,

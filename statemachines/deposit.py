@@ -17,13 +17,13 @@ from engine.machine import (
     Decision,
     Effect,
     Handle,
-    Ignore,
     Input,
     Machine,
-    Refuse,
-    Rule,
     State,
     Tell,
+    ignored,
+    refused,
+    table,
 )
 from statemachines.items import DepositClaim
 from statemachines.reserving import CLAIM_MAX_MSAT
@@ -219,20 +219,34 @@ _INPUTS: tuple[type[Input], ...] = (
     TransactionFinished,
     TransactionRejected,
 )
-_LATE = Ignore("a result that this state does not wait for, late or repeated")
-_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
-    (Unseen, DepositSeen): Handle(_seen, to=(Found,)),
-    (Found, ReceiveFeeQuoted): Handle(_quoted, to=(Claiming, Dropped)),
-    (Found, OutputGone): Handle(_gone, to=(Dropped,)),
-    (Claiming, TransactionFinished): Handle(_claimed, to=(Claimed,)),
-    (Claiming, TransactionRejected): Handle(_rejected, to=(Found,)),
-}
-
-
-def _rule(state: type[State], input_: type[Input]) -> Rule:
-    if (state, input_) in _HANDLED:
-        return _HANDLED[state, input_]
-    return Refuse("there is no such deposit") if state is Unseen else _LATE
+_TRANSACTION = (TransactionSigned, TransactionAccepted, TransactionFinished, TransactionRejected)
+_RULES = table(
+    {
+        (Unseen, DepositSeen): Handle(_seen, to=(Found,)),
+        (Found, ReceiveFeeQuoted): Handle(_quoted, to=(Claiming, Dropped)),
+        (Found, OutputGone): Handle(_gone, to=(Dropped,)),
+        (Claiming, TransactionFinished): Handle(_claimed, to=(Claimed,)),
+        (Claiming, TransactionRejected): Handle(_rejected, to=(Found,)),
+    },
+    refused((Unseen,), (ReceiveFeeQuoted, OutputGone, *_TRANSACTION), "there is no such deposit"),
+    ignored((Found, Claiming, Claimed, Dropped), (DepositSeen,), "the output was found before"),
+    ignored((Found,), _TRANSACTION, "no claim is under way: none was made, or the last one ended"),
+    ignored(
+        (Claiming,),
+        (ReceiveFeeQuoted, OutputGone),
+        "the claim is reserved, and only its transaction says how it ends",
+    ),
+    ignored(
+        (Claiming,),
+        (TransactionSigned, TransactionAccepted),
+        "the ecash is there only at the end of the claim's transaction",
+    ),
+    ignored(
+        (Claimed, Dropped),
+        (ReceiveFeeQuoted, OutputGone, *_TRANSACTION),
+        "the deposit has ended",
+    ),
+)
 
 
 def _back(state: Claiming, _event: DepositClaimRejected) -> Found:
@@ -245,7 +259,7 @@ MACHINE = Machine(
     states=_STATES,
     inputs=_INPUTS,
     events=(DepositFound, DepositClaiming, DepositClaimed, DepositClaimRejected, DepositDropped),
-    rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
+    rules=_RULES,
     evolvers={
         DepositFound: lambda _state, event: Found(
             federation_id=event.federation_id, output=event.output

@@ -16,13 +16,13 @@ from engine.machine import (
     Decision,
     Effect,
     Handle,
-    Ignore,
     Input,
     Machine,
-    Refuse,
-    Rule,
     State,
     Tell,
+    ignored,
+    refused,
+    table,
 )
 from statemachines import deposit
 from statemachines.deposit import DepositOutput, DepositSeen
@@ -193,22 +193,22 @@ def _watched(state: State, event: DepositsWatched) -> Watching:
     )
 
 
-_NOTHING = Ignore("it is so already")
-_REFUSED = Refuse("the gateway takes no bitcoin for this federation")
-_RULES: dict[tuple[type[State], type[Input]], Rule] = {
-    (Closed, WatchDeposits): Handle(_watch, to=(Watching,)),
-    (Closed, PauseDeposits): _NOTHING,
-    (Closed, AddressGround): _REFUSED,
-    (Closed, OutputsScanned): _REFUSED,
-    (Watching, WatchDeposits): _NOTHING,
-    (Watching, PauseDeposits): Handle(_pause, to=(Paused,)),
-    (Watching, AddressGround): Handle(_ground, to=(Watching,)),
-    (Watching, OutputsScanned): Handle(_scanned, to=(Watching,)),
-    (Paused, WatchDeposits): Handle(_watch, to=(Watching,)),
-    (Paused, PauseDeposits): _NOTHING,
-    (Paused, AddressGround): _REFUSED,
-    (Paused, OutputsScanned): _REFUSED,
-}
+_RULES = table(
+    {
+        (Closed, WatchDeposits): Handle(_watch, to=(Watching,)),
+        (Watching, PauseDeposits): Handle(_pause, to=(Paused,)),
+        (Watching, AddressGround): Handle(_ground, to=(Watching,)),
+        (Watching, OutputsScanned): Handle(_scanned, to=(Watching,)),
+        (Paused, WatchDeposits): Handle(_watch, to=(Watching,)),
+    },
+    refused(
+        (Closed, Paused),
+        (AddressGround, OutputsScanned),
+        "the gateway takes no bitcoin for this federation",
+    ),
+    ignored((Watching,), (WatchDeposits,), "it is watched already"),
+    ignored((Closed, Paused), (PauseDeposits,), "nothing is watched"),
+)
 
 MACHINE = Machine(
     kind="deposits",

@@ -9,8 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from engine.events import Event
-from engine.machine import Decision, Handle, Ignore, Input, Machine, Refuse, Rule, State, Tell
-from errors import ConflictError
+from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from statemachines import deposits, receive
 from statemachines.items import HeldNote
 from statemachines.reserving import FederationFees
@@ -276,29 +275,32 @@ def _trusting(state: Joined, **changes: object) -> Joined:
     return msgspec.structs.replace(state, trust=UNSET if trust == UNSET else trust)
 
 
-_NOT_SERVED = Refuse("the gateway does not serve this federation", ConflictError)
-_NO_MATTER = Ignore("nothing is paid out of a federation that is not served")
-_TRUST = (SetExposureCap, TrustAgain)
-_RULES: dict[tuple[type[State], type[Input]], Rule] = {
-    (NotJoined, Join): Handle(_join, to=(Joined,)),
-    (NotJoined, SetTerms): _NOT_SERVED,
-    (NotJoined, Leave): _NOT_SERVED,
-    (Joined, Join): Refuse("the gateway serves this federation already", ConflictError),
-    (Joined, SetTerms): Handle(_set_terms, to=(Joined,)),
-    (Joined, Leave): Handle(_leave, to=(Left,)),
-    (Left, Join): Handle(_join, to=(Joined,)),
-    (Left, SetTerms): _NOT_SERVED,
-    (Left, Leave): Ignore("it is left already"),
-    (Joined, GiveUpFederation): Handle(_give_up, to=(Left,)),
-    (NotJoined, GiveUpFederation): _NOT_SERVED,
-    (Left, GiveUpFederation): _NOT_SERVED,
-    (Joined, SetExposureCap): Handle(_set_cap, to=(Joined,)),
-    (Joined, ClaimRefused): Handle(_distrust, to=(Joined,)),
-    (Joined, TrustAgain): Handle(_trust_again, to=(Joined,)),
-    **{(state, input_): _NOT_SERVED for state in (NotJoined, Left) for input_ in _TRUST},
-    (Joined, FruitlessFunding): Handle(_fruitless, to=(Joined,)),
-    **{(s, i): _NO_MATTER for s in (NotJoined, Left) for i in (ClaimRefused, FruitlessFunding)},
-}
+_RULES = table(
+    {
+        (NotJoined, Join): Handle(_join, to=(Joined,)),
+        (Left, Join): Handle(_join, to=(Joined,)),
+        (Joined, SetTerms): Handle(_set_terms, to=(Joined,)),
+        (Joined, Leave): Handle(_leave, to=(Left,)),
+        (Joined, GiveUpFederation): Handle(_give_up, to=(Left,)),
+        (Joined, SetExposureCap): Handle(_set_cap, to=(Joined,)),
+        (Joined, ClaimRefused): Handle(_distrust, to=(Joined,)),
+        (Joined, TrustAgain): Handle(_trust_again, to=(Joined,)),
+        (Joined, FruitlessFunding): Handle(_fruitless, to=(Joined,)),
+    },
+    refused((Joined,), (Join,), "the gateway serves this federation already"),
+    refused(
+        (NotJoined, Left),
+        (SetTerms, GiveUpFederation, SetExposureCap, TrustAgain),
+        "the gateway does not serve this federation",
+    ),
+    refused((NotJoined,), (Leave,), "the gateway does not serve this federation"),
+    ignored((Left,), (Leave,), "it is left already"),
+    ignored(
+        (NotJoined, Left),
+        (ClaimRefused, FruitlessFunding),
+        "nothing is paid out of a federation that is not served",
+    ),
+)
 
 MACHINE = Machine(
     kind="federation",

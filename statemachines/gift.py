@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from engine.events import Event
-from engine.machine import Decision, Handle, Ignore, Input, Machine, Refuse, Rule, State, Tell
+from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from statemachines.items import HeldNote
 from statemachines.transaction import (
     TransactionAccepted,
@@ -120,22 +120,28 @@ _INPUTS: tuple[type[Input], ...] = (
     TransactionFinished,
     TransactionRejected,
 )
-_LATE = Ignore("a result that this state does not wait for, late or repeated")
-_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
-    (New, RequestGift): Handle(_request, to=(Preparing,)),
-    (Preparing, NotesSpent): Handle(_given, to=(Given,)),
-    (Preparing, FundingRefused): Handle(_refused, to=(GiftRefused,)),
-    (Preparing, TransactionFinished): Handle(_made, to=(Preparing,)),
-    (Preparing, TransactionRejected): Handle(_rejected, to=(GiftRefused,)),
-}
-
-
-def _rule(state: type[State], input_: type[Input]) -> Rule:
-    if (state, input_) in _HANDLED:
-        return _HANDLED[state, input_]
-    if input_ is RequestGift:
-        return Refuse("this ecash was asked for before")
-    return Refuse("nobody asked for this ecash") if state is New else _LATE
+_TRANSACTION = (TransactionSigned, TransactionAccepted, TransactionFinished, TransactionRejected)
+_RULES = table(
+    {
+        (New, RequestGift): Handle(_request, to=(Preparing,)),
+        (Preparing, NotesSpent): Handle(_given, to=(Given,)),
+        (Preparing, FundingRefused): Handle(_refused, to=(GiftRefused,)),
+        (Preparing, TransactionFinished): Handle(_made, to=(Preparing,)),
+        (Preparing, TransactionRejected): Handle(_rejected, to=(GiftRefused,)),
+    },
+    refused((New,), (NotesSpent, FundingRefused, *_TRANSACTION), "nobody asked for this ecash"),
+    refused((Preparing, Given, GiftRefused), (RequestGift,), "this ecash was asked for before"),
+    ignored(
+        (Preparing,),
+        (TransactionSigned, TransactionAccepted),
+        "the notes are there only at the end of the transaction that makes them",
+    ),
+    ignored(
+        (Given, GiftRefused),
+        (NotesSpent, FundingRefused, *_TRANSACTION),
+        "the gift has ended: its notes are given, or none ever will be",
+    ),
+)
 
 
 MACHINE = Machine(
@@ -144,7 +150,7 @@ MACHINE = Machine(
     states=_STATES,
     inputs=_INPUTS,
     events=(GiftRequested, GiftGiven, GiftFailed),
-    rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
+    rules=_RULES,
     evolvers={
         GiftRequested: lambda _state, event: Preparing(facts=event.facts),
         GiftGiven: lambda state, event: Given(facts=state.facts, notes=event.notes),

@@ -13,7 +13,7 @@ from typing import ClassVar
 import msgspec
 
 from engine.events import Event
-from engine.machine import Decision, Handle, Input, Machine, Refuse, State, Tell
+from engine.machine import Decision, Handle, Input, Machine, State, Tell, refused, table
 from errors import ConfigError, ConflictError
 from statemachines import send
 from statemachines.federation import FederationFacts, Join
@@ -254,9 +254,6 @@ def _pinned(state: Founded, event: NodePinned | NodeReplaced) -> Founded:
     return msgspec.structs.replace(state, node=event.node)
 
 
-_NOT_STARTED = Refuse("the gateway has not started yet", ConflictError)
-
-
 MACHINE = Machine(
     kind="gateway",
     initial=Unfounded(),
@@ -270,20 +267,22 @@ MACHINE = Machine(
         NodePinned,
         NodeReplaced,
     ),
-    rules={
-        (Unfounded, Start): Handle(_found, to=(Founded,)),
-        (Unfounded, JoinFederation): _NOT_STARTED,
-        (Unfounded, Restore): _NOT_STARTED,
-        (Unfounded, Reconcile): _NOT_STARTED,
-        (Unfounded, MeetNode): _NOT_STARTED,
-        (Unfounded, ReplaceNode): _NOT_STARTED,
-        (Founded, Start): Handle(_start, to=(Founded,)),
-        (Founded, JoinFederation): Handle(_join, to=(Founded,)),
-        (Founded, Restore): Handle(_restore, to=(Founded,)),
-        (Founded, Reconcile): Handle(_reconcile, to=(Founded,)),
-        (Founded, MeetNode): Handle(_meet, to=(Founded,)),
-        (Founded, ReplaceNode): Handle(_replace, to=(Founded,)),
-    },
+    rules=table(
+        {
+            (Unfounded, Start): Handle(_found, to=(Founded,)),
+            (Founded, Start): Handle(_start, to=(Founded,)),
+            (Founded, JoinFederation): Handle(_join, to=(Founded,)),
+            (Founded, Restore): Handle(_restore, to=(Founded,)),
+            (Founded, Reconcile): Handle(_reconcile, to=(Founded,)),
+            (Founded, MeetNode): Handle(_meet, to=(Founded,)),
+            (Founded, ReplaceNode): Handle(_replace, to=(Founded,)),
+        },
+        refused(
+            (Unfounded,),
+            (JoinFederation, Restore, Reconcile, MeetNode, ReplaceNode),
+            "the gateway has not started yet",
+        ),
+    ),
     evolvers={
         GatewayFounded: _founded,
         IndexTaken: _index_taken,

@@ -7,8 +7,7 @@ Stream: `image/<payment hash in hex>`.
 from typing import ClassVar
 
 from engine.events import Event
-from engine.machine import Decision, Handle, Input, Machine, Refuse, State
-from errors import ConflictError
+from engine.machine import Decision, Handle, Input, Machine, State, refused, table
 
 
 class Free(State, frozen=True):
@@ -51,13 +50,14 @@ MACHINE = Machine(
     states=(Free, Claimed),
     inputs=(ClaimImage,),
     events=(ImageClaimed,),
-    rules={
-        (Free, ClaimImage): Handle(_claim, to=(Claimed,)),
-        (Claimed, ClaimImage): Refuse(
+    rules=table(
+        {(Free, ClaimImage): Handle(_claim, to=(Claimed,))},
+        refused(
+            (Claimed,),
+            (ClaimImage,),
             "this payment hash already belongs to another operation; it is never paid for twice",
-            ConflictError,
         ),
-    },
+    ),
     evolvers={ImageClaimed: _claimed},
     final=frozenset({Claimed}),
 )

@@ -11,7 +11,7 @@ from typing import ClassVar
 import msgspec
 
 from engine.events import Event
-from engine.machine import Decision, Effect, Handle, Ignore, Input, Machine, Refuse, Rule, State
+from engine.machine import Decision, Effect, Handle, Input, Machine, State, ignored, refused, table
 
 
 class SendCoins(msgspec.Struct, frozen=True, tag=True):
@@ -164,23 +164,31 @@ _INPUTS: tuple[type[Input], ...] = (
     NodeRefusedOrder,
     DismissOrder,
 )
-_LATE = Ignore("a repeated result")
-_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
-    (New, RequestOrder): Handle(_request, to=(Ordered,)),
-    (Ordered, OrderPlaced): Handle(_placed, to=(Placed,)),
-    (Ordered, NodeRefusedOrder): Handle(_refused, to=(OrderRefused,)),
-    (Ordered, DismissOrder): Handle(_dismissed, to=(Dismissed,)),
-}
-
-
-def _rule(state: type[State], input_: type[Input]) -> Rule:
-    if (state, input_) in _HANDLED:
-        return _HANDLED[state, input_]
-    if input_ is RequestOrder:
-        return Refuse("this was ordered before")
-    if input_ is DismissOrder and state is not New:
-        return Refuse("this order has ended: there is nothing to dismiss")
-    return Refuse("nobody ordered this") if state is New else _LATE
+_RULES = table(
+    {
+        (New, RequestOrder): Handle(_request, to=(Ordered,)),
+        (Ordered, OrderPlaced): Handle(_placed, to=(Placed,)),
+        (Ordered, NodeRefusedOrder): Handle(_refused, to=(OrderRefused,)),
+        (Ordered, DismissOrder): Handle(_dismissed, to=(Dismissed,)),
+    },
+    refused((New,), (OrderPlaced, NodeRefusedOrder, DismissOrder), "nobody ordered this"),
+    refused((Ordered, Placed, OrderRefused, Dismissed), (RequestOrder,), "this was ordered before"),
+    refused(
+        (Placed, OrderRefused, Dismissed),
+        (DismissOrder,),
+        "this order has ended: there is nothing to dismiss",
+    ),
+    ignored(
+        (Placed, OrderRefused),
+        (OrderPlaced, NodeRefusedOrder),
+        "the order has ended: the node's first answer stays",
+    ),
+    ignored(
+        (Dismissed,),
+        (OrderPlaced, NodeRefusedOrder),
+        "the operator dismissed the order: what is found out later changes nothing",
+    ),
+)
 
 
 MACHINE = Machine(
@@ -189,7 +197,7 @@ MACHINE = Machine(
     states=_STATES,
     inputs=_INPUTS,
     events=(NodeOrdered, NodeOrderPlaced, NodeOrderRefused, NodeOrderDismissed),
-    rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
+    rules=_RULES,
     evolvers={
         NodeOrdered: lambda _state, event: Ordered(id=event.id, order=event.order),
         NodeOrderPlaced: lambda state, event: Placed(order=state.order, txid=event.txid),

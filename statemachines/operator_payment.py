@@ -15,13 +15,13 @@ from engine.machine import (
     Decision,
     Effect,
     Handle,
-    Ignore,
     Input,
     Machine,
-    Refuse,
-    Rule,
     State,
     Tell,
+    ignored,
+    refused,
+    table,
 )
 from statemachines import image
 
@@ -174,25 +174,40 @@ _INPUTS: tuple[type[Input], ...] = (
     OperatorPaymentFailed,
     DismissOperatorPayment,
 )
-_LATE = Ignore("a repeated result")
-_JOIN = Ignore("the same request again: the caller waits for its end")
-_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
-    (New, RequestOperatorPayment): Handle(_request, to=(Paying,)),
-    (Paying, OperatorPaymentSucceeded): Handle(_succeeded, to=(Paid,)),
-    (Paying, OperatorPaymentFailed): Handle(_failed, to=(Failed,)),
-    (Paying, DismissOperatorPayment): Handle(_dismissed, to=(Failed,)),
-    (Failed, RequestOperatorPayment): Handle(_request_again, to=(Paying,)),
-}
-
-
-def _rule(state: type[State], input_: type[Input]) -> Rule:
-    if (state, input_) in _HANDLED:
-        return _HANDLED[state, input_]
-    if state is New:
-        return Refuse("there is no such payment of the operator")
-    if input_ is DismissOperatorPayment:
-        return Refuse("this payment has ended: there is nothing to dismiss")
-    return _JOIN if input_ is RequestOperatorPayment else _LATE
+_RULES = table(
+    {
+        (New, RequestOperatorPayment): Handle(_request, to=(Paying,)),
+        (Paying, OperatorPaymentSucceeded): Handle(_succeeded, to=(Paid,)),
+        (Paying, OperatorPaymentFailed): Handle(_failed, to=(Failed,)),
+        (Paying, DismissOperatorPayment): Handle(_dismissed, to=(Failed,)),
+        (Failed, RequestOperatorPayment): Handle(_request_again, to=(Paying,)),
+    },
+    refused(
+        (New,),
+        (OperatorPaymentSucceeded, OperatorPaymentFailed, DismissOperatorPayment),
+        "there is no such payment of the operator",
+    ),
+    refused(
+        (Paid, Failed),
+        (DismissOperatorPayment,),
+        "this payment has ended: there is nothing to dismiss",
+    ),
+    ignored(
+        (Paying, Paid),
+        (RequestOperatorPayment,),
+        "the same request again: the caller is told how it ends, or ended",
+    ),
+    ignored(
+        (Paid,),
+        (OperatorPaymentSucceeded, OperatorPaymentFailed),
+        "it is paid, and stays so",
+    ),
+    ignored(
+        (Failed,),
+        (OperatorPaymentSucceeded, OperatorPaymentFailed),
+        "no call is under way: the last one failed, or the operator dismissed it",
+    ),
+)
 
 
 MACHINE = Machine(
@@ -201,7 +216,7 @@ MACHINE = Machine(
     states=_STATES,
     inputs=_INPUTS,
     events=(OperatorPaymentRequested, OperatorPaymentPaid, OperatorPaymentRefused),
-    rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
+    rules=_RULES,
     evolvers={
         OperatorPaymentRequested: _paying,
         OperatorPaymentPaid: lambda state, event: Paid(

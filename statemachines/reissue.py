@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 
 from engine.events import Event
-from engine.machine import Decision, Handle, Ignore, Input, Machine, Refuse, Rule, State, Tell
+from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from statemachines.items import ForeignNote
 from statemachines.transaction import (
     TransactionAbandoned,
@@ -130,23 +130,39 @@ _INPUTS: tuple[type[Input], ...] = (
     TransactionFinished,
     TransactionRejected,
 )
-_JOIN = Ignore("the same ecash again: the caller waits for its end")
-_LATE = Ignore("a result that this state does not wait for, late or repeated")
-_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
-    (New, RequestReissue): Handle(_request, to=(Reissuing,)),
-    (Abandoned, RequestReissue): Handle(_request, to=(Reissuing,)),
-    (Reissuing, TransactionAbandoned): Handle(_abandoned, to=(Abandoned,)),
-    (Reissuing, TransactionFinished): Handle(_finished, to=(Reissued,)),
-    (Reissuing, TransactionRejected): Handle(_rejected, to=(ReissueRejected,)),
-}
-
-
-def _rule(state: type[State], input_: type[Input]) -> Rule:
-    if (state, input_) in _HANDLED:
-        return _HANDLED[state, input_]
-    if state is New:
-        return Refuse("nobody gave us this ecash")
-    return _JOIN if input_ is RequestReissue else _LATE
+_TRANSACTION = (
+    TransactionSigned,
+    TransactionAccepted,
+    TransactionAbandoned,
+    TransactionFinished,
+    TransactionRejected,
+)
+_RULES = table(
+    {
+        (New, RequestReissue): Handle(_request, to=(Reissuing,)),
+        (Abandoned, RequestReissue): Handle(_request, to=(Reissuing,)),
+        (Reissuing, TransactionAbandoned): Handle(_abandoned, to=(Abandoned,)),
+        (Reissuing, TransactionFinished): Handle(_finished, to=(Reissued,)),
+        (Reissuing, TransactionRejected): Handle(_rejected, to=(ReissueRejected,)),
+    },
+    refused((New,), _TRANSACTION, "nobody gave us this ecash"),
+    ignored(
+        (Reissuing, Reissued, ReissueRejected),
+        (RequestReissue,),
+        "the same ecash again: the caller is told how it ends, or ended",
+    ),
+    ignored(
+        (Reissuing,),
+        (TransactionSigned, TransactionAccepted),
+        "the ecash is ours only at the end of its transaction",
+    ),
+    ignored(
+        (Abandoned,),
+        _TRANSACTION,
+        "no transaction is under way: the last one was never signed, the next is not asked for yet",
+    ),
+    ignored((Reissued, ReissueRejected), _TRANSACTION, "the reissue has ended"),
+)
 
 
 MACHINE = Machine(
@@ -155,7 +171,7 @@ MACHINE = Machine(
     states=_STATES,
     inputs=_INPUTS,
     events=(ReissueRequested, ReissueAbandoned, ReissueDone, ReissueFailed),
-    rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
+    rules=_RULES,
     evolvers={
         ReissueRequested: lambda _state, event: Reissuing(facts=event.facts),
         ReissueAbandoned: lambda state, _event: Abandoned(facts=state.facts),

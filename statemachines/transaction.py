@@ -18,12 +18,13 @@ from engine.machine import (
     Decision,
     Effect,
     Handle,
-    Ignore,
     Input,
     Machine,
-    Refuse,
     State,
     Tell,
+    ignored,
+    refused,
+    table,
 )
 from errors import FatalError
 from statemachines.items import ForeignNote, HeldNote, Issue, Reservation, SignedTransaction
@@ -340,8 +341,59 @@ def _wants_notes(state: Accepted) -> Mapping[str, Effect]:
 
 
 _FINAL = (Finished, Rejected, Abandoned, GivenUp)
-_LATE = Ignore("a repeated result")
-_EARLY = Ignore("a result of nothing that was asked for")
+_BUILDING = (Built, BuildAbandoned)
+_SUBMISSION = (SubmissionAccepted, SubmissionRejected)
+_RULES = table(
+    {
+        (Unborn, Reserve): Handle(_reserve, to=(Reserved,)),
+        (Reserved, Built): Handle(_built, to=(Signed, Abandoned)),
+        (Reserved, BuildAbandoned): Handle(_abandoned, to=(Abandoned,)),
+        (Reserved, GiveUpTransaction): Handle(_give_up_reserved, to=(Abandoned,)),
+        (Signed, GiveUpTransaction): Handle(_give_up, to=(GivenUp,)),
+        (Signed, SubmissionAccepted): Handle(_accepted, to=(Accepted,)),
+        (Signed, SubmissionRejected): Handle(_rejected, to=(Rejected,)),
+        (Accepted, NotesCollected): Handle(_collected, to=(Finished,)),
+    },
+    refused(
+        (Reserved, Signed, Accepted, *_FINAL),
+        (Reserve,),
+        "this transaction is already reserved",
+    ),
+    ignored(
+        (Unborn,),
+        (*_BUILDING, GiveUpTransaction, *_SUBMISSION, NotesCollected),
+        "nothing is reserved, so nothing was asked for",
+    ),
+    ignored(
+        (Reserved, Abandoned),
+        (*_SUBMISSION, NotesCollected),
+        "it is not signed, so no guardian has seen it",
+    ),
+    ignored(
+        (Signed, Accepted, Finished, Rejected, GivenUp),
+        _BUILDING,
+        "it is signed already, and its first bytes stay",
+    ),
+    ignored((Signed,), (NotesCollected,), "it is not known to be accepted, so it issued no notes"),
+    ignored((Accepted, Finished), _SUBMISSION, "a threshold accepted it before"),
+    ignored((Accepted, Finished), (GiveUpTransaction,), "its outputs are there already"),
+    ignored((Finished,), (NotesCollected,), "its notes are collected already"),
+    ignored(
+        (Rejected,),
+        (GiveUpTransaction, *_SUBMISSION, NotesCollected),
+        "a threshold rejected it before: nothing of it ever happens",
+    ),
+    ignored(
+        (Abandoned,),
+        (*_BUILDING, GiveUpTransaction),
+        "it is abandoned already: bytes that come now are thrown away",
+    ),
+    ignored(
+        (GivenUp,),
+        (GiveUpTransaction, *_SUBMISSION, NotesCollected),
+        "it is given up already: what became of it is asked when the federation is joined again",
+    ),
+)
 
 MACHINE = Machine(
     kind="tx",
@@ -357,55 +409,7 @@ MACHINE = Machine(
         NotesCollected,
     ),
     events=(TxReserved, TxSigned, TxAbandoned, TxGivenUp, TxAccepted, TxCollected, TxRejected),
-    rules={
-        (Unborn, Reserve): Handle(_reserve, to=(Reserved,)),
-        (Reserved, Built): Handle(_built, to=(Signed, Abandoned)),
-        (Reserved, BuildAbandoned): Handle(_abandoned, to=(Abandoned,)),
-        (Reserved, GiveUpTransaction): Handle(_give_up_reserved, to=(Abandoned,)),
-        (Signed, GiveUpTransaction): Handle(_give_up, to=(GivenUp,)),
-        (Signed, SubmissionAccepted): Handle(_accepted, to=(Accepted,)),
-        (Signed, SubmissionRejected): Handle(_rejected, to=(Rejected,)),
-        (Accepted, NotesCollected): Handle(_collected, to=(Finished,)),
-        **{
-            (state, Reserve): Refuse("this transaction is already reserved")
-            for state in (Reserved, Signed, Accepted, *_FINAL)
-        },
-        **{
-            (Unborn, input_): _EARLY
-            for input_ in (
-                Built,
-                BuildAbandoned,
-                GiveUpTransaction,
-                SubmissionAccepted,
-                SubmissionRejected,
-                NotesCollected,
-            )
-        },
-        **{
-            (Reserved, input_): _EARLY
-            for input_ in (SubmissionAccepted, SubmissionRejected, NotesCollected)
-        },
-        (Signed, Built): _LATE,
-        (Signed, BuildAbandoned): _LATE,
-        (Signed, NotesCollected): _EARLY,
-        (Accepted, Built): _LATE,
-        (Accepted, BuildAbandoned): _LATE,
-        (Accepted, GiveUpTransaction): Ignore("its outputs are there already"),
-        (Accepted, SubmissionAccepted): _LATE,
-        (Accepted, SubmissionRejected): Ignore("accepted by a threshold before"),
-        **{
-            (state, input_): _LATE
-            for state in _FINAL
-            for input_ in (
-                Built,
-                BuildAbandoned,
-                GiveUpTransaction,
-                SubmissionAccepted,
-                SubmissionRejected,
-                NotesCollected,
-            )
-        },
-    },
+    rules=_RULES,
     evolvers={
         TxReserved: lambda _state, event: Reserved(reservation=event.reservation),
         TxSigned: lambda state, event: Signed(reservation=state.reservation, signed=event.signed),

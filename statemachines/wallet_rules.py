@@ -8,8 +8,7 @@ from typing import cast
 import msgspec
 
 from engine.events import Event
-from engine.machine import Decision, Handle, Ignore, Input, Machine, Refuse, Rule, State, Tell
-from errors import ConflictError
+from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from fedimint import selection
 from fedimint.selection import InsufficientNotesError
 from statemachines import reserving, transaction
@@ -291,7 +290,6 @@ def _without(spending: dict[str, tuple[HeldNote, ...]], tx: str) -> dict[str, tu
     return {name: notes for name, notes in spending.items() if name != tx}
 
 
-_NOT_JOINED = Refuse("the gateway has not joined this federation", ConflictError)
 _INPUTS: tuple[type[Input], ...] = (
     OpenWallet,
     AddTweaks,
@@ -307,23 +305,45 @@ _INPUTS: tuple[type[Input], ...] = (
     TransactionRejected,
     TransactionAbandoned,
 )
-_WAITS = Ignore("the wallet waits for the end of its own transactions")
-_RULES: dict[tuple[type[State], type[Input]], Rule] = {
-    (Unopened, OpenWallet): Handle(_open, to=(Wallet,)),
-    (Wallet, OpenWallet): Handle(_reopen, to=(Wallet,)),
-    (Wallet, AddTweaks): Handle(_add_tweaks, to=(Wallet,)),
-    (Wallet, DiscardTweaks): Handle(_discard_tweaks, to=(Wallet,)),
-    (Wallet, ForgetNotes): Handle(_forget, to=(Wallet,)),
-    (Wallet, RecoverNotes): Handle(_recover, to=(Wallet,)),
-    (Wallet, ClaimInputs): Handle(_claim, to=(Wallet,)),
-    (Wallet, FundOutput): Handle(_fund, to=(Wallet,)),
-    (Wallet, SpendNotes): Handle(_spend, to=(Wallet,)),
-    (Wallet, TransactionSigned): _WAITS,
-    (Wallet, TransactionAccepted): _WAITS,
-    (Wallet, TransactionFinished): Handle(_finished, to=(Wallet,)),
-    (Wallet, TransactionRejected): Handle(_rejected, to=(Wallet,)),
-    (Wallet, TransactionAbandoned): Handle(_abandoned, to=(Wallet,)),
-}
+_RULES = table(
+    {
+        (Unopened, OpenWallet): Handle(_open, to=(Wallet,)),
+        (Wallet, OpenWallet): Handle(_reopen, to=(Wallet,)),
+        (Wallet, AddTweaks): Handle(_add_tweaks, to=(Wallet,)),
+        (Wallet, DiscardTweaks): Handle(_discard_tweaks, to=(Wallet,)),
+        (Wallet, ForgetNotes): Handle(_forget, to=(Wallet,)),
+        (Wallet, RecoverNotes): Handle(_recover, to=(Wallet,)),
+        (Wallet, ClaimInputs): Handle(_claim, to=(Wallet,)),
+        (Wallet, FundOutput): Handle(_fund, to=(Wallet,)),
+        (Wallet, SpendNotes): Handle(_spend, to=(Wallet,)),
+        (Wallet, TransactionFinished): Handle(_finished, to=(Wallet,)),
+        (Wallet, TransactionRejected): Handle(_rejected, to=(Wallet,)),
+        (Wallet, TransactionAbandoned): Handle(_abandoned, to=(Wallet,)),
+    },
+    refused(
+        (Unopened,),
+        (
+            AddTweaks,
+            DiscardTweaks,
+            ForgetNotes,
+            RecoverNotes,
+            ClaimInputs,
+            FundOutput,
+            SpendNotes,
+            TransactionSigned,
+            TransactionAccepted,
+            TransactionFinished,
+            TransactionRejected,
+            TransactionAbandoned,
+        ),
+        "the gateway has not joined this federation",
+    ),
+    ignored(
+        (Wallet,),
+        (TransactionSigned, TransactionAccepted),
+        "the wallet waits for the end of its own transactions",
+    ),
+)
 
 MACHINE = Machine(
     kind="wallet",
@@ -342,7 +362,7 @@ MACHINE = Machine(
         WalletRestored,
         NotesLost,
     ),
-    rules={**{(Unopened, input_): _NOT_JOINED for input_ in _INPUTS}, **_RULES},
+    rules=_RULES,
     evolvers={
         WalletOpened: _opened,
         TweaksAdded: _tweaks_added,

@@ -15,13 +15,13 @@ from engine.machine import (
     Decision,
     Effect,
     Handle,
-    Ignore,
     Input,
     Machine,
-    Refuse,
-    Rule,
     State,
     Tell,
+    ignored,
+    refused,
+    table,
 )
 from statemachines.items import PegOut
 from statemachines.transaction import (
@@ -225,24 +225,80 @@ _INPUTS: tuple[type[Input], ...] = (
     TransactionAbandoned,
     BitcoinTxidKnown,
 )
-_LATE = Ignore("a result that this state does not wait for, late or repeated")
-_HANDLED: dict[tuple[type[State], type[Input]], Rule] = {
-    (New, RequestWithdrawal): Handle(_request, to=(Funding,)),
-    (Funding, FundingRefused): Handle(_refused, to=(WithdrawalRefused,)),
-    (Funding, TransactionSigned): Handle(_signed, to=(Submitted,)),
-    (Submitted, TransactionAccepted): Handle(_accepted, to=(Accepted,)),
-    (Funding, TransactionAbandoned): Handle(_abandoned, to=(WithdrawalRejected,)),
-    (Submitted, TransactionRejected): Handle(_rejected, to=(WithdrawalRejected,)),
-    (Accepted, BitcoinTxidKnown): Handle(_done, to=(Withdrawn,)),
-}
-
-
-def _rule(state: type[State], input_: type[Input]) -> Rule:
-    if (state, input_) in _HANDLED:
-        return _HANDLED[state, input_]
-    if input_ is RequestWithdrawal:
-        return Refuse("this withdrawal was asked for before")
-    return Refuse("there is no such withdrawal") if state is New else _LATE
+_RULES = table(
+    {
+        (New, RequestWithdrawal): Handle(_request, to=(Funding,)),
+        (Funding, FundingRefused): Handle(_refused, to=(WithdrawalRefused,)),
+        (Funding, TransactionSigned): Handle(_signed, to=(Submitted,)),
+        (Funding, TransactionAbandoned): Handle(_abandoned, to=(WithdrawalRejected,)),
+        (Submitted, TransactionAccepted): Handle(_accepted, to=(Accepted,)),
+        (Submitted, TransactionRejected): Handle(_rejected, to=(WithdrawalRejected,)),
+        (Accepted, BitcoinTxidKnown): Handle(_done, to=(Withdrawn,)),
+    },
+    refused(
+        (New,),
+        (
+            FundingRefused,
+            TransactionSigned,
+            TransactionAccepted,
+            TransactionFinished,
+            TransactionRejected,
+            TransactionAbandoned,
+            BitcoinTxidKnown,
+        ),
+        "there is no such withdrawal",
+    ),
+    refused(
+        (Funding, Submitted, Accepted, Withdrawn, WithdrawalRefused, WithdrawalRejected),
+        (RequestWithdrawal,),
+        "this withdrawal was asked for before",
+    ),
+    ignored(
+        (Funding,),
+        (TransactionAccepted, TransactionFinished, TransactionRejected, BitcoinTxidKnown),
+        "its transaction is not signed yet, so no guardian has seen it",
+    ),
+    ignored(
+        (Submitted,),
+        (FundingRefused, TransactionSigned, TransactionAbandoned),
+        "its transaction is signed already",
+    ),
+    ignored(
+        (Submitted,),
+        (TransactionFinished, BitcoinTxidKnown),
+        "the federation has not accepted it yet, and says so first",
+    ),
+    ignored(
+        (Accepted, Withdrawn),
+        (
+            FundingRefused,
+            TransactionSigned,
+            TransactionAccepted,
+            TransactionRejected,
+            TransactionAbandoned,
+        ),
+        "the federation accepted it before",
+    ),
+    ignored(
+        (Accepted, Withdrawn),
+        (TransactionFinished,),
+        "its change is ecash again, which is the wallet's alone",
+    ),
+    ignored((Withdrawn,), (BitcoinTxidKnown,), "the bitcoin transaction is known already"),
+    ignored(
+        (WithdrawalRefused, WithdrawalRejected),
+        (
+            FundingRefused,
+            TransactionSigned,
+            TransactionAccepted,
+            TransactionFinished,
+            TransactionRejected,
+            TransactionAbandoned,
+            BitcoinTxidKnown,
+        ),
+        "the withdrawal has ended: nothing of it ever happens",
+    ),
+)
 
 
 MACHINE = Machine(
@@ -258,7 +314,7 @@ MACHINE = Machine(
         WithdrawalNotFunded,
         WithdrawalFailed,
     ),
-    rules={(s, i): _rule(s, i) for s in _STATES for i in _INPUTS},
+    rules=_RULES,
     evolvers={
         WithdrawalRequested: lambda _state, event: Funding(facts=event.facts),
         WithdrawalSigned: lambda state, event: Submitted(facts=state.facts, txid=event.txid),

@@ -35,7 +35,9 @@ def test_a_page_has_every_pair_of_every_table() -> None:
         "- Refused with NotFoundError, there is no such transfer: Unborn on Sent, Bounced, Again"
         in text
     )
-    assert "- Ignored, late or repeated: Sending on Begin; Arrived on Begin, Sent," in text
+    assert (
+        "- Ignored, late or repeated: Sending on Begin; Arrived, Returned on Begin, Sent," in text
+    )
     for rule in TRANSFER.rules.values():
         assert isinstance(rule, Handle) or rule.why in text
 

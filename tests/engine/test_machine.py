@@ -5,7 +5,17 @@ from typing import Any
 
 import pytest
 
-from engine.machine import Decision, Effect, Handle, Ignore, Refuse, kind_of
+from engine.machine import (
+    Decision,
+    Effect,
+    Handle,
+    Ignore,
+    Refuse,
+    ignored,
+    kind_of,
+    refused,
+    table,
+)
 from errors import ConflictError, FatalError, NotFoundError
 from tests.engine.toy import (
     ACCOUNT,
@@ -57,6 +67,20 @@ def _without(pair: tuple[type, type]) -> dict[Any, Any]:
 def test_a_table_with_holes_is_refused(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(FatalError, match=words):
         replace(TRANSFER, **changes)
+
+
+def test_groups_of_pairs_make_one_table_and_list_no_pair_twice() -> None:
+    late = ignored((Sending, Arrived), (Begin, Sent), "late")
+    none = refused((Unborn,), (Sent,), "there is none", NotFoundError)
+    assert table(late, none) == {
+        (Sending, Begin): Ignore("late"),
+        (Sending, Sent): Ignore("late"),
+        (Arrived, Begin): Ignore("late"),
+        (Arrived, Sent): Ignore("late"),
+        (Unborn, Sent): Refuse("there is none", NotFoundError),
+    }
+    with pytest.raises(FatalError, match="listed twice: Arrived with Sent, Sending with Sent"):
+        table(late, ignored((Sending, Arrived), (Sent,), "repeated"))
 
 
 def test_every_pair_of_state_and_input_is_decided_as_listed() -> None:

@@ -18,7 +18,18 @@ from engine.effects import Handler
 from engine.engine import Engine, Observers, Ports
 from engine.events import Event
 from engine.fold import Machines
-from engine.machine import Decision, Effect, Handle, Ignore, Input, Machine, Refuse, State, Tell
+from engine.machine import (
+    Decision,
+    Effect,
+    Handle,
+    Input,
+    Machine,
+    State,
+    Tell,
+    ignored,
+    refused,
+    table,
+)
 from engine.ports import Clock, RunBlocking, inline, no_probe
 from engine.read_model import ReadModel, StreamIndex
 from engine.store import Store
@@ -210,30 +221,32 @@ def _wants_send(state: Sending) -> Mapping[str, Effect]:
     return {"send": Send(order=state.order, attempt=state.attempt)}
 
 
-_LATE = Ignore("late or repeated")
-_NONE = Refuse("there is no such transfer", NotFoundError)
-
 TRANSFER = Machine(
     kind="transfer",
     initial=Unborn(),
     states=(Unborn, Sending, Arrived, Returned),
     inputs=(Begin, Sent, Bounced, Again, Noted, Recall),
     events=(Begun, Retried, Seen, Delivered, Reversed),
-    rules={
-        (Unborn, Begin): Handle(begin, to=(Sending,)),
-        (Sending, Sent): Handle(_sent, to=(Arrived,)),
-        (Sending, Bounced): Handle(_bounced, to=(Returned,)),
-        (Sending, Again): Handle(lambda _s, _i: Decision((Retried(),)), to=(Sending,)),
-        (Sending, Noted): Handle(lambda _s, i: Decision((Seen(text=i.text),)), to=(Sending,)),
-        (Sending, Recall): Refuse("money on its way cannot be recalled"),
-        (Sending, Begin): _LATE,
-        **{(Unborn, input_): _NONE for input_ in (Sent, Bounced, Again, Noted, Recall)},
-        **{
-            (state, input_): _LATE
-            for state in (Arrived, Returned)
-            for input_ in (Begin, Sent, Bounced, Again, Noted, Recall)
+    rules=table(
+        {
+            (Unborn, Begin): Handle(begin, to=(Sending,)),
+            (Sending, Sent): Handle(_sent, to=(Arrived,)),
+            (Sending, Bounced): Handle(_bounced, to=(Returned,)),
+            (Sending, Again): Handle(lambda _s, _i: Decision((Retried(),)), to=(Sending,)),
+            (Sending, Noted): Handle(lambda _s, i: Decision((Seen(text=i.text),)), to=(Sending,)),
         },
-    },
+        refused((Sending,), (Recall,), "money on its way cannot be recalled"),
+        refused(
+            (Unborn,),
+            (Sent, Bounced, Again, Noted, Recall),
+            "there is no such transfer",
+            NotFoundError,
+        ),
+        ignored((Sending,), (Begin,), "late or repeated"),
+        ignored(
+            (Arrived, Returned), (Begin, Sent, Bounced, Again, Noted, Recall), "late or repeated"
+        ),
+    ),
     evolvers={
         Begun: lambda _state, event: Sending(order=event.order),
         Retried: lambda state, _event: msgspec.structs.replace(state, attempt=state.attempt + 1),
