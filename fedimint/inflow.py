@@ -22,10 +22,10 @@ LONGER_ANSWERS_BYTES: Final[Mapping[str, int]] = {
     "recovery_slice": 512 * 1024,
 }
 BYTES_PER_S: Final = 2 * 1024 * 1024
-"""Some 500 payments a second: each takes about eight answers, the longest of 3,000 bytes."""
+"""Some 250 payments a second: each takes about eight answers, the longest of 3,000 bytes."""
 BURST_BYTES: Final = 16 * 1024 * 1024
 """What may come at once, such as the answers to everything that a start asks."""
-FRAME_BYTES_AT_LEAST: Final = 256
+FRAME_BYTES_AT_LEAST: Final = 1024
 """What a frame counts for if it has less: each one costs some work, also a ping."""
 
 

@@ -1,7 +1,7 @@
 """The guardian API over WebSocket: JSON-RPC 2.0 in text frames, many requests on one connection.
 
-fedimint-connectors/src/ws.rs and fedimint-server/src/net/api/mod.rs. This file and `websocket_link.py`, one open
-socket of it, are the ones of this folder that are bound to asyncio, because of aiohttp.
+fedimint-connectors/src/ws.rs and fedimint-server/src/net/api/mod.rs. This file, `websocket_link.py`, one open
+socket of it, and `websocket_bytes.py` are the ones of this folder that are bound to asyncio, because of aiohttp.
 """
 
 import asyncio
@@ -19,11 +19,13 @@ from fedimint.inflow import MAX_FRAME_BYTES, Inflow
 from fedimint.transport import (
     Envelope,
     GuardianError,
+    GuardianProtocolError,
     GuardianRefused,
     GuardianTimeout,
     GuardianUnreachable,
     cut,
 )
+from fedimint.websocket_bytes import WatchedBytes
 from fedimint.websocket_link import CLOSE_TIMEOUT_S, Link
 
 MAX_IN_FLIGHT: Final = 512
@@ -41,7 +43,7 @@ class WebSocketConnection:
     """A `GuardianConnection` that connects when first asked and again after a loss.
 
     A request fails at once with GuardianUnreachable while a lost connection backs off (0.5 s
-    doubling to 30 s, with jitter, until the guardian has answered something); callers retry. At
+    doubling to 30 s, with jitter, until the guardian has answered and kept to its protocol); callers retry. At
     most `max_in_flight` requests are out, more of them wait. A guardian that sends faster than
     `Inflow` allows is read more slowly; one that answers with more than a method has to say, or twice,
     loses its connection. Bound to the event loop of the first request; asyncio only.
@@ -74,6 +76,7 @@ class WebSocketConnection:
         self._inflow = Inflow(monotonic_s)
         self._jitter = jitter
         self._session: aiohttp.ClientSession | None = None
+        self._watched: WatchedBytes | None = None
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._losses = 0
@@ -121,7 +124,15 @@ class WebSocketConnection:
             except (GuardianUnreachable, GuardianRefused) as error:
                 self._back_off(error, answered=False)
                 raise
-            self._link = Link(socket, self._target, self._lost, self._inflow, self._sleep_s)
+            assert self._watched is not None
+            self._link = Link(
+                socket,
+                self._watched,
+                self._target,
+                self._lost,
+                inflow=self._inflow,
+                sleep_s=self._sleep_s,
+            )
             return self._link
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
@@ -132,7 +143,9 @@ class WebSocketConnection:
         if self._session is None:
             # Environment proxies and cookies have no business between us and a guardian.
             self._session = aiohttp.ClientSession(
-                cookie_jar=aiohttp.DummyCookieJar(), trust_env=False
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=False,
+                trace_configs=[self._watching()],
             )
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
@@ -154,8 +167,22 @@ class WebSocketConnection:
             reason = str(error) or type(error).__name__
             raise GuardianUnreachable(cut(f"cannot connect to {self._target}: {reason}")) from error
 
+    def _watching(self) -> aiohttp.TraceConfig:
+        """Puts a watch on the socket of each upgrade, before anything of it is read as frames."""
+
+        async def watch(_: object, __: object, ended: aiohttp.TraceRequestEndParams) -> None:
+            connection = ended.response.connection
+            if connection is not None and connection.transport is not None:
+                self._watched = WatchedBytes(connection.transport)
+
+        tracing = aiohttp.TraceConfig()
+        tracing.on_request_end.append(watch)
+        return tracing
+
     def _lost(self, link: Link, failure: GuardianError) -> None:
-        self._back_off(failure, answered=link.answered)
+        # Whoever speaks no protocol has answered nothing, and must wait longer each time.
+        is_fair = not isinstance(failure, GuardianProtocolError)
+        self._back_off(failure, answered=link.answered and is_fair)
 
     def _back_off(self, failure: GuardianError, *, answered: bool) -> None:
         self._last_failure = str(failure)

@@ -24,6 +24,7 @@ from fedimint.transport import (
     cut,
     error_from_code,
 )
+from fedimint.websocket_bytes import WatchedBytes
 
 CLOSE_TIMEOUT_S: Final = 2.0
 MAX_LATE: Final = 65_536
@@ -71,12 +72,15 @@ class Link:
     def __init__(
         self,
         socket: aiohttp.ClientWebSocketResponse,
+        watched: WatchedBytes,
         label: str,
         on_loss: Callable[["Link", GuardianError], None],
+        *,
         inflow: Inflow,
         sleep_s: Callable[[float], Awaitable[None]],
     ) -> None:
         self._socket = socket
+        self._watched = watched
         self._label = label
         self._on_loss = on_loss
         self._inflow = inflow
@@ -131,7 +135,7 @@ class Link:
                 elif message.type is aiohttp.WSMsgType.PONG:
                     await self._let_pass(message.data)
                 else:
-                    failure = _failure_of_frame(message, self._label)
+                    failure = self._failure_of(message)
                     return
         except GuardianProtocolError as error:
             failure = error
@@ -139,11 +143,20 @@ class Link:
             self._fail(failure)
             await self._close_socket()
 
+    def _failure_of(self, message: aiohttp.WSMessage) -> GuardianError:
+        if self._watched.is_too_much:
+            return GuardianProtocolError(f"{self._label} sent much that became no message")
+        return _failure_of_frame(message, self._label)
+
     async def _let_pass(self, data: str | bytes) -> None:
-        """Read nothing for a while when the guardian sends too fast; what it sends meanwhile waits at its side."""
-        pause_s = self._inflow.pause_s(len(data))
-        if pause_s:
-            await self._sleep_s(pause_s)
+        """Read nothing for a while when the guardian sends too fast; what it sends meanwhile waits at its side.
+
+        Others have a turn between any two messages: thousands of short ones may be there already.
+        """
+        size = len(data.encode()) if isinstance(data, str) and not data.isascii() else len(data)
+        self._watched.said(size)
+        pause_s = self._inflow.pause_s(size)
+        await (self._sleep_s(pause_s) if pause_s else asyncio.sleep(0))
 
     def _deliver(self, text: str) -> None:
         response = self._decoded(_decode_response, text)
@@ -202,7 +215,8 @@ class Link:
             await self._close_socket()
 
     async def _close_socket(self) -> None:
-        # A peer that does not close its side must not hold ours open.
+        # A peer that does not close its side must not hold ours open, and what it has sent is not read any more.
+        self._watched.abort()
         with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             await self._socket.close()
 

@@ -69,6 +69,7 @@ _TALKS_TO_GUARDIANS = frozenset(
         "transport",
         "walletv2_api",
         "websocket",
+        "websocket_bytes",
         "websocket_link",
     )
 )
@@ -82,6 +83,7 @@ _MAY_BE_BOUND = (
     "devnet/guardian_server.py",
     "devnet/lnd_server*.py",
     "fedimint/websocket.py",
+    "fedimint/websocket_bytes.py",
     "fedimint/websocket_link.py",
 )
 

@@ -1,9 +1,11 @@
 """The WebSocket transport against a real aiohttp server on this machine, friendly and hostile."""
 
 import asyncio
+import base64
+import hashlib
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -18,6 +20,7 @@ from fedimint.transport import (
     module_method,
 )
 from fedimint.websocket import MAX_FRAME_BYTES, WebSocketConnection
+from fedimint.websocket_bytes import MAX_UNSAID_BYTES
 
 pytestmark = pytest.mark.anyio
 
@@ -488,3 +491,125 @@ async def test_pings_are_answered_and_count_too(monkeypatch: pytest.MonkeyPatch)
     async with connected(ping, **options) as (connection, _):
         assert await connection.request("x", None) == "done"
     assert len(paused_s) == 41 - 1_000 // inflow.FRAME_BYTES_AT_LEAST
+
+
+# --- frames by hand, as no library sends them ---
+
+
+ANSWER = '{{"jsonrpc":"2.0","id":{},"result":{}}}'
+
+
+def text_frame(text: str) -> bytes:
+    data = text.encode()
+    return b"\x81\x7e" + len(data).to_bytes(2) + data
+
+
+@asynccontextmanager
+async def guardian_of_bytes(
+    after_answer: bytes, received: list[bytes]
+) -> AsyncIterator[WebSocketConnection]:
+    """A guardian that answers the first question, sends these bytes, and keeps what it gets until the end."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        key = head.partition(b"Sec-WebSocket-Key: ")[2].partition(b"\r\n")[0]
+        digest = hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()  # noqa: S324 - RFC 6455
+        writer.write(
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Accept: " + base64.b64encode(digest) + b"\r\n\r\n"
+        )
+        await reader.read(65_536)
+        with suppress(ConnectionError):
+            writer.write(text_frame(ANSWER.format(0, 1)) + after_answer)
+            await writer.drain()
+            received.append(await reader.read())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        connection = WebSocketConnection(f"ws://127.0.0.1:{port}/")
+        try:
+            yield connection
+        finally:
+            await connection.aclose()
+
+
+async def test_a_message_of_endless_empty_fragments_ends_its_connection() -> None:
+    begun, fragment = b"\x01\x01{", b"\x00\x00"
+    async with guardian_of_bytes(begun + fragment * MAX_UNSAID_BYTES, []) as connection:
+        assert await connection.request("status", None) == 1
+        with pytest.raises(GuardianProtocolError, match="sent much that became no message"):
+            await connection.request("status", None)
+        with pytest.raises(GuardianUnreachable, match="waiting before the next try"):
+            await connection.request("status", None)
+
+
+async def test_who_breaks_the_protocol_waits_longer_each_time_whatever_it_answered() -> None:
+    clock = [0.0]
+
+    async def serve(socket: web.WebSocketResponse) -> None:
+        await socket.receive()
+        await socket.send_str(ANSWER.format(0, 1))
+        await socket.send_str("no answer")
+        await socket.receive()
+
+    async with connected(serve, monotonic_s=lambda: clock[0], jitter=lambda: 1.0) as (
+        connection,
+        server,
+    ):
+        for number, wait_s in enumerate((0.5, 1.0, 2.0), 1):
+            assert await connection.request("status", None) == 1
+            with pytest.raises((GuardianProtocolError, GuardianUnreachable)):
+                await connection.request("status", None)
+            clock[0] += wait_s - 0.01
+            with pytest.raises(GuardianUnreachable, match="waiting before the next try"):
+                await connection.request("status", None)
+            clock[0] += 0.02
+            assert server.connections == number
+
+
+async def test_what_lies_behind_a_broken_frame_is_not_read_for_a_farewell() -> None:
+    received: list[bytes] = []
+    async with guardian_of_bytes(text_frame("no answer") + b"\x81\x00" * 9, received) as connection:
+        assert await connection.request("status", None) == 1
+        with pytest.raises((GuardianProtocolError, GuardianUnreachable)):
+            await connection.request("status", None)
+    # No frame of a close that would be waited for.
+    assert [one for one in received if one[:1] == b"\x88"] == []
+
+
+async def test_others_have_a_turn_between_any_two_frames() -> None:
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    flood = b"\x8a\x00" * 1_000 + text_frame(ANSWER.format(1, 2))
+    async with guardian_of_bytes(flood, []) as connection:
+        first = asyncio.create_task(connection.request("status", None))
+        second = asyncio.create_task(connection.request("status", None))
+        assert await first == 1
+        counting = asyncio.create_task(count())
+        assert await second == 2
+        counting.cancel()
+        await asyncio.wait([counting])
+    assert turns >= 900
+
+
+async def test_long_and_many_answers_in_any_script_are_no_flood() -> None:
+    text = "\u2615" * 20_000
+
+    async def serve(socket: web.WebSocketResponse) -> None:
+        for number in range(50):
+            await socket.receive()
+            await socket.send_str(ANSWER.format(number, json.dumps(text, ensure_ascii=False)))
+        await socket.receive()
+
+    async with connected(serve) as (connection, server):
+        for _ in range(50):
+            assert await connection.request("status", None) == text
+        assert server.connections == 1
