@@ -15,11 +15,11 @@ from gateway import conditions, status, trust
 from gateway.bitcoin_effects import BitcoinEffects
 from gateway.build import warm_up
 from gateway.client_payments import ClientPayments
-from gateway.context import GatewayContext, GatewaySettings, Outside
+from gateway.context import UNHEARD, GatewayContext, GatewaySettings, Outside
 from gateway.federation_desk import FederationDesk
 from gateway.federations import Federations
 from gateway.foreign_notes import ForeignNotes
-from gateway.freeze import Answered, held_back
+from gateway.freeze import Answered, Word, held_back
 from gateway.funding_turns import FundingTurns
 from gateway.held_payments import HeldPayments
 from gateway.history import History
@@ -38,7 +38,7 @@ from gateway.served import ServedFederations
 from gateway.transaction_effects import TransactionEffects
 from gateway.treasury import Treasury
 from gateway.views import GatewayStatus, MnemonicResponse
-from gateway.witness import Opened, Word, ask_witness, until_heard
+from gateway.witness import Opened, ask_witness, until_heard
 from statemachines import completion, identity
 from statemachines.federation import Joined, Left
 from statemachines.federation import stream_of as federation_stream
@@ -118,6 +118,7 @@ class Gateway:
             funding_turns=FundingTurns(),
             root=secrets.root_secret(words),
             answered=Answered(),
+            word=self._word,
             resting=resting,
         )
         self._served = ServedFederations(self._context)
@@ -269,10 +270,7 @@ class Gateway:
     def _unheard(self) -> str | None:
         if self._word.is_given or self._context.watch.info is None:
             return None
-        return (
-            "the Lightning node has not told yet what was paid after the log's newest event: until then nothing is "
-            "paid and no contract is funded"
-        )
+        return UNHEARD
 
     async def mnemonic(self) -> MnemonicResponse:
         """The words that bring back every key."""

@@ -79,10 +79,12 @@ def _send_requested(
     facts, restoration = input_.facts, context.restoration
     _takes_work(context, facts.federation_id)
     owner = _owner_of(context, facts.payment_hash)
+    is_second = owner not in {"", send.stream_of(facts.contract_id)}
+    if is_second:
+        context.refuse_unheard()
     may_be_lost = restoration is not None and (
         bolt11.decode(facts.invoice).timestamp_unix_s <= restoration.restored_unix_s
     )
-    is_second = owner not in {"", send.stream_of(facts.contract_id)}
     if may_be_lost and is_second and not isinstance(context.engine.peek(owner), _ENDED):
         raise ConflictError(
             "this payment hash belongs to another operation, and since the gateway's log was restored from a "
@@ -135,6 +137,7 @@ def _operator_payment_requested(
     context: GatewayContext, _stream: str, input_: operator_payment.RequestOperatorPayment
 ) -> operator_payment.RequestOperatorPayment:
     context.refuse_new_work()
+    context.refuse_unheard()
     if bolt11.decode(input_.facts.invoice).expires_unix_s <= context.now_unix_s():
         raise InputError("the invoice has expired; ask its payee for another")
     owner = _owner_of(context, input_.facts.payment_hash)
@@ -197,6 +200,7 @@ def _htlc_held(context: GatewayContext, stream: str, input_: receive.HtlcHeld) -
     if not isinstance(state, receive.UNDECIDED_STATES):
         return input_
     context.refuse_new_work(state.facts.federation_id)
+    context.refuse_unheard()
     check_recent(context, input_.now_unix_s)
     refusal = refusal_to_fund(context, state.facts) or input_.refusal
     if refusal is None:
@@ -210,6 +214,7 @@ def _swap_measured(
     state = context.engine.peek(stream)
     if not isinstance(state, send.Accepted):
         return input_
+    context.refuse_unheard()
     check_recent(context, input_.now_unix_s)
     facts = state.facts
     refusal = refusal_of_swap(context, facts.payment_hash, facts.invoice_msat) or input_.refusal
@@ -230,6 +235,7 @@ def _budget_measured(
     state = context.engine.peek(stream)
     if not isinstance(state, send.Accepted):
         return input_
+    context.refuse_unheard()
     check_recent(context, input_.now_unix_s)
     return msgspec.structs.replace(
         input_,
@@ -252,6 +258,7 @@ def _record_looked_up(
     state = context.engine.peek(stream)
     if not isinstance(state, send.Unanswered):
         return input_
+    context.refuse_unheard()
     check_recent(context, input_.looked_up_unix_s)
     untrusted = trust.distrust(context, state.facts, is_new=False)
     judged = msgspec.structs.replace(input_, untrusted=untrusted)

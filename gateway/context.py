@@ -13,7 +13,7 @@ from fedimint.wire_types import Network
 from gateway.federation import FederationClient
 from gateway.federations import Federations, NotServedError
 from gateway.foreign_notes import ForeignNotes
-from gateway.freeze import Answered
+from gateway.freeze import Answered, Word
 from gateway.funding_turns import FundingTurns
 from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
@@ -23,6 +23,11 @@ from statemachines import identity
 from statemachines.federation import Joined
 from statemachines.federation import stream_of as federation_stream
 from statemachines.identity import Restoration
+
+UNHEARD = (
+    "the Lightning node has not told yet what was paid after the log's newest event: until then nothing is paid, no "
+    "contract is funded and no payment is failed back"
+)
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,7 @@ class GatewayContext:
     funding_turns: FundingTurns
     root: DerivableSecret
     answered: Answered
+    word: Word
     resting: Resting
     closing: Closing = field(default_factory=Closing)
 
@@ -138,6 +144,11 @@ class GatewayContext:
                 f"this gateway's log {self.why_frozen()}: nothing is paid, funded or given out until "
                 f"{' and '.join(missing)} have told what happened since; see `gatewayd log stuck`"
             )
+
+    def refuse_unheard(self) -> None:
+        """Raises UnavailableError until the node has told whether this log is the newest."""
+        if not self.word.is_given:
+            raise UnavailableError(UNHEARD)
 
     def now_unix_s(self) -> int:
         """The wall clock."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import anyio
+
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from statemachines.operator_payment import PayForOperator
@@ -16,6 +18,27 @@ from statemachines.send import PayInvoice
 from statemachines.transaction import BuildTransaction
 
 NODE = "the Lightning node"
+
+
+class Word:
+    """Whether the node has told in this process that the log is the newest, or is a backup (`gateway/witness.py`)."""
+
+    def __init__(self) -> None:
+        self._given = anyio.Event()
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it has."""
+        return self._given.is_set()
+
+    def give(self) -> None:
+        """It has."""
+        self._given.set()
+
+    async def heard(self) -> None:
+        """Wait for it."""
+        if not self._given.is_set():
+            await self._given.wait()
 
 
 @dataclass

@@ -6,12 +6,13 @@ when there is one that the log does not know, the log is taken for a backup and 
 freeze it. Freezing is safe in any case and ends by itself once node and federations were asked, so one payment too many
 that somebody else made with the node costs a pause and no money; who shares his node says so, and is not asked.
 
-Until the node has told, nothing leaves that rests on it: no call, and no contract that HTLCs or a swap pay for.
+Until the node has told, nothing leaves that rests on it: no call, no invoice, and no contract that HTLCs or a swap pay
+for. Nor is anything decided about these (`gateway/conditions.py`): a copy would fail back HTLCs of contracts that lost
+events have funded, and what was measured would be old by then.
 """
 
 from collections.abc import Mapping
 
-import anyio
 import msgspec
 import structlog
 
@@ -23,10 +24,9 @@ from engine.store import Store
 from gateway import restoring
 from gateway.containing import contain
 from gateway.context import GatewayContext
+from gateway.freeze import Word
 from statemachines import identity, image
 from statemachines.items import FundedContract
-from statemachines.operator_payment import PayForOperator
-from statemachines.send import PayInvoice
 from statemachines.transaction import BuildTransaction
 
 #: Before a node that did not answer is asked again.
@@ -57,27 +57,6 @@ class Opened(msgspec.Struct, frozen=True):
         return cls(store.head.position, founded, newest)
 
 
-class Word:
-    """Whether the node has told in this process."""
-
-    def __init__(self) -> None:
-        self._given = anyio.Event()
-
-    @property
-    def is_given(self) -> bool:
-        """Whether it has."""
-        return self._given.is_set()
-
-    def give(self) -> None:
-        """It has."""
-        self._given.set()
-
-    async def heard(self) -> None:
-        """Wait for it."""
-        if not self._given.is_set():
-            await self._given.wait()
-
-
 def until_heard(
     handlers: Mapping[type[Effect], Handler], word: Word
 ) -> Mapping[type[Effect], Handler]:
@@ -95,14 +74,10 @@ def until_heard(
 
 
 def rests_on_node(effect: Effect) -> bool:
-    """Whether a copy of a log would pay twice with it. Notes that are spent already no federation takes again."""
-    match effect:
-        case PayInvoice() | PayForOperator():
-            return True
-        case BuildTransaction(reservation=reservation):
-            return any(isinstance(output, FundedContract) for output in reservation.outputs)
-        case _:
-            return False
+    """Whether a copy of a log would do it twice. Notes that are spent already no federation takes again."""
+    if isinstance(effect, BuildTransaction):
+        return any(isinstance(output, FundedContract) for output in effect.reservation.outputs)
+    return effect.may_pay_twice
 
 
 async def ask_witness(context: GatewayContext, opened: Opened | None, word: Word) -> None:

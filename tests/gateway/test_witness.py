@@ -18,7 +18,8 @@ from fedimint.lnv2_gateway_api import Paid, RoutingInfo
 from gateway import witness
 from gateway.application import Gateway
 from gateway.context import GatewaySettings
-from gateway.witness import Word, rests_on_node, until_heard
+from gateway.freeze import Word
+from gateway.witness import rests_on_node, until_heard
 from statemachines import identity, send
 from statemachines.items import FundedContract, PegOut
 from tests.gateway.scene import Scene, ask, kinds, until
@@ -119,10 +120,10 @@ async def test_until_the_node_has_told_nothing_is_paid_and_everybody_sees_it(
         user, payment = await scene.funded(routing)
         async with anyio.create_task_group() as caller:
             caller.start_soon(ask, gateway, user.body(payment))
-            await until(gateway, payment, send.Dispatching)
+            await until(gateway, payment, send.Accepted)
             assert scene.spent_msat() == 0
             await scene.drive(lambda: gateway._word.is_given)
-            await until(gateway, payment, send.Claimed)
+            await scene.while_time_passes(lambda: until(gateway, payment, send.Claimed))
         assert not any("has not told yet" in one for one in (await gateway.info()).problems)
 
 
