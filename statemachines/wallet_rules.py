@@ -11,7 +11,7 @@ from engine.events import Event
 from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from fedimint import selection
 from fedimint.selection import InsufficientNotesError
-from statemachines import reserving, transaction
+from statemachines import federation, reserving, transaction
 from statemachines.items import Claim, HeldNote, Issue, Output, Reservation
 from statemachines.transaction import (
     Reserve,
@@ -131,7 +131,9 @@ def _finished(state: Wallet, input_: TransactionFinished) -> Decision:
         _held(after.notes), state.fees.mint, least_notes=TIDY_LEAST_NOTES
     )
     tidy = _reissue(after, reserving.pick(after.notes, counts))
-    return Decision(events=(credited, *tidy.events), tells=tidy.tells)
+    unsigned = f"{input_.lost_msat} msat of its notes are not signed validly"
+    broken = (_broken(state, input_.tx, unsigned),) if input_.lost_msat else ()
+    return Decision(events=(credited, *tidy.events), tells=(*tidy.tells, *broken))
 
 
 def _rejected(state: Wallet, input_: TransactionRejected) -> Decision:
@@ -152,18 +154,25 @@ def _rejected(state: Wallet, input_: TransactionRejected) -> Decision:
     restored = tuple(note for bundle in bundles for note in bundle)
     lost = tuple(note for note in notes if note not in restored)
     events: list[Event] = []
+    tells: list[Tell] = []
     if lost:
         lost_msat = sum(note.amount_msat for note in lost)
         events.append(NotesLost(tx=input_.tx, nonces=_nonces(lost), amount_msat=lost_msat))
+        tells.append(_broken(state, input_.tx, input_.error))
     if restored:
         events.append(WalletRestored(tx=input_.tx, nonces=_nonces(restored)))
-    tells: list[Tell] = []
     for bundle in bundles:
         after = reduce(MACHINE.evolve, events, cast("State", state))
         decision = _reissue(cast("Wallet", after), bundle)
         events += decision.events
         tells += decision.tells
     return Decision(events=tuple(events), tells=tuple(tells))
+
+
+def _broken(state: Wallet, tx: str, error: str) -> Tell:
+    """Notes that are lost are at stake no more, so without this they would make room for the next loss."""
+    refused = federation.ClaimRefused(stream=tx, error=error)
+    return Tell(federation.stream_of(state.federation_id), refused)
 
 
 def _abandoned(state: Wallet, input_: TransactionAbandoned) -> Decision:

@@ -5,9 +5,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from backends.lightning import Failed
 from backends.simulated import Fault
 from cli import embedded
 from devnet.federation import EmbeddedFederation
+from devnet.receiving import IncomingOrder
 from devnet.user import EmbeddedUser, OutgoingPayment
 from errors import InputError
 from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
@@ -18,7 +20,17 @@ from statemachines import receive, send
 from statemachines.exposure import CAP_DEFAULT_MSAT
 from tests.gateway import receiving
 from tests.gateway.receiving import ECASH_MSAT, give_ecash, ordered
-from tests.gateway.scene import INVOICE_MSAT, Scene, ask, asking, kinds, stream_of, until
+from tests.gateway.scene import (
+    INVOICE_MSAT,
+    START_UNIX_S,
+    Scene,
+    ask,
+    asking,
+    kinds,
+    stream_of,
+    until,
+    wallet,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -204,6 +216,35 @@ async def test_nothing_is_paid_after_a_claim_was_refused_until_the_operator_says
         other, paid = await scene.funded(routing)
         assert isinstance(await ask(gateway, other.body(paid)), Paid)
     assert scene.spent_msat() > spent_msat - receiving.RECEIVED_MSAT
+
+
+async def test_nothing_is_paid_after_notes_were_refused_until_the_operator_says_so(
+    scene: Scene,
+) -> None:
+    """Who pays claims with notes, and refuses them when they are spent, owes nothing any more and could go on so."""
+    async with scene.joined() as (gateway, routing):
+        await cap(scene, gateway, CAP_MSAT)
+        _, _, invoice = await ordered(
+            scene, gateway, routing, order=IncomingOrder(1_000_000, START_UNIX_S)
+        )
+        user, payment = await scene.funded(routing)
+        assert isinstance(await ask(gateway, user.body(payment)), Paid)
+        await until(gateway, payment, send.Claimed)
+        held = (await wallet(gateway, scene.federation_id)).notes
+        scene.federation.consensus.ledger.spent_nonces.update(
+            bytes.fromhex(note.nonce) for note in held
+        )
+        async with receiving.paying(scene, invoice) as heard:
+            await receiving.until(gateway, invoice, receive.FundingFailed)
+        assert isinstance(heard[-1], Failed), "it costs whoever tries nothing"
+        await scene.drive(lambda: not _transactions(gateway))
+        (problem,) = (await gateway.info()).problems
+        assert f"refused the claim of tx/{scene.federation_id}-" in problem
+        await given_back(gateway, *await scene.funded(routing))
+
+
+def _transactions(gateway: Gateway) -> list[str]:
+    return [stream for stream in gateway.engine.open_streams() if stream.startswith("tx/")]
 
 
 async def test_what_is_not_called_again_is_given_back_once_no_call_can_pay_it(scene: Scene) -> None:

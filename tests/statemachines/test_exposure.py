@@ -1,5 +1,6 @@
 """What is at stake in one federation, and when nothing more is paid on its word."""
 
+import msgspec
 import pytest
 
 from engine.machine import Input
@@ -17,7 +18,18 @@ from fuzz.machine_scene import (
     receive_facts,
     request,
 )
-from statemachines import deposit, exposure, federation, identity, receive, send, send_rules
+from statemachines import (
+    deposit,
+    exposure,
+    federation,
+    identity,
+    receive,
+    send,
+    send_rules,
+    transaction,
+    wallet,
+    wallet_rules,
+)
 from statemachines.deposit import DepositOutput, DepositSeen
 from statemachines.exposure import CAP_DEFAULT_MSAT, exposure_msat
 from statemachines.federation import (
@@ -39,7 +51,7 @@ from statemachines.send import (
     RecordLookedUp,
     SeenInFlight,
 )
-from statemachines.transaction import SubmissionAccepted
+from statemachines.transaction import NotesCollected, SubmissionAccepted, TransactionRejected
 from tests.statemachines import test_swaps as swaps
 from tests.statemachines.test_gateway import STREAM, joined, of
 
@@ -223,6 +235,33 @@ def test_a_refund_that_is_refused_is_a_refused_claim() -> None:
     assert isinstance(state, federation.Joined)
     assert state.trust.refused_claim == RefusedClaim(swaps.RECEIVE, "no")
     assert _trust(scene) == Trust(), "the sender's federation has nothing to do with it"
+
+
+def test_a_note_that_is_refused_alone_is_a_refused_claim() -> None:
+    """Else what was lost makes room for more."""
+    suspect = note("a")
+    state = msgspec.structs.replace(joined().wallet, spending={CLAIM: (suspect,)})
+    rejected = TransactionRejected(tx=CLAIM, error="spent", is_reissue=True)
+    decision = wallet_rules.MACHINE.decide(state, rejected)
+    (lost,) = decision.events
+    assert isinstance(lost, wallet.NotesLost)
+    assert [(tell.stream, tell.input) for tell in decision.tells] == [
+        (STREAM, ClaimRefused(stream=CLAIM, error="spent"))
+    ]
+
+
+def test_a_note_that_is_not_signed_validly_is_a_refused_claim() -> None:
+    scene = joined()
+    for input_ in (request(), BUDGET, PAID):
+        scene.deliver(SEND, input_)
+    scene.accept(CLAIM)
+    state = scene.state(CLAIM)
+    assert isinstance(state, transaction.Accepted)
+    lost_msat = sum(1 << issue.denomination for issue in state.signed.issues)
+    scene.deliver(CLAIM, NotesCollected(notes=(), lost_msat=lost_msat))
+    assert _trust(scene).refused_claim == RefusedClaim(
+        CLAIM, f"{lost_msat} msat of its notes are not signed validly"
+    )
 
 
 def _funded_both(scene: Scene) -> Scene:
