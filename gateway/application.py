@@ -246,7 +246,7 @@ class Gateway:
         return GatewayStatus(
             state=status.state_name(context.watch.info, stopping=context.closing.has_begun),
             lightning=context.watch.info,
-            federations=tuple([await self.federations.status(f) for f in context.federations]),
+            federations=await self.federations.statuses(),
             open_payments=open_now,
             problems=status.problems(
                 context.watch,

@@ -266,10 +266,20 @@ class FederationDesk:
 
     # --- telling ---
 
+    async def statuses(self) -> tuple[FederationInfo, ...]:
+        """How each federation stands that is served; one whose end is decided is none of them any more."""
+        federations = self._context.federations
+        return tuple(
+            [
+                await self.status(one)
+                for one in federations
+                if self._context.terms(one.federation_id)
+            ]
+        )
+
     async def status(self, federation: FederationClient) -> FederationInfo:
-        """How a served federation stands."""
-        terms = self._context.terms(federation.federation_id)
-        assert terms is not None, "a federation is opened by the event that joins it"
+        """How a served federation stands. Raises InputError from the decision to leave it on."""
+        _, terms = self._context.served(federation.federation_id)
         wallet = await self._treasury.wallet(federation.federation_id)
         return FederationInfo(
             federation_id=federation.federation_id,

@@ -71,6 +71,17 @@ async def test_ecash_handed_in_meanwhile_is_not_taken(scene: Scene) -> None:
     assert "reissue.requested" not in kinds(scene.directory)
 
 
+async def test_info_is_told_while_a_federation_is_being_left(scene: Scene) -> None:
+    """Its end is decided, and its client not closed yet."""
+    other = scene.add_federation("other")
+    async with scene.joined() as (gateway, _):
+        await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
+        await leave_decided(scene, gateway)
+        told = [one.federation_id for one in (await gateway.info()).federations]
+        assert told == [other.federation_id.hex()]
+        await refused(lambda: gateway.federations.leave_federation(scene.federation_id))
+
+
 async def test_two_who_leave_at_once_leave_once(scene: Scene) -> None:
     """Found by seed 2725."""
     ends: list[str] = []

@@ -11,10 +11,9 @@ import pytest
 
 from backends.lightning import PaymentStatus, Succeeded
 from cli import embedded
-from devnet.gateway_messages import Forfeited, Paid
 from errors import UnavailableError
 from fedimint import mint_recovery
-from fedimint.lnv2_json import SendPaymentJson
+from fedimint.lnv2_gateway_api import Forfeited, Paid, SendPaymentPayload
 from gateway.application import Gateway
 from gateway.ports import Inline
 from statemachines import receive, send
@@ -126,7 +125,7 @@ async def test_what_lost_events_funded_is_not_failed_back_before_the_node_has_to
 
 
 async def accepted_and_gone(
-    scene: Scene, node: SlowNode, gateway: Gateway, body: SendPaymentJson, call: str
+    scene: Scene, node: SlowNode, gateway: Gateway, body: SendPaymentPayload, call: str
 ) -> None:
     """A life ends when a payment was accepted and nothing was measured for it yet."""
     node.slow(call)
