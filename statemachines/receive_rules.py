@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from engine.events import Event
-from engine.machine import Decision, Effect, Handle, Ignore, Machine, Refuse, Rule, State, Tell
+from engine.machine import Decision, Effect, Handle, Machine, Rules, Tell, table
 from engine.machine import Input as AnyInput
 from statemachines import completion, federation, receive, send
 from statemachines.items import FundedContract, IncomingRefund
@@ -55,6 +55,7 @@ from statemachines.receive import (
     Undecryptable,
     stream_of,
 )
+from statemachines.receive_unhandled import UNHANDLED
 from statemachines.transaction import (
     SIGN_WITHIN_S,
     TransactionAbandoned,
@@ -349,45 +350,7 @@ def _wants_preimage(state: Decrypting) -> Mapping[str, Effect]:
 
 # --- the table ---------------------------------------------------------------------------------------------------
 
-_STATES: tuple[type[State], ...] = (
-    New,
-    Registered,
-    Invoiced,
-    Held,
-    InvoiceRefused,
-    Expired,
-    Declined,
-    Funding,
-    FundingFailed,
-    Decrypting,
-    Received,
-    Refunding,
-    Refunded,
-    RefundLost,
-)
-_INPUTS: tuple[type[AnyInput], ...] = (
-    RequestReceive,
-    InvoiceCreated,
-    InvoiceNotCreated,
-    InvoiceForgotten,
-    HtlcHeld,
-    HtlcWaits,
-    FundForSwap,
-    FundingRefused,
-    TransactionSigned,
-    TransactionAccepted,
-    TransactionFinished,
-    TransactionRejected,
-    TransactionAbandoned,
-    FundingFound,
-    GiveUpReceive,
-    Decrypted,
-    Undecryptable,
-)
-_FINAL = (InvoiceRefused, Expired, Declined, FundingFailed, Received, Refunded, RefundLost)
-_LATE = Ignore("a result or an HTLC that this state does not wait for, late or repeated")
-
-_HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
+_HANDLED: Rules = {
     (New, RequestReceive): Handle(_request, to=(Registered,)),
     (Registered, InvoiceCreated): Handle(_invoiced, to=(Invoiced,)),
     (Registered, InvoiceNotCreated): Handle(_not_invoiced, to=(InvoiceRefused,)),
@@ -413,18 +376,6 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
     (Refunding, TransactionFinished): Handle(_refunded, to=(Refunded,)),
     (Refunding, TransactionRejected): Handle(_refund_rejected, to=(RefundLost,)),
 }
-
-
-def _rule(state: type[State], input_: type[AnyInput]) -> Rule:
-    if (state, input_) in _HANDLED:
-        return _HANDLED[state, input_]
-    if input_ is RequestReceive:
-        return Refuse("there is an invoice for this payment hash already; choose another preimage")
-    if state is New:
-        return Refuse("there is no such invoice")
-    if input_ is FundForSwap:
-        return Refuse("no receiver waits for a payment of this invoice")
-    return _LATE
 
 
 def _funding_signed_in(state: Funding, event: ReceiveFundingSigned) -> Funding:
@@ -456,10 +407,43 @@ EVENTS: tuple[type[Event], ...] = (
 MACHINE = Machine(
     kind="receive",
     initial=New(),
-    states=_STATES,
-    inputs=_INPUTS,
+    states=(
+        New,
+        Registered,
+        Invoiced,
+        Held,
+        InvoiceRefused,
+        Expired,
+        Declined,
+        Funding,
+        FundingFailed,
+        Decrypting,
+        Received,
+        Refunding,
+        Refunded,
+        RefundLost,
+    ),
+    inputs=(
+        RequestReceive,
+        InvoiceCreated,
+        InvoiceNotCreated,
+        InvoiceForgotten,
+        HtlcHeld,
+        HtlcWaits,
+        FundForSwap,
+        FundingRefused,
+        TransactionSigned,
+        TransactionAccepted,
+        TransactionFinished,
+        TransactionRejected,
+        TransactionAbandoned,
+        FundingFound,
+        GiveUpReceive,
+        Decrypted,
+        Undecryptable,
+    ),
     events=EVENTS,
-    rules={(state, input_): _rule(state, input_) for state in _STATES for input_ in _INPUTS},
+    rules=table(_HANDLED, UNHANDLED),
     evolvers={
         ReceiveRegistered: lambda _state, event: Registered(facts=event.facts),
         ReceiveInvoiced: lambda state, event: Invoiced(facts=state.facts, invoice=event.invoice),
@@ -499,5 +483,7 @@ MACHINE = Machine(
         Held: _wants_end,
         Decrypting: _wants_preimage,
     },
-    final=frozenset(_FINAL),
+    final=frozenset(
+        {InvoiceRefused, Expired, Declined, FundingFailed, Received, Refunded, RefundLost}
+    ),
 )

@@ -1,17 +1,7 @@
 """How an outgoing payment moves: the table over the states of `statemachines/send.py`."""
 
 from engine.events import Event
-from engine.machine import (
-    Decision,
-    Handle,
-    Ignore,
-    Machine,
-    Refuse,
-    Rule,
-    State,
-    Tell,
-)
-from engine.machine import Input as AnyInput
+from engine.machine import Decision, Handle, Machine, Rules, State, Tell, table
 from statemachines import federation, image, receive, send
 from statemachines.items import ContractClaim
 from statemachines.send import (
@@ -64,6 +54,7 @@ from statemachines.send import (
     stream_of,
 )
 from statemachines.send_fold import EVOLVERS, WANTS
+from statemachines.send_unhandled import UNHANDLED
 from statemachines.transaction import (
     TransactionAccepted,
     TransactionFinished,
@@ -312,49 +303,11 @@ def _forfeit_signed(_state: Cancelling, input_: ForfeitSigned) -> Decision:
 
 # --- the table -------------------------------------------------------------------------------------------------
 
-_STATES: tuple[type[State], ...] = (
-    New,
-    Accepted,
-    Swapping,
-    Dispatching,
-    Unanswered,
-    InFlight,
-    Vanished,
-    Paid,
-    Claiming,
-    Claimed,
-    ClaimRejected,
-    Cancelling,
-    Cancelled,
-)
-_INPUTS: tuple[type[AnyInput], ...] = (
-    RequestSend,
-    HoldBack,
-    BudgetMeasured,
-    SwapMeasured,
-    SwapFound,
-    SwapSucceeded,
-    SwapFailed,
-    RecordLookedUp,
-    DismissSend,
-    SeenInFlight,
-    PaymentSucceeded,
-    PaymentFailed,
-    CallRefused,
-    CallUnanswered,
-    TransactionSigned,
-    TransactionAccepted,
-    TransactionFinished,
-    TransactionRejected,
-    ForfeitSigned,
-)
-_JOIN = Ignore("the same request again: the caller waits for the payment that is under way")
-_LATE = Ignore("a result that this state does not wait for, late or repeated")
 _PAY_TO = (Paid,)
 _FAIL_TO = (Cancelling, Unanswered)
 _FAIL_SEEN_TO = (Cancelling, Unanswered, Vanished)
 
-_HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
+_HANDLED: Rules = {
     (New, RequestSend): Handle(_request, to=(Accepted, Cancelling, Unanswered)),
     (Accepted, HoldBack): Handle(_hold_back, to=(Unanswered,)),
     (Dispatching, HoldBack): Handle(_hold_back, to=(Unanswered,)),
@@ -391,21 +344,45 @@ _HANDLED: dict[tuple[type[State], type[AnyInput]], Rule] = {
 }
 
 
-def _rule(state: type[State], input_: type[AnyInput]) -> Rule:
-    if (state, input_) in _HANDLED:
-        return _HANDLED[state, input_]
-    if state is New:
-        return Refuse("there is no such payment")
-    if input_ is DismissSend:
-        return Refuse("only a payment of whose call nobody knows the end is dismissed")
-    return _JOIN if input_ is RequestSend else _LATE
-
-
 MACHINE = Machine(
     kind="send",
     initial=New(),
-    states=_STATES,
-    inputs=_INPUTS,
+    states=(
+        New,
+        Accepted,
+        Swapping,
+        Dispatching,
+        Unanswered,
+        InFlight,
+        Vanished,
+        Paid,
+        Claiming,
+        Claimed,
+        ClaimRejected,
+        Cancelling,
+        Cancelled,
+    ),
+    inputs=(
+        RequestSend,
+        HoldBack,
+        BudgetMeasured,
+        SwapMeasured,
+        SwapFound,
+        SwapSucceeded,
+        SwapFailed,
+        RecordLookedUp,
+        DismissSend,
+        SeenInFlight,
+        PaymentSucceeded,
+        PaymentFailed,
+        CallRefused,
+        CallUnanswered,
+        TransactionSigned,
+        TransactionAccepted,
+        TransactionFinished,
+        TransactionRejected,
+        ForfeitSigned,
+    ),
     events=(
         SendAccepted,
         SendSwapping,
@@ -421,7 +398,7 @@ MACHINE = Machine(
         SendCancelling,
         SendCancelled,
     ),
-    rules={(state, input_): _rule(state, input_) for state in _STATES for input_ in _INPUTS},
+    rules=table(_HANDLED, UNHANDLED),
     evolvers=EVOLVERS,
     wants_of=WANTS,
     final=frozenset({Claimed, ClaimRejected, Cancelled}),
