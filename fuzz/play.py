@@ -95,7 +95,7 @@ async def _run(seed: int, chosen: Sequence[steps.AnyStep], directory: Path) -> O
         seed,
         tuple(chosen),
         tuple(problems),
-        dict(stage.witness.counts),
+        successes.counted(chosen, stage.witness.counts),
         stage.auditor.states(),
         stage.auditor.position,
         stage.auditor.trace(problems) if problems else (),

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from fuzz import steps, time_steps
+from fuzz import operator_steps, steps, time_steps, wrong_steps
 from fuzz.operating import FLOAT_MSAT
 from fuzz.steps import AnyStep
 
@@ -13,6 +13,11 @@ _WANTED, _SUCCEEDED = "wanted ", "succeeded "
 _HARMLESS = (
     *(steps.Send, steps.Receive, steps.Swap, steps.Deposit, steps.Withdraw, steps.HandIn),
     *(steps.Give, steps.OperatorPays, steps.OperatorSends),
+)
+#: Who does so sees to it that a payment fails, or many do.
+_SPOILING = (
+    *(operator_steps.CannotBuild, operator_steps.GiveUp),
+    *(wrong_steps.NeighbourCancels, wrong_steps.AbsurdGuardians),
 )
 #: Longer than a gateway takes that nothing disturbs.
 _IN_TIME_S = 15.0
@@ -69,6 +74,15 @@ def count(counts: Counter[str], step: AnyStep, *, succeeded: bool) -> None:
         kind = type(step).__name__
         counts[_WANTED + kind] += 1
         counts[_SUCCEEDED + kind] += succeeded
+
+
+def counted(chosen: Collection[AnyStep], counts: Mapping[str, int]) -> dict[str, int]:
+    """The counts of a run, without those of its payments when somebody saw to it that some of them fail."""
+    if not any(isinstance(step, _SPOILING) for step in chosen):
+        return dict(counts)
+    return {
+        name: count for name, count in counts.items() if not name.startswith((_WANTED, _SUCCEEDED))
+    }
 
 
 def shares(counts: Mapping[str, int]) -> list[Share]:

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from fuzz import plan, steps, successes
+from fuzz import operator_steps, plan, steps, successes, wrong_steps
 from fuzz.mutants import MUTANTS
 from fuzz.play import play
 from fuzz.steps import AnyStep
@@ -64,6 +64,19 @@ def test_of_dishonest_payments_nothing_is_expected() -> None:
     successes.count(counts, SEND, succeeded=True)
     successes.count(counts, SEND, succeeded=False)
     assert successes.shares(counts) == [successes.Share("Send", wanted=2, succeeded=1)]
+
+
+@pytest.mark.parametrize(
+    "spoils",
+    [
+        wrong_steps.NeighbourCancels(at_s=1.0, is_held=False, for_s=1.0),
+        operator_steps.CannotBuild(at_s=1.0, parent="send", mended_after_s=1.0),
+    ],
+)
+def test_where_somebody_sees_to_it_that_payments_fail_none_is_counted(spoils: AnyStep) -> None:
+    counts = {"wanted Send": 2, "succeeded Send": 1, "lives": 1}
+    assert successes.counted((SEND, CRASH), counts) == counts
+    assert successes.counted((SEND, spoils), counts) == {"lives": 1}
 
 
 @pytest.mark.parametrize(
