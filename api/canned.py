@@ -4,6 +4,7 @@ import msgspec
 
 from api.federation_handlers import NodeFacts
 from api.structs import LndMode, LndModeSettings
+from fedimint.config import Version
 from fedimint.lnv2_gateway_api import PaymentFee, RoutingInfo
 from fedimint.wire_types import Duration
 from gateway import history_views, operator_views, treasury_views, views
@@ -122,7 +123,7 @@ def routing_info() -> RoutingInfo:
 
 def serving() -> views.Serving:
     """All guardians reached, lnv2 there."""
-    return views.Serving(connectivity="connected", lnv2=views.ModuleVersion(major=1, minor=0))
+    return views.Serving(connectivity="connected", lnv2=Version(major=1, minor=0))
 
 
 def invites() -> tuple[views.FederationInvites, ...]:

@@ -71,7 +71,7 @@ async def get_ln_onchain_address(gateway: Gateway) -> str:
 async def send_onchain(gateway: Gateway, payload: structs.SendOnchainRequest) -> str:
     """POST `/send_onchain`: the txid."""
     return await gateway.node.send_onchain(
-        views.OnchainRequest(
+        views.SendCoins(
             address=payload.address,
             amount_sat=amount_sat(payload.amount),
             sat_per_vbyte=payload.fee_rate_sats_per_vbyte,
@@ -139,8 +139,8 @@ async def replace_node(
     return await gateway.node.replace_node(gone)
 
 
-def _order(payload: structs.OpenChannelRequest, *, push_sat: int) -> views.ChannelOrder:
-    return views.ChannelOrder(
+def _order(payload: structs.OpenChannelRequest, *, push_sat: int) -> views.OpenChannel:
+    return views.OpenChannel(
         public_key=payload.pubkey.lower(),
         host=host_with_port(payload.host),
         capacity_sat=payload.channel_size_sats,

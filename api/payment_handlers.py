@@ -4,6 +4,7 @@ from api import payment_structs as structs
 from api.ports import Gateway
 from api.structs import FederationPayload
 from errors import ConflictError
+from fedimint.config import Version
 from fedimint.json_types import Hash256Hex
 from fedimint.lnv2_gateway_api import (
     CreateBolt11InvoicePayload,
@@ -13,7 +14,6 @@ from fedimint.lnv2_gateway_api import (
     SendPaymentPayload,
     send_answer,
 )
-from gateway.views import ModuleVersion
 
 
 async def gateway_id(gateway: Gateway) -> str:
@@ -73,7 +73,7 @@ async def receive_ecash(
 
 
 def _module_status(
-    version: ModuleVersion | None,
+    version: Version | None,
 ) -> structs.ModuleAbsent | structs.ModuleSupported:
     if version is None:
         return structs.ModuleAbsent()

@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from fedimint.config import Version
 from fedimint.json_types import Hash256Hex
-from gateway import views
 
 
 class VerifyQuery(msgspec.Struct, frozen=True):
@@ -60,7 +60,7 @@ class ModuleAbsent(msgspec.Struct, frozen=True, tag_field="module_status", tag="
 class ModuleSupported(msgspec.Struct, frozen=True, tag_field="module_status", tag="supported"):
     """The gateway pays and receives through this module."""
 
-    consensus_version: views.ModuleVersion
+    consensus_version: Version
     registration: FederationManaged
 
 

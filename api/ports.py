@@ -176,11 +176,11 @@ class OperatorNode(Protocol):
         """A fresh address of the node's wallet."""
         ...
 
-    async def send_onchain(self, request: operator_views.OnchainRequest) -> str:
+    async def send_onchain(self, order: operator_views.SendCoins) -> str:
         """Send coins from the node's wallet and return the txid."""
         ...
 
-    async def open_channel(self, order: operator_views.ChannelOrder) -> str:
+    async def open_channel(self, order: operator_views.OpenChannel) -> str:
         """Open a channel and return its funding txid."""
         ...
 

@@ -189,10 +189,10 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def onchain_address(self) -> str:
         return self._answer(canned.ADDRESS, "onchain_address")
 
-    async def send_onchain(self, request: operator_views.OnchainRequest) -> str:
-        return self._answer(canned.TXID, "send_onchain", request)
+    async def send_onchain(self, order: operator_views.SendCoins) -> str:
+        return self._answer(canned.TXID, "send_onchain", order)
 
-    async def open_channel(self, order: operator_views.ChannelOrder) -> str:
+    async def open_channel(self, order: operator_views.OpenChannel) -> str:
         return self._answer(canned.TXID, "open_channel", order)
 
     async def close_channels(

@@ -29,7 +29,6 @@ from gateway.views import (
     FederationInvites,
     FeeChange,
     GuardianInvite,
-    ModuleVersion,
     Serving,
     StoredClientConfig,
 )
@@ -306,7 +305,7 @@ class FederationDesk:
             connectivity=await self._connectivity.of(
                 federation_id, lambda: _connectivity(federation)
             ),
-            lnv2=ModuleVersion(version.major, version.minor),
+            lnv2=version,
         )
 
     async def invite_codes(self) -> tuple[FederationInvites, ...]:

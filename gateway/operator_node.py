@@ -1,5 +1,7 @@
 """The Lightning node, for its operator: what it tells, what it is told, what it pays."""
 
+import msgspec
+
 from backends.operations import Node
 from engine.machine import State
 from errors import ConflictError, InputError, PeerError
@@ -10,11 +12,9 @@ from gateway.bitcoin_addresses import destination
 from gateway.context import GatewayContext
 from gateway.operator_views import (
     Channel,
-    ChannelOrder,
     InvoiceRecord,
     NodeReplacement,
     NodeTransaction,
-    OnchainRequest,
     OperatorInvoiceRequest,
 )
 from statemachines import node_order, operator_payment
@@ -100,36 +100,26 @@ class OperatorNode:
         """A fresh address of the node's wallet."""
         return await self._node().onchain_address()
 
-    async def send_onchain(self, request: OnchainRequest) -> str:
-        """Send coins from the node's wallet and return the txid.
+    async def send_onchain(self, order: SendCoins) -> str:
+        """Send coins from the node's wallet, to an address as it was pasted, and return the txid.
 
         Raises InputError for an address of another network, PeerError when the node refuses.
         """
         self._context.refuse_new_work()
         self._node()
-        to = destination(request.address, request.amount_sat, self._context.settings.network)
-        return await self._order(SendCoins(to.address, request.amount_sat, request.sat_per_vbyte))
+        to = destination(order.address, order.amount_sat, self._context.settings.network)
+        return await self._order(msgspec.structs.replace(order, address=to.address))
 
     # --- channels ---
 
-    async def open_channel(self, order: ChannelOrder) -> str:
+    async def open_channel(self, order: OpenChannel) -> str:
         """Open a channel and return its funding txid. Raises PeerError when the node refuses.
 
         The connection comes first, since it can be tried any number of times and the order cannot.
         """
         self._context.refuse_new_work()
         await self._node().connect_peer(order.public_key, order.host)
-        return await self._order(
-            OpenChannel(
-                public_key=order.public_key,
-                host=order.host,
-                capacity_sat=order.capacity_sat,
-                push_sat=order.push_sat,
-                sat_per_vbyte=order.sat_per_vbyte,
-                base_fee_msat=order.base_fee_msat,
-                parts_per_million=order.parts_per_million,
-            )
-        )
+        return await self._order(order)
 
     async def close_channels(
         self, public_key: str, *, force: bool, sat_per_vbyte: int | None

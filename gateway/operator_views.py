@@ -1,20 +1,22 @@
 """What the operator asks of the Lightning node through the gateway, and what comes back.
 
-Channels, invoices and transactions are those of `backends/operations.py`, named here for the API.
+Channels, invoices and transactions are those of `backends/operations.py`, orders those that are recorded
+(`statemachines/node_order.py`); they are named here for the API.
 """
 
 import msgspec
 
-from backends.operations import Channel, ChannelOrder, InvoiceRecord, NodeTransaction
+from backends.operations import Channel, InvoiceRecord, NodeTransaction
+from statemachines.node_order import OpenChannel, SendCoins
 
 __all__ = [
     "Channel",
-    "ChannelOrder",
     "InvoiceRecord",
     "NodeReplacement",
     "NodeTransaction",
-    "OnchainRequest",
+    "OpenChannel",
     "OperatorInvoiceRequest",
+    "SendCoins",
 ]
 
 
@@ -36,11 +38,3 @@ class NodeReplacement(msgspec.Struct, frozen=True):
     new_node: str
     is_replaced: bool
     gives_up: tuple[str, ...]
-
-
-class OnchainRequest(msgspec.Struct, frozen=True):
-    """Coins to send from the node's wallet; `amount_sat` None sends all of them."""
-
-    address: str
-    amount_sat: int | None
-    sat_per_vbyte: int

@@ -15,7 +15,6 @@ from gateway.build import note_of
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, mint_secret
 from gateway.operator_node import OperatorNode
-from gateway.operator_views import OnchainRequest
 from gateway.treasury_views import PeginRequest, SentEcash, Withdrawal, WithdrawalRequest
 from gateway.views import FederationBalanceInfo, GatewayBalances
 from statemachines import deposits as deposits_machine
@@ -23,6 +22,7 @@ from statemachines import gift, reserving, withdrawal
 from statemachines.federation import FederationFacts, Joined, Left
 from statemachines.federation import stream_of as federation_stream
 from statemachines.items import HeldNote
+from statemachines.node_order import SendCoins
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
 
@@ -156,7 +156,7 @@ class Treasury:
         """Send coins of the Lightning node to our address in the federation; the txid."""
         address = await self.deposit_address(request.federation_id)
         return await self._node.send_onchain(
-            OnchainRequest(address, request.amount_sat, request.sat_per_vbyte)
+            SendCoins(address, request.amount_sat, request.sat_per_vbyte)
         )
 
     # --- withdrawals ---

@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from backends.lightning import NodeInfo as NodeInfo  # noqa: PLC0414 - what the API shows of the node
+from fedimint.config import Version
 from fedimint.lnv2_gateway_api import PaymentFee
 
 Connectivity = Literal["disconnected", "degraded", "connected"]
@@ -106,18 +107,11 @@ class GatewayBalances(msgspec.Struct, frozen=True):
     inbound_lightning_liquidity_msats: int
 
 
-class ModuleVersion(msgspec.Struct, frozen=True):
-    """The consensus version of one module of a federation."""
-
-    major: int
-    minor: int
-
-
 class Serving(msgspec.Struct, frozen=True):
     """How well a federation is served; `lnv2` is None when it has no such module."""
 
     connectivity: Connectivity
-    lnv2: ModuleVersion | None
+    lnv2: Version | None
 
 
 class GuardianInvite(msgspec.Struct, frozen=True):

@@ -45,8 +45,8 @@ async def test_only_one_route_pushes_and_numbers_may_be_text(
     assert await operator.open_channel(gateway, payload) == canned.TXID
     assert await operator.open_channel_with_push(gateway, payload) == canned.TXID
     assert gateway.calls == [
-        ("open_channel", views.ChannelOrder(KEY, "bob:9735", 20_000, 0, *expected)),
-        ("open_channel", views.ChannelOrder(KEY, "bob:9735", 20_000, 500, *expected)),
+        ("open_channel", views.OpenChannel(KEY, "bob:9735", 20_000, 0, *expected)),
+        ("open_channel", views.OpenChannel(KEY, "bob:9735", 20_000, 500, *expected)),
     ]
 
 
@@ -124,7 +124,7 @@ async def test_coins() -> None:
     assert await operator.send_onchain(gateway, payload) == canned.TXID
     assert gateway.calls == [
         ("onchain_address",),
-        ("send_onchain", views.OnchainRequest("bc1qa", None, 3)),
+        ("send_onchain", views.SendCoins("bc1qa", None, 3)),
     ]
 
 

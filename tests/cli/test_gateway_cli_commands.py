@@ -121,12 +121,12 @@ def anyio_backend() -> str:
         ("onchain address", ("onchain_address",), {"address": canned.ADDRESS}),
         (
             "onchain send --amount all --address=bc1qa --fee-rate-sats-per-vbyte 3",
-            ("send_onchain", operator_views.OnchainRequest("bc1qa", None, 3)),
+            ("send_onchain", operator_views.SendCoins("bc1qa", None, 3)),
             {"txid": canned.TXID},
         ),
         (
             "onchain send --amount 5000 --bitcoin-address bc1qa --fee-rate-sats-per-vbyte 3",
-            ("send_onchain", operator_views.OnchainRequest("bc1qa", 5, 3)),
+            ("send_onchain", operator_views.SendCoins("bc1qa", 5, 3)),
             {"txid": canned.TXID},
         ),
         (
@@ -148,7 +148,7 @@ def anyio_backend() -> str:
             f"lightning open-channel --pubkey {KEY} --host bob --channel-size-sats 20000",
             (
                 "open_channel",
-                operator_views.ChannelOrder(KEY, "bob:9735", 20_000, 0, None, None, None),
+                operator_views.OpenChannel(KEY, "bob:9735", 20_000, 0, None, None, None),
             ),
             {"funding_txid": canned.TXID},
         ),
@@ -158,7 +158,7 @@ def anyio_backend() -> str:
                 " --push-amount-sats 5 --fee-rate-sats-per-vbyte 2 --base-fee-msat 3"
                 " --parts-per-million 4"
             ),
-            ("open_channel", operator_views.ChannelOrder(KEY, "bob:1", 20_000, 5, 2, 3, 4)),
+            ("open_channel", operator_views.OpenChannel(KEY, "bob:1", 20_000, 5, 2, 3, 4)),
             {"funding_txid": canned.TXID},
         ),
         (

@@ -14,7 +14,7 @@ from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from gateway import dismissing, status
 from gateway.application import Gateway
 from gateway.node_watch import WATCH_PAUSE_S
-from gateway.operator_views import ChannelOrder, OnchainRequest
+from gateway.operator_views import OpenChannel, SendCoins
 from statemachines import (
     ALL_MACHINES,
     deposits,
@@ -30,7 +30,7 @@ from statemachines import (
 from tests.gateway.scene import Scene, asking, kinds, stream_of, until
 
 pytestmark = pytest.mark.anyio
-COINS = OnchainRequest("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", 50_000, 2)
+COINS = SendCoins("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", 50_000, 2)
 FUNDS_SAT = 1_000_000
 A_YEAR_S = 365 * 24 * 60 * 60
 
@@ -74,7 +74,7 @@ async def _lost(
             else:
                 peer = scene.world.payee.public_key.hex()
                 await gateway.node.open_channel(
-                    ChannelOrder(peer, "127.0.0.1:9735", 100_000, 0, 3, None, None)
+                    OpenChannel(peer, "127.0.0.1:9735", 100_000, 0, 3, None, None)
                 )
         except (ConflictError, UnavailableError) as error:
             errors.append(error)

@@ -15,13 +15,13 @@ from fedimint.lnv2_gateway_api import Paid
 from fedimint.wire_types import Network
 from gateway.application import Gateway
 from gateway.node_watch import WATCH_PAUSE_S
-from gateway.operator_views import ChannelOrder, OnchainRequest, OperatorInvoiceRequest
+from gateway.operator_views import OpenChannel, OperatorInvoiceRequest, SendCoins
 from statemachines import node_order, operator_payment, send
 from tests.gateway.scene import INVOICE_MSAT, START_UNIX_S, Scene, ask, kinds, until
 
 pytestmark = pytest.mark.anyio
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
-COINS = OnchainRequest(ADDRESS, 50_000, 2)
+COINS = SendCoins(ADDRESS, 50_000, 2)
 FUNDS_SAT = 1_000_000
 CAPACITY_SAT = 100_000
 
@@ -34,8 +34,8 @@ def scene(tmp_path: Path) -> Scene:
     return scene
 
 
-def channel(scene: Scene) -> ChannelOrder:
-    return ChannelOrder(
+def channel(scene: Scene) -> OpenChannel:
+    return OpenChannel(
         public_key=scene.world.payee.public_key.hex(),
         host="127.0.0.1:9735",
         capacity_sat=CAPACITY_SAT,
@@ -264,12 +264,12 @@ async def test_an_order_that_the_node_refuses_is_over(scene: Scene, what: str) -
 async def test_an_amount_that_no_node_is_asked_for_is_refused(scene: Scene) -> None:
     async with scene.serving() as gateway:
         with pytest.raises(PeerError, match="0 sat cannot be sent"):
-            await gateway.node.send_onchain(OnchainRequest(ADDRESS, 0, 2))
+            await gateway.node.send_onchain(SendCoins(ADDRESS, 0, 2))
 
 
 async def test_everything_is_sent(scene: Scene) -> None:
     async with scene.serving() as gateway:
-        await gateway.node.send_onchain(OnchainRequest(ADDRESS, None, 2))
+        await gateway.node.send_onchain(SendCoins(ADDRESS, None, 2))
     assert scene.world.gateway_node.onchain_sat == 0
 
 
@@ -286,7 +286,7 @@ async def test_coins_go_to_no_address_of_another_network(
     async with scene.serving() as gateway:
         before = kinds(scene.directory)
         with pytest.raises(InputError, match=words):
-            await gateway.node.send_onchain(OnchainRequest(address, 50_000, 2))
+            await gateway.node.send_onchain(SendCoins(address, 50_000, 2))
         assert kinds(scene.directory) == before
 
 

@@ -11,7 +11,7 @@ from errors import InputError
 from fedimint import bolt11
 from fedimint.mintv2 import Ecash
 from gateway.application import Gateway
-from gateway.operator_views import OnchainRequest
+from gateway.operator_views import SendCoins
 from gateway.treasury_views import WithdrawalRequest
 from statemachines import operator_payment, withdrawal
 from tests.gateway.scene import INVOICE_MSAT, Scene, kinds
@@ -105,7 +105,7 @@ async def test_a_uri_that_asks_for_another_amount_pays_nothing(scene: Scene) -> 
                     WithdrawalRequest(scene.federation_id, uri, amount_sat, None)
                 )
             with pytest.raises(InputError, match=words):
-                await gateway.node.send_onchain(OnchainRequest(uri, amount_sat, 2))
+                await gateway.node.send_onchain(SendCoins(uri, amount_sat, 2))
     assert withdrawals(scene) == 0
     assert "node_order.requested" not in kinds(scene.directory)
 
@@ -114,7 +114,7 @@ async def test_coins_of_the_node_go_to_a_pasted_address(scene: Scene) -> None:
     scene.world.gateway_node.fund_onchain(COINS_SAT)
     scene.world.chain.mine()
     async with scene.serving() as gateway:
-        await gateway.node.send_onchain(OnchainRequest(f"bitcoin:{broken(ADDRESS)}", 50_000, 2))
+        await gateway.node.send_onchain(SendCoins(f"bitcoin:{broken(ADDRESS)}", 50_000, 2))
     assert f'"address":"{ADDRESS}"'.encode() in (scene.directory / LOG_NAME).read_bytes()
 
 

@@ -15,7 +15,7 @@ from errors import ConflictError, InputError, UnavailableError
 from fedimint import mint_recovery
 from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo, SendPaymentPayload
 from gateway.application import Gateway
-from gateway.operator_views import ChannelOrder, OnchainRequest
+from gateway.operator_views import OpenChannel, SendCoins
 from gateway.reconciliation import PAUSE_S
 from gateway.restoring import restore
 from gateway.treasury_views import WithdrawalRequest
@@ -187,13 +187,13 @@ async def test_nothing_leaves_while_it_is_frozen_however_often_it_starts(scene: 
 
 def _outbound(scene: Scene, gateway: Gateway) -> list[Callable[[], Awaitable[object]]]:
     federation_id = scene.federation_id
-    order = ChannelOrder("02" * 33, "host:1", 100_000, 0, None, None, None)
+    order = OpenChannel("02" * 33, "host:1", 100_000, 0, None, None, None)
     return [
         lambda: gateway.treasury.spend_ecash(federation_id, 512),
         lambda: gateway.treasury.withdraw(WithdrawalRequest(federation_id, "bcrt1q", 1_000, None)),
         lambda: gateway.payments.receive_ecash(scene.federation.issue_ecash(512).to_text()),
         lambda: gateway.node.pay_operator_invoice(scene.invoice()),
-        lambda: gateway.node.send_onchain(OnchainRequest("bcrt1q", 1_000, 1)),
+        lambda: gateway.node.send_onchain(SendCoins("bcrt1q", 1_000, 1)),
         lambda: gateway.node.open_channel(order),
         lambda: gateway.federations.connect_federation("fed1", recover=False),
         lambda: gateway.federations.leave_federation(federation_id),

@@ -19,7 +19,7 @@ from engine.store import Store
 from fuzz.machine_scene import FEDERATION, facts
 from gateway import status
 from gateway.application import Gateway
-from gateway.operator_views import OnchainRequest
+from gateway.operator_views import SendCoins
 from gateway.overdue import ANSWER_S, BLOCK_S, BOUNDS_S, due_unix_s
 from gateway.views import OpenPayment
 from statemachines import (
@@ -259,7 +259,7 @@ async def test_an_order_without_trace_is_overdue_and_told_once_a_life(scene: Sce
     async with scene.serving() as gateway, anyio.create_task_group() as caller:
         address = await gateway.node.onchain_address()
         with capture_logs() as logs:
-            caller.start_soon(gateway.node.send_onchain, OnchainRequest(address, 1_000, 1))
+            caller.start_soon(gateway.node.send_onchain, SendCoins(address, 1_000, 1))
             await _overdue(scene, gateway, logs)
         caller.cancel_scope.cancel()
     with capture_logs() as logs:
