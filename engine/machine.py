@@ -131,7 +131,6 @@ class Machine:
     initial: State
     states: tuple[type[State], ...]
     inputs: tuple[type[Input], ...]
-    events: tuple[type[Event], ...]
     rules: Rules
     evolvers: Mapping[type[Event], Evolve]
     wants_of: Mapping[type[State], Wants] = field(default_factory=dict)
@@ -145,7 +144,6 @@ class Machine:
         problems += [
             f"rule for unknown {s.__name__}, {i.__name__}" for s, i in set(self.rules) - pairs
         ]
-        problems += [f"no evolver of {e.__name__}" for e in set(self.events) ^ set(self.evolvers)]
         problems += [
             f"final state {s.__name__} wants effects" for s in self.final & set(self.wants_of)
         ]
@@ -163,6 +161,11 @@ class Machine:
             problems.append("initial state or kind is wrong")
         if problems:
             raise FatalError(f"machine {self.kind!r}: " + "; ".join(sorted(problems)))
+
+    @property
+    def events(self) -> tuple[type[Event], ...]:
+        """What this machine may decide: every event that it can fold."""
+        return tuple(self.evolvers)
 
     def decide(self, state: State, input_: Input) -> Decision:
         """What follows from `input_` in `state`. Raises the rule's error class when refused."""

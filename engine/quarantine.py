@@ -95,7 +95,6 @@ MACHINE = Machine(
     initial=Clear(),
     states=(Clear, Quarantined),
     inputs=(Quarantine, Lift),
-    events=(StreamQuarantined, QuarantineLifted),
     rules={
         (Clear, Quarantine): Handle(_quarantine, to=(Quarantined,)),
         (Clear, Lift): Ignore("nothing to lift"),

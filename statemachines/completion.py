@@ -262,14 +262,6 @@ MACHINE = Machine(
     initial=Unborn(),
     states=_STATES,
     inputs=_INPUTS,
-    events=(
-        CompletionBegun,
-        CompletionSettling,
-        CompletionCancelling,
-        CompletionSettled,
-        CompletionCancelled,
-        CompletionRejected,
-    ),
     rules=_RULES,
     evolvers={
         CompletionBegun: lambda _state, event: Waiting(

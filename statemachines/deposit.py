@@ -258,7 +258,6 @@ MACHINE = Machine(
     initial=Unseen(),
     states=_STATES,
     inputs=_INPUTS,
-    events=(DepositFound, DepositClaiming, DepositClaimed, DepositClaimRejected, DepositDropped),
     rules=_RULES,
     evolvers={
         DepositFound: lambda _state, event: Found(

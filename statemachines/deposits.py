@@ -215,7 +215,6 @@ MACHINE = Machine(
     initial=Closed(),
     states=(Closed, Watching, Paused),
     inputs=(WatchDeposits, PauseDeposits, AddressGround, OutputsScanned),
-    events=(DepositsWatched, DepositsPaused, DepositsAddressGround, DepositsScanned),
     rules=_RULES,
     evolvers={
         DepositsWatched: _watched,

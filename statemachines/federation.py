@@ -316,16 +316,6 @@ MACHINE = Machine(
         TrustAgain,
         FruitlessFunding,
     ),
-    events=(
-        FederationJoined,
-        TermsSet,
-        ExposureCapSet,
-        FederationDistrusted,
-        FederationTrusted,
-        ContractWithoutPreimage,
-        FederationLeft,
-        FederationGivenUp,
-    ),
     rules=_RULES,
     evolvers={
         FederationJoined: _joined,

@@ -149,7 +149,6 @@ MACHINE = Machine(
     initial=New(),
     states=_STATES,
     inputs=_INPUTS,
-    events=(GiftRequested, GiftGiven, GiftFailed),
     rules=_RULES,
     evolvers={
         GiftRequested: lambda _state, event: Preparing(facts=event.facts),

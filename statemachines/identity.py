@@ -259,14 +259,6 @@ MACHINE = Machine(
     initial=Unfounded(),
     states=(Unfounded, Founded),
     inputs=(Start, JoinFederation, Restore, Reconcile, MeetNode, ReplaceNode),
-    events=(
-        GatewayFounded,
-        IndexTaken,
-        GatewayRestored,
-        GatewayReconciled,
-        NodePinned,
-        NodeReplaced,
-    ),
     rules=table(
         {
             (Unfounded, Start): Handle(_found, to=(Founded,)),

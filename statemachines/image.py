@@ -49,7 +49,6 @@ MACHINE = Machine(
     initial=Free(),
     states=(Free, Claimed),
     inputs=(ClaimImage,),
-    events=(ImageClaimed,),
     rules=table(
         {(Free, ClaimImage): Handle(_claim, to=(Claimed,))},
         refused(

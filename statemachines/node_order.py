@@ -196,7 +196,6 @@ MACHINE = Machine(
     initial=New(),
     states=_STATES,
     inputs=_INPUTS,
-    events=(NodeOrdered, NodeOrderPlaced, NodeOrderRefused, NodeOrderDismissed),
     rules=_RULES,
     evolvers={
         NodeOrdered: lambda _state, event: Ordered(id=event.id, order=event.order),

@@ -215,7 +215,6 @@ MACHINE = Machine(
     initial=New(),
     states=_STATES,
     inputs=_INPUTS,
-    events=(OperatorPaymentRequested, OperatorPaymentPaid, OperatorPaymentRefused),
     rules=_RULES,
     evolvers={
         OperatorPaymentRequested: _paying,

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 
-from engine.events import Event
 from engine.machine import Decision, Effect, Handle, Machine, Rules, Tell, table
 from engine.machine import Input as AnyInput
 from statemachines import completion, federation, receive, send
@@ -386,24 +385,6 @@ def _refund_lost(state: Decrypting | Refunding, event: ReceiveRefundLost) -> Ref
     return RefundLost(facts=state.facts, payer=state.payer, reason=event.reason)
 
 
-EVENTS: tuple[type[Event], ...] = (
-    ReceiveRegistered,
-    ReceiveInvoiced,
-    ReceiveInvoiceRefused,
-    ReceiveExpired,
-    ReceiveDeclined,
-    ReceiveHtlcWaits,
-    ReceiveFunding,
-    ReceiveFundingSigned,
-    ReceiveFoundFunded,
-    ReceiveFunded,
-    ReceiveFundingFailed,
-    ReceiveSucceeded,
-    ReceiveRefunding,
-    ReceiveRefunded,
-    ReceiveRefundLost,
-)
-
 MACHINE = Machine(
     kind="receive",
     initial=New(),
@@ -442,7 +423,6 @@ MACHINE = Machine(
         Decrypted,
         Undecryptable,
     ),
-    events=EVENTS,
     rules=table(_HANDLED, UNHANDLED),
     evolvers={
         ReceiveRegistered: lambda _state, event: Registered(facts=event.facts),

@@ -170,7 +170,6 @@ MACHINE = Machine(
     initial=New(),
     states=_STATES,
     inputs=_INPUTS,
-    events=(ReissueRequested, ReissueAbandoned, ReissueDone, ReissueFailed),
     rules=_RULES,
     evolvers={
         ReissueRequested: lambda _state, event: Reissuing(facts=event.facts),

@@ -408,7 +408,6 @@ MACHINE = Machine(
         SubmissionRejected,
         NotesCollected,
     ),
-    events=(TxReserved, TxSigned, TxAbandoned, TxGivenUp, TxAccepted, TxCollected, TxRejected),
     rules=_RULES,
     evolvers={
         TxReserved: lambda _state, event: Reserved(reservation=event.reservation),

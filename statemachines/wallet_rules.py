@@ -359,18 +359,6 @@ MACHINE = Machine(
     initial=Unopened(),
     states=(Unopened, Wallet),
     inputs=_INPUTS,
-    events=(
-        WalletOpened,
-        TweaksAdded,
-        TweaksDiscarded,
-        WalletForgotten,
-        WalletRecovered,
-        WalletReserved,
-        WalletSpent,
-        WalletCredited,
-        WalletRestored,
-        NotesLost,
-    ),
     rules=_RULES,
     evolvers={
         WalletOpened: _opened,

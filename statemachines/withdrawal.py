@@ -306,14 +306,6 @@ MACHINE = Machine(
     initial=New(),
     states=_STATES,
     inputs=_INPUTS,
-    events=(
-        WithdrawalRequested,
-        WithdrawalSigned,
-        WithdrawalAccepted,
-        WithdrawalDone,
-        WithdrawalNotFunded,
-        WithdrawalFailed,
-    ),
     rules=_RULES,
     evolvers={
         WithdrawalRequested: lambda _state, event: Funding(facts=event.facts),

@@ -50,8 +50,6 @@ def _without(pair: tuple[type, type]) -> dict[Any, Any]:
     [
         ({"rules": _without((Sending, Sent))}, "no rule for Sending with Sent"),
         ({"rules": {**_RULES, (Open, Sent): Ignore("")}}, "rule for unknown Open, Sent"),
-        ({"evolvers": {}}, "no evolver of Begun"),
-        ({"events": (*TRANSFER.events, Credited)}, "no evolver of Credited"),
         ({"initial": Open()}, "initial state or kind is wrong"),
         ({"kind": "transfer/"}, "initial state or kind is wrong"),
         ({"final": frozenset({Sending})}, "final state Sending wants effects"),

@@ -356,7 +356,7 @@ def _later(evolve: Callable[[Any, Any], State] | None = None) -> Machine:
     }
     rules: Any = dict(ACCOUNT.rules)
     rules[Open, Credit] = Handle(lambda _s, i: Decision((event(amount=i.amount),)), to=(Open,))
-    return replace(ACCOUNT, events=tuple(evolvers), evolvers=evolvers, rules=rules)
+    return replace(ACCOUNT, evolvers=evolvers, rules=rules)
 
 
 async def _filled(directory: Path) -> None:
@@ -441,7 +441,6 @@ async def test_a_newer_programs_log_is_no_fault_of_a_stream(tmp_path: Path) -> N
     store = open_store(tmp_path)
     unknown = replace(
         ACCOUNT,
-        events=(),
         rules={key: Handle(_broken, to=()) for key in ACCOUNT.rules},
         evolvers={},
     )

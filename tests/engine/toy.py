@@ -76,7 +76,6 @@ ACCOUNT = Machine(
     initial=Open(),
     states=(Open,),
     inputs=(Debit, Credit),
-    events=(Debited, Credited),
     rules={
         (Open, Debit): Handle(_debit, to=(Open,)),
         (Open, Credit): Handle(lambda _s, i: Decision((Credited(amount=i.amount),)), to=(Open,)),
@@ -114,7 +113,6 @@ LIMITS = Machine(
     initial=Spending(),
     states=(Spending,),
     inputs=(Spend,),
-    events=(Spent,),
     rules={(Spending, Spend): Handle(_spend, to=(Spending,))},
     evolvers={Spent: lambda state, event: Spending(total=state.total + event.amount)},
 )
@@ -226,7 +224,6 @@ TRANSFER = Machine(
     initial=Unborn(),
     states=(Unborn, Sending, Arrived, Returned),
     inputs=(Begin, Sent, Bounced, Again, Noted, Recall),
-    events=(Begun, Retried, Seen, Delivered, Reversed),
     rules=table(
         {
             (Unborn, Begin): Handle(begin, to=(Sending,)),

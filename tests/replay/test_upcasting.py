@@ -67,7 +67,6 @@ def _later(*, with_upcaster: bool = True) -> Machines:
     evolvers = {e: f for e, f in today.evolvers.items() if e is not send.SendDispatching}
     changed = replace(
         today,
-        events=(*evolvers, LaterDispatching),
         evolvers={**evolvers, LaterDispatching: _dispatching},
         rules={
             **today.rules,

@@ -1,7 +1,10 @@
 """Every pair of state and input of every machine does what its table says."""
 
+from collections import Counter
+
 import pytest
 
+from engine.events import Event
 from engine.machine import Handle, Ignore, Input, Machine, Refuse, State
 from fuzz.machine_scene import step
 from statemachines import (
@@ -49,6 +52,12 @@ def test_refused_inputs_raise_their_sentence(
     assert isinstance(given, Input)
     with pytest.raises(rule.error, match=rule.why[:20]):
         machine.decide(before, given)
+
+
+def test_every_event_is_folded_by_one_machine() -> None:
+    written = [one for one in Event.__subclasses__() if one.__module__.startswith("statemachines.")]
+    folded = [event for machine in ALL_MACHINES for event in machine.events]
+    assert Counter(folded) == Counter(written)
 
 
 def _handled(machine: Machine) -> dict[str, set[str]]:
