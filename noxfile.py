@@ -1,6 +1,7 @@
 """What a contributor and the CI run: `uv run nox -l` lists the sessions."""
 
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -141,6 +142,27 @@ def mutation(session: nox.Session) -> None:
     with session.chdir(clone):
         for task in (("generate",), ("reach", *chosen), ("units",)):
             session.run("python", "tests/mutation/measure.py", *task)
+
+
+@nox.session(python=PYTHONS[0])
+def wheel(session: nox.Session) -> None:
+    """Builds the wheel, installs it in an environment of its own, and runs the demonstration from there."""
+    dist = f"{session.create_tmp()}/dist"
+    shutil.rmtree(dist, ignore_errors=True)
+    session.run("uv", "build", "--quiet", "--wheel", f"--out-dir={dist}", external=True)
+    (built,) = pathlib.Path(dist).glob("*.whl")
+    environment = f"--python={session.virtualenv.location}"
+    session.run_install(
+        "uv",
+        "pip",
+        "install",
+        "--quiet",
+        "--reinstall-package=fedimint-gateway",
+        environment,
+        str(built),
+    )
+    with session.chdir(session.create_tmp()):
+        session.run("gatewayd", "demo")
 
 
 @nox.session(venv_backend="none")
