@@ -22,117 +22,20 @@ from cli.log_reading import (
 )
 from engine.faults import Faults
 from engine.fold import Position
-from engine.machine import State
 from engine.quarantine import THE_LOG, Quarantined, QuarantinedStream
 from gateway.log_fold import Standing
 from gateway.log_standing import standing_in, state_of
 from gateway.losses import Loss, losses
-from gateway.overdue import due_unix_s
-from gateway.status import OPEN_STATES, federation_of
-from statemachines import (
-    completion,
-    deposit,
-    federation,
-    gift,
-    identity,
-    node_order,
-    operator_payment,
-    receive,
-    reissue,
-    send,
-    transaction,
-    withdrawal,
-)
+from statemachines import OPEN_STATES, federation, identity
+from statemachines.outlook import OpenState
 
 #: Characters of a line for people.
 WIDTH = 100
 
-_NODE, _FEDERATION, _OURSELVES = "the Lightning node", "the federation", "the gateway itself"
-_LET = "Keep gateway and node running: it goes on by itself, also after a restart."
-_GUARDIANS = "See that a threshold of guardians is reachable; it then goes on by itself."
-
-
-class Advice(msgspec.Struct, frozen=True):
-    """Whom a state waits for, and what may be done."""
-
-    waits_for: str
-    what_to_do: str
-
-
-#: By open state; what is to be done once a state lasts for too long.
-ADVICE: Mapping[type[State], Advice] = {
-    send.Accepted: Advice("node and federation", _LET),
-    send.Swapping: Advice("the receive of the same hash", "Trace that one: its end is this one's."),
-    send.Dispatching: Advice(_NODE, _LET),
-    send.Unanswered: Advice(
-        _NODE,
-        "Nothing: the call may still be under way. Its end is known at the latest a minute after "
-        "the invoice has expired. If that is far off: gateway-cli dismiss, once the contract has.",
-    ),
-    send.InFlight: Advice(
-        _NODE,
-        "Nothing: a hop or the payee holds the HTLCs until they time out. Never pay the invoice "
-        "otherwise.",
-    ),
-    send.Vanished: Advice(
-        "the operator",
-        "The node showed this payment and has no record of it now, or it was given up for another. "
-        "Restore the node's database; nothing is given back until that node says how it ended. Once "
-        "the contract has expired, gateway-cli dismiss.",
-    ),
-    send.Paid: Advice(_OURSELVES, _LET),
-    send.Claiming: Advice(
-        _FEDERATION, f"{_GUARDIANS} The contract must be claimed before it expires."
-    ),
-    send.Cancelling: Advice(_OURSELVES, _LET),
-    transaction.Reserved: Advice(_OURSELVES, _LET),
-    transaction.Signed: Advice(_FEDERATION, _GUARDIANS),
-    transaction.Accepted: Advice(_FEDERATION, _GUARDIANS),
-    receive.Held: Advice(
-        "node and federation",
-        "See that both answer: it is then paid on, or the payer has his money back. Without them he has it back "
-        "ten minutes after the gateway saw it, or at the HTLC's deadline.",
-    ),
-    receive.Funding: Advice(_FEDERATION, _GUARDIANS),
-    receive.Decrypting: Advice(
-        _FEDERATION,
-        f"{_GUARDIANS} The preimage must be known before the HTLC's deadline.",
-    ),
-    receive.Refunding: Advice(_FEDERATION, _GUARDIANS),
-    completion.Waiting: Advice(
-        "the receive of the same hash", "Trace that one; never cancel its HTLCs."
-    ),
-    completion.Settling: Advice(
-        _NODE, "See that the node runs: the HTLC must be settled before its deadline."
-    ),
-    completion.Cancelling: Advice(
-        _NODE, "See that the node runs, or the HTLC's channel is closed."
-    ),
-    deposit.Found: Advice(
-        _FEDERATION, "Nothing: it waits for a fee, or for the deposits before it."
-    ),
-    deposit.Claiming: Advice(_FEDERATION, _GUARDIANS),
-    withdrawal.Funding: Advice(_OURSELVES, _LET),
-    withdrawal.Submitted: Advice(_FEDERATION, _GUARDIANS),
-    withdrawal.Accepted: Advice(_FEDERATION, f"{_GUARDIANS} The bitcoin is owed already."),
-    gift.Preparing: Advice(_FEDERATION, _GUARDIANS),
-    reissue.Reissuing: Advice(_FEDERATION, _GUARDIANS),
-    operator_payment.Paying: Advice(
-        _NODE,
-        "Nothing: its HTLCs end or time out. Never pay the invoice otherwise. If its node was given "
-        "up: gateway-cli dismiss.",
-    ),
-    node_order.Ordered: Advice(
-        "the operator",
-        "The node was asked once and shows no trace. Look into its wallet and channels: when "
-        "nothing happened, give the order again; this one is never placed again. An hour later "
-        "gateway-cli dismiss ends it.",
-    ),
-}
-
-
-_RESTS = Advice(
-    "nobody: its federation was given up", "Join the federation again, should it come back."
+#: Whom a state waits for whose federation was given up, and what may be done.
+_RESTS = (
+    "nobody: its federation was given up",
+    "Join the federation again, should it come back.",
 )
 
 
@@ -201,8 +104,8 @@ def stuck(data_dir: Path, now_unix_s: int, *, everything: bool, verify: bool = F
     waiting = [
         waits
         for stream, one in standing.items()
-        if type(one.state) in ADVICE and one.fault is None
-        if (waits := _waiting(stream, one, now_unix_s, left)).overdue or everything
+        if isinstance(one.state, OpenState) and one.fault is None
+        if (waits := _waiting(stream, one, one.state, now_unix_s, left)).overdue or everything
     ]
     waiting.sort(key=lambda one: (one.since_unix_s, one.stream))
     frozen = None
@@ -223,19 +126,22 @@ def _quarantined(standing: Mapping[str, Standing]) -> tuple[QuarantinedStream, .
     )
 
 
-def _waiting(stream: str, standing: Standing, now_unix_s: int, left: Collection[str]) -> Waiting:
+def _waiting(
+    stream: str, standing: Standing, state: OpenState, now_unix_s: int, left: Collection[str]
+) -> Waiting:
     since_unix_s = standing.since_unix_us // 1_000_000
-    due = due_unix_s(standing.state, since_unix_s)
-    rests = federation_of(standing.state) in left
-    advice = _RESTS if rests else ADVICE[type(standing.state)]
+    due = state.due_unix_s(since_unix_s)
+    rests = state.whose() in left
+    outlook = state.outlook
+    waits_for, what_to_do = _RESTS if rests else (outlook.waits_for, outlook.what_to_do)
     return Waiting(
         stream=stream,
         state=standing.name,
         since_unix_s=since_unix_s,
         due_unix_s=due,
         overdue=not rests and now_unix_s >= due,
-        waits_for=advice.waits_for,
-        what_to_do=advice.what_to_do,
+        waits_for=waits_for,
+        what_to_do=what_to_do,
     )
 
 

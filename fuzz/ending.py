@@ -10,8 +10,8 @@ from devnet.federation import EmbeddedFederation
 from engine.machine import State
 from fedimint import bls, tbs
 from fuzz.stage import AWAY, RETRY_PAUSE_LONGEST_S, Stage
-from gateway.status import OPEN_STATES
 from statemachines import accounts, identity, node_order
+from statemachines.outlook import OpenState
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
 
@@ -64,7 +64,7 @@ def under_way(stage: Stage) -> dict[str, State]:
     return {
         stream: state
         for stream, state in stage.auditor.states().items()
-        if isinstance(state, OPEN_STATES) and not isinstance(state, node_order.Ordered)
+        if isinstance(state, OpenState) and not isinstance(state, node_order.Ordered)
     }
 
 

@@ -3,9 +3,10 @@
 from collections import Counter
 
 from fuzz.machine_scene import Scene
-from fuzz.machine_world import FEDERATIONS, OPEN_STATES
+from fuzz.machine_world import FEDERATIONS
 from statemachines import completion, receive, send
 from statemachines.items import FundedContract
+from statemachines.outlook import OpenState
 from statemachines.transaction import TxReserved, wallet_of
 from statemachines.wallet import Wallet
 
@@ -15,7 +16,7 @@ WITHOUT_PREIMAGE = (receive.FundingFailed, receive.Refunded, receive.RefundLost)
 def check_at_the_end(scene: Scene) -> None:
     """Everything, of a walk whose faults are over. Raises AssertionError."""
     check_on_the_way(scene)
-    assert {s: state for s, state in scene.states.items() if isinstance(state, OPEN_STATES)} == {}
+    assert {s: state for s, state in scene.states.items() if isinstance(state, OpenState)} == {}
     _htlcs_are_answered_as_the_receive_ended(scene)
     _swaps_end_as_the_receive_ended(scene)
     _notes_are_in_one_place(scene)

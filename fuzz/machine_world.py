@@ -6,7 +6,7 @@ Results reach the machines as the engine hands them in: also late and repeated, 
 from contextlib import suppress
 from random import Random
 
-from engine.machine import Effect, Input, State
+from engine.machine import Effect, Input
 from errors import ConflictError
 from fuzz.effect_results import results_of
 from fuzz.machine_scene import (
@@ -22,8 +22,6 @@ from fuzz.machine_scene import (
     receive_facts,
 )
 from statemachines import (
-    completion,
-    deposit,
     deposits,
     exposure,
     federation,
@@ -56,12 +54,6 @@ _SAID_OF_NOW = (
 )
 #: Over, until somebody asks for the same once more.
 _ASKED_AGAIN = (operator_payment.Failed, reissue.Abandoned)
-OPEN_STATES: tuple[type[State], ...] = (
-    *(*send.OPEN_STATES, *receive.OPEN_STATES, *completion.OPEN_STATES),
-    *(*deposit.OPEN_STATES, *withdrawal.OPEN_STATES, *gift.OPEN_STATES),
-    *(*reissue.OPEN_STATES, *operator_payment.OPEN_STATES, *node_order.OPEN_STATES),
-    *(transaction.Reserved, transaction.Signed, transaction.Accepted),
-)
 
 
 class World:

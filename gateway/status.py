@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby
-from typing import Protocol, cast
 
 import msgspec
 import structlog
@@ -15,37 +14,10 @@ from engine.ports import Clock
 from engine.store import Store
 from gateway.federation import FederationClient
 from gateway.node_watch import BEHIND_LIMIT_S, NodeWatch
-from gateway.overdue import due_unix_s
 from gateway.views import OpenPayment
-from statemachines import (
-    completion,
-    deposit,
-    federation,
-    gift,
-    node_order,
-    operator_payment,
-    receive,
-    reissue,
-    send,
-    withdrawal,
-)
-from statemachines import transaction as tx
+from statemachines import deposit, federation
+from statemachines.outlook import OpenState
 
-#: States of which some money, or an operator, waits for the next.
-OPEN_STATES: tuple[type[State], ...] = (
-    *send.OPEN_STATES,
-    *receive.OPEN_STATES,
-    *completion.OPEN_STATES,
-    *deposit.OPEN_STATES,
-    *withdrawal.OPEN_STATES,
-    *gift.OPEN_STATES,
-    *reissue.OPEN_STATES,
-    *operator_payment.OPEN_STATES,
-    *node_order.OPEN_STATES,
-    tx.Reserved,
-    tx.Signed,
-    tx.Accepted,
-)
 #: How often what is overdue is looked for.
 LOOK_PAUSE_S = 60.0
 
@@ -57,18 +29,6 @@ _SINCE = (
 Told = AbstractSet[tuple[str, str, int]]
 
 _log = structlog.get_logger("payments")
-
-
-class _Facts(Protocol):
-    @property
-    def federation_id(self) -> str: ...
-
-
-class _WithFacts(Protocol):
-    """Every other open state."""
-
-    @property
-    def facts(self) -> _Facts: ...
 
 
 def state_name(node: NodeInfo | None, *, stopping: bool) -> str:
@@ -151,7 +111,7 @@ def open_payments(engine: Engine, store: Store, now_unix_us: int) -> tuple[OpenP
 
 def _open_payment(
     stream: str,
-    state: State,
+    state: OpenState,
     since_unix_us: int,
     now_unix_us: int,
     errors: Mapping[str, str],
@@ -159,7 +119,7 @@ def _open_payment(
     left: AbstractSet[str],
 ) -> OpenPayment:
     """Of a federation in `left` it rests, and nobody expects an end."""
-    federation_id = federation_of(state)
+    federation_id = state.whose()
     since_unix_s = since_unix_us // 1_000_000
     return OpenPayment(
         stream=stream,
@@ -169,16 +129,16 @@ def _open_payment(
         since_unix_s=since_unix_s,
         age_s=max(0, now_unix_us - since_unix_us) // 1_000_000,
         overdue=federation_id not in left
-        and now_unix_us // 1_000_000 >= due_unix_s(state, since_unix_s),
+        and now_unix_us // 1_000_000 >= state.due_unix_s(since_unix_s),
         last_error=errors.get(stream),
     )
 
 
-def _open_states(engine: Engine) -> dict[str, State]:
+def _open_states(engine: Engine) -> dict[str, OpenState]:
     return {
         stream: state
         for stream, state in engine.open_streams().items()
-        if isinstance(state, OPEN_STATES)
+        if isinstance(state, OpenState)
     }
 
 
@@ -193,34 +153,17 @@ def _since_unix_us(store: Store, states: Mapping[str, State]) -> dict[str, int]:
     }
 
 
-def federation_of(state: State) -> str | None:
-    """The federation of an open state, None for what is between the operator and his node."""
-    match state:
-        case operator_payment.Paying() | node_order.Ordered():
-            return None
-        case tx.Reserved() | tx.Signed() | tx.Accepted():
-            return state.reservation.federation_id
-        case completion.Waiting() | completion.Settling() | completion.Cancelling():
-            return state.federation_id
-        case deposit.Found() | deposit.Claiming():
-            return state.federation_id
-        case _:
-            return cast("_WithFacts", state).facts.federation_id
-
-
 def open_streams_of(engine: Engine, federation_id: str) -> list[str]:
     """The streams of a federation in which money is under way."""
     return sorted(
-        stream
-        for stream, state in _open_states(engine).items()
-        if federation_of(state) == federation_id
+        stream for stream, state in _open_states(engine).items() if state.whose() == federation_id
     )
 
 
 def open_deposits(engine: Engine, federation_id: str) -> int:
     """How many deposits of a federation are neither claimed nor dropped."""
     return sum(
-        isinstance(state, deposit.OPEN_STATES) and federation_of(state) == federation_id
+        isinstance(state, deposit.OPEN_STATES) and state.whose() == federation_id
         for state in _open_states(engine).values()
     )
 

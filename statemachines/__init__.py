@@ -18,6 +18,7 @@ from statemachines import (
     wallet_rules,
     withdrawal,
 )
+from statemachines.outlook import OpenState
 
 ALL_MACHINES: tuple[Machine, ...] = (
     identity.MACHINE,
@@ -35,4 +36,9 @@ ALL_MACHINES: tuple[Machine, ...] = (
     reissue.MACHINE,
     operator_payment.MACHINE,
     node_order.MACHINE,
+)
+
+#: The states of which some money, or an operator, waits for the next.
+OPEN_STATES: tuple[type[OpenState], ...] = tuple(
+    state for machine in ALL_MACHINES for state in machine.states if issubclass(state, OpenState)
 )

@@ -9,6 +9,16 @@ from typing import ClassVar
 
 from engine.events import Event
 from engine.machine import Decision, Effect, Handle, Input, Machine, State, ignored, table
+from statemachines.outlook import (
+    ANSWER_S,
+    NODE,
+    RECEIVE,
+    RECEIVE_S,
+    OpenState,
+    Outlook,
+    by_field,
+    within,
+)
 
 # --- states ----------------------------------------------------------------------------------------------------
 
@@ -17,27 +27,45 @@ class Unborn(State, frozen=True):
     """Nothing is held, or nothing is known of it."""
 
 
-class Waiting(State, frozen=True):
+class Waiting(OpenState, frozen=True):
     """The contract is being funded; the HTLCs are held: `amount_msat`, of which the invoice does not ask for some."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(RECEIVE_S),
+        federation_id=by_field,
+        waits_for=RECEIVE,
+        what_to_do="Trace that one; never cancel its HTLCs.",
+    )
     payment_hash: str
     federation_id: str
     amount_msat: int
     overpaid_msat: int = 0
 
 
-class Settling(State, frozen=True):
+class Settling(OpenState, frozen=True):
     """The preimage (hex) is known; the node must take it."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_field,
+        waits_for=NODE,
+        what_to_do="See that the node runs: the HTLC must be settled before its deadline.",
+    )
     payment_hash: str
     federation_id: str
     amount_msat: int
     preimage: str
 
 
-class Cancelling(State, frozen=True):
+class Cancelling(OpenState, frozen=True):
     """The HTLCs are failed back."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_field,
+        waits_for=NODE,
+        what_to_do="See that the node runs, or the HTLC's channel is closed.",
+    )
     payment_hash: str
     federation_id: str
     amount_msat: int

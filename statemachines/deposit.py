@@ -26,6 +26,16 @@ from engine.machine import (
     table,
 )
 from statemachines.items import DepositClaim
+from statemachines.outlook import (
+    DEPOSIT_S,
+    FEDERATION,
+    GUARDIANS,
+    TRANSACTION_S,
+    OpenState,
+    Outlook,
+    by_field,
+    within,
+)
 from statemachines.reserving import CLAIM_MAX_MSAT
 from statemachines.transaction import (
     TransactionAccepted,
@@ -53,16 +63,28 @@ class Unseen(State, frozen=True):
     """Not found, or not ours."""
 
 
-class Found(State, frozen=True):
+class Found(OpenState, frozen=True):
     """Waits for a fee."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(DEPOSIT_S),
+        federation_id=by_field,
+        waits_for=FEDERATION,
+        what_to_do="Nothing: it waits for a fee, or for the deposits before it.",
+    )
     federation_id: str
     output: DepositOutput
 
 
-class Claiming(State, frozen=True):
+class Claiming(OpenState, frozen=True):
     """The claim is reserved at this fee."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(TRANSACTION_S),
+        federation_id=by_field,
+        waits_for=FEDERATION,
+        what_to_do=GUARDIANS,
+    )
     federation_id: str
     output: DepositOutput
     fee_sat: int

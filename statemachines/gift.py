@@ -11,6 +11,15 @@ import msgspec
 from engine.events import Event
 from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from statemachines.items import HeldNote
+from statemachines.outlook import (
+    FEDERATION,
+    GUARDIANS,
+    TRANSACTION_S,
+    OpenState,
+    Outlook,
+    by_facts,
+    within,
+)
 from statemachines.transaction import (
     TransactionAccepted,
     TransactionFinished,
@@ -33,9 +42,15 @@ class New(State, frozen=True):
     """Nobody asked yet."""
 
 
-class Preparing(State, frozen=True):
+class Preparing(OpenState, frozen=True):
     """Notes of the right amounts are being made, or are there in the next step."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(TRANSACTION_S),
+        federation_id=by_facts,
+        waits_for=FEDERATION,
+        what_to_do=GUARDIANS,
+    )
     facts: GiftFacts
 
 
@@ -49,9 +64,6 @@ class Given(State, frozen=True):
 class GiftRefused(State, frozen=True):
     facts: GiftFacts
     reason: str
-
-
-OPEN_STATES = (Preparing,)
 
 
 class RequestGift(Input, frozen=True):

@@ -12,6 +12,14 @@ import msgspec
 
 from engine.events import Event
 from engine.machine import Decision, Effect, Handle, Input, Machine, State, ignored, refused, table
+from statemachines.outlook import (
+    ANSWER_S,
+    OPERATOR,
+    OpenState,
+    Outlook,
+    by_none,
+    within,
+)
 
 
 class SendCoins(msgspec.Struct, frozen=True, tag=True):
@@ -44,9 +52,19 @@ class New(State, frozen=True):
     """Nobody ordered this."""
 
 
-class Ordered(State, frozen=True):
+class Ordered(OpenState, frozen=True):
     """The call is intended and may have left."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_none,
+        waits_for=OPERATOR,
+        what_to_do=(
+            "The node was asked once and shows no trace. Look into its wallet and channels: when "
+            "nothing happened, give the order again; this one is never placed again. An hour later "
+            "gateway-cli dismiss ends it."
+        ),
+    )
     id: str
     order: Order
 
@@ -69,9 +87,6 @@ class Dismissed(State, frozen=True):
     """The node shows no trace of the call, long after it left or did not, and the operator waits no more."""
 
     order: Order
-
-
-OPEN_STATES = (Ordered,)
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ The node takes a payment hash once, so a call whose answer is lost is looked up 
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
@@ -24,6 +24,14 @@ from engine.machine import (
     table,
 )
 from statemachines import image
+from statemachines.outlook import (
+    ANSWER_S,
+    BLOCK_S,
+    NODE,
+    OpenState,
+    Outlook,
+    by_none,
+)
 
 
 class OperatorPaymentFacts(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,13 +48,28 @@ class OperatorPaymentFacts(msgspec.Struct, frozen=True, omit_defaults=True):
 # --- states ----------------------------------------------------------------------------------------------------
 
 
+def _end_of_htlcs(state: Any, since_unix_s: int) -> int:
+    """A payment in flight is over when its HTLCs are."""
+    blocks: int = state.facts.max_delay_blocks
+    return since_unix_s + blocks * BLOCK_S + ANSWER_S
+
+
 class New(State, frozen=True):
     """Nobody asked yet."""
 
 
-class Paying(State, frozen=True):
+class Paying(OpenState, frozen=True):
     """The call is intended and may have left. `attempt` counts requests."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=_end_of_htlcs,
+        federation_id=by_none,
+        waits_for=NODE,
+        what_to_do=(
+            "Nothing: its HTLCs end or time out. Never pay the invoice otherwise. If its node was given "
+            "up: gateway-cli dismiss."
+        ),
+    )
     facts: OperatorPaymentFacts
     attempt: int
 
@@ -63,9 +86,6 @@ class Failed(State, frozen=True):
     facts: OperatorPaymentFacts
     attempt: int
     reason: str
-
-
-OPEN_STATES = (Paying,)
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------

@@ -18,6 +18,17 @@ import msgspec
 
 from engine.events import Event
 from engine.machine import Effect, Input, State
+from statemachines.outlook import (
+    ANSWER_S,
+    FEDERATION,
+    GUARDIANS,
+    NODE_AND_FEDERATION,
+    TRANSACTION_S,
+    OpenState,
+    Outlook,
+    by_facts,
+    within,
+)
 
 #: Blocks that must be left until the HTLC's deadline when the contract is funded (fedimint-gwv2-client/src/lib.rs).
 DEADLINE_BLOCKS_MIN = 2
@@ -73,9 +84,18 @@ class Invoiced(State, frozen=True):
     invoice: str
 
 
-class Held(State, frozen=True):
+class Held(OpenState, frozen=True):
     """It is paid: HTLCs are locked at our node, and nothing could be decided yet, for this reason."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_facts,
+        waits_for=NODE_AND_FEDERATION,
+        what_to_do=(
+            "See that both answer: it is then paid on, or the payer has his money back. Without them he has it back "
+            "ten minutes after the gateway saw it, or at the HTLC's deadline."
+        ),
+    )
     facts: ReceiveFacts
     invoice: str
     reason: str
@@ -101,12 +121,18 @@ class Declined(State, frozen=True):
     reason: str
 
 
-class Funding(State, frozen=True):
+class Funding(OpenState, frozen=True):
     """The contract's transaction is reserved. `payer` is the send of a direct swap, empty for an HTLC.
 
     Of a contract that a restored log found funded it may be UNKNOWN_PAYER.
     """
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(TRANSACTION_S),
+        federation_id=by_facts,
+        waits_for=FEDERATION,
+        what_to_do=GUARDIANS,
+    )
     facts: ReceiveFacts
     payer: str
     tx: str = ""
@@ -121,9 +147,15 @@ class FundingFailed(State, frozen=True):
     error: str
 
 
-class Decrypting(State, frozen=True):
+class Decrypting(OpenState, frozen=True):
     """The contract is funded as output 0 of `txid`, by transaction `tx`; its preimage is asked for."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_facts,
+        waits_for=FEDERATION,
+        what_to_do=f"{GUARDIANS} The preimage must be known before the HTLC's deadline.",
+    )
     facts: ReceiveFacts
     payer: str
     tx: str
@@ -139,9 +171,15 @@ class Received(State, frozen=True):
     preimage: str
 
 
-class Refunding(State, frozen=True):
+class Refunding(OpenState, frozen=True):
     """The contract held no preimage and is taken back. `tx` funded it: its change may still be collected."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(TRANSACTION_S),
+        federation_id=by_facts,
+        waits_for=FEDERATION,
+        what_to_do=GUARDIANS,
+    )
     facts: ReceiveFacts
     payer: str
     tx: str
@@ -166,10 +204,6 @@ class RefundLost(State, frozen=True):
 UNPAID_STATES = (Registered, Invoiced)
 #: The states in which the node made us an invoice and nothing is decided about who pays it.
 UNDECIDED_STATES = (Invoiced, Held)
-#: The states in which money is under way.
-OPEN_STATES = (Held, Funding, Decrypting, Refunding)
-
-
 # --- inputs ----------------------------------------------------------------------------------------------------
 
 

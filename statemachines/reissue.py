@@ -11,6 +11,15 @@ import msgspec
 from engine.events import Event
 from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from statemachines.items import ForeignNote
+from statemachines.outlook import (
+    FEDERATION,
+    GUARDIANS,
+    TRANSACTION_S,
+    OpenState,
+    Outlook,
+    by_facts,
+    within,
+)
 from statemachines.transaction import (
     TransactionAbandoned,
     TransactionAccepted,
@@ -44,7 +53,13 @@ class New(State, frozen=True):
     """Nobody gave us this."""
 
 
-class Reissuing(State, frozen=True):
+class Reissuing(OpenState, frozen=True):
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(TRANSACTION_S),
+        federation_id=by_facts,
+        waits_for=FEDERATION,
+        what_to_do=GUARDIANS,
+    )
     facts: ReissueFacts
 
 
@@ -64,9 +79,6 @@ class ReissueRejected(State, frozen=True):
 
     facts: ReissueFacts
     error: str
-
-
-OPEN_STATES = (Reissuing,)
 
 
 class RequestReissue(Input, frozen=True):

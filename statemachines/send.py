@@ -12,12 +12,31 @@ an earlier log or another program left there.
 `statemachines/send_rules.py` decides; this file names what can be. Stream: `send/<contract id>`.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 
 from engine.events import Event
 from engine.machine import Effect, Input, State
+from statemachines.outlook import (
+    ANSWER_S,
+    AT_ONCE_S,
+    BLOCK_S,
+    FEDERATION,
+    GUARDIANS,
+    LET,
+    NODE,
+    NODE_AND_FEDERATION,
+    OPERATOR,
+    OURSELVES,
+    RECEIVE,
+    RECEIVE_S,
+    TRANSACTION_S,
+    OpenState,
+    Outlook,
+    by_facts,
+    within,
+)
 
 #: Blocks kept between the end of the Lightning payment and the end of the contract (fedimint-gwv2-client/src/lib.rs).
 EXPIRATION_DELTA_MINIMUM_BLOCKS = 144
@@ -78,66 +97,136 @@ NOT_OURS = Intent(attempt=0, max_fee_msat=0, max_delay_blocks=0, stray_call=True
 # --- states ----------------------------------------------------------------------------------------------------
 
 
+def _end_of_invoice(state: Any, since_unix_s: int) -> int:
+    """A call without answer is over when no node takes the invoice any more."""
+    end_unix_s: int = state.facts.invoice_expires_unix_s + EXPIRY_MARGIN_S
+    return max(since_unix_s, end_unix_s) + ANSWER_S
+
+
+def _end_of_htlcs(state: Any, since_unix_s: int) -> int:
+    """A payment in flight is over when its HTLCs are; another program's has no intent of ours."""
+    blocks: int = state.intent.max_delay_blocks or state.facts.max_delay_blocks
+    return since_unix_s + blocks * BLOCK_S + ANSWER_S
+
+
 class New(State, frozen=True):
     """Nobody asked yet."""
 
 
-class Accepted(State, frozen=True):
+class Accepted(OpenState, frozen=True):
     """Ours to pay; no call was ever intended."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_facts,
+        waits_for=NODE_AND_FEDERATION,
+        what_to_do=LET,
+    )
     facts: SendFacts
 
 
-class Swapping(State, frozen=True):
+class Swapping(OpenState, frozen=True):
     """The receiver's contract is being funded by us: only its end is the end of this payment."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(RECEIVE_S),
+        federation_id=by_facts,
+        waits_for=RECEIVE,
+        what_to_do="Trace that one: its end is this one's.",
+    )
     facts: SendFacts
 
 
-class Dispatching(State, frozen=True):
+class Dispatching(OpenState, frozen=True):
     """A call is intended and may have left."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_facts,
+        waits_for=NODE,
+        what_to_do=LET,
+    )
     facts: SendFacts
     intent: Intent
 
 
-class Unanswered(State, frozen=True):
+class Unanswered(OpenState, frozen=True):
     """A call may have left, and nothing final is known of it: it may still be under way.
 
     `failed` is set once the node gave an end to one call while an earlier one was still astray: no further call is
     made then, and what is waited for is the end of the stray one.
     """
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=_end_of_invoice,
+        federation_id=by_facts,
+        waits_for=NODE,
+        what_to_do=(
+            "Nothing: the call may still be under way. Its end is known at the latest a minute after "
+            "the invoice has expired. If that is far off: gateway-cli dismiss, once the contract has."
+        ),
+    )
     facts: SendFacts
     intent: Intent
     failed: str | None = None
 
 
-class InFlight(State, frozen=True):
+class InFlight(OpenState, frozen=True):
     """The node has shown the payment."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=_end_of_htlcs,
+        federation_id=by_facts,
+        waits_for=NODE,
+        what_to_do=(
+            "Nothing: a hop or the payee holds the HTLCs until they time out. Never pay the invoice "
+            "otherwise."
+        ),
+    )
     facts: SendFacts
     intent: Intent
 
 
-class Vanished(State, frozen=True):
+class Vanished(OpenState, frozen=True):
     """The node showed the payment and now has no record of it: only an operator can judge. Nothing is given back."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(AT_ONCE_S),
+        federation_id=by_facts,
+        waits_for=OPERATOR,
+        what_to_do=(
+            "The node showed this payment and has no record of it now, or it was given up for another. "
+            "Restore the node's database; nothing is given back until that node says how it ended. Once "
+            "the contract has expired, gateway-cli dismiss."
+        ),
+    )
     facts: SendFacts
     intent: Intent
 
 
-class Paid(State, frozen=True):
+class Paid(OpenState, frozen=True):
     """We hold the preimage (hex); the claim is reserved and not yet signed."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_facts,
+        waits_for=OURSELVES,
+        what_to_do=LET,
+    )
     facts: SendFacts
     preimage: str
     routing_fee_msat: int
 
 
-class Claiming(State, frozen=True):
+class Claiming(OpenState, frozen=True):
     """The claim's bytes are durable: the preimage may go to the sender."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(TRANSACTION_S),
+        federation_id=by_facts,
+        waits_for=FEDERATION,
+        what_to_do=f"{GUARDIANS} The contract must be claimed before it expires.",
+    )
     facts: SendFacts
     preimage: str
     routing_fee_msat: int
@@ -164,9 +253,15 @@ class ClaimRejected(State, frozen=True):
     error: str
 
 
-class Cancelling(State, frozen=True):
+class Cancelling(OpenState, frozen=True):
     """Given up for ever; the forfeit is not signed yet. `reason` is one of the names of gateway.md's enum."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_facts,
+        waits_for=OURSELVES,
+        what_to_do=LET,
+    )
     facts: SendFacts
     reason: str
     detail: str
@@ -179,20 +274,6 @@ class Cancelled(State, frozen=True):
     reason: str
     detail: str
     forfeit: str
-
-
-#: The states in which a payment is not over yet.
-OPEN_STATES = (
-    Accepted,
-    Swapping,
-    Dispatching,
-    Unanswered,
-    InFlight,
-    Vanished,
-    Paid,
-    Claiming,
-    Cancelling,
-)
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------

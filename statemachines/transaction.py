@@ -28,6 +28,17 @@ from engine.machine import (
 )
 from errors import FatalError
 from statemachines.items import ForeignNote, HeldNote, Issue, Reservation, SignedTransaction
+from statemachines.outlook import (
+    ANSWER_S,
+    FEDERATION,
+    GUARDIANS,
+    LET,
+    OURSELVES,
+    OpenState,
+    Outlook,
+    by_reservation,
+    within,
+)
 
 #: How long after its decision a transaction may be signed that pays for what others may take back meanwhile. Building
 #: takes a second, and a minute of blocks is the margin of what it pays for.
@@ -40,18 +51,36 @@ class Unborn(State, frozen=True):
     """Nothing is reserved."""
 
 
-class Reserved(State, frozen=True):
+class Reserved(OpenState, frozen=True):
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_reservation,
+        waits_for=OURSELVES,
+        what_to_do=LET,
+    )
     reservation: Reservation
 
 
-class Signed(State, frozen=True):
+class Signed(OpenState, frozen=True):
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_reservation,
+        waits_for=FEDERATION,
+        what_to_do=GUARDIANS,
+    )
     reservation: Reservation
     signed: SignedTransaction
 
 
-class Accepted(State, frozen=True):
+class Accepted(OpenState, frozen=True):
     """In consensus; the notes it issued are not collected yet."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_reservation,
+        waits_for=FEDERATION,
+        what_to_do=GUARDIANS,
+    )
     reservation: Reservation
     signed: SignedTransaction
 

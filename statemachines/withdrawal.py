@@ -24,6 +24,17 @@ from engine.machine import (
     table,
 )
 from statemachines.items import PegOut
+from statemachines.outlook import (
+    ANSWER_S,
+    FEDERATION,
+    GUARDIANS,
+    LET,
+    OURSELVES,
+    OpenState,
+    Outlook,
+    by_facts,
+    within,
+)
 from statemachines.transaction import (
     SIGN_WITHIN_S,
     TransactionAbandoned,
@@ -53,20 +64,38 @@ class New(State, frozen=True):
     """Nobody asked yet."""
 
 
-class Funding(State, frozen=True):
+class Funding(OpenState, frozen=True):
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_facts,
+        waits_for=OURSELVES,
+        what_to_do=LET,
+    )
     facts: WithdrawalFacts
 
 
-class Submitted(State, frozen=True):
+class Submitted(OpenState, frozen=True):
     """The transaction's bytes are durable; the peg-out is its output 0."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_facts,
+        waits_for=FEDERATION,
+        what_to_do=GUARDIANS,
+    )
     facts: WithdrawalFacts
     txid: str
 
 
-class Accepted(State, frozen=True):
+class Accepted(OpenState, frozen=True):
     """The federation owes the bitcoin; its transaction is asked for."""
 
+    outlook: ClassVar[Outlook] = Outlook(
+        due_unix_s=within(ANSWER_S),
+        federation_id=by_facts,
+        waits_for=FEDERATION,
+        what_to_do=f"{GUARDIANS} The bitcoin is owed already.",
+    )
     facts: WithdrawalFacts
     txid: str
 
@@ -89,9 +118,6 @@ class WithdrawalRejected(State, frozen=True):
 
     facts: WithdrawalFacts
     error: str
-
-
-OPEN_STATES = (Funding, Submitted, Accepted)
 
 
 # --- inputs ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ from engine.ports import SystemClock
 from engine.store import LOG_NAME
 from gateway.log import machines
 from gateway.restoring import restore
-from gateway.status import OPEN_STATES
 from statemachines.accounts import LOST
 from statemachines.ledger import Auditor
 from statemachines.operator_payment import OperatorPaymentRefused
@@ -35,10 +34,6 @@ def run(history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> To
 def _end_unix_s(run: Tools) -> int:
     last = run("show", "--json").splitlines()[-1]
     return int(json.loads(last)["recorded_unix_us"]) // 1_000_000
-
-
-def test_every_open_state_has_advice() -> None:
-    assert set(log_stuck.ADVICE) == set(OPEN_STATES)
 
 
 def test_every_effect_has_a_sentence() -> None:

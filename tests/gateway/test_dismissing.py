@@ -11,12 +11,13 @@ import pytest
 from backends.simulated import Fault
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
-from gateway import dismissing, status
+from gateway import dismissing
 from gateway.application import Gateway
 from gateway.node_watch import WATCH_PAUSE_S
 from gateway.operator_views import OpenChannel, SendCoins
 from statemachines import (
     ALL_MACHINES,
+    OPEN_STATES,
     deposits,
     federation,
     identity,
@@ -249,7 +250,7 @@ def test_every_state_that_is_not_over_is_dismissed_or_says_what_ends_it() -> Non
         if state not in machine.final and state is not type(machine.initial)
     }
     waits = set(dismissing.WAITS_FOR)
-    assert waits | _DISMISSED == set(status.OPEN_STATES)
+    assert waits | _DISMISSED == set(OPEN_STATES)
     assert not waits & _DISMISSED
     assert waits | _DISMISSED | _STANDS | _UNPAID == open_states
 

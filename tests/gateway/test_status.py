@@ -20,10 +20,10 @@ from fuzz.machine_scene import FEDERATION, facts
 from gateway import status
 from gateway.application import Gateway
 from gateway.operator_views import SendCoins
-from gateway.overdue import ANSWER_S, BLOCK_S, BOUNDS_S, due_unix_s
 from gateway.views import OpenPayment
 from statemachines import (
     ALL_MACHINES,
+    OPEN_STATES,
     completion,
     deposit,
     gift,
@@ -36,6 +36,7 @@ from statemachines import (
     withdrawal,
 )
 from statemachines.items import Reservation
+from statemachines.outlook import ANSWER_S, BLOCK_S, OpenState
 from tests.gateway.scene import START_UNIX_S, Scene, ask, stream_of, until
 
 pytestmark = pytest.mark.anyio
@@ -50,13 +51,7 @@ def scene(tmp_path: Path) -> Scene:
     return Scene(tmp_path)
 
 
-# --- the table of bounds -----------------------------------------------------------------------------------------
-
-
-def test_every_open_state_has_a_time_at_which_it_is_due() -> None:
-    by_the_payment = {send.InFlight, send.Unanswered, operator_payment.Paying}
-    assert set(status.OPEN_STATES) == set(BOUNDS_S) | by_the_payment
-    assert not set(BOUNDS_S) & by_the_payment
+# --- how long it may last -----------------------------------------------------------------------------------------
 
 
 def test_every_state_of_a_payment_is_open_final_or_waits_for_somebody_to_ask() -> None:
@@ -71,7 +66,7 @@ def test_every_state_of_a_payment_is_open_final_or_waits_for_somebody_to_ask() -
         for machine in machines
         for state in machine.states
         if state not in machine.final and state is not type(machine.initial)
-    } - set(status.OPEN_STATES)
+    } - set(OPEN_STATES)
     assert waiting == {
         receive.Registered,
         receive.Invoiced,
@@ -103,14 +98,14 @@ def test_every_state_of_a_payment_is_open_final_or_waits_for_somebody_to_ask() -
         ),
     ],
 )
-def test_a_state_is_due_when_its_end_should_have_been_seen(state: State, due: int) -> None:
-    assert due_unix_s(state, SINCE_UNIX_S) == due
+def test_a_state_is_due_when_its_end_should_have_been_seen(state: OpenState, due: int) -> None:
+    assert state.due_unix_s(SINCE_UNIX_S) == due
 
 
 def test_a_call_without_answer_on_an_expired_invoice_is_due_soon() -> None:
     late_unix_s = facts().invoice_expires_unix_s + 5_000
     unanswered = send.Unanswered(facts=facts(), intent=INTENT)
-    assert due_unix_s(unanswered, late_unix_s) == late_unix_s + ANSWER_S
+    assert unanswered.due_unix_s(late_unix_s) == late_unix_s + ANSWER_S
 
 
 # --- what is open ------------------------------------------------------------------------------------------------
