@@ -163,7 +163,8 @@ def _payment_uri(rest: str) -> _Uri:
     """What follows `bitcoin:`. Raises `DecodeError` for what would be paid otherwise than it asks."""
     address_text, _, query = rest.partition("?")
     fields: dict[str, str] = {}
-    for name, value in parse_qsl(query, keep_blank_values=True):
+    # Out of the source of a web page or a mail, where an ampersand is written so.
+    for name, value in parse_qsl(query.replace("&amp;", "&"), keep_blank_values=True):
         key = name.lower()
         required = key.startswith("req-")
         key = key.removeprefix("req-")

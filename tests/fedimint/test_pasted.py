@@ -107,6 +107,7 @@ def test_a_uri_with_an_invoice_that_names_no_amount_is_that_invoice() -> None:
         (f" Bitcoin:{ADDRESS}\n", None),
         (f"bitcoin://{ADDRESS}?label=a%20shop&message=x", None),
         (f"bitcoin:{ADDRESS}?amount=0.001", 100_000),
+        (f"bitcoin:{ADDRESS}?label=x&amp;amount=0.001", 100_000),
         (f"bitcoin:{ADDRESS}?amount=20.3&lightning={INVOICE}", 2_030_000_000),
         (f"bitcoin:{ADDRESS}?req-amount=1.", 100_000_000),
         (f"bitcoin:{ADDRESS}?amount=1&amount=1", 100_000_000),
