@@ -70,13 +70,8 @@ WAITS_FOR: Mapping[type[State], str] = {
 _SINCE = "SELECT since_unix_us FROM stream WHERE stream = ?"
 
 
-async def dismiss(context: GatewayContext, stream: str) -> str:
-    """End a send or an order of which nobody tells the end, and return the name of the state that it is in now.
-
-    Raises InputError for what is no stream, NotFoundError for one that is not there, ConflictError with the reason when
-    it must go on, UnavailableError or PeerError while node or guardians do not tell.
-    """
-    context.refuse_while_frozen()
+def require_stream(stream: str) -> State:
+    """The state in which such a stream begins. Raises InputError for what is none."""
     kind, _, rest = stream.partition("/")
     initial = {machine.kind: machine.initial for machine in ALL_MACHINES}
     if not rest or kind not in initial:
@@ -84,8 +79,19 @@ async def dismiss(context: GatewayContext, stream: str) -> str:
             f"{stream} is no payment, transaction or order: name the stream as `gateway-cli info` shows it, such as "
             "node_order/…"
         )
+    return initial[kind]
+
+
+async def dismiss(context: GatewayContext, stream: str) -> str:
+    """End a send or an order of which nobody tells the end, and return the name of the state that it is in now.
+
+    Raises InputError for what is no stream, NotFoundError for one that is not there, ConflictError with the reason when
+    it must go on, UnavailableError or PeerError while node or guardians do not tell.
+    """
+    context.refuse_while_frozen()
+    initial = require_stream(stream)
     state = (await context.engine.read(stream)).state
-    if state == initial[kind]:
+    if state == initial:
         raise NotFoundError(f"there is no {stream}")
     match state:
         case node_order.Ordered():

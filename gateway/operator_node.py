@@ -103,8 +103,12 @@ class OperatorNode:
     async def send_onchain(self, order: SendCoins) -> str:
         """Send coins from the node's wallet, to an address as it was pasted, and return the txid.
 
-        Raises InputError for an address of another network, PeerError when the node refuses.
+        Raises InputError for an address of another network and for nothing to send, PeerError when the node refuses.
         """
+        if order.amount_sat == 0:
+            raise InputError("0 sat cannot be sent; name an amount above 0, or all")
+        if order.sat_per_vbyte == 0:
+            raise InputError("a fee of 0 sat/vB is none: name at least 1 sat/vB")
         self._context.refuse_new_work()
         self._node()
         to = destination(order.address, order.amount_sat, self._context.settings.network)
@@ -148,8 +152,12 @@ class OperatorNode:
     # --- what nobody answered ---
 
     async def retry(self, stream: str) -> str:
-        """Lift the quarantine of a stream, and return the name of its state; `Engine.lift` has the errors."""
+        """Lift the quarantine of a stream, and return the name of its state.
+
+        Raises InputError for what is no stream, and what `Engine.lift` raises.
+        """
         engine = self._context.engine
+        dismissing.require_stream(stream)
         await engine.lift(stream)
         return type((await engine.read(stream)).state).__name__
 

@@ -9,7 +9,7 @@ import pytest
 from backends.simulated import Fault
 from backends.simulated_part import Call
 from engine.machine import State
-from errors import ConflictError, InputError, PeerError, UnavailableError
+from errors import ConflictError, InputError, NotFoundError, PeerError, UnavailableError
 from fedimint import bolt11
 from fedimint.lnv2_gateway_api import Paid
 from fedimint.wire_types import Network
@@ -77,6 +77,7 @@ async def test_an_invoice_is_paid_once_however_often_it_is_asked_for(scene: Scen
 async def test_routing_may_cost_a_hundredth_and_50_msat(scene: Scene) -> None:
     """The middle node wants 1000 msat and a ten-thousandth."""
     async with scene.serving() as gateway:
+        await anyio.wait_all_tasks_blocked()  # the node has said that the log is the newest
         await gateway.node.pay_operator_invoice(scene.invoice(96_000))
         with pytest.raises(PeerError, match="could not pay the invoice: "):
             await gateway.node.pay_operator_invoice(scene.invoice(95_899))
@@ -85,6 +86,7 @@ async def test_routing_may_cost_a_hundredth_and_50_msat(scene: Scene) -> None:
 async def test_a_payment_that_failed_is_made_again_when_it_is_asked_for_again(scene: Scene) -> None:
     invoice = scene.invoice()
     async with scene.serving() as gateway:
+        await anyio.wait_all_tasks_blocked()  # the node has said that the log is the newest
         scene.world.middle.is_down = True
         with pytest.raises(PeerError, match="could not pay the invoice: "):
             await gateway.node.pay_operator_invoice(invoice)
@@ -261,10 +263,30 @@ async def test_an_order_that_the_node_refuses_is_over(scene: Scene, what: str) -
     assert kinds(scene.directory)[-1] == "node_order.refused"
 
 
-async def test_an_amount_that_no_node_is_asked_for_is_refused(scene: Scene) -> None:
+@pytest.mark.parametrize(
+    ("amount_sat", "sat_per_vbyte", "words"),
+    [(0, 2, "0 sat cannot be sent"), (1_000, 0, "name at least 1 sat/vB")],
+)
+async def test_an_amount_that_no_node_is_asked_for_is_refused(
+    scene: Scene, amount_sat: int, sat_per_vbyte: int, words: str
+) -> None:
     async with scene.serving() as gateway:
-        with pytest.raises(PeerError, match="0 sat cannot be sent"):
-            await gateway.node.send_onchain(SendCoins(ADDRESS, 0, 2))
+        before = kinds(scene.directory)
+        with pytest.raises(InputError, match=words):
+            await gateway.node.send_onchain(SendCoins(ADDRESS, amount_sat, sat_per_vbyte))
+        assert kinds(scene.directory) == before
+
+
+@pytest.mark.parametrize("stream", ["", "zz", "send/", "lightning://", "nothing/of-ours"])
+async def test_what_is_no_stream_is_neither_dismissed_nor_tried_again(
+    scene: Scene, stream: str
+) -> None:
+    async with scene.serving() as gateway:
+        for act in (gateway.node.dismiss, gateway.node.retry):
+            with pytest.raises(InputError, match="is no payment, transaction or order"):
+                await act(stream)
+        with pytest.raises(NotFoundError, match="send/unknown is not quarantined"):
+            await gateway.node.retry("send/unknown")
 
 
 async def test_everything_is_sent(scene: Scene) -> None:
