@@ -2,8 +2,9 @@
 
 Every method may be cancelled at any await: a client that left, or a time limit, ends only the waiting of
 its caller. What was decided stays decided and goes on without anyone listening. Ids, keys, hashes and
-txids are lower-case hex. A federation that is not served is an InputError in upstream's words, `No
-federation available for prefix <first 4 bytes in hex>`, unless a method says otherwise.
+txids are lower-case hex, in decoded requests of lnv2 bytes. A federation that is not served is an InputError
+in upstream's words, `No federation available for prefix <first 4 bytes in hex>`, unless a method says
+otherwise.
 """
 
 from typing import Protocol

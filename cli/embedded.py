@@ -14,8 +14,6 @@ from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import read_models
 from migrations import SchemaSteps
 
-__all__ = ["SendPaymentPayload", "routing_of", "run_gateway", "send"]
-
 FEE = PaymentFee(2_000, 3_000)
 
 
