@@ -3,10 +3,8 @@
 An order without a trace is dismissed once its call can be on its way no longer; a client's payment of which the node
 tells no end once its contract can be claimed no longer, so that it makes no difference to anybody's money what becomes
 of it; a payment of the operator himself once he gave up the node that was called (`gateway/replacing_node.py`). Every
-other state ends by itself, and WAITS_FOR says whom it waits for until then.
+other state ends by itself, and its outlook says what ends it.
 """
-
-from collections.abc import Mapping
 
 from backends.lightning import InFlight, Succeeded
 from backends.operations import Node
@@ -15,57 +13,12 @@ from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from fedimint.wire_types import OutPoint, TransactionId
 from gateway.context import GatewayContext
 from gateway.operator_effects import trace_of
-from statemachines import (
-    ALL_MACHINES,
-    completion,
-    deposit,
-    gift,
-    node_order,
-    operator_payment,
-    receive,
-    reissue,
-    send,
-    transaction,
-    withdrawal,
-)
+from statemachines import ALL_MACHINES, node_order, operator_payment, send
+from statemachines.outlook import OpenState
 
 #: How long a call may be on its way to a node that answers others: ten minutes is what LND gives a peer who is to open
 #: a channel, and a connection whose other end is gone is closed long before.
 CALL_ASTRAY_S = 3_600
-
-_NODE = (
-    "it ends with the Lightning node's own word, and what the node holds times out with its HTLCs"
-)
-_GUARDIANS = "its federation decides; if that is gone for good, `gateway-cli leave-fed --give-up` waits no more"
-_RECEIVE = "it ends with the receive of the same payment hash"
-#: By open state that cannot be dismissed: what ends it.
-WAITS_FOR: Mapping[type[State], str] = {
-    send.Accepted: f"nothing was called for it yet; node and guardians are asked, and {_GUARDIANS}",
-    send.Swapping: _RECEIVE,
-    send.Dispatching: _NODE,
-    send.InFlight: _NODE,
-    send.Paid: f"it is paid, and claimed now: {_GUARDIANS}",
-    send.Claiming: f"it is paid, and claimed now: {_GUARDIANS}",
-    send.Cancelling: "its signature is made now",
-    transaction.Reserved: _GUARDIANS,
-    transaction.Signed: _GUARDIANS,
-    transaction.Accepted: _GUARDIANS,
-    receive.Held: "nothing is decided on its HTLCs yet, and they are failed back when that takes too long",
-    receive.Funding: _GUARDIANS,
-    receive.Decrypting: _GUARDIANS,
-    receive.Refunding: _GUARDIANS,
-    completion.Waiting: _RECEIVE,
-    completion.Settling: _NODE,
-    completion.Cancelling: _NODE,
-    deposit.Found: _GUARDIANS,
-    deposit.Claiming: _GUARDIANS,
-    withdrawal.Funding: _GUARDIANS,
-    withdrawal.Submitted: _GUARDIANS,
-    withdrawal.Accepted: _GUARDIANS,
-    gift.Preparing: _GUARDIANS,
-    reissue.Reissuing: _GUARDIANS,
-    operator_payment.Paying: f"{_NODE}, or a minute after the invoice has expired, or when that node is given up",
-}
 
 _SINCE = "SELECT since_unix_us FROM stream WHERE stream = ?"
 
@@ -103,7 +56,9 @@ async def dismiss(context: GatewayContext, stream: str) -> str:
         case operator_payment.Paying() if state.facts.node != context.pin.public_key:
             await context.engine.submit(stream, operator_payment.DismissOperatorPayment())
         case _:
-            why = WAITS_FOR.get(type(state), "it waits for nothing")
+            why = "it waits for nothing"
+            if isinstance(state, OpenState) and state.outlook.ended_by is not None:
+                why = state.outlook.ended_by
             raise ConflictError(f"{stream} is {type(state).__name__} and is not dismissed: {why}")
     return type((await context.engine.read(stream)).state).__name__
 

@@ -12,7 +12,9 @@ from engine.machine import Decision, Effect, Handle, Input, Machine, State, igno
 from statemachines.outlook import (
     ANSWER_S,
     NODE,
+    NODE_ENDS,
     RECEIVE,
+    RECEIVE_ENDS,
     RECEIVE_S,
     OpenState,
     Outlook,
@@ -35,6 +37,7 @@ class Waiting(OpenState, frozen=True):
         federation_id=by_field,
         waits_for=RECEIVE,
         what_to_do="Trace that one; never cancel its HTLCs.",
+        ended_by=RECEIVE_ENDS,
     )
     payment_hash: str
     federation_id: str
@@ -50,6 +53,7 @@ class Settling(OpenState, frozen=True):
         federation_id=by_field,
         waits_for=NODE,
         what_to_do="See that the node runs: the HTLC must be settled before its deadline.",
+        ended_by=NODE_ENDS,
     )
     payment_hash: str
     federation_id: str
@@ -65,6 +69,7 @@ class Cancelling(OpenState, frozen=True):
         federation_id=by_field,
         waits_for=NODE,
         what_to_do="See that the node runs, or the HTLC's channel is closed.",
+        ended_by=NODE_ENDS,
     )
     payment_hash: str
     federation_id: str

@@ -30,6 +30,7 @@ from statemachines.outlook import (
     DEPOSIT_S,
     FEDERATION,
     GUARDIANS,
+    GUARDIANS_END,
     TRANSACTION_S,
     OpenState,
     Outlook,
@@ -71,6 +72,7 @@ class Found(OpenState, frozen=True):
         federation_id=by_field,
         waits_for=FEDERATION,
         what_to_do="Nothing: it waits for a fee, or for the deposits before it.",
+        ended_by=GUARDIANS_END,
     )
     federation_id: str
     output: DepositOutput
@@ -84,6 +86,7 @@ class Claiming(OpenState, frozen=True):
         federation_id=by_field,
         waits_for=FEDERATION,
         what_to_do=GUARDIANS,
+        ended_by=GUARDIANS_END,
     )
     federation_id: str
     output: DepositOutput

@@ -14,6 +14,7 @@ from statemachines.items import HeldNote
 from statemachines.outlook import (
     FEDERATION,
     GUARDIANS,
+    GUARDIANS_END,
     TRANSACTION_S,
     OpenState,
     Outlook,
@@ -50,6 +51,7 @@ class Preparing(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=FEDERATION,
         what_to_do=GUARDIANS,
+        ended_by=GUARDIANS_END,
     )
     facts: GiftFacts
 

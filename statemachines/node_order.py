@@ -64,6 +64,7 @@ class Ordered(OpenState, frozen=True):
             "nothing happened, give the order again; this one is never placed again. An hour later "
             "gateway-cli dismiss ends it."
         ),
+        ended_by=None,
     )
     id: str
     order: Order

@@ -28,6 +28,7 @@ from statemachines.outlook import (
     ANSWER_S,
     BLOCK_S,
     NODE,
+    NODE_ENDS,
     OpenState,
     Outlook,
     by_none,
@@ -69,6 +70,7 @@ class Paying(OpenState, frozen=True):
             "Nothing: its HTLCs end or time out. Never pay the invoice otherwise. If its node was given "
             "up: gateway-cli dismiss."
         ),
+        ended_by=f"{NODE_ENDS}, or a minute after the invoice has expired, or when that node is given up",
     )
     facts: OperatorPaymentFacts
     attempt: int

@@ -33,19 +33,30 @@ RECEIVE: Final = "the receive of the same hash"
 LET: Final = "Keep gateway and node running: it goes on by itself, also after a restart."
 GUARDIANS: Final = "See that a threshold of guardians is reachable; it then goes on by itself."
 
+NODE_ENDS: Final = (
+    "it ends with the Lightning node's own word, and what the node holds times out with its HTLCs"
+)
+GUARDIANS_END: Final = (
+    "its federation decides; if that is gone for good, "
+    "`gateway-cli leave-fed --give-up` waits no more"
+)
+RECEIVE_ENDS: Final = "it ends with the receive of the same payment hash"
+
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """`due_unix_s` is given the state and when it began, and says when it should be over.
 
     `federation_id` is given the state, and says whose money it is; None for what is between the operator and the node.
-    `what_to_do` is for a state that lasts too long.
+    `what_to_do` is for a state that lasts too long. `ended_by` says why the operator may not dismiss it, which is what
+    ends it; None where only patience is left, and it may be dismissed (`gateway/dismissing.py`).
     """
 
     due_unix_s: Callable[[Any, int], int]
     federation_id: Callable[[Any], str | None]
     waits_for: str
     what_to_do: str
+    ended_by: str | None
 
 
 class OpenState(State, frozen=True):

@@ -22,6 +22,7 @@ from statemachines.outlook import (
     ANSWER_S,
     FEDERATION,
     GUARDIANS,
+    GUARDIANS_END,
     NODE_AND_FEDERATION,
     TRANSACTION_S,
     OpenState,
@@ -95,6 +96,7 @@ class Held(OpenState, frozen=True):
             "See that both answer: it is then paid on, or the payer has his money back. Without them he has it back "
             "ten minutes after the gateway saw it, or at the HTLC's deadline."
         ),
+        ended_by="nothing is decided on its HTLCs yet, and they are failed back when that takes too long",
     )
     facts: ReceiveFacts
     invoice: str
@@ -132,6 +134,7 @@ class Funding(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=FEDERATION,
         what_to_do=GUARDIANS,
+        ended_by=GUARDIANS_END,
     )
     facts: ReceiveFacts
     payer: str
@@ -155,6 +158,7 @@ class Decrypting(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=FEDERATION,
         what_to_do=f"{GUARDIANS} The preimage must be known before the HTLC's deadline.",
+        ended_by=GUARDIANS_END,
     )
     facts: ReceiveFacts
     payer: str
@@ -179,6 +183,7 @@ class Refunding(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=FEDERATION,
         what_to_do=GUARDIANS,
+        ended_by=GUARDIANS_END,
     )
     facts: ReceiveFacts
     payer: str

@@ -14,6 +14,7 @@ from statemachines.items import ForeignNote
 from statemachines.outlook import (
     FEDERATION,
     GUARDIANS,
+    GUARDIANS_END,
     TRANSACTION_S,
     OpenState,
     Outlook,
@@ -59,6 +60,7 @@ class Reissuing(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=FEDERATION,
         what_to_do=GUARDIANS,
+        ended_by=GUARDIANS_END,
     )
     facts: ReissueFacts
 

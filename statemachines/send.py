@@ -24,12 +24,15 @@ from statemachines.outlook import (
     BLOCK_S,
     FEDERATION,
     GUARDIANS,
+    GUARDIANS_END,
     LET,
     NODE,
     NODE_AND_FEDERATION,
+    NODE_ENDS,
     OPERATOR,
     OURSELVES,
     RECEIVE,
+    RECEIVE_ENDS,
     RECEIVE_S,
     TRANSACTION_S,
     OpenState,
@@ -121,6 +124,7 @@ class Accepted(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=NODE_AND_FEDERATION,
         what_to_do=LET,
+        ended_by=f"nothing was called for it yet; node and guardians are asked, and {GUARDIANS_END}",
     )
     facts: SendFacts
 
@@ -133,6 +137,7 @@ class Swapping(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=RECEIVE,
         what_to_do="Trace that one: its end is this one's.",
+        ended_by=RECEIVE_ENDS,
     )
     facts: SendFacts
 
@@ -145,6 +150,7 @@ class Dispatching(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=NODE,
         what_to_do=LET,
+        ended_by=NODE_ENDS,
     )
     facts: SendFacts
     intent: Intent
@@ -165,6 +171,7 @@ class Unanswered(OpenState, frozen=True):
             "Nothing: the call may still be under way. Its end is known at the latest a minute after "
             "the invoice has expired. If that is far off: gateway-cli dismiss, once the contract has."
         ),
+        ended_by=None,
     )
     facts: SendFacts
     intent: Intent
@@ -182,6 +189,7 @@ class InFlight(OpenState, frozen=True):
             "Nothing: a hop or the payee holds the HTLCs until they time out. Never pay the invoice "
             "otherwise."
         ),
+        ended_by=NODE_ENDS,
     )
     facts: SendFacts
     intent: Intent
@@ -199,6 +207,7 @@ class Vanished(OpenState, frozen=True):
             "Restore the node's database; nothing is given back until that node says how it ended. Once "
             "the contract has expired, gateway-cli dismiss."
         ),
+        ended_by=None,
     )
     facts: SendFacts
     intent: Intent
@@ -212,6 +221,7 @@ class Paid(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=OURSELVES,
         what_to_do=LET,
+        ended_by=f"it is paid, and claimed now: {GUARDIANS_END}",
     )
     facts: SendFacts
     preimage: str
@@ -226,6 +236,7 @@ class Claiming(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=FEDERATION,
         what_to_do=f"{GUARDIANS} The contract must be claimed before it expires.",
+        ended_by=f"it is paid, and claimed now: {GUARDIANS_END}",
     )
     facts: SendFacts
     preimage: str
@@ -261,6 +272,7 @@ class Cancelling(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=OURSELVES,
         what_to_do=LET,
+        ended_by="its signature is made now",
     )
     facts: SendFacts
     reason: str

@@ -32,6 +32,7 @@ from statemachines.outlook import (
     ANSWER_S,
     FEDERATION,
     GUARDIANS,
+    GUARDIANS_END,
     LET,
     OURSELVES,
     OpenState,
@@ -57,6 +58,7 @@ class Reserved(OpenState, frozen=True):
         federation_id=by_reservation,
         waits_for=OURSELVES,
         what_to_do=LET,
+        ended_by=GUARDIANS_END,
     )
     reservation: Reservation
 
@@ -67,6 +69,7 @@ class Signed(OpenState, frozen=True):
         federation_id=by_reservation,
         waits_for=FEDERATION,
         what_to_do=GUARDIANS,
+        ended_by=GUARDIANS_END,
     )
     reservation: Reservation
     signed: SignedTransaction
@@ -80,6 +83,7 @@ class Accepted(OpenState, frozen=True):
         federation_id=by_reservation,
         waits_for=FEDERATION,
         what_to_do=GUARDIANS,
+        ended_by=GUARDIANS_END,
     )
     reservation: Reservation
     signed: SignedTransaction

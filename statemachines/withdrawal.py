@@ -28,6 +28,7 @@ from statemachines.outlook import (
     ANSWER_S,
     FEDERATION,
     GUARDIANS,
+    GUARDIANS_END,
     LET,
     OURSELVES,
     OpenState,
@@ -70,6 +71,7 @@ class Funding(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=OURSELVES,
         what_to_do=LET,
+        ended_by=GUARDIANS_END,
     )
     facts: WithdrawalFacts
 
@@ -82,6 +84,7 @@ class Submitted(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=FEDERATION,
         what_to_do=GUARDIANS,
+        ended_by=GUARDIANS_END,
     )
     facts: WithdrawalFacts
     txid: str
@@ -95,6 +98,7 @@ class Accepted(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=FEDERATION,
         what_to_do=f"{GUARDIANS} The bitcoin is owed already.",
+        ended_by=GUARDIANS_END,
     )
     facts: WithdrawalFacts
     txid: str
