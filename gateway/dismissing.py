@@ -13,7 +13,7 @@ from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from fedimint.wire_types import OutPoint, TransactionId
 from gateway.context import GatewayContext
 from gateway.operator_effects import trace_of
-from statemachines import ALL_MACHINES, node_order, operator_payment, send
+from statemachines import ALL_MACHINES, federation, node_order, operator_payment, send
 from statemachines.outlook import OpenState
 
 #: How long a call may be on its way to a node that answers others: ten minutes is what LND gives a peer who is to open
@@ -89,11 +89,11 @@ async def _refuse_send(context: GatewayContext, state: send.Unanswered | send.Va
     record = await _node(context).lookup(bytes.fromhex(facts.payment_hash))
     if isinstance(record, InFlight | Succeeded):
         raise ConflictError("the Lightning node has a record of this payment: its end decides")
-    if facts.federation_id not in context.federations:
+    if isinstance(context.engine.peek(federation.stream_of(facts.federation_id)), federation.Left):
         return  # given up: nothing is claimed there
-    federation = context.federations.client(facts.federation_id)
+    client = context.federations.client(facts.federation_id)
     out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
-    found = await federation.lnv2.outgoing_contract_expiration(out_point)
+    found = await client.lnv2.outgoing_contract_expiration(out_point)
     if found is not None and found.remaining_blocks:
         raise ConflictError(
             "the node that was called may pay it or have paid it, until the invoice has expired "

@@ -85,10 +85,8 @@ class FederationDesk:
         federation_id = invite.federation_id().hex()
         self._context.watch.connected()
         self._refuse_second_join(federation_id)
-        if recover and not isinstance(self._engine.peek(wallet_of(federation_id)), Unopened):
-            raise ConflictError(
-                "this gateway's log knows its ecash in the federation: join without recovering"
-            )
+        if recover:
+            self._refuse_needless_recovery(federation_id)
         settings, outside = self._context.settings, self._context.outside
         config = await download_config(invite, outside.connect, sleep_s=outside.ports.clock.sleep)
         facts = joining.federation_facts(
@@ -105,6 +103,8 @@ class FederationDesk:
         with anyio.CancelScope(shield=True):
             async with self._changing:
                 self._refuse_second_join(federation_id)
+                if recover:  # somebody else may have joined, spent and left meanwhile
+                    self._refuse_needless_recovery(federation_id)
                 self._refuse_another_config(federation_id, config)
                 left = self._engine.peek(federation_stream(federation_id))
                 secret_files.store_api_secret(
@@ -148,6 +148,12 @@ class FederationDesk:
     def _refuse_second_join(self, federation_id: str) -> None:
         if federation_id in self._context.federations:
             raise ConflictError("the gateway serves this federation already")
+
+    def _refuse_needless_recovery(self, federation_id: str) -> None:
+        if not isinstance(self._engine.peek(wallet_of(federation_id)), Unopened):
+            raise ConflictError(
+                "this gateway's log knows its ecash in the federation: join without recovering"
+            )
 
     def _refuse_another_config(self, federation_id: str, config: ClientConfig) -> None:
         left = self._engine.peek(federation_stream(federation_id))

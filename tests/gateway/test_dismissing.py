@@ -13,6 +13,7 @@ from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from gateway import dismissing
 from gateway.application import Gateway
+from gateway.federations import NotServedError
 from gateway.node_watch import WATCH_PAUSE_S
 from gateway.operator_views import OpenChannel, SendCoins
 from statemachines import (
@@ -28,7 +29,7 @@ from statemachines import (
     send,
     wallet,
 )
-from tests.gateway.scene import Scene, asking, kinds, stream_of, until
+from tests.gateway.scene import Scene, ask, asking, kinds, stream_of, until
 
 pytestmark = pytest.mark.anyio
 COINS = SendCoins("bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080", 50_000, 2)
@@ -179,6 +180,22 @@ async def test_a_payment_is_dismissed_once_its_contract_can_be_claimed_no_more(
         await user.refund(payment)
         await gateway.federations.leave_federation(scene.federation_id)
     assert scene.spent_msat() == 0
+
+
+async def test_a_payment_of_a_federation_that_is_not_open_is_not_dismissed(scene: Scene) -> None:
+    """This program may be unable to open it, while its contract can still be claimed by one that is."""
+    async with scene.joined() as (gateway, routing):
+        user, payment = await scene.funded(routing, scene.invoice(expiry_s=A_YEAR_S))
+        scene.world.gateway_node.script(*[Fault.LOST] * 20)
+        stream = stream_of(payment)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask, gateway, user.body(payment))
+            await scene.drive(lambda: _is_given_up(_state(gateway, stream)), step_s=20)
+            client = gateway._context.federations.remove(scene.federation_id)
+            with pytest.raises(NotServedError):
+                await gateway.node.dismiss(stream)
+            gateway._context.federations.add(client)
+            tasks.cancel_scope.cancel()
 
 
 def _is_given_up(state: State) -> bool:

@@ -24,7 +24,7 @@ from gateway.federation import served_modules
 from gateway.views import FederationInfo
 from migrations import SchemaSteps
 from statemachines import send
-from tests.gateway.scene import OTHER_WORDS, WORDS, Scene, ask, kinds, until, wallet
+from tests.gateway.scene import OTHER_WORDS, WORDS, Hold, Scene, ask, kinds, until, wallet
 
 pytestmark = pytest.mark.anyio
 API_SECRET = "the secret of the API, which no log may hold"
@@ -113,6 +113,27 @@ async def test_recovering_is_refused_when_the_log_knows_the_wallet(scene: Scene)
         await gateway.federations.leave_federation(joined.federation_id)
         with pytest.raises(ConflictError, match="join without recovering"):
             await gateway.federations.connect_federation(scene.invite(), recover=True)
+
+
+async def test_what_was_recovered_while_it_was_joined_otherwise_is_not_taken(scene: Scene) -> None:
+    """Its notes may be spent since, and would be held twice."""
+    hold = Hold()
+
+    async def slow_history(method: str) -> None:
+        if method.endswith("recovery_count"):
+            await hold(method)
+
+    async def recover(gateway: Gateway) -> None:
+        with pytest.raises(ConflictError, match="join without recovering"):
+            await gateway.federations.connect_federation(scene.invite(), recover=True)
+
+    scene.federation.faults(0).pause = slow_history
+    async with scene.serving() as gateway, anyio.create_task_group() as tasks:
+        tasks.start_soon(recover, gateway)
+        await hold.reached.wait()
+        joined = await join(gateway, scene, scene.invite())
+        await gateway.federations.leave_federation(joined.federation_id)
+        hold.release()
 
 
 async def test_joining_at_once_is_joining_once_and_no_index_is_given_twice(scene: Scene) -> None:
