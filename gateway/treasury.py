@@ -4,7 +4,7 @@ import msgspec
 
 from engine.engine import Answer
 from engine.machine import State
-from errors import ConflictError, InputError, NotFoundError, PeerError
+from errors import ConflictError, InputError, NotFoundError, PeerError, UnavailableError
 from fedimint import addresses, deposits, ecash, notes, selection
 from fedimint.invite import InviteCode
 from fedimint.mintv2 import SpendableNote
@@ -12,6 +12,7 @@ from fedimint.secrets import DerivableSecret
 from gateway import secret_files
 from gateway.bitcoin_addresses import destination, our_address
 from gateway.build import note_of
+from gateway.conditions import MEASURED_LIMIT_S
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, mint_secret
 from gateway.operator_node import OperatorNode
@@ -153,8 +154,18 @@ class Treasury:
         our_address(address, self._context.settings.network)
 
     async def pegin_from_onchain(self, request: PeginRequest) -> str:
-        """Send coins of the Lightning node to our address in the federation; the txid."""
+        """Send coins of the Lightning node to our address in the federation; the txid.
+
+        Raises UnavailableError when the address was ready so late that whoever asked may have asked again.
+        """
+        asked_unix_s = self._context.now_unix_s()
         address = await self.deposit_address(request.federation_id)
+        self._context.served(request.federation_id)  # it may have been left meanwhile
+        waited_s = self._context.now_unix_s() - asked_unix_s
+        if not 0 <= waited_s <= MEASURED_LIMIT_S:
+            raise UnavailableError(
+                f"an address of the federation was ready after {waited_s} s, and nothing was sent: ask again"
+            )
         return await self._node.send_onchain(
             SendCoins(address, request.amount_sat, request.sat_per_vbyte)
         )

@@ -1,13 +1,19 @@
-"""Withdrawing everything, also when that is nothing."""
+"""Withdrawing everything, also when that is nothing; sending coins in."""
 
 from pathlib import Path
 
+import anyio
 import pytest
 
-from errors import ConflictError
-from gateway.treasury_views import WithdrawalRequest
+from errors import ConflictError, UnavailableError
+from fedimint.deposits import GroundAddress
+from fedimint.module_configs import WalletV2ClientConfig
+from fedimint.secrets import DerivableSecret
+from gateway.application import Gateway
+from gateway.conditions import MEASURED_LIMIT_S
+from gateway.treasury_views import PeginRequest, WithdrawalRequest
 from statemachines import withdrawal
-from tests.gateway.scene import Scene, kinds
+from tests.gateway.scene import Hold, Scene, kinds
 
 pytestmark = pytest.mark.anyio
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -37,3 +43,29 @@ async def test_all_of_nothing_is_told_as_such(scene: Scene, held_msat: int, word
         with pytest.raises(ConflictError, match=words):
             await gateway.treasury.withdraw_to_onchain(scene.federation_id, None)
     assert withdrawal.WithdrawalRequested.kind not in kinds(scene.directory)
+
+
+async def test_coins_do_not_follow_long_after_they_were_asked_for(scene: Scene) -> None:
+    """The address was not ground yet; whoever asked has given up by then, or asked again."""
+    hold = Hold()
+
+    async def slow_grind(
+        _module: DerivableSecret, _config: WalletV2ClientConfig, start_index: int
+    ) -> GroundAddress:
+        if start_index:
+            await anyio.sleep_forever()  # one address is all that is asked for
+        await hold("grind")
+        return GroundAddress(start_index, b"\x00\x20" + bytes(32))
+
+    async def asked(gateway: Gateway) -> None:
+        with pytest.raises(UnavailableError, match="ask again"):
+            await gateway.treasury.pegin_from_onchain(PeginRequest(scene.federation_id, 50_000, 2))
+
+    scene.grind_address = slow_grind
+    async with scene.joined() as (gateway, _), anyio.create_task_group() as tasks:
+        tasks.start_soon(asked, gateway)
+        await hold.reached.wait()
+        await anyio.wait_all_tasks_blocked()  # grinding began before anybody asked
+        scene.clock.advance(MEASURED_LIMIT_S + 1)
+        hold.release()
+    assert "node_order.ordered" not in kinds(scene.directory)
