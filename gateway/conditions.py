@@ -15,11 +15,16 @@ import msgspec
 
 from engine.machine import Input
 from engine.quarantine import QuarantinedError
-from errors import ConflictError, InputError, OutdatedError
+from errors import ConflictError, InputError, OutdatedError, UnavailableError
 from fedimint import bolt11
 from gateway import trust
 from gateway.context import GatewayContext
-from gateway.receivers import check_places, refusal_of_swap, refusal_to_fund
+from gateway.receivers import (
+    check_places,
+    is_from_our_node,
+    refusal_of_swap,
+    refusal_to_fund,
+)
 from statemachines import (
     exposure,
     federation,
@@ -199,6 +204,10 @@ def _htlc_held(context: GatewayContext, stream: str, input_: receive.HtlcHeld) -
     state = context.engine.peek(stream)
     if not isinstance(state, receive.UNDECIDED_STATES):
         return input_
+    if not is_from_our_node(context, state.invoice):
+        raise UnavailableError(
+            "another Lightning node made this invoice: what is held is somebody else's"
+        )
     context.refuse_new_work(state.facts.federation_id)
     context.refuse_unheard()
     check_recent(context, input_.now_unix_s)

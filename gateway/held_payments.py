@@ -13,7 +13,7 @@ from errors import FatalError, GatewayError, UnavailableError
 from gateway.containing import contain
 from gateway.context import GatewayContext
 from gateway.node_watch import BEHIND_LIMIT_S
-from gateway.receivers import unreadiness
+from gateway.receivers import is_from_our_node, unreadiness
 from statemachines import completion, receive
 
 #: First and longest pause before the watch is opened anew, or a payment is looked at again.
@@ -128,6 +128,8 @@ class HeldPayments:
         if isinstance(state, receive.Registered):
             raise UnavailableError("the Lightning node has not told yet whose this invoice is")
         if isinstance(state, receive.UNDECIDED_STATES):
+            if not is_from_our_node(self._context, state.invoice):
+                return  # what is held is for an invoice that somebody else has at the node of now
             self._context.refuse_new_work(state.facts.federation_id)
             await engine.submit(stream, await self._measure_in_turn(payment, state.facts))
         await self._answer_again(payment, engine.peek(completion.stream_of(payment_hash)))

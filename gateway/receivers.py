@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from errors import GatewayError, UnavailableError
+from fedimint import bolt11
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
 from gateway.funding_turns import M
@@ -56,6 +57,11 @@ def refusal_to_fund(context: GatewayContext, facts: receive.ReceiveFacts) -> str
             "nothing is received for it until that is over"
         )
     return None
+
+
+def is_from_our_node(context: GatewayContext, invoice: str) -> bool:
+    """Whether the gateway's node of now made it; the one before may have, which the operator gave up."""
+    return bolt11.decode(invoice).payee.hex() == context.pin.public_key
 
 
 def check_places(context: GatewayContext, facts: receive.ReceiveFacts) -> None:

@@ -34,6 +34,9 @@ HTLC_DEADLINE_HEIGHT = 1_144
 CONTRACT_ENDS_BLOCK = 2_000
 GATEWAY_SECRET = secp.decode_secret(b"\x11" * 32)
 GATEWAY_KEY = secp.public_key(GATEWAY_SECRET)
+#: Of the gateway's node, which makes the invoice that is received; whoever is to be sent to has the same.
+NODE_SECRET = b"\x12" * 32
+NODE_KEY = secp.public_key(secp.decode_secret(NODE_SECRET)).hex()
 SENT_TXID = "5e" * 32
 
 
@@ -78,7 +81,7 @@ def invoice() -> str:
         description="coffee",
         expiry_s=INVOICE_EXPIRES_UNIX_S - MADE_UNIX_S,
     )
-    return bolt11.sign(fields, b"\x12" * 32).text
+    return bolt11.sign(fields, NODE_SECRET).text
 
 
 def received(contract_expires_unix_s: int) -> ReceiveFacts:

@@ -20,7 +20,6 @@ from fuzz.explore import facts
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Spec, later, now
 from fuzz.explore.stand_ins import (
-    NODE_KEY,
     OverdueError,
     StandInAnswered,
     StandInClock,
@@ -40,7 +39,7 @@ from gateway.served import ServedFederations
 from statemachines import identity
 
 NODE_INFO = NodeInfo(
-    public_key=NODE_KEY, alias="node", network="regtest", block_height=1, synced_to_chain=True
+    public_key=facts.NODE_KEY, alias="node", network="regtest", block_height=1, synced_to_chain=True
 )
 #: Of a log: nothing was given away, and its end was written when the payment was made.
 _NO_STORE: Any = SimpleNamespace(

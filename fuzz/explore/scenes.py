@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from fuzz.explore import facts
 from fuzz.explore.memory import Memories
-from fuzz.explore.stand_ins import NODE_KEY
 from fuzz.explore.world import RECEIVERS, SENDERS, Bounds, Moment, World
 from statemachines import identity, receive, send
 from statemachines.receive import ReceiveFacts
@@ -38,7 +37,7 @@ class Scene(NamedTuple):
         memory = memories.decide(
             0, identity.STREAM, identity.Start(network="regtest", mnemonic_fingerprint="f1")
         ).memory
-        met = identity.MeetNode(node=NODE_KEY)
+        met = identity.MeetNode(node=facts.NODE_KEY)
         memory = memories.decide(memory, identity.STREAM, met).memory
         for federation_id in self.federations:
             join = identity.JoinFederation(facts=facts.federation(federation_id))

@@ -15,13 +15,12 @@ from engine.engine import Answer, Conditions
 from engine.machine import Effect, Input, State
 from fedimint.federation_api import OutgoingContractExpiration
 from fedimint.wire_types import ContractId, OutPoint, TransactionId
+from fuzz.explore import facts
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Pause, Read, Until, later, now
 from gateway.federations import NotServedError
 from gateway.freeze import NODE, Answered
 from statemachines.items import HeldNote
-
-NODE_KEY = "02" * 33
 
 
 class StandInEngine:
@@ -125,7 +124,7 @@ class StandInNode:
     async def info(self) -> NodeInfo:
         height, is_synced = await later(Ask("node.info"))
         return NodeInfo(
-            public_key=NODE_KEY,
+            public_key=facts.NODE_KEY,
             alias="node",
             network="regtest",
             block_height=height,

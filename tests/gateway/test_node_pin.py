@@ -327,3 +327,32 @@ async def test_an_invoice_of_another_node_is_given_to_nobody(scene: PinScene) ->
             pytest.raises(UnavailableError, match="made this invoice"),
         ):
             await gateway.node.create_operator_invoice(OperatorInvoiceRequest(1_000, 60, "tea"))
+
+
+async def test_an_invoice_that_the_new_node_has_for_the_same_hash_is_somebody_elses(
+    scene: PinScene,
+) -> None:
+    """Another gateway there funds for it: one payment must not buy two contracts, nor be failed back by us."""
+    async with scene.joined() as (gateway, routing):
+        await give_ecash(scene, gateway)
+        _, _, invoice = await ordered(scene, gateway, routing)
+        await scene.changed(gateway, scene.other)
+        await _replaced(scene, gateway)
+        foreign = await scene.other.create_invoice(
+            payment_hash=hash_of(invoice),
+            amount_msat=receiving.RECEIVED_MSAT,
+            expiry_s=3_600,
+            description="",
+        )
+        async with anyio.create_task_group() as payer:
+            payer.start_soon(_pay, scene, foreign)
+            end_s = scene.clock.now_s + 1_000
+            await scene.drive(lambda: scene.clock.now_s >= end_s)
+            assert isinstance(gateway.engine.peek(receiving.stream_of(invoice)), receive.Invoiced)
+            assert scene.other.invoice_state(hash_of(invoice)) == "ACCEPTED"
+            payer.cancel_scope.cancel()
+
+
+async def _pay(scene: PinScene, invoice: str) -> None:
+    async with paying(scene, invoice):
+        pass
