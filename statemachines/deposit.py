@@ -29,11 +29,11 @@ from statemachines.items import DepositClaim
 from statemachines.outlook import (
     DEPOSIT_S,
     FEDERATION,
-    GUARDIANS,
     GUARDIANS_END,
     TRANSACTION_S,
     OpenState,
     Outlook,
+    awaits_guardians,
     by_field,
     within,
 )
@@ -81,13 +81,7 @@ class Found(OpenState, frozen=True):
 class Claiming(OpenState, frozen=True):
     """The claim is reserved at this fee."""
 
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(TRANSACTION_S),
-        federation_id=by_field,
-        waits_for=FEDERATION,
-        what_to_do=GUARDIANS,
-        ended_by=GUARDIANS_END,
-    )
+    outlook: ClassVar[Outlook] = awaits_guardians(TRANSACTION_S, by_field)
     federation_id: str
     output: DepositOutput
     fee_sat: int

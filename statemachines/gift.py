@@ -12,14 +12,11 @@ from engine.events import Event
 from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from statemachines.items import HeldNote
 from statemachines.outlook import (
-    FEDERATION,
-    GUARDIANS,
-    GUARDIANS_END,
     TRANSACTION_S,
     OpenState,
     Outlook,
+    awaits_guardians,
     by_facts,
-    within,
 )
 from statemachines.transaction import (
     TransactionAccepted,
@@ -46,13 +43,7 @@ class New(State, frozen=True):
 class Preparing(OpenState, frozen=True):
     """Notes of the right amounts are being made, or are there in the next step."""
 
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(TRANSACTION_S),
-        federation_id=by_facts,
-        waits_for=FEDERATION,
-        what_to_do=GUARDIANS,
-        ended_by=GUARDIANS_END,
-    )
+    outlook: ClassVar[Outlook] = awaits_guardians(TRANSACTION_S, by_facts)
     facts: GiftFacts
 
 

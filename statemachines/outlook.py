@@ -104,3 +104,14 @@ def by_reservation(state: Any) -> str:
 
 def by_none(_state: Any) -> None:
     """No federation."""
+
+
+def awaits_guardians(seconds: int, federation_id: Callable[[Any], str], also: str = "") -> Outlook:
+    """Of a state that its federation's guardians end; `also` is a sentence more of what to do."""
+    return Outlook(
+        due_unix_s=within(seconds),
+        federation_id=federation_id,
+        waits_for=FEDERATION,
+        what_to_do=f"{GUARDIANS} {also}" if also else GUARDIANS,
+        ended_by=GUARDIANS_END,
+    )

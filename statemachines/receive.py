@@ -20,13 +20,11 @@ from engine.events import Event
 from engine.machine import Effect, Input, State
 from statemachines.outlook import (
     ANSWER_S,
-    FEDERATION,
-    GUARDIANS,
-    GUARDIANS_END,
     NODE_AND_FEDERATION,
     TRANSACTION_S,
     OpenState,
     Outlook,
+    awaits_guardians,
     by_facts,
     within,
 )
@@ -129,13 +127,7 @@ class Funding(OpenState, frozen=True):
     Of a contract that a restored log found funded it may be UNKNOWN_PAYER.
     """
 
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(TRANSACTION_S),
-        federation_id=by_facts,
-        waits_for=FEDERATION,
-        what_to_do=GUARDIANS,
-        ended_by=GUARDIANS_END,
-    )
+    outlook: ClassVar[Outlook] = awaits_guardians(TRANSACTION_S, by_facts)
     facts: ReceiveFacts
     payer: str
     tx: str = ""
@@ -153,12 +145,8 @@ class FundingFailed(State, frozen=True):
 class Decrypting(OpenState, frozen=True):
     """The contract is funded as output 0 of `txid`, by transaction `tx`; its preimage is asked for."""
 
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(ANSWER_S),
-        federation_id=by_facts,
-        waits_for=FEDERATION,
-        what_to_do=f"{GUARDIANS} The preimage must be known before the HTLC's deadline.",
-        ended_by=GUARDIANS_END,
+    outlook: ClassVar[Outlook] = awaits_guardians(
+        ANSWER_S, by_facts, also="The preimage must be known before the HTLC's deadline."
     )
     facts: ReceiveFacts
     payer: str
@@ -178,13 +166,7 @@ class Received(State, frozen=True):
 class Refunding(OpenState, frozen=True):
     """The contract held no preimage and is taken back. `tx` funded it: its change may still be collected."""
 
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(TRANSACTION_S),
-        federation_id=by_facts,
-        waits_for=FEDERATION,
-        what_to_do=GUARDIANS,
-        ended_by=GUARDIANS_END,
-    )
+    outlook: ClassVar[Outlook] = awaits_guardians(TRANSACTION_S, by_facts)
     facts: ReceiveFacts
     payer: str
     tx: str

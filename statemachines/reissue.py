@@ -12,14 +12,11 @@ from engine.events import Event
 from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from statemachines.items import ForeignNote
 from statemachines.outlook import (
-    FEDERATION,
-    GUARDIANS,
-    GUARDIANS_END,
     TRANSACTION_S,
     OpenState,
     Outlook,
+    awaits_guardians,
     by_facts,
-    within,
 )
 from statemachines.transaction import (
     TransactionAbandoned,
@@ -55,13 +52,7 @@ class New(State, frozen=True):
 
 
 class Reissuing(OpenState, frozen=True):
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(TRANSACTION_S),
-        federation_id=by_facts,
-        waits_for=FEDERATION,
-        what_to_do=GUARDIANS,
-        ended_by=GUARDIANS_END,
-    )
+    outlook: ClassVar[Outlook] = awaits_guardians(TRANSACTION_S, by_facts)
     facts: ReissueFacts
 
 

@@ -30,13 +30,12 @@ from errors import FatalError
 from statemachines.items import ForeignNote, HeldNote, Issue, Reservation, SignedTransaction
 from statemachines.outlook import (
     ANSWER_S,
-    FEDERATION,
-    GUARDIANS,
     GUARDIANS_END,
     LET,
     OURSELVES,
     OpenState,
     Outlook,
+    awaits_guardians,
     by_reservation,
     within,
 )
@@ -64,13 +63,7 @@ class Reserved(OpenState, frozen=True):
 
 
 class Signed(OpenState, frozen=True):
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(ANSWER_S),
-        federation_id=by_reservation,
-        waits_for=FEDERATION,
-        what_to_do=GUARDIANS,
-        ended_by=GUARDIANS_END,
-    )
+    outlook: ClassVar[Outlook] = awaits_guardians(ANSWER_S, by_reservation)
     reservation: Reservation
     signed: SignedTransaction
 
@@ -78,13 +71,7 @@ class Signed(OpenState, frozen=True):
 class Accepted(OpenState, frozen=True):
     """In consensus; the notes it issued are not collected yet."""
 
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(ANSWER_S),
-        federation_id=by_reservation,
-        waits_for=FEDERATION,
-        what_to_do=GUARDIANS,
-        ended_by=GUARDIANS_END,
-    )
+    outlook: ClassVar[Outlook] = awaits_guardians(ANSWER_S, by_reservation)
     reservation: Reservation
     signed: SignedTransaction
 

@@ -26,13 +26,12 @@ from engine.machine import (
 from statemachines.items import PegOut
 from statemachines.outlook import (
     ANSWER_S,
-    FEDERATION,
-    GUARDIANS,
     GUARDIANS_END,
     LET,
     OURSELVES,
     OpenState,
     Outlook,
+    awaits_guardians,
     by_facts,
     within,
 )
@@ -79,13 +78,7 @@ class Funding(OpenState, frozen=True):
 class Submitted(OpenState, frozen=True):
     """The transaction's bytes are durable; the peg-out is its output 0."""
 
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(ANSWER_S),
-        federation_id=by_facts,
-        waits_for=FEDERATION,
-        what_to_do=GUARDIANS,
-        ended_by=GUARDIANS_END,
-    )
+    outlook: ClassVar[Outlook] = awaits_guardians(ANSWER_S, by_facts)
     facts: WithdrawalFacts
     txid: str
 
@@ -93,12 +86,8 @@ class Submitted(OpenState, frozen=True):
 class Accepted(OpenState, frozen=True):
     """The federation owes the bitcoin; its transaction is asked for."""
 
-    outlook: ClassVar[Outlook] = Outlook(
-        due_unix_s=within(ANSWER_S),
-        federation_id=by_facts,
-        waits_for=FEDERATION,
-        what_to_do=f"{GUARDIANS} The bitcoin is owed already.",
-        ended_by=GUARDIANS_END,
+    outlook: ClassVar[Outlook] = awaits_guardians(
+        ANSWER_S, by_facts, also="The bitcoin is owed already."
     )
     facts: WithdrawalFacts
     txid: str

@@ -1,18 +1,25 @@
 """Which effects a freeze holds back: those that send money out, and no others."""
 
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
 import pytest
 
-from engine.effects import EffectContext
+from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from errors import UnavailableError
 from fuzz.machine_scene import FEDERATION, NODE, facts
+from gateway import application
 from gateway.freeze import FEDERATIONS_OF, held_back
 from statemachines.items import FundedContract, Output, PegOut, Reservation
 from statemachines.operator_payment import OperatorPaymentFacts, PayForOperator
 from statemachines.send import NOT_OURS, LookUpRecord, PayInvoice
 from statemachines.transaction import BuildTransaction, SubmitTransaction
+from tests.gateway.scene import Scene
 
 pytestmark = pytest.mark.anyio
+
+_EFFECTS = {one for one in Effect.__subclasses__() if one.__module__.startswith("statemachines.")}
 
 
 def _building(*outputs: Output) -> BuildTransaction:
@@ -73,8 +80,21 @@ async def test_everything_else_goes_on(effect: Effect) -> None:
     assert await _handle(effect, is_frozen=True) == [effect]
 
 
+async def test_every_effect_has_a_handler_that_is_held_back_if_need_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handled: set[type[Effect]] = set()
+
+    def spied(
+        handlers: Mapping[type[Effect], Handler], refuse: Callable[..., None]
+    ) -> Mapping[type[Effect], Handler]:
+        handled.update(handlers)
+        return held_back(handlers, refuse)
+
+    monkeypatch.setattr(application, "held_back", spied)
+    async with Scene(tmp_path).serving():
+        assert handled == _EFFECTS
+
+
 def test_it_is_known_whom_each_effect_waits_for_that_may_pay_twice() -> None:
-    effects = {
-        one for one in Effect.__subclasses__() if one.__module__.startswith("statemachines.")
-    }
-    assert {one for one in effects if one.may_pay_twice} == set(FEDERATIONS_OF)
+    assert {one for one in _EFFECTS if one.may_pay_twice} == set(FEDERATIONS_OF)
