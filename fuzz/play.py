@@ -58,7 +58,7 @@ def play(seed: int, left_out: Collection[int] = (), curve: Curve = STAND_IN) -> 
     drawn = plan.draw(seed)
     with (
         bls.using(curve),
-        disasters.recoverable(drawn.steps),
+        disasters.recoverable(),
         tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder,
     ):
         return run_seeded(lambda: _run(seed, drawn.without(left_out), Path(folder)), seed)

@@ -63,8 +63,8 @@ def is_good(step: AnyStep) -> bool:
             good = _WORTH_MSAT < step.amount_msat < _AFFORDED_MSAT
         case steps.Withdraw(value_sat=value_sat):
             good = _WORTH_MSAT < 1_000 * value_sat < _AFFORDED_MSAT * 10
-        case steps.OperatorPays(payee="takes"):
-            good = True
+        case steps.OperatorPays(payee="takes"):  # a few per cent of less buy no route
+            good = step.amount_msat > _WORTH_MSAT
     return good
 
 
