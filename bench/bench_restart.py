@@ -28,7 +28,6 @@ from backends.simulated import SimulatedNode
 from backends.simulated_chain import SimulatedChain
 from backends.simulated_network import SimulatedNetwork
 from bench.built_log import BuiltLog, fill
-from cli import embedded
 from devnet.embedded_world import EmbeddedWorld
 from engine.chain import verified
 from engine.engine import Ports
@@ -36,6 +35,7 @@ from engine.fold import fold
 from engine.ports import SystemClock, SystemRandomness
 from engine.store import LOG_NAME, Store, open_reader, read_rows
 from fedimint.deposits import GroundAddress
+from fedimint.lnv2_gateway_api import PaymentFee
 from fedimint.module_configs import WalletV2ClientConfig
 from fedimint.secrets import DerivableSecret
 from fedimint.transport import GuardianUnreachable
@@ -43,6 +43,7 @@ from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import machines, read_models
 from gateway.ports import Inline
+from gateway.running import run_gateway
 from migrations import SchemaSteps
 
 FEW, MANY, OPEN_NOW = 1_000, 100_000, 1_000
@@ -103,14 +104,18 @@ def memory_kib(name: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
 
+def settings_in(data_dir: Path) -> GatewaySettings:
+    fee = PaymentFee(2_000, 3_000)
+    return GatewaySettings(data_dir, "regtest", None, fee, fee)
+
+
 async def start(data_dir: Path) -> dict[str, float]:
     """Open the application as gatewayd does."""
     node = PatientNode(SimulatedNetwork(SimulatedChain()), "gateway", time.time)
     before_kib, began, began_cpu = memory_kib("VmRSS"), time.perf_counter(), time.process_time()
     store = Store(data_dir, SchemaSteps(), read_models())
-    fee = embedded.FEE
     gateway = Gateway(
-        GatewaySettings(data_dir, "regtest", None, fee, fee),
+        settings_in(data_dir),
         Outside(
             node, silent, Inline(), no_tweak, no_address, Ports(SystemClock(), SystemRandomness())
         ),
@@ -166,7 +171,7 @@ async def join(data_dir: Path) -> str:
         world.gateway_node, world.federation.connect, Inline(), no_tweak, grind_address, ports
     )
     async with anyio.create_task_group() as tasks:
-        gateway: Gateway = await tasks.start(embedded.run_gateway, data_dir, WORDS, outside)
+        gateway: Gateway = await tasks.start(run_gateway, settings_in(data_dir), WORDS, outside)
         invite = world.federation.invite_code().to_text()
         await gateway.federations.connect_federation(invite, recover=False)
         tasks.cancel_scope.cancel()

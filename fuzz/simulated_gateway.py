@@ -15,13 +15,13 @@ from api import body as bodies
 from api import canned
 from api.gates import Gate, RateLimit, TokenBucket
 from api.routes import Route, routes
-from cli import embedded
 from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
 from engine.engine import Observers, Ports
 from engine.ports import Probe, no_probe
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import GatewayError, UnavailableError
+from fedimint.lnv2_gateway_api import PaymentFee
 from fuzz.simulation import (
     WORDS,
     SimulatedCrash,
@@ -29,9 +29,10 @@ from fuzz.simulation import (
     grind_tweak,
     ports,
 )
-from gateway.application import Gateway, Outside
+from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.ports import Inline
 from gateway.restoring import restore
+from gateway.running import run_gateway
 
 
 class Answer(NamedTuple):
@@ -41,6 +42,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
+_FEE = PaymentFee(2_000, 3_000)
 _BACKUP = "backup"
 #: Scenarios ask for more invoices than strangers may.
 _NO_LIMIT = RateLimit(burst=1_000_000, per_second=1_000_000)
@@ -215,9 +217,8 @@ class SimulatedGateway:
 
     async def _serve(self, life: Life) -> None:
         own = replace(ports(self._seed + self._lives), probe=life.reach)
-        start = partial(
-            embedded.run_gateway, self.directory, WORDS, self.outside(own), self.observers
-        )
+        settings = GatewaySettings(self.directory, "regtest", None, _FEE, _FEE)
+        start = partial(run_gateway, settings, WORDS, self.outside(own), self.observers)
         async with anyio.create_task_group() as tasks:
             life.gateway = await tasks.start(start)
             life.table = routes(

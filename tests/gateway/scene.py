@@ -11,8 +11,6 @@ import anyio.lowlevel
 import msgspec
 
 from backends.operations import Node
-from cli import embedded
-from cli.embedded import FEE
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
 from devnet.federation import EmbeddedFederation
 from devnet.user import EmbeddedUser, OutgoingPayment
@@ -39,6 +37,8 @@ from migrations import SchemaSteps
 from statemachines import send
 from statemachines.transaction import wallet_of
 from statemachines.wallet import TWEAK_POOL_SIZE, Wallet
+from tests.gateway import calling
+from tests.gateway.calling import FEE
 
 START_UNIX_S = 1_800_000_000
 WORDS = "abandon " * 11 + "about"
@@ -178,7 +178,7 @@ class Scene:
         async with self.serving() as gateway:
             await gateway.federations.connect_federation(self.invite(), recover=False)
             await gateway.engine.wait(wallet_of(self.federation_id), _has_tweaks)
-            yield gateway, await embedded.routing_of(gateway, self.federation_id)
+            yield gateway, await calling.routing_of(gateway, self.federation_id)
 
     def invite(self) -> str:
         return self.federation.invite_code().to_text()
@@ -223,7 +223,7 @@ async def ask(gateway: Gateway, body: SendPaymentPayload | bytes) -> Paid | Forf
     """POST `/send_payment` with everything but the HTTP; raw bytes are taken as the body."""
     if isinstance(body, bytes):
         body = msgspec.json.decode(body, type=SendPaymentPayload)
-    return parse_send_answer(await embedded.send(gateway, body))
+    return parse_send_answer(await calling.send(gateway, body))
 
 
 @asynccontextmanager

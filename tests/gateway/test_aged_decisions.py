@@ -8,7 +8,6 @@ import anyio
 import pytest
 
 from backends.lightning import Failed, PaymentStatus
-from cli import embedded
 from devnet.receiving import IncomingOrder
 from engine.machine import State
 from fedimint import mint_recovery
@@ -18,6 +17,7 @@ from gateway.ports import Inline
 from gateway.restoring import restore
 from statemachines import completion, receive, send
 from statemachines.transaction import SIGN_WITHIN_S
+from tests.gateway import calling
 from tests.gateway.receiving import (
     RECEIVED_MSAT,
     give_ecash,
@@ -83,7 +83,7 @@ async def test_a_swap_whose_build_took_long_is_given_back(scene: Scene, cpu: Slo
     async with scene.joined() as (gateway, routing):
         await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
         await give_ecash(scene, gateway, federation=other)
-        other_routing = await embedded.routing_of(gateway, other.federation_id.hex())
+        other_routing = await calling.routing_of(gateway, other.federation_id.hex())
         _, _, invoice = await ordered(scene, gateway, other_routing, federation=other)
         user, payment = await scene.funded(routing, invoice)
         async with asking(gateway, user.body(payment)) as answers:

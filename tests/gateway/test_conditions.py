@@ -7,7 +7,6 @@ import msgspec
 import pytest
 
 from backends.lightning import Failed, Succeeded
-from cli import embedded
 from devnet.receiving import IncomingOrder
 from engine.machine import Input
 from errors import InputError, OutdatedError, UnavailableError
@@ -28,6 +27,7 @@ from statemachines import (
 )
 from statemachines.federation import Leave
 from statemachines.federation import stream_of as federation_stream
+from tests.gateway import calling
 from tests.gateway.receiving import (
     RECEIVED_MSAT,
     give_ecash,
@@ -110,7 +110,7 @@ async def test_a_swap_is_begun_by_what_holds_in_the_moment_of_deciding(
     async with scene.joined() as (gateway, routing):
         await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
         await give_ecash(scene, gateway, federation=other)
-        other_routing = await embedded.routing_of(gateway, other_id)
+        other_routing = await calling.routing_of(gateway, other_id)
         _, _, invoice = await ordered(scene, gateway, other_routing, federation=other)
         user, payment = await scene.funded(routing, invoice)
         node.slow("info")

@@ -6,7 +6,6 @@ import anyio
 import pytest
 
 from backends.lightning import Failed, Succeeded
-from cli import embedded
 from devnet.receiving import Flaw
 from errors import InputError
 from fedimint.lnv2_gateway_api import Forfeited, RoutingInfo
@@ -15,6 +14,7 @@ from gateway.application import Gateway
 from statemachines import receive, send
 from statemachines.federation import FRUITLESS_WINDOW_S, FruitlessFunding
 from statemachines.federation import stream_of as federation_stream
+from tests.gateway import calling
 from tests.gateway.receiving import give_ecash, hash_of, ordered, paying, stream_of, until
 from tests.gateway.scene import Scene, ask
 from tests.gateway.scene import until as sent_until
@@ -95,7 +95,7 @@ async def test_a_swap_to_such_a_federation_is_given_back(scene: Scene) -> None:
     async with scene.joined() as (gateway, routing):
         await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
         await give_ecash(scene, gateway, federation=other)
-        other_routing = await embedded.routing_of(gateway, other.federation_id.hex())
+        other_routing = await calling.routing_of(gateway, other.federation_id.hex())
         _, _, invoice = await ordered(scene, gateway, other_routing, federation=other)
         at = federation_stream(other.federation_id.hex())
         told = FruitlessFunding(now_unix_s=int(scene.clock.now_s))

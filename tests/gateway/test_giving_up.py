@@ -7,7 +7,6 @@ import anyio
 import pytest
 
 from backends.lightning import Failed
-from cli import embedded
 from cli.log_stuck import stuck
 from cli.log_verify import check
 from devnet.federation import EmbeddedFederation
@@ -33,7 +32,7 @@ from statemachines import (
     withdrawal,
 )
 from statemachines.items import Reservation
-from tests.gateway import receiving
+from tests.gateway import calling, receiving
 from tests.gateway.receiving import ECASH_MSAT, give_ecash, ordered, paying
 from tests.gateway.scene import Scene, ask, asking, kinds, stream_of, until, wallet
 
@@ -59,7 +58,7 @@ class Mortal:
     async def join(self, gateway: Gateway) -> RoutingInfo:
         invite = self.federation.invite_code().to_text()
         await gateway.federations.connect_federation(invite, recover=False)
-        return await embedded.routing_of(gateway, self.federation_id)
+        return await calling.routing_of(gateway, self.federation_id)
 
     def die(self) -> None:
         self.federation.faults(0).is_down = True

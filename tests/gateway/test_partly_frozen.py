@@ -7,7 +7,6 @@ import anyio
 import pytest
 
 from backends.lightning import Succeeded
-from cli import embedded
 from devnet.federation import EmbeddedFederation
 from errors import UnavailableError
 from fedimint import mint_recovery
@@ -16,6 +15,7 @@ from gateway.application import Gateway
 from gateway.reconciliation import PAUSE_S
 from gateway.restoring import restore
 from statemachines import receive, send
+from tests.gateway import calling
 from tests.gateway.receiving import give_ecash, ordered, paying
 from tests.gateway.receiving import until as received
 from tests.gateway.scene import Scene, ask, kinds, until
@@ -37,7 +37,7 @@ async def _restored(scene: Scene) -> tuple[EmbeddedFederation, RoutingInfo, str]
         await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
         for federation in (scene.federation, other):
             await give_ecash(scene, gateway, federation=federation)
-        theirs = await embedded.routing_of(gateway, other.federation_id.hex())
+        theirs = await calling.routing_of(gateway, other.federation_id.hex())
         _, _, invoice = await ordered(scene, gateway, theirs, federation=other)
     backup = scene.directory.with_name("backup")
     shutil.copytree(scene.directory, backup)

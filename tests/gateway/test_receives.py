@@ -6,7 +6,6 @@ import anyio
 import pytest
 
 from backends.lightning import Failed, Succeeded
-from cli import embedded
 from devnet.dealer import LNV2_ID
 from devnet.receiving import IncomingOrder
 from fedimint.lnv2_gateway_api import Forfeited
@@ -14,6 +13,7 @@ from fedimint.transport import module_method
 from gateway import funding_turns
 from gateway.receivers import ALIVE_TRIES
 from statemachines import receive, send
+from tests.gateway import calling
 from tests.gateway.receiving import (
     RECEIVED_MSAT,
     give_ecash,
@@ -158,7 +158,7 @@ async def test_a_swap_to_a_federation_that_stands_still_is_given_back(scene: Sce
     async with scene.joined() as (gateway, routing):
         await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
         await give_ecash(scene, gateway, federation=other)
-        other_routing = await embedded.routing_of(gateway, other.federation_id.hex())
+        other_routing = await calling.routing_of(gateway, other.federation_id.hex())
         receiver, order, invoice = await ordered(scene, gateway, other_routing, federation=other)
         sender, payment = await scene.funded(routing, invoice)
         other.faults(0).is_down = True

@@ -7,13 +7,13 @@ import msgspec
 import pytest
 
 from backends.simulated import Fault
-from cli import embedded
 from devnet.user import EmbeddedUser, OutgoingPayment
 from fedimint import bolt11
 from fedimint.lnv2 import OutgoingContract
 from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
 from gateway.application import Gateway
 from statemachines import send
+from tests.gateway import calling
 from tests.gateway.receiving import give_ecash, ordered
 from tests.gateway.scene import (
     INVOICE_MSAT,
@@ -263,7 +263,7 @@ async def test_a_second_contract_beside_a_swap(scene: Scene) -> None:
     other = scene.add_federation("second")
     async with scene.joined() as (gateway, routing):
         await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
-        there = await embedded.routing_of(gateway, other.federation_id.hex())
+        there = await calling.routing_of(gateway, other.federation_id.hex())
         await give_ecash(scene, gateway, federation=other)
         receiver, ordered_there, invoice = await ordered(scene, gateway, there, federation=other)
         first, paid = await scene.funded(routing, invoice)
@@ -281,7 +281,7 @@ async def test_one_hash_in_contracts_of_two_federations(scene: Scene) -> None:
         await gateway.federations.connect_federation(
             other_federation.invite_code().to_text(), recover=False
         )
-        there = await embedded.routing_of(gateway, other_federation.federation_id.hex())
+        there = await calling.routing_of(gateway, other_federation.federation_id.hex())
         invoice = scene.invoice()
         user, payment = await scene.funded(routing, invoice)
         stranger = EmbeddedUser(other_federation, scene.world.random.randbytes)

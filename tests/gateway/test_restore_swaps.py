@@ -6,14 +6,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from cli import embedded
 from devnet.user import EmbeddedUser, OutgoingPayment
 from fedimint import mint_recovery
 from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
 from gateway.application import Gateway
 from gateway.restoring import restore
 from statemachines import completion, identity, receive, send
-from tests.gateway import receiving
+from tests.gateway import calling, receiving
 from tests.gateway.receiving import give_ecash, ordered
 from tests.gateway.scene import Scene, ask, kinds, until
 
@@ -40,7 +39,7 @@ class Swap:
         other = self.other
         await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
         await give_ecash(self.scene, gateway, federation=other)
-        routing = await embedded.routing_of(gateway, other.federation_id.hex())
+        routing = await calling.routing_of(gateway, other.federation_id.hex())
         _, _, self.invoice = await ordered(self.scene, gateway, routing, federation=other)
         shutil.copytree(self.scene.directory, self.backup)
 

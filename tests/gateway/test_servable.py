@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli import embedded
 from devnet.dealer import LNV2_ID, META_ID, MINTV2_ID, WALLETV2_ID, deal_federation
 from errors import ConflictError, GatewayError, InputError, UnavailableError
 from fedimint.config import ApiEndpoint, ClientConfig, ModuleConfig, Version
@@ -28,6 +27,7 @@ from statemachines import identity
 from statemachines.federation import Joined
 from statemachines.federation import stream_of as federation_stream
 from tests.fedimint.conftest import VECTORS
+from tests.gateway import calling
 from tests.gateway.lying import let_lie
 from tests.gateway.receiving import ECASH_MSAT, give_ecash
 from tests.gateway.scene import Scene, ask, kinds, wallet
@@ -313,7 +313,7 @@ async def test_a_federation_of_the_log_that_cannot_be_used_keeps_no_other_from_b
             federation_stream("bb" * 32),
         ]
         assert "the largest is of 2^41 msat" in told[0]
-        routing = await embedded.routing_of(gateway, scene.federation_id)
+        routing = await calling.routing_of(gateway, scene.federation_id)
         user, payment = await scene.funded(routing)
         assert isinstance(await ask(gateway, user.body(payment)), Paid)
 

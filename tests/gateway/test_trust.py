@@ -7,7 +7,6 @@ import pytest
 
 from backends.lightning import Failed
 from backends.simulated import Fault
-from cli import embedded
 from devnet.federation import EmbeddedFederation
 from devnet.receiving import IncomingOrder
 from devnet.user import EmbeddedUser, OutgoingPayment
@@ -18,7 +17,7 @@ from gateway.application import Gateway
 from gateway.views import ExposureInfo
 from statemachines import receive, send
 from statemachines.exposure import CAP_DEFAULT_MSAT
-from tests.gateway import receiving
+from tests.gateway import calling, receiving
 from tests.gateway.receiving import ECASH_MSAT, give_ecash, ordered
 from tests.gateway.scene import (
     INVOICE_MSAT,
@@ -174,7 +173,7 @@ async def test_a_lying_federation_costs_no_more_than_its_cap(scene: Scene) -> No
         await give_ecash(scene, gateway)
         await gateway.federations.connect_federation(liar.invite_code().to_text(), recover=False)
         await gateway.federations.set_exposure_cap(liar_id, CAP_MSAT)
-        routing = await embedded.routing_of(gateway, liar_id)
+        routing = await calling.routing_of(gateway, liar_id)
         _, _, invoice = await ordered(scene, gateway, honest)
         for pays, amount_msat in ((invoice, CAP_MSAT + 1), (scene.invoice(), 10**14)):
             user, payment = await from_nowhere(scene, liar, routing, pays, amount_msat)

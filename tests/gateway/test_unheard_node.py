@@ -10,7 +10,6 @@ import anyio
 import pytest
 
 from backends.lightning import PaymentStatus, Succeeded
-from cli import embedded
 from errors import UnavailableError
 from fedimint import mint_recovery
 from fedimint.lnv2_gateway_api import Forfeited, Paid, SendPaymentPayload
@@ -18,6 +17,7 @@ from gateway.application import Gateway
 from gateway.ports import Inline
 from statemachines import receive, send
 from statemachines.transaction import SIGN_WITHIN_S
+from tests.gateway import calling
 from tests.gateway.receiving import give_ecash, ordered, paying, stream_of, until
 from tests.gateway.scene import Hold, Scene, ask, asking, kinds
 from tests.gateway.scene import stream_of as sent_stream
@@ -143,7 +143,7 @@ async def test_a_swap_waits_for_the_nodes_word(scene: Scene, node: SlowNode) -> 
     async with scene.joined() as (gateway, routing):
         await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
         await give_ecash(scene, gateway, federation=other)
-        other_routing = await embedded.routing_of(gateway, other.federation_id.hex())
+        other_routing = await calling.routing_of(gateway, other.federation_id.hex())
         _, _, invoice = await ordered(scene, gateway, other_routing, federation=other)
         user, payment = await scene.funded(routing, invoice)
         await accepted_and_gone(scene, node, gateway, user.body(payment), "info")

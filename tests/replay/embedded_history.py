@@ -7,7 +7,6 @@ from pathlib import Path
 import anyio
 
 from backends.simulated import Fault
-from cli import embedded
 from devnet.embedded_world import EmbeddedWorld
 from devnet.faults import wrong_errors
 from devnet.user import EmbeddedUser, OutgoingPayment
@@ -27,7 +26,9 @@ from fuzz.simulation import (
 from gateway.address_grinder import grind_address
 from gateway.application import Gateway, Outside
 from gateway.ports import Inline
+from gateway.running import run_gateway
 from statemachines import send
+from tests.gateway import calling
 
 SEED = 13
 WORDS = "abandon " * 11 + "about"
@@ -57,7 +58,7 @@ class _Play:
         self.lives += 1
         async with anyio.create_task_group() as tasks:
             gateway: Gateway = await tasks.start(
-                embedded.run_gateway, self.directory, WORDS, self._outside(probe)
+                run_gateway, calling.settings_in(self.directory), WORDS, self._outside(probe)
             )
             await do(gateway)
             tasks.cancel_scope.cancel()
@@ -72,7 +73,7 @@ class _Play:
         joined = await gateway.federations.connect_federation(
             self.world.federation.invite_code().to_text(), recover=False
         )
-        self.routing = await embedded.routing_of(gateway, joined.federation_id)
+        self.routing = await calling.routing_of(gateway, joined.federation_id)
 
     async def fund(self, invoice: str) -> OutgoingPayment:
         assert self.routing is not None
@@ -87,7 +88,7 @@ class _Play:
 
         async def ask(gateway: Gateway) -> None:
             try:
-                answer = await embedded.send(gateway, self.user.body(payment))
+                answer = await calling.send(gateway, self.user.body(payment))
                 await gateway.engine.wait(stream, lambda state: isinstance(state, _ENDS))
             except UnavailableError:  # it crashes while we ask
                 await anyio.sleep_forever()
@@ -105,7 +106,7 @@ class _Play:
 
         async def ask(gateway: Gateway) -> None:
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(embedded.send, gateway, self.user.body(payment))
+                tasks.start_soon(calling.send, gateway, self.user.body(payment))
                 await gateway.engine.wait(stream, lambda state: isinstance(state, states))
                 tasks.cancel_scope.cancel()
 

@@ -13,7 +13,6 @@ import pytest
 from anyio.abc import TaskGroup
 
 from backends.simulated import Fault, InvoiceState
-from cli import embedded
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
 from devnet.user import EmbeddedUser, OutgoingPayment
 from engine.chain import verified
@@ -36,9 +35,11 @@ from fuzz.simulation import (
 from gateway.application import Gateway, Outside
 from gateway.log import machines
 from gateway.ports import Inline
+from gateway.running import run_gateway
 from statemachines import accounts, ledger, send
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
+from tests.gateway import calling
 
 SEEDS = 200
 #: A little more than the points that a send without trouble passes, so every point is some seed's crash.
@@ -74,7 +75,7 @@ class Run:
         """False when the gateway could not answer, as a client sees it that asks a dying one."""
         stream = send.stream_of(payment.contract.contract_id().hex())
         try:
-            self.answer = parse_send_answer(await embedded.send(gateway, user.body(payment)))
+            self.answer = parse_send_answer(await calling.send(gateway, user.body(payment)))
             await gateway.engine.wait(stream, _is_over)
             await gateway.engine.wait(self.wallet, _is_over)
         except UnavailableError:
@@ -87,13 +88,13 @@ class Run:
             gateway = await self._start(tasks, CrashAt())
             invite = self.world.federation.invite_code().to_text()
             joined = await gateway.federations.connect_federation(invite, recover=False)
-            routing = await embedded.routing_of(gateway, joined.federation_id)
+            routing = await calling.routing_of(gateway, joined.federation_id)
             tasks.cancel_scope.cancel()
         return routing
 
     async def _start(self, tasks: TaskGroup, crash: CrashAt) -> Gateway:
         gateway: Gateway = await tasks.start(
-            embedded.run_gateway, self.directory, WORDS, self._outside(crash)
+            run_gateway, calling.settings_in(self.directory), WORDS, self._outside(crash)
         )
         return gateway
 

@@ -1,0 +1,32 @@
+"""A gateway over its data directory, from opening the log to closing it, for programs that are no daemon."""
+
+import anyio
+import anyio.abc
+
+from engine.engine import Observers
+from engine.store import Store
+from gateway.application import Gateway, GatewaySettings, Outside
+from gateway.log import read_models
+from migrations import SchemaSteps
+
+
+async def run_gateway(
+    settings: GatewaySettings,
+    words: str,
+    outside: Outside,
+    observers: Observers | None = None,
+    *,
+    task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Open the data directory of `settings` and serve until cancelled.
+
+    Raises as `Store` and `Gateway.run` do, and whatever an observer raises.
+    """
+    store = Store(settings.directory, SchemaSteps(), read_models())
+    try:
+        gateway = Gateway(settings, outside, store=store, words=words, observers=observers)
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(gateway.run)
+            task_status.started(gateway)
+    finally:
+        store.close()
