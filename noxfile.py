@@ -168,7 +168,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def peers(session: nox.Session) -> None:
     """Installs the real peers into a cache folder outside the repository; skips what is there."""
-    session.run(sys.executable, "-m", "devnet.peers", *session.posargs)
+    session.run(sys.executable, "-m", "devnet.real.peers", *session.posargs)
 
 
 @nox.session(python=PYTHONS[0])

@@ -5,7 +5,7 @@ Their answers are in `gateway/history_views.py`.
 
 import msgspec
 
-from fedimint.json_types import Hash256Hex, Unsigned
+from fedimint.codec.json_types import Hash256Hex, Unsigned
 
 
 class PaymentLogPayload(msgspec.Struct, frozen=True):

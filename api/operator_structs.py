@@ -9,7 +9,14 @@ import msgspec
 
 from api.structs import SatsPerVbyte
 from api.treasury_structs import AmountOrAll, BitcoinAddress
-from fedimint.json_types import Hash256Hex, Msats, PublicKeyHex, Satoshis, Unsigned, Unsigned32
+from fedimint.codec.json_types import (
+    Hash256Hex,
+    Msats,
+    PublicKeyHex,
+    Satoshis,
+    Unsigned,
+    Unsigned32,
+)
 from gateway.views import SystemTime
 
 # Forms of web pages send numbers as text and leave them empty.

@@ -4,9 +4,9 @@ from api import payment_structs as structs
 from api.ports import Gateway
 from api.structs import FederationPayload
 from errors import ConflictError
+from fedimint.codec.json_types import Hash256Hex
 from fedimint.config import Version
-from fedimint.json_types import Hash256Hex
-from fedimint.lnv2_gateway_api import (
+from fedimint.lnv2.gateway_api import (
     CreateBolt11InvoicePayload,
     RoutingInfo,
     SendPaymentErr,

@@ -1,6 +1,6 @@
 """Requests and responses that pay and receive for clients of a federation, as Rust 0.13 writes them.
 
-Those of lnv2 are in `fedimint/lnv2_gateway_api.py`. Sources: fedimint-gateway-common/src/lib.rs and
+Those of lnv2 are in `fedimint/lnv2/gateway_api.py`. Sources: fedimint-gateway-common/src/lib.rs and
 federation_status.rs. Amounts are msat.
 """
 
@@ -8,8 +8,8 @@ from typing import Literal
 
 import msgspec
 
+from fedimint.codec.json_types import Hash256Hex
 from fedimint.config import Version
-from fedimint.json_types import Hash256Hex
 
 
 class VerifyQuery(msgspec.Struct, frozen=True):

@@ -9,7 +9,7 @@ otherwise.
 
 from typing import Protocol
 
-from fedimint.lnv2_gateway_api import CreateInvoice, Forfeited, Paid, RoutingInfo, SendPayment
+from fedimint.lnv2.gateway_api import CreateInvoice, Forfeited, Paid, RoutingInfo, SendPayment
 from gateway import history_views, operator_views, treasury_views, views
 
 

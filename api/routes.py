@@ -26,8 +26,8 @@ from api import treasury_handlers as treasury
 from api.federation_handlers import NodeFacts
 from api.gates import FairGate, Gate, TokenBucket
 from api.ports import Gateway, Setup
-from fedimint.json_types import Hash256Hex
-from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, SendPaymentPayload
+from fedimint.codec.json_types import Hash256Hex
+from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, SendPaymentPayload
 
 # Who may call: anyone; who has the password of the admin or of the liquidity manager; the admin alone.
 Level = Literal["public", "manager", "admin"]

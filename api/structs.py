@@ -1,7 +1,7 @@
 """Requests and responses of the HTTP API, field for field as Rust 0.13 writes them: the gateway and its federations.
 
 Those of payments, treasury, node and history are in the files beside this one, those of lnv2 in
-`fedimint/lnv2_gateway_api.py`; answers that the gateway gives as they are written are in its `*views.py`.
+`fedimint/lnv2/gateway_api.py`; answers that the gateway gives as they are written are in its `*views.py`.
 Source: fedimint-gateway-common/src/lib.rs. Amounts are integers of msat unless the name says sats; hashes and keys are
 lower-case hex; rates are parts per million.
 
@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from fedimint.json_types import Hash256Hex, Unsigned
+from fedimint.codec.json_types import Hash256Hex, Unsigned
 from gateway import views
 
 # A bitcoin for a virtual byte is more than anybody means.

@@ -4,7 +4,7 @@ from api import treasury_structs as structs
 from api.ports import Gateway
 from api.structs import FederationPayload
 from errors import InputError
-from fedimint.wire_types import MOST_SAT
+from fedimint.codec.wire_types import MOST_SAT
 from gateway import treasury_views as views
 
 # With the weight of 1,000 virtual bytes the rate is the fee, which is how Rust writes a flat one.

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from api.structs import SatsPerVbyte
-from fedimint.json_types import Hash256Hex, Msats, Satoshis, Unsigned
+from fedimint.codec.json_types import Hash256Hex, Msats, Satoshis, Unsigned
 
 # As a number or as text, or the word "all".
 AmountOrAll = Satoshis | Annotated[str, msgspec.Meta(pattern="^([aA][lL][lL]|[0-9]{1,15})\\Z")]

@@ -15,8 +15,8 @@ from typing import Protocol
 import msgspec
 
 from errors import InputError, PeerError, UnavailableError
-from fedimint import bolt11
-from fedimint.wire_types import MOST_MSAT, Network
+from fedimint.codec import bolt11
+from fedimint.codec.wire_types import MOST_MSAT, Network
 
 #: The final CLTV delta of held invoices: time for the federation to decrypt (fedimint-lightning/src/lnd.rs).
 HELD_FINAL_DELTA_BLOCKS = 144

@@ -20,8 +20,8 @@ import structlog
 
 from api.auth import PasswordCheck
 from api.http_server import serving
-from api.http_testing import canned_app
-from api.testing import CannedGateway
+from api.testing.gateway import CannedGateway
+from api.testing.http import canned_app
 
 BOUND = 2.5
 RUNS = 11

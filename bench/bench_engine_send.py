@@ -27,7 +27,7 @@ from engine.engine import Engine, Ports
 from engine.machine import Effect, Input, State
 from engine.ports import SystemClock, SystemRandomness
 from engine.store import Store
-from fedimint.wire_types import FeeConsensus
+from fedimint.codec.wire_types import FeeConsensus
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
 from statemachines import send

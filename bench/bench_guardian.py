@@ -22,8 +22,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fedimint.transport import GUARDIAN_ERRORS
-from fedimint.websocket import WebSocketConnection
+from fedimint.client.transport import GUARDIAN_ERRORS
+from fedimint.client.websocket import WebSocketConnection
 
 _SECONDS = 10.0
 _BETWEEN_S = 0.02

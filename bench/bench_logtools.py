@@ -23,8 +23,8 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.bench_restart import build, in_fresh_process, join, memory_kib
-from cli.gatewayd import main as gatewayd
-from cli.log_reading import program
+from cli.gatewayd.program import main as gatewayd
+from cli.log.reading import program
 from engine.store import LOG_NAME, open_reader
 
 PAYMENTS, OPEN_NOW = 20_000, 1_000

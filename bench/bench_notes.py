@@ -17,9 +17,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fedimint import bls, notes, secp, secrets, tbs
-from fedimint.notes import MintKeys, Note, NoteRequest
-from fedimint.wire_types import PeerId
+from fedimint.codec import secp
+from fedimint.codec.wire_types import PeerId
+from fedimint.crypto import bls, secrets, tbs
+from fedimint.mintv2 import notes
+from fedimint.mintv2.notes import MintKeys, Note, NoteRequest
 
 NOTES, THRESHOLD, GUARDIANS = 10, 3, 4
 LARGEST_RATIO = 1 / 3

@@ -24,9 +24,9 @@ import anyio
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from backends.lightning import InFlight, PaymentStatus
-from backends.simulated import SimulatedNode
-from backends.simulated_chain import SimulatedChain
-from backends.simulated_network import SimulatedNetwork
+from backends.simulated.chain import SimulatedChain
+from backends.simulated.network import SimulatedNetwork
+from backends.simulated.node import SimulatedNode
 from bench.built_log import BuiltLog, fill
 from devnet.embedded_world import EmbeddedWorld
 from engine.chain import verified
@@ -34,11 +34,11 @@ from engine.engine import Ports
 from engine.fold import fold
 from engine.ports import SystemClock, SystemRandomness
 from engine.store import LOG_NAME, Store, open_reader, read_rows
-from fedimint.deposits import GroundAddress
-from fedimint.lnv2_gateway_api import PaymentFee
+from fedimint.client.transport import GuardianUnreachable
+from fedimint.crypto.secrets import DerivableSecret
+from fedimint.lnv2.gateway_api import PaymentFee
 from fedimint.module_configs import WalletV2ClientConfig
-from fedimint.secrets import DerivableSecret
-from fedimint.transport import GuardianUnreachable
+from fedimint.walletv2.deposits import GroundAddress
 from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import machines, read_models

@@ -27,11 +27,11 @@ from bench.processor_time import cpu_by_part, difference
 from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_client import GatewayClient
 from devnet.gatewayd import OurGatewayd
-from devnet.processes import until
-from devnet.receiving import IncomingOrder
+from devnet.real.processes import until
 from devnet.served_world import served_world
+from devnet.users.receiving import IncomingOrder
 from engine.store import LOG_NAME, open_reader
-from fedimint.lnv2_gateway_api import RoutingInfo, SendPaymentPayload
+from fedimint.lnv2.gateway_api import RoutingInfo, SendPaymentPayload
 from fedimint.mintv2 import Ecash, SpendableNote
 
 _HOUR_S = 3_600

@@ -8,9 +8,9 @@ import anyio
 from backends.lightning import Succeeded
 from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_client import GatewayClient
-from devnet.receiving import IncomingOrder
-from fedimint import bolt11
-from fedimint.lnv2_gateway_api import Paid, RoutingInfo, SendPaymentPayload
+from devnet.users.receiving import IncomingOrder
+from fedimint.codec import bolt11
+from fedimint.lnv2.gateway_api import Paid, RoutingInfo, SendPaymentPayload
 
 #: Makes one prepared payment, and fails if it does not succeed.
 Payment = Callable[[], Awaitable[None]]

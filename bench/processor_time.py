@@ -29,7 +29,7 @@ def cpu_by_part(process_id: int) -> dict[str, float]:
 
 def _add_child(spent: defaultdict[str, float], child: Path) -> None:
     command = (child / "cmdline").read_text()
-    is_grinder = "fedimint.tweaks" in command or "fedimint.deposits" in command
+    is_grinder = "fedimint.mintv2.tweaks" in command or "fedimint.walletv2.deposits" in command
     spent["grinder" if is_grinder else "workers"] += sum(map(_cpu_s, (child / "task").iterdir()))
 
 

@@ -17,22 +17,32 @@ from pathlib import Path
 RATE_HZ = 250
 
 _RULES = (
-    ("grinding", ("fedimint/tweaks.py",)),
-    ("bls", ("fedimint/bls.py", "fedimint/tbs.py", "fedimint/notes.py")),
-    ("keys", ("fedimint/secp.py", "fedimint/secrets.py")),
+    ("grinding", ("fedimint/mintv2/tweaks.py",)),
+    ("bls", ("fedimint/crypto/bls.py", "fedimint/crypto/tbs.py", "fedimint/mintv2/notes.py")),
+    ("keys", ("fedimint/codec/secp.py", "fedimint/crypto/secrets.py")),
     ("sqlite", ("engine/store.py", "engine/read_model.py")),
     (
         "encoding",
-        ("fedimint/encoding.py", "fedimint/transaction.py", "engine/events.py", "engine/fold.py"),
+        (
+            "fedimint/codec/encoding.py",
+            "fedimint/transaction.py",
+            "engine/events.py",
+            "engine/fold.py",
+        ),
     ),
     ("handing over to workers", ("multiprocessing/", "concurrent/futures/")),
     ("lightning node", ("grpc/", "backends/")),
     (
         "guardians",
-        ("fedimint/websocket.py", "aiohttp/client", "aiohttp/_websocket/", "fedimint/query.py"),
+        (
+            "fedimint/client/websocket.py",
+            "aiohttp/client",
+            "aiohttp/_websocket/",
+            "fedimint/client/query.py",
+        ),
     ),
     ("http", ("api/", "aiohttp/")),
-    ("log lines", ("structlog/", "cli/daemon.py")),
+    ("log lines", ("structlog/", "cli/gatewayd/daemon.py")),
 )
 _REST = "rest"
 #: Where threads wait: for sockets, for each other, for workers and their questions.

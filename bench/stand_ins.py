@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from fedimint.secrets import TWEAK_SIZE
+from fedimint.crypto.secrets import TWEAK_SIZE
 from statemachines.items import HeldNote, Issue, Reservation, SignedTransaction
 from statemachines.receive import ReceiveFacts
 from statemachines.send import SendFacts

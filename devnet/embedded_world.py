@@ -3,14 +3,14 @@
 import random
 from collections.abc import Callable, Sequence
 
-from backends.simulated import SimulatedNode
-from backends.simulated_chain import SimulatedChain
-from backends.simulated_network import SimulatedNetwork
-from backends.simulated_routes import Policy
-from devnet.federation import EmbeddedFederation
-from devnet.user import EmbeddedUser
-from fedimint.transport import GuardianConnection, GuardianUnreachable
-from fedimint.wire_types import Network
+from backends.simulated.chain import SimulatedChain
+from backends.simulated.network import SimulatedNetwork
+from backends.simulated.node import SimulatedNode
+from backends.simulated.routes import Policy
+from devnet.guardians.federation import EmbeddedFederation
+from devnet.users.user import EmbeddedUser
+from fedimint.client.transport import GuardianConnection, GuardianUnreachable
+from fedimint.codec.wire_types import Network
 
 #: What each side of the two channels holds: enough for any payment of a demonstration.
 CHANNEL_SIDE_MSAT = 5_000_000_000

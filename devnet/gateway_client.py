@@ -9,7 +9,8 @@ import anyio.to_thread
 import msgspec
 
 from errors import PeerError, UnavailableError
-from fedimint.lnv2_gateway_api import (
+from fedimint.codec.wire_types import FederationId
+from fedimint.lnv2.gateway_api import (
     CreateBolt11InvoicePayload,
     Forfeited,
     Paid,
@@ -18,7 +19,6 @@ from fedimint.lnv2_gateway_api import (
     parse_routing_info,
     parse_send_answer,
 )
-from fedimint.wire_types import FederationId
 
 # A payment may be held by its payee for as long as a test wants.
 _CALL_DEADLINE_S = 180

@@ -11,7 +11,7 @@ import bcrypt
 import msgspec
 
 from devnet.gateway_client import GatewayClient, HttpAnswer
-from devnet.processes import ProcessError, Program, free_port, run_once, until
+from devnet.real.processes import ProcessError, Program, free_port, run_once, until
 from errors import PeerError, UnavailableError
 
 PASSWORD = "theresnosecondbest"  # noqa: S105 - of worlds that live for minutes
@@ -24,7 +24,7 @@ _BCRYPT_ROUNDS = 4
 
 
 class LndAddress(Protocol):
-    """How a gateway reaches its node, be it `devnet.lnd_node` or `devnet.lnd_server`."""
+    """How a gateway reaches its node, be it `devnet.real.lnd_node` or `devnet.lnd_server.server`."""
 
     @property
     def rpc_address(self) -> str:
@@ -38,7 +38,7 @@ class LndAddress(Protocol):
 
 
 class OurGatewayd:
-    """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/crash_points.py`).
+    """One gateway. `crash_at` of `start` names a point at which it kills itself (`cli/gatewayd/crash_points.py`).
 
     `environment` has settings besides those that every gateway needs.
     """

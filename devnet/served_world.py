@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devnet.embedded_world import EmbeddedWorld
-from devnet.guardian_server import serving
-from devnet.lnd_server import LndServer, serving_lnd
-from devnet.processes import free_port
+from devnet.guardians.server import serving
+from devnet.lnd_server.server import LndServer, serving_lnd
+from devnet.real.processes import free_port
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import TypeVar
 
 import msgspec
 
-from fedimint.encoding import STRING, U32, U64, Codec, StructCodec, mapping, option, struct
-from fedimint.errors import DecodeError
+from fedimint.codec.encoding import STRING, U32, U64, Codec, StructCodec, mapping, option, struct
+from fedimint.codec.errors import DecodeError
+from fedimint.codec.urls import SAFE_URL
+from fedimint.codec.wire_types import PEER_ID, PUBLIC_KEY, FederationId, PeerId, consensus_hash
 from fedimint.module_configs import CONFIG_CODECS, ModuleClientConfig
 from fedimint.transaction import DYN_ITEM, DynItem
-from fedimint.urls import SAFE_URL
-from fedimint.wire_types import PEER_ID, PUBLIC_KEY, FederationId, PeerId, consensus_hash
 
 C = TypeVar("C", bound=ModuleClientConfig)
 

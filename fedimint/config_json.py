@@ -8,10 +8,10 @@ from typing import Any
 
 import msgspec
 
+from fedimint.codec.wire_types import FeeConsensus
 from fedimint.config import ClientConfig
 from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig, WalletV2ClientConfig
 from fedimint.transaction import DYN_ITEM
-from fedimint.wire_types import FeeConsensus
 
 Fields = dict[str, Any]
 

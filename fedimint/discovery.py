@@ -12,13 +12,14 @@ import anyio
 import msgspec
 
 from errors import GatewayError, InputError, UnavailableError
-from fedimint import ln, lnv2, mint, mintv2, query, wallet, walletv2
+from fedimint import ln, lnv2, mint, mintv2, wallet, walletv2
+from fedimint.client import query
+from fedimint.client.query import FederationDisagrees, FederationUnavailable, Guardians
+from fedimint.client.shapes import shape
+from fedimint.client.transport import GuardianConnection, GuardianProtocolError
+from fedimint.codec.invite import InviteCode
+from fedimint.codec.wire_types import FederationId, PeerId
 from fedimint.config import ClientConfig, Version
-from fedimint.invite import InviteCode
-from fedimint.query import FederationDisagrees, FederationUnavailable, Guardians
-from fedimint.shapes import shape
-from fedimint.transport import GuardianConnection, GuardianProtocolError
-from fedimint.wire_types import FederationId, PeerId
 
 Connect = Callable[[str, str | None], GuardianConnection]
 """From an API URL and the API secret, if the federation has one, to a connection not yet made."""

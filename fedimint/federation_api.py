@@ -12,15 +12,15 @@ import anyio
 import msgspec
 
 from errors import GatewayError
-from fedimint import query
-from fedimint.encoding import BYTES, from_hex
-from fedimint.lnv2_api import Lnv2Api, OutgoingContractExpiration
-from fedimint.mintv2_api import Mintv2Api
-from fedimint.query import Guardians
-from fedimint.shapes import shape, u64
+from fedimint.client import query
+from fedimint.client.query import Guardians
+from fedimint.client.shapes import shape, u64
+from fedimint.client.transport import GuardianProtocolError
+from fedimint.codec.encoding import BYTES, from_hex
+from fedimint.codec.wire_types import TRANSACTION_ID, PeerId, TransactionId
+from fedimint.lnv2.api import Lnv2Api, OutgoingContractExpiration
+from fedimint.mintv2.api import Mintv2Api
 from fedimint.transaction import TRANSACTION_ERROR, Accepted, TransactionError
-from fedimint.transport import GuardianProtocolError
-from fedimint.wire_types import TRANSACTION_ID, PeerId, TransactionId
 
 __all__ = [
     "FederationApi",

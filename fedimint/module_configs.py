@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from fedimint.encoding import (
+from fedimint.codec.encoding import (
     STRING,
     U16,
     U32,
@@ -18,8 +18,8 @@ from fedimint.encoding import (
     mapping,
     struct,
 )
-from fedimint.urls import SAFE_URL
-from fedimint.wire_types import (
+from fedimint.codec.urls import SAFE_URL
+from fedimint.codec.wire_types import (
     AMOUNT_MSAT,
     AMOUNT_SAT,
     DENOMINATION,

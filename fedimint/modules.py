@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 
 from fedimint import ln, lnv2, mint, mintv2, wallet, walletv2
-from fedimint.encoding import Codec
+from fedimint.codec.encoding import Codec
+from fedimint.codec.wire_types import ModuleError
 from fedimint.transaction import DynItem
-from fedimint.wire_types import ModuleError
 
 ModuleInput = ln.Input | lnv2.Input | mint.Input | mintv2.Input | wallet.Input | walletv2.Input
 ModuleOutput = (

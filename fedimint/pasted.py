@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from fedimint import bolt11
-from fedimint.errors import DecodeError
-from fedimint.invite import InviteCode
+from fedimint.codec import bolt11
+from fedimint.codec.errors import DecodeError
+from fedimint.codec.invite import InviteCode
 from fedimint.mintv2 import Ecash
 
 _SAT_PER_BTC = 100_000_000

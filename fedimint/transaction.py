@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from fedimint import secp
-from fedimint.encoding import (
+from fedimint.codec import secp
+from fedimint.codec.encoding import (
     BOOL,
     BYTES,
     STRING,
@@ -25,8 +25,8 @@ from fedimint.encoding import (
     struct,
     vec,
 )
-from fedimint.errors import EncodeError
-from fedimint.wire_types import AMOUNT_MSAT, SCHNORR_SIGNATURE, TRANSACTION_ID, TransactionId
+from fedimint.codec.errors import EncodeError
+from fedimint.codec.wire_types import AMOUNT_MSAT, SCHNORR_SIGNATURE, TRANSACTION_ID, TransactionId
 
 MAX_TRANSACTION_BYTES = 50_000 - 32
 """Largest encoded transaction that fits into a consensus unit (`Transaction::MAX_TX_SIZE`)."""

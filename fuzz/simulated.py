@@ -3,7 +3,7 @@
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 
-from fuzz import seeds
+from fuzz.simulation import seeds
 
 
 def check(seed: int) -> None:

@@ -7,9 +7,9 @@ from subprocess import DEVNULL, PIPE
 import anyio
 
 from errors import GatewayError, UnavailableError
-from fedimint.deposits import GroundAddress, decode_answer, first_line
+from fedimint.crypto.secrets import DerivableSecret
 from fedimint.module_configs import WalletV2ClientConfig
-from fedimint.secrets import DerivableSecret
+from fedimint.walletv2.deposits import GroundAddress, decode_answer, first_line
 
 
 async def grind_address(
@@ -20,7 +20,10 @@ async def grind_address(
     The secret goes to the process by its input, where nobody else sees it.
     """
     process = await anyio.open_process(
-        [sys.executable, "-m", "fedimint.deposits"], stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+        [sys.executable, "-m", "fedimint.walletv2.deposits"],
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,
     )
     try:
         assert process.stdin is not None

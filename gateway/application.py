@@ -10,7 +10,8 @@ from engine.machine import Input
 from engine.storage_errors import StorageError
 from engine.store import Store
 from errors import FatalError, InputError, UnavailableError
-from fedimint import secp, secrets
+from fedimint.codec import secp
+from fedimint.crypto import secrets
 from gateway import conditions, status, trust
 from gateway.bitcoin_effects import BitcoinEffects
 from gateway.build import warm_up

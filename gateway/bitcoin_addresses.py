@@ -3,8 +3,9 @@
 import msgspec
 
 from errors import InputError
-from fedimint import addresses, pasted
-from fedimint.wire_types import Network
+from fedimint import pasted
+from fedimint.codec import addresses
+from fedimint.codec.wire_types import Network
 
 
 class Destination(msgspec.Struct, frozen=True):

@@ -9,10 +9,10 @@ from engine.effects import EffectContext, Handler
 from engine.machine import Effect
 from engine.ports import Clock
 from errors import InputError, UnavailableError
-from fedimint.bitcoin import display_hash
+from fedimint.codec.bitcoin import display_hash
+from fedimint.codec.wire_types import Network, OutPoint, TransactionId
 from fedimint.walletv2 import OutputInfo
-from fedimint.walletv2_api import OUTPUT_SLICE_SIZE, PENDING_TRANSACTIONS_MAX
-from fedimint.wire_types import Network, OutPoint, TransactionId
+from fedimint.walletv2.api import OUTPUT_SLICE_SIZE, PENDING_TRANSACTIONS_MAX
 from gateway.federation import BitcoinWallet
 from gateway.federations import Federations
 from gateway.ports import GrindAddress as Grind

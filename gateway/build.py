@@ -6,12 +6,15 @@ from typing import NamedTuple
 import msgspec
 
 from errors import FatalError
-from fedimint import deposits, lnv2, mintv2, notes, secp, secrets, transaction, tweaks, walletv2
-from fedimint.mintv2 import SpendableNote
-from fedimint.notes import Note, NoteRequest
-from fedimint.secrets import DerivableSecret
+from fedimint import lnv2, mintv2, transaction, walletv2
+from fedimint.codec import secp
+from fedimint.codec.wire_types import OutPoint, TransactionId
+from fedimint.crypto import secrets
+from fedimint.crypto.secrets import DerivableSecret
+from fedimint.mintv2 import SpendableNote, notes, tweaks
+from fedimint.mintv2.notes import Note, NoteRequest
 from fedimint.transaction import DynItem
-from fedimint.wire_types import OutPoint, TransactionId
+from fedimint.walletv2 import deposits
 from statemachines.items import (
     Claim,
     ContractClaim,

@@ -4,8 +4,9 @@ import anyio
 
 from engine.machine import State
 from errors import BusyError, InputError, NotFoundError, UnavailableError
-from fedimint import secp, secrets
-from fedimint.lnv2_gateway_api import (
+from fedimint.codec import secp
+from fedimint.crypto import secrets
+from fedimint.lnv2.gateway_api import (
     CreateInvoice,
     Forfeited,
     Paid,

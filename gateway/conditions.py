@@ -16,7 +16,7 @@ import msgspec
 from engine.machine import Input
 from engine.quarantine import QuarantinedError
 from errors import ConflictError, InputError, OutdatedError, UnavailableError
-from fedimint import bolt11
+from fedimint.codec import bolt11
 from gateway import trust
 from gateway.context import GatewayContext
 from gateway.receivers import (

@@ -7,9 +7,9 @@ from backends.operations import Node
 from engine.engine import Engine, Ports
 from engine.store import Store
 from errors import UnavailableError
-from fedimint.lnv2_gateway_api import PaymentFee
-from fedimint.secrets import DerivableSecret
-from fedimint.wire_types import Network
+from fedimint.codec.wire_types import Network
+from fedimint.crypto.secrets import DerivableSecret
+from fedimint.lnv2.gateway_api import PaymentFee
 from gateway.federation import FederationClient
 from gateway.federations import Federations, NotServedError
 from gateway.foreign_notes import ForeignNotes

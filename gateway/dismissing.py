@@ -10,7 +10,7 @@ from backends.lightning import InFlight, Succeeded
 from backends.operations import Node
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
-from fedimint.wire_types import OutPoint, TransactionId
+from fedimint.codec.wire_types import OutPoint, TransactionId
 from gateway.context import GatewayContext
 from gateway.operator_effects import trace_of
 from statemachines import ALL_MACHINES, federation, node_order, operator_payment, send

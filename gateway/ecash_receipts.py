@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from engine.machine import State
 from errors import BusyError, ConflictError, InputError
-from fedimint import ecash, pasted
-from fedimint.mintv2 import Ecash, SpendableNote
+from fedimint import pasted
+from fedimint.mintv2 import Ecash, SpendableNote, ecash
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
 from gateway.known_notes import of_notes

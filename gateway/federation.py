@@ -9,17 +9,18 @@ import msgspec
 from engine.engine import Ports
 from engine.ports import Randomness
 from errors import FatalError, InputError
-from fedimint import secp, secrets
+from fedimint.client.query import Guardians
+from fedimint.codec import secp
+from fedimint.codec.wire_types import PeerId
 from fedimint.config import ClientConfig
-from fedimint.decryption import DecryptionKeys
-from fedimint.ecash import EcashRules
+from fedimint.crypto import secrets
+from fedimint.crypto.secrets import DerivableSecret
 from fedimint.federation_api import FederationApi, Lnv2Api, Mintv2Api
+from fedimint.lnv2.decryption import DecryptionKeys
+from fedimint.mintv2.ecash import EcashRules
+from fedimint.mintv2.notes import MintKeys
 from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig, WalletV2ClientConfig
-from fedimint.notes import MintKeys
-from fedimint.query import Guardians
-from fedimint.secrets import DerivableSecret
-from fedimint.walletv2_api import Walletv2Api
-from fedimint.wire_types import PeerId
+from fedimint.walletv2.api import Walletv2Api
 from gateway.guardian_health import GuardianHealth, WatchedConnection
 from gateway.ports import Connect
 from statemachines.federation import FederationFacts, Joined

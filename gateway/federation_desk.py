@@ -5,11 +5,11 @@ import structlog
 
 from errors import ConfigError, ConflictError, InputError
 from fedimint import pasted
+from fedimint.codec.invite import InviteCode
 from fedimint.config import ClientConfig
 from fedimint.config_json import json_client_config
 from fedimint.discovery import download_config, refuse_unspoken
-from fedimint.invite import InviteCode
-from fedimint.mint_recovery import recover_notes
+from fedimint.mintv2.recovery import recover_notes
 from gateway import fees, joining, secret_files, status, trust
 from gateway.build import held_note
 from gateway.client_payments import payment_fee

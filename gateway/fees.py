@@ -1,7 +1,7 @@
 """The limits that clients enforce on a gateway's fees (fedimint-lnv2-common src/gateway_api.rs)."""
 
 from errors import ConfigError
-from fedimint.lnv2_gateway_api import PaymentFee
+from fedimint.lnv2.gateway_api import PaymentFee
 
 #: Clients refuse a gateway that asks for more, so it must not start with more.
 SEND_FEE_LIMIT = PaymentFee(100_000, 15_000)

@@ -8,7 +8,7 @@ import anyio
 
 from engine.engine import Engine
 from engine.machine import State
-from fedimint.selection import InsufficientNotesError
+from fedimint.mintv2.selection import InsufficientNotesError
 from statemachines import receive, reserving
 from statemachines.items import FundedContract
 from statemachines.transaction import wallet_of

@@ -9,12 +9,12 @@ import anyio
 import anyio.abc
 
 from errors import UnavailableError
-from fedimint.secrets import TWEAK_SIZE
-from fedimint.tweaks import meets_filter
+from fedimint.crypto.secrets import TWEAK_SIZE
+from fedimint.mintv2.tweaks import meets_filter
 
 
 class GrinderProcess:
-    """Runs `python -m fedimint.tweaks` for each filter it is asked for. Use as an async context manager.
+    """Runs `python -m fedimint.mintv2.tweaks` for each filter it is asked for. Use as an async context manager.
 
     The process ends when its input does, so it never outlives this one.
     """
@@ -56,7 +56,10 @@ class GrinderProcess:
 
     async def _start(self, tweak_filter: bytes) -> anyio.abc.Process:
         process = await anyio.open_process(
-            [sys.executable, "-m", "fedimint.tweaks"], stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+            [sys.executable, "-m", "fedimint.mintv2.tweaks"],
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=DEVNULL,
         )
         self._processes[tweak_filter] = process
         assert process.stdin is not None

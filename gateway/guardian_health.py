@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from fedimint.transport import GuardianConnection, GuardianUnreachable
-from fedimint.wire_types import PeerId, threshold
+from fedimint.client.transport import GuardianConnection, GuardianUnreachable
+from fedimint.codec.wire_types import PeerId, threshold
 
 _log = structlog.get_logger("guardians")
 

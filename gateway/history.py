@@ -2,7 +2,7 @@
 
 import msgspec
 
-from fedimint.wire_types import Duration
+from fedimint.codec.wire_types import Duration
 from gateway.context import GatewayContext
 from gateway.history_views import (
     LogQuery,

@@ -6,7 +6,7 @@ fedimint-eventlog.
 
 import msgspec
 
-from fedimint.wire_types import Duration
+from fedimint.codec.wire_types import Duration
 
 
 class LogQuery(msgspec.Struct, frozen=True):

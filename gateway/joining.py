@@ -3,9 +3,9 @@
 import msgspec
 
 from errors import InputError
+from fedimint.codec.invite import InviteCode
 from fedimint.config import ClientConfig
-from fedimint.invite import InviteCode
-from fedimint.lnv2_gateway_api import PaymentFee
+from fedimint.lnv2.gateway_api import PaymentFee
 from gateway.servable import refuse_unservable
 from statemachines.federation import FederationFacts, Fee
 

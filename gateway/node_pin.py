@@ -11,7 +11,7 @@ import structlog
 from backends.lightning import NodeInfo
 from engine.engine import Engine
 from errors import ConfigError, UnavailableError
-from fedimint.wire_types import Network
+from fedimint.codec.wire_types import Network
 from statemachines import identity
 
 _log = structlog.get_logger("node")

@@ -8,7 +8,7 @@ from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from engine.ports import Clock
 from errors import InputError, UnavailableError
-from fedimint import bolt11
+from fedimint.codec import bolt11
 from statemachines.node_order import (
     NodeRefusedOrder,
     OpenChannel,

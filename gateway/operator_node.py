@@ -5,8 +5,9 @@ import msgspec
 from backends.operations import Node
 from engine.machine import State
 from errors import ConflictError, InputError, PeerError
-from fedimint import bolt11, pasted
-from fedimint.lnv2_gateway_api import Paid
+from fedimint import pasted
+from fedimint.codec import bolt11
+from fedimint.lnv2.gateway_api import Paid
 from gateway import dismissing, replacing_node
 from gateway.bitcoin_addresses import destination
 from gateway.context import GatewayContext

@@ -7,9 +7,10 @@ long to write and seldom read, are added to a payload when somebody looks at it.
 
 import msgspec
 
-from fedimint import addresses, lnv2
-from fedimint.lnv2_json import CommitmentJson, OutgoingContractJson, PaymentImageJson
-from fedimint.wire_types import Network
+from fedimint import lnv2
+from fedimint.codec import addresses
+from fedimint.codec.wire_types import Network
+from fedimint.lnv2.json import CommitmentJson, OutgoingContractJson, PaymentImageJson
 
 OUTGOING_STARTED = "outgoing-payment-started"
 OUTGOING_SUCCEEDED = "outgoing-payment-succeeded"

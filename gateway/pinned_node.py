@@ -27,7 +27,7 @@ from backends.operations import (
     OnchainOrder,
 )
 from errors import GatewayError
-from fedimint import bolt11
+from fedimint.codec import bolt11
 from gateway.node_pin import NodePin, OtherNodeError
 
 T = TypeVar("T")

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar, TypeVarTuple
 
-from fedimint.deposits import GroundAddress
+from fedimint.client.transport import GuardianConnection
+from fedimint.crypto.secrets import DerivableSecret
 from fedimint.module_configs import WalletV2ClientConfig
-from fedimint.secrets import DerivableSecret
-from fedimint.transport import GuardianConnection
+from fedimint.walletv2.deposits import GroundAddress
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")

@@ -15,8 +15,8 @@ from engine.machine import Effect
 from engine.ports import Clock
 from errors import InputError, PeerError
 from fedimint import lnv2
-from fedimint.decryption import Decryption, DecryptionKeys, decrypt
-from fedimint.wire_types import OutPoint, PeerId, TransactionId
+from fedimint.codec.wire_types import OutPoint, PeerId, TransactionId
+from fedimint.lnv2.decryption import Decryption, DecryptionKeys, decrypt
 from gateway.federation import FederationClient
 from gateway.federations import Federations
 from gateway.ports import Cpu
@@ -191,5 +191,5 @@ def decrypt_shares(
     keys: DecryptionKeys,
     threshold: int,
 ) -> Decryption:
-    """`fedimint.decryption.decrypt`, as a worker is called."""
+    """`fedimint.lnv2.decryption.decrypt`, as a worker is called."""
     return decrypt(contract, shares, keys, threshold=threshold)

@@ -5,9 +5,10 @@ The order is upstream's (fedimint-gateway-server/src/lib.rs). What fails here wr
 
 from backends.lightning import check_terms
 from errors import InputError
-from fedimint import lnv2, selection, tpe
-from fedimint.lnv2 import HashImage
-from fedimint.lnv2_gateway_api import CreateInvoice, PaymentFee
+from fedimint import lnv2
+from fedimint.lnv2 import HashImage, tpe
+from fedimint.lnv2.gateway_api import CreateInvoice, PaymentFee
+from fedimint.mintv2 import selection
 from gateway.federation import FederationClient
 from gateway.ports import Cpu
 from statemachines.receive import ReceiveFacts, RequestReceive

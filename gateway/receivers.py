@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from errors import GatewayError, UnavailableError
-from fedimint import bolt11
+from fedimint.codec import bolt11
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
 from gateway.funding_turns import M

@@ -15,8 +15,8 @@ import structlog
 from backends.lightning import LightningNode
 from engine.engine import Engine
 from engine.machine import State
-from fedimint.mint_recovery import recover_notes
-from fedimint.wire_types import ContractId
+from fedimint.codec.wire_types import ContractId
+from fedimint.mintv2.recovery import recover_notes
 from gateway.build import held_note
 from gateway.containing import contain
 from gateway.context import GatewayContext

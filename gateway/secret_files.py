@@ -10,7 +10,7 @@ from pathlib import Path
 
 from engine.storage_errors import storage_error
 from errors import ConfigError
-from fedimint.secrets import ENTROPY_SIZE, generate_mnemonic, normalise_mnemonic
+from fedimint.crypto.secrets import ENTROPY_SIZE, generate_mnemonic, normalise_mnemonic
 
 #: How the names of the files of API secrets begin.
 API_FILES = "api-secret-"

@@ -23,7 +23,7 @@ from engine.machine import Effect, Input
 from engine.ports import Clock
 from errors import InputError, UnavailableError
 from fedimint import lnv2
-from fedimint.wire_types import OutPoint, TransactionId
+from fedimint.codec.wire_types import OutPoint, TransactionId
 from gateway.build import sign_forfeit
 from gateway.federations import Federations
 from gateway.funding_turns import M

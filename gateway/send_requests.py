@@ -6,11 +6,12 @@ later is a recorded payment with a forfeit signature.
 """
 
 from errors import InputError
-from fedimint import bolt11, lnv2, secp
+from fedimint import lnv2
+from fedimint.codec import bolt11, secp
+from fedimint.codec.wire_types import Network
 from fedimint.federation_api import OutgoingContractExpiration
 from fedimint.lnv2 import HashImage
-from fedimint.lnv2_gateway_api import PaymentFee, SendPayment
-from fedimint.wire_types import Network
+from fedimint.lnv2.gateway_api import PaymentFee, SendPayment
 from gateway.federation import FederationClient
 from statemachines.reserving import CLAIM_MAX_MSAT
 from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS, RequestSend, SendFacts

@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from errors import ConflictError, InputError
-from fedimint import selection
+from fedimint.codec.wire_types import FeeConsensus, PeerId
 from fedimint.config import ClientConfig, Version
-from fedimint.ecash import BITCOIN
-from fedimint.wire_types import FeeConsensus, PeerId
+from fedimint.mintv2 import selection
+from fedimint.mintv2.ecash import BITCOIN
 from gateway.federation import ServedModules, served_modules
 from gateway.fees import RECEIVE_FEE_LIMIT
 

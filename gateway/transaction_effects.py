@@ -6,13 +6,13 @@ from engine.effects import EffectContext, Handler
 from engine.machine import Effect
 from engine.ports import Clock, Randomness
 from errors import GatewayError
-from fedimint.collecting import NoteCollector
+from fedimint.client.transport import cut
+from fedimint.codec.wire_types import TransactionId
+from fedimint.crypto.secrets import TWEAK_SIZE
 from fedimint.federation_api import FinallyRejected
+from fedimint.mintv2.collecting import NoteCollector
 from fedimint.modules import MODULE_CODECS
-from fedimint.secrets import TWEAK_SIZE
 from fedimint.transaction import InputRefused, OutputRefused
-from fedimint.transport import cut
-from fedimint.wire_types import TransactionId
 from gateway.build import NONCE_SIZE, Materials, ModuleKeys, build, held_note, note_requests
 from gateway.federation import FederationClient
 from gateway.federations import Federations

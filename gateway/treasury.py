@@ -5,10 +5,11 @@ import msgspec
 from engine.engine import Answer
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, PeerError, UnavailableError
-from fedimint import addresses, deposits, ecash, notes, selection
-from fedimint.invite import InviteCode
-from fedimint.mintv2 import SpendableNote
-from fedimint.secrets import DerivableSecret
+from fedimint.codec import addresses
+from fedimint.codec.invite import InviteCode
+from fedimint.crypto.secrets import DerivableSecret
+from fedimint.mintv2 import SpendableNote, ecash, notes, selection
+from fedimint.walletv2 import deposits
 from gateway import secret_files
 from gateway.bitcoin_addresses import destination, our_address
 from gateway.build import note_of

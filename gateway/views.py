@@ -10,7 +10,7 @@ import msgspec
 
 from backends.lightning import NodeInfo as NodeInfo  # noqa: PLC0414 - what the API shows of the node
 from fedimint.config import Version
-from fedimint.lnv2_gateway_api import PaymentFee
+from fedimint.lnv2.gateway_api import PaymentFee
 
 Connectivity = Literal["disconnected", "degraded", "connected"]
 

@@ -10,10 +10,10 @@ from typing import Final
 import msgspec
 
 from errors import FatalError
-from fedimint import selection
-from fedimint.selection import InsufficientNotesError, Representation
+from fedimint.codec.wire_types import FeeConsensus
+from fedimint.mintv2 import selection
+from fedimint.mintv2.selection import InsufficientNotesError, Representation
 from fedimint.transaction import MAX_TRANSACTION_BYTES
-from fedimint.wire_types import FeeConsensus
 from statemachines.items import (
     Claim,
     DepositClaim,

@@ -9,8 +9,8 @@ import msgspec
 
 from engine.events import Event
 from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
-from fedimint import selection
-from fedimint.selection import InsufficientNotesError
+from fedimint.mintv2 import selection
+from fedimint.mintv2.selection import InsufficientNotesError
 from statemachines import federation, reserving, transaction
 from statemachines.items import Claim, HeldNote, Issue, Output, Reservation
 from statemachines.transaction import (

@@ -19,8 +19,8 @@ from backends.lightning import (
     Succeeded,
 )
 from errors import InputError, UnavailableError
-from fedimint.decryption import Decrypted, Decryption
 from fedimint.federation_api import FinallyRejected
+from fedimint.lnv2.decryption import Decrypted, Decryption
 from fuzz.explore import facts
 from fuzz.explore.script import Ask, Raised
 from fuzz.explore.stand_ins import OverdueError

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
-from fuzz import play
 from fuzz.explore.model import Model
 from fuzz.explore.parts import without_event_loop
 from fuzz.explore.scenes import SCENES
 from fuzz.explore.search import Limits, Report, explore
 from fuzz.explore.world import Bounds
+from fuzz.simulation import play
 
 
 def explored(

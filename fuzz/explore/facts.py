@@ -3,12 +3,14 @@
 import hashlib
 from functools import cache
 
-from devnet.receiving import IncomingOrder, IncomingPayment, Receiver
+from devnet.users.receiving import IncomingOrder, IncomingPayment, Receiver
 from engine.fold import Machines
-from fedimint import bls, bolt11, lnv2, secp
+from fedimint import lnv2
+from fedimint.codec import bolt11, secp
+from fedimint.codec.wire_types import FeeConsensus
+from fedimint.crypto import bls
 from fedimint.lnv2 import HashImage, OutgoingContract
-from fedimint.lnv2_gateway_api import PaymentFee, RoutingInfo
-from fedimint.wire_types import FeeConsensus
+from fedimint.lnv2.gateway_api import PaymentFee, RoutingInfo
 from fuzz.explore.world import RECEIVERS, SENDERS
 from statemachines import ALL_MACHINES
 from statemachines.federation import FederationFacts, Fee

@@ -15,7 +15,7 @@ from engine.effects import EffectContext
 from engine.engine import Conditions, Ports, no_conditions
 from engine.machine import Effect, Input
 from errors import GatewayError, OutdatedError
-from fedimint.lnv2_gateway_api import PaymentFee
+from fedimint.lnv2.gateway_api import PaymentFee
 from fuzz.explore import facts
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Spec, later, now

@@ -13,8 +13,8 @@ from backends.operations import InvoiceRecord, NodeTransaction
 from engine.effects import Handler
 from engine.engine import Answer, Conditions
 from engine.machine import Effect, Input, State
+from fedimint.codec.wire_types import ContractId, OutPoint, TransactionId
 from fedimint.federation_api import OutgoingContractExpiration
-from fedimint.wire_types import ContractId, OutPoint, TransactionId
 from fuzz.explore import facts
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Pause, Read, Until, later, now

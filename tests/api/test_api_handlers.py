@@ -7,14 +7,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from api import canned, structs
 from api import federation_handlers as federations
 from api import payment_handlers as payments
-from api.testing import CannedGateway
+from api import structs
+from api.testing import canned
+from api.testing.gateway import CannedGateway
 from errors import InputError
+from fedimint.codec.wire_types import FederationId, OutPoint, TransactionId
 from fedimint.lnv2 import HashImage, LightningInvoice, OutgoingContract
-from fedimint.lnv2_gateway_api import Forfeited, SendPayment, SendPaymentOk, SendPaymentPayload
-from fedimint.wire_types import FederationId, OutPoint, TransactionId
+from fedimint.lnv2.gateway_api import Forfeited, SendPayment, SendPaymentOk, SendPaymentPayload
 
 pytestmark = pytest.mark.anyio
 

@@ -9,9 +9,9 @@ import pytest
 
 from api import operator_structs, structs, treasury_structs
 from api.body import BodyShapeError, decode
-from fedimint.json_types import Hash256Hex, PublicKeyHex
-from fedimint.lnv2_gateway_api import RoutingInfo, SendPaymentErr, SendPaymentOk, SendPaymentPayload
-from fedimint.lnv2_json import PaymentImageJson
+from fedimint.codec.json_types import Hash256Hex, PublicKeyHex
+from fedimint.lnv2.gateway_api import RoutingInfo, SendPaymentErr, SendPaymentOk, SendPaymentPayload
+from fedimint.lnv2.json import PaymentImageJson
 from gateway import views
 
 RECORDED = Path(__file__).parents[1] / "vectors" / "http" / "rust-gateway-0.13.jsonl"

@@ -12,15 +12,16 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from api import canned, limits
+from api import limits
 from api.auth import PasswordCheck
 from api.callers import Callers
 from api.gates import RateLimit, TokenBucket
 from api.http import create_app
 from api.http_server import serving
-from api.http_testing import canned_app
 from api.routes import routes
-from api.testing import CannedGateway
+from api.testing import canned
+from api.testing.gateway import CannedGateway
+from api.testing.http import canned_app
 from errors import (
     BusyError,
     ConfigError,
@@ -33,7 +34,7 @@ from errors import (
     PeerError,
     UnavailableError,
 )
-from fedimint.lnv2_gateway_api import Forfeited
+from fedimint.lnv2.gateway_api import Forfeited
 from tests.api.recorded import exchanges
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from api import limits
 from api.auth import PasswordCheck
 from api.http_server import serving
-from api.http_testing import canned_app
-from api.testing import CannedGateway
+from api.testing.gateway import CannedGateway
+from api.testing.http import canned_app
 
 pytestmark = pytest.mark.anyio
 

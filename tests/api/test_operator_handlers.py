@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from api import canned
 from api import operator_handlers as operator
 from api import operator_structs as structs
 from api.node_address import host_with_port, parse_node_address
-from api.testing import CannedGateway
+from api.testing import canned
+from api.testing.gateway import CannedGateway
 from errors import InputError
 from gateway import operator_views as views
 from tests.api.recorded import written

@@ -3,21 +3,21 @@
 import msgspec
 import pytest
 
-from api import canned
 from api import payment_handlers as payments
 from api import payment_structs as structs
 from api.structs import FederationPayload
-from api.testing import CannedGateway
+from api.testing import canned
+from api.testing.gateway import CannedGateway
 from errors import ConflictError
-from fedimint import secp
+from fedimint.codec import secp
+from fedimint.codec.wire_types import FederationId
 from fedimint.lnv2 import CipherText, Commitment, HashImage, IncomingContract, PointImage
-from fedimint.lnv2_gateway_api import (
+from fedimint.lnv2.gateway_api import (
     CreateBolt11InvoicePayload,
     CreateInvoice,
     Paid,
     SendPaymentOk,
 )
-from fedimint.wire_types import FederationId
 from gateway import views
 from tests.api.recorded import exchanges, shape_of, written
 

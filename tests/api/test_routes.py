@@ -10,14 +10,14 @@ import bcrypt
 import pytest
 from structlog.testing import capture_logs
 
-from api import canned
 from api.auth import PasswordCheck
 from api.gates import RateLimit, TokenBucket
 from api.http import create_app
 from api.http_server import Listener, listening, serving
-from api.http_testing import canned_app
 from api.routes import Route, routes, setup_routes
-from api.testing import CannedGateway
+from api.testing import canned
+from api.testing.gateway import CannedGateway
+from api.testing.http import canned_app
 from errors import ConflictError, NotFoundError, PeerError
 from gateway import views
 from tests.api.recorded import exchanges

@@ -3,11 +3,11 @@
 import msgspec
 import pytest
 
-from api import canned
 from api import treasury_handlers as treasury
 from api import treasury_structs as structs
 from api.structs import FederationPayload
-from api.testing import CannedGateway
+from api.testing import canned
+from api.testing.gateway import CannedGateway
 from errors import InputError
 from gateway import treasury_views as views
 from tests.api.recorded import exchanges, written

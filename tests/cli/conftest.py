@@ -9,9 +9,9 @@ from structlog.testing import capture_logs
 
 from api.auth import PasswordCheck
 from api.http_server import serving
-from api.http_testing import canned_app
-from api.testing import CannedGateway
-from cli.gateway_cli import main
+from api.testing.gateway import CannedGateway
+from api.testing.http import canned_app
+from cli.gateway_cli.program import main
 
 PASSWORD = "theresnosecondbest"
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()

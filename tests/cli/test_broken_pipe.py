@@ -23,7 +23,7 @@ def test_a_reader_who_leaves_is_no_error(words: str, code: int) -> None:
     os.close(reader)
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", f"cli.{program}", command],
+            [sys.executable, "-m", f"cli.{program}.program", command],
             cwd=ROOT,
             stdout=writer,
             stderr=subprocess.PIPE,
@@ -38,7 +38,7 @@ def test_a_reader_who_leaves_is_no_error(words: str, code: int) -> None:
 def test_a_reader_who_leaves_in_the_middle_of_a_demonstration_is_no_error() -> None:
     """Events are printed by a task, whose error comes in a group."""
     demo = subprocess.Popen(
-        [sys.executable, "-m", "cli.gatewayd", "demo"],
+        [sys.executable, "-m", "cli.gatewayd.program", "demo"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -73,7 +73,7 @@ def test_a_start_without_standard_streams_is_no_error(words: str, code: int) -> 
             "sh",
             sys.executable,
             "-m",
-            f"cli.{program}",
+            f"cli.{program}.program",
             command,
         ],
         cwd=ROOT,
@@ -106,7 +106,7 @@ def test_an_answer_that_finds_no_space_is_told_in_a_sentence(words: str, code: i
     program, command = words.split()
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
-            [sys.executable, "-m", f"cli.{program}", command],
+            [sys.executable, "-m", f"cli.{program}.program", command],
             cwd=ROOT,
             stdout=full,
             stderr=subprocess.PIPE,

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 import pytest
 from cyclopts import App
 
-from cli import gateway_cli, gatewayd
+from cli.gateway_cli import program as gateway_cli
+from cli.gatewayd import program as gatewayd
 
 
 def _paths(app: App, *path: str) -> Iterator[tuple[str, ...]]:

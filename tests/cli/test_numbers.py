@@ -7,11 +7,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import pytest
 from cyclopts import App, CycloptsError
 
-from cli import gateway_cli, gatewayd
-from cli.demo import demo_app
-from cli.dev import dev_app
-from cli.fuzz import fuzz_app
-from cli.log_tools import log_app
+from cli.fuzz.commands import fuzz_app
+from cli.gateway_cli import program as gateway_cli
+from cli.gatewayd import program as gatewayd
+from cli.log.commands import log_app
 from cli.numbers import (
     DecimalNumber,
     MaybeWholeNumber,
@@ -21,6 +20,8 @@ from cli.numbers import (
     numbered_choice,
     whole_number,
 )
+from cli.world.demo import demo_app
+from cli.world.dev import dev_app
 
 app = App(name="numbers", result_action="return_value")
 

@@ -16,7 +16,7 @@ from devnet.served_world import ServedWorld, served_world
 from engine.chain import Row, verified
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import UnavailableError
-from fuzz.simulated_gateway import Answer
+from fuzz.simulation.simulated_gateway import Answer
 from tests.scenarios import backups
 from tests.scenarios.simulated import SimulatedBitcoin, SimulatedFederation, SimulatedOtherNode
 from tests.scenarios.stage import Witness

@@ -6,15 +6,15 @@ from pathlib import Path
 import anyio
 import pytest
 
-from devnet.user import EmbeddedUser, OutgoingPayment
+from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.chain import verified
 from engine.engine import Ports
 from engine.journal import QUEUE_ROWS_MAX
 from engine.store import Store
 from errors import BusyError
-from fedimint import bls
-from fedimint.lnv2_gateway_api import Paid
-from fuzz.stand_in_curve import STAND_IN
+from fedimint.crypto import bls
+from fedimint.lnv2.gateway_api import Paid
+from fuzz.simulation.stand_in_curve import STAND_IN
 from gateway.application import Outside
 from statemachines.send import SendAccepted
 from tests.crash.faulty_disk import FaultyDisk

@@ -18,8 +18,8 @@ from engine.chain import Row, verified
 from engine.effects import fatal_in
 from engine.store import LOG_NAME, read_rows
 from errors import FatalError
-from fuzz.simulated_gateway import DieAt, Life
-from fuzz.simulation import SimulatedCrash
+from fuzz.simulation.simulated_gateway import DieAt, Life
+from fuzz.simulation.virtual_time import SimulatedCrash
 from statemachines import send
 from tests.crash.effort import FAULTS_IN_A_SCENARIO
 from tests.crash.faulty_disk import Fault, FaultyDisk, mounted

@@ -9,9 +9,9 @@ import anyio
 import anyio.lowlevel
 import msgspec
 
-from fedimint.query import Guardians
-from fedimint.transport import GuardianConnection, GuardianUnreachable
-from fedimint.wire_types import PeerId
+from fedimint.client.query import Guardians
+from fedimint.client.transport import GuardianConnection, GuardianUnreachable
+from fedimint.codec.wire_types import PeerId
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 CAPTURE = VECTORS / "captures" / "ws-v2-rust-client-and-gateway-to-guardian.jsonl"

@@ -5,8 +5,16 @@ from typing import Any
 
 import pytest
 
+from fedimint.codec.errors import DecodeError
+from fedimint.codec.urls import safe_url
+from fedimint.codec.wire_types import (
+    FEE_CONSENSUS,
+    NETWORK,
+    NETWORK_LEGACY,
+    WALLET_FEE_CONSENSUS,
+    FeeConsensus,
+)
 from fedimint.config import CLIENT_CONFIG, ClientConfig
-from fedimint.errors import DecodeError
 from fedimint.module_configs import (
     CONFIG_CODECS,
     LnClientConfig,
@@ -16,14 +24,6 @@ from fedimint.module_configs import (
     MintV2ClientConfig,
     WalletClientConfig,
     WalletV2ClientConfig,
-)
-from fedimint.urls import safe_url
-from fedimint.wire_types import (
-    FEE_CONSENSUS,
-    NETWORK,
-    NETWORK_LEGACY,
-    WALLET_FEE_CONSENSUS,
-    FeeConsensus,
 )
 
 

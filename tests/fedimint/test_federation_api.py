@@ -7,10 +7,19 @@ import anyio
 import anyio.lowlevel
 import pytest
 
+from fedimint.client.query import FederationUnavailable, Guardians
+from fedimint.client.transport import (
+    GuardianConnection,
+    GuardianProtocolError,
+    GuardianRefused,
+    GuardianTimeout,
+)
+from fedimint.codec.encoding import BYTES, framed
+from fedimint.codec.errors import DecodeError
+from fedimint.codec.invite import InviteCode
+from fedimint.codec.wire_types import ContractId, OutPoint, PeerId, TransactionId
 from fedimint.config import ClientConfig
 from fedimint.discovery import common_versions, download_config, supported_versions
-from fedimint.encoding import BYTES, framed
-from fedimint.errors import DecodeError
 from fedimint.federation_api import (
     FederationApi,
     FinallyRejected,
@@ -18,16 +27,7 @@ from fedimint.federation_api import (
     Mintv2Api,
     OutgoingContractExpiration,
 )
-from fedimint.invite import InviteCode
-from fedimint.query import FederationUnavailable, Guardians
 from fedimint.transaction import TRANSACTION, Accepted, InvalidWitnessLength
-from fedimint.transport import (
-    GuardianConnection,
-    GuardianProtocolError,
-    GuardianRefused,
-    GuardianTimeout,
-)
-from fedimint.wire_types import ContractId, OutPoint, PeerId, TransactionId
 from tests.fedimint.played import DEAD, HANG, Nap, Recorded, Scripted, guardians, key_of
 
 pytestmark = pytest.mark.anyio

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedimint import ln, lnv2, mint, mintv2, secp, wallet, walletv2
-from fedimint.bitcoin import (
+from fedimint import ln, lnv2, mint, mintv2, wallet, walletv2
+from fedimint.codec import secp
+from fedimint.codec.bitcoin import (
     BITCOIN_TRANSACTION,
     BitcoinOutPoint,
     BitcoinTransaction,
@@ -16,14 +17,14 @@ from fedimint.bitcoin import (
     TxOut,
     display_hash,
 )
+from fedimint.codec.encoding import Codec, UnknownVariant
+from fedimint.codec.errors import DecodeError
+from fedimint.codec.invite import INVITE_CODE
+from fedimint.codec.wire_types import ContractId, ModuleError, OutPoint, TransactionId
 from fedimint.config import CLIENT_CONFIG
-from fedimint.encoding import Codec, UnknownVariant
-from fedimint.errors import DecodeError
-from fedimint.invite import INVITE_CODE
 from fedimint.module_configs import CONFIG_CODECS
 from fedimint.modules import MODULE_CODECS
 from fedimint.transaction import SUBMISSION_OUTCOME, TRANSACTION
-from fedimint.wire_types import ContractId, ModuleError, OutPoint, TransactionId
 
 KEY = secp.public_key(b"\x07" * 32)
 HASH = bytes(range(32))

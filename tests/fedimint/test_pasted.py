@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedimint import addresses, bolt11, pasted
-from fedimint.errors import DecodeError
-from fedimint.invite import InviteCode
+from fedimint import pasted
+from fedimint.codec import addresses, bolt11
+from fedimint.codec.errors import DecodeError
+from fedimint.codec.invite import InviteCode
+from fedimint.codec.wire_types import FederationId, PeerId
 from fedimint.mintv2 import Ecash
 from fedimint.pasted import PastedAddress
-from fedimint.wire_types import FederationId, PeerId
 
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
 LEGACY = "mipcBbFg9gMiCh81Kj8tqqdgoZub1ZJRfn"

@@ -6,11 +6,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from fedimint import ln, lnv2, mint, mintv2, secp, wallet, walletv2
-from fedimint.bitcoin import BITCOIN_OUT_POINT
+from fedimint import ln, lnv2, mint, mintv2, wallet, walletv2
+from fedimint.codec import secp
+from fedimint.codec.bitcoin import BITCOIN_OUT_POINT
+from fedimint.codec.encoding import from_module_json, to_module_json
+from fedimint.codec.json_types import OutPointJson
+from fedimint.codec.wire_types import OutPoint
 from fedimint.config import ClientConfig
-from fedimint.encoding import from_module_json, to_module_json
-from fedimint.json_types import OutPointJson
 from fedimint.module_configs import (
     LnV2ClientConfig,
     MintClientConfig,
@@ -26,7 +28,6 @@ from fedimint.transaction import (
     Accepted,
     Transaction,
 )
-from fedimint.wire_types import OutPoint
 
 
 def _config(session: Any) -> ClientConfig:

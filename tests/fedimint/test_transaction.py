@@ -2,9 +2,10 @@
 
 import pytest
 
-from fedimint import secp
-from fedimint.encoding import UnknownVariant
-from fedimint.errors import DecodeError, EncodeError
+from fedimint.codec import secp
+from fedimint.codec.encoding import UnknownVariant
+from fedimint.codec.errors import DecodeError, EncodeError
+from fedimint.codec.wire_types import TransactionId
 from fedimint.transaction import (
     MAX_TRANSACTION_BYTES,
     SUBMISSION_OUTCOME,
@@ -23,7 +24,6 @@ from fedimint.transaction import (
     UnsupportedSignatureScheme,
     sign_transaction,
 )
-from fedimint.wire_types import TransactionId
 
 SECRETS = (b"\x01" * 32, b"\x02" * 32)
 INPUTS = (DynItem(2, b"ab"), DynItem(0, b""))

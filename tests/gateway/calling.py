@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 
 from api import payment_handlers as handlers
-from fedimint.lnv2_gateway_api import PaymentFee, RoutingInfo, SendPaymentPayload
+from fedimint.lnv2.gateway_api import PaymentFee, RoutingInfo, SendPaymentPayload
 from gateway.application import Gateway, GatewaySettings
 
 FEE = PaymentFee(2_000, 3_000)

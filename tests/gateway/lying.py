@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from devnet.federation import EmbeddedFederation
-from devnet.user import EmbeddedUser, OutgoingPayment
-from fedimint import bolt11, lnv2, secp
+from devnet.guardians.federation import EmbeddedFederation
+from devnet.users.user import EmbeddedUser, OutgoingPayment
+from fedimint import lnv2
+from fedimint.client.transport import GuardianConnection
+from fedimint.codec import bolt11, secp
+from fedimint.codec.wire_types import OutPoint, TransactionId
 from fedimint.lnv2 import HashImage, OutgoingContract
-from fedimint.lnv2_gateway_api import RoutingInfo
-from fedimint.transport import GuardianConnection
-from fedimint.wire_types import OutPoint, TransactionId
+from fedimint.lnv2.gateway_api import RoutingInfo
 from tests.gateway.scene import Scene
 
 Lies = dict[str, Callable[[object], object]]

@@ -9,13 +9,14 @@ import msgspec
 
 from api import payment_handlers as handlers
 from backends.lightning import PaymentStatus
-from devnet.dealer import MINTV2_ID
-from devnet.federation import EmbeddedFederation
-from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
-from devnet.user import EmbeddedUser
+from devnet.guardians.dealer import MINTV2_ID
+from devnet.guardians.federation import EmbeddedFederation
+from devnet.users.receiving import Flaw, IncomingOrder, IncomingPayment
+from devnet.users.user import EmbeddedUser
 from engine.machine import State
-from fedimint import bolt11, secrets
-from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, RoutingInfo
+from fedimint.codec import bolt11
+from fedimint.crypto import secrets
+from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, RoutingInfo
 from gateway.application import Gateway
 from gateway.build import held_note
 from statemachines import receive

@@ -12,24 +12,24 @@ import msgspec
 
 from backends.operations import Node
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
-from devnet.federation import EmbeddedFederation
-from devnet.user import EmbeddedUser, OutgoingPayment
+from devnet.guardians.federation import EmbeddedFederation
+from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.engine import Ports
 from engine.machine import State
 from engine.ports import Probe, SystemRandomness, inline, no_probe
 from engine.store import LOG_NAME, Store, open_reader, read_rows
 from errors import GatewayError
-from fedimint.lnv2_gateway_api import (
+from fedimint.client.transport import GuardianConnection, GuardianUnreachable
+from fedimint.codec.wire_types import Network
+from fedimint.crypto.secrets import TWEAK_SIZE
+from fedimint.lnv2.gateway_api import (
     Forfeited,
     Paid,
     RoutingInfo,
     SendPaymentPayload,
     parse_send_answer,
 )
-from fedimint.secrets import TWEAK_SIZE
-from fedimint.transport import GuardianConnection, GuardianUnreachable
-from fedimint.wire_types import Network
-from fuzz.simulation import no_addresses
+from fuzz.simulation.virtual_time import no_addresses
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import read_models
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak, Inline

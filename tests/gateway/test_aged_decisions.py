@@ -8,10 +8,10 @@ import anyio
 import pytest
 
 from backends.lightning import Failed, PaymentStatus
-from devnet.receiving import IncomingOrder
+from devnet.users.receiving import IncomingOrder
 from engine.machine import State
-from fedimint import mint_recovery
-from fedimint.lnv2_gateway_api import Forfeited
+from fedimint.lnv2.gateway_api import Forfeited
+from fedimint.mintv2 import recovery
 from gateway.application import Gateway
 from gateway.ports import Inline
 from gateway.restoring import restore
@@ -102,7 +102,7 @@ async def test_another_process_funds_nothing_that_it_did_not_decide(
     scene: Scene, cpu: SlowBuilds, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     """Neither does its clock tell how long ago it was decided, nor has it looked at the HTLC."""
-    monkeypatch.setattr(mint_recovery, "meets_filter", lambda _tweak, _filter: True)
+    monkeypatch.setattr(recovery, "meets_filter", lambda _tweak, _filter: True)
     heard: list[PaymentStatus] = []
     async with anyio.create_task_group() as tasks:
         async with scene.joined() as (gateway, routing):

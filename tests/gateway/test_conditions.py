@@ -7,12 +7,12 @@ import msgspec
 import pytest
 
 from backends.lightning import Failed, Succeeded
-from devnet.receiving import IncomingOrder
+from devnet.users.receiving import IncomingOrder
 from engine.machine import Input
 from errors import InputError, OutdatedError, UnavailableError
-from fedimint.lnv2_gateway_api import Forfeited
-from fuzz.machine_scene import facts as send_facts
-from fuzz.machine_scene import receive_facts
+from fedimint.lnv2.gateway_api import Forfeited
+from fuzz.machines.scene import facts as send_facts
+from fuzz.machines.scene import receive_facts
 from gateway.application import Gateway
 from gateway.conditions import MEASURED_LIMIT_S
 from statemachines import (

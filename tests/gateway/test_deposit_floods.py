@@ -8,10 +8,10 @@ from typing import Any, cast
 import pytest
 
 from engine.effects import EffectContext
-from fedimint.lnv2_gateway_api import Paid
+from fedimint.lnv2.gateway_api import Paid
 from fedimint.walletv2 import OutputInfo
-from fuzz.machine_scene import BITCOIN_FEES, FEDERATION
-from fuzz.simulation import no_addresses
+from fuzz.machines.scene import BITCOIN_FEES, FEDERATION
+from fuzz.simulation.virtual_time import no_addresses
 from gateway import bitcoin_effects
 from gateway.bitcoin_effects import (
     CLAIM_PAUSES_MAX,

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from backends.simulated import Fault
+from backends.simulated.node import Fault
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from gateway import dismissing

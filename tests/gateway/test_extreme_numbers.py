@@ -10,18 +10,18 @@ import anyio
 import msgspec
 import pytest
 
-from api import canned
 from api import payment_handlers as handlers
 from api.body import BodyShapeError, decode
 from api.gates import RateLimit, TokenBucket
 from api.routes import Route, routes
+from api.testing import canned
 from api.treasury_handlers import withdraw
 from api.treasury_structs import Feerate, PegOutFees, SpendEcashPayload, WithdrawPayload
-from devnet.receiving import IncomingOrder
+from devnet.users.receiving import IncomingOrder
 from errors import GatewayError, InputError
-from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, Paid, SendPaymentPayload
-from fedimint.selection import MAX_ISSUED_NOTES
-from fedimint.wire_types import MOST_MSAT, MOST_SAT
+from fedimint.codec.wire_types import MOST_MSAT, MOST_SAT
+from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, Paid, SendPaymentPayload
+from fedimint.mintv2.selection import MAX_ISSUED_NOTES
 from statemachines import deposits, send
 from statemachines.deposits import AddressGround, DepositAddress
 from statemachines.reserving import CLAIM_MAX_MSAT

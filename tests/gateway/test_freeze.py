@@ -8,7 +8,7 @@ import pytest
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from errors import UnavailableError
-from fuzz.machine_scene import FEDERATION, NODE, facts
+from fuzz.machines.scene import FEDERATION, NODE, facts
 from gateway import application
 from gateway.freeze import FEDERATIONS_OF, held_back
 from statemachines.items import FundedContract, Output, PegOut, Reservation

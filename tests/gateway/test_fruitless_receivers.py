@@ -6,9 +6,9 @@ import anyio
 import pytest
 
 from backends.lightning import Failed, Succeeded
-from devnet.receiving import Flaw
+from devnet.users.receiving import Flaw
 from errors import InputError
-from fedimint.lnv2_gateway_api import Forfeited, RoutingInfo
+from fedimint.lnv2.gateway_api import Forfeited, RoutingInfo
 from gateway import receivers, trust
 from gateway.application import Gateway
 from statemachines import receive, send

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from fedimint.lnv2_gateway_api import Forfeited, Paid
+from fedimint.lnv2.gateway_api import Forfeited, Paid
 from statemachines import send
 from tests.gateway.scene import (
     INVOICE_MSAT,

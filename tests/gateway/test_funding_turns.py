@@ -11,14 +11,15 @@ import pytest
 
 from api import payment_handlers as handlers
 from backends.lightning import Succeeded
-from devnet.receiving import IncomingOrder
+from devnet.users.receiving import IncomingOrder
 from engine.effects import EffectContext
 from engine.engine import Engine, Ports
 from engine.ports import SystemRandomness, inline
 from engine.store import Store
-from fedimint import bolt11, selection
-from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, Paid, RoutingInfo
-from fedimint.wire_types import FeeConsensus
+from fedimint.codec import bolt11
+from fedimint.codec.wire_types import FeeConsensus
+from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, Paid, RoutingInfo
+from fedimint.mintv2 import selection
 from gateway import funding_turns
 from gateway.application import Gateway
 from gateway.funding_turns import FundingTurns

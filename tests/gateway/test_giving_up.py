@@ -7,13 +7,13 @@ import anyio
 import pytest
 
 from backends.lightning import Failed
-from cli.log_stuck import stuck
-from cli.log_verify import check
-from devnet.federation import EmbeddedFederation
+from cli.log.stuck import stuck
+from cli.log.verify import check
+from devnet.guardians.federation import EmbeddedFederation
 from engine.machine import Effect, kind_of
 from errors import ConflictError, InputError
-from fedimint import mint_recovery
-from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
+from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo
+from fedimint.mintv2 import recovery
 from gateway.application import Gateway
 from gateway.reconciliation import PAUSE_S
 from gateway.resting import federation_of
@@ -43,7 +43,7 @@ A_DAY_S = 24 * 60 * 60
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Tweaks here are not ground, so recovery must not look for that."""
-    monkeypatch.setattr(mint_recovery, "meets_filter", lambda _tweak, _filter: True)
+    monkeypatch.setattr(recovery, "meets_filter", lambda _tweak, _filter: True)
     return Scene(tmp_path)
 
 

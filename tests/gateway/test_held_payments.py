@@ -7,8 +7,8 @@ import anyio.lowlevel
 import pytest
 
 from backends.lightning import Failed, Succeeded
-from backends.simulated import Fault
-from devnet.receiving import Flaw, IncomingOrder
+from backends.simulated.node import Fault
+from devnet.users.receiving import Flaw, IncomingOrder
 from errors import ConflictError, NotFoundError, NotReadyError
 from gateway.application import Gateway
 from gateway.held_payments import PAUSE_FIRST_S, PAUSE_LONGEST_S, UNDECIDED_LIMIT_S

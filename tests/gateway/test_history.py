@@ -11,8 +11,8 @@ import pytest
 from api import history_handlers, history_structs
 from engine.store import Store
 from errors import InputError
-from fedimint.lnv2_gateway_api import Forfeited
-from fedimint.wire_types import Duration
+from fedimint.codec.wire_types import Duration
+from fedimint.lnv2.gateway_api import Forfeited
 from gateway import payment_events
 from gateway.application import Gateway
 from gateway.context import GatewayContext

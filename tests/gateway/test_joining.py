@@ -7,7 +7,7 @@ import anyio.lowlevel
 import apsw
 import pytest
 
-from devnet.dealer import LNV2_ID, MINTV2_ID
+from devnet.guardians.dealer import LNV2_ID, MINTV2_ID
 from engine.store import LOG_NAME
 from errors import (
     ConfigError,
@@ -17,7 +17,7 @@ from errors import (
     InputError,
     UnavailableError,
 )
-from fedimint.invite import InviteCode
+from fedimint.codec.invite import InviteCode
 from gateway import secret_files
 from gateway.application import Gateway
 from gateway.federation import served_modules

@@ -6,12 +6,12 @@ import anyio
 import msgspec
 import pytest
 
-from devnet.federation import EmbeddedFederation
-from devnet.user import EmbeddedUser, OutgoingPayment
+from devnet.guardians.federation import EmbeddedFederation
+from devnet.users.user import EmbeddedUser, OutgoingPayment
 from errors import GatewayError
-from fedimint.encoding import BYTES
-from fedimint.lnv2_gateway_api import Paid, RoutingInfo
-from fedimint.transport import MAX_ERROR_CHARS, GuardianRefused
+from fedimint.client.transport import MAX_ERROR_CHARS, GuardianRefused
+from fedimint.codec.encoding import BYTES
+from fedimint.lnv2.gateway_api import Paid, RoutingInfo
 from gateway.application import Gateway
 from statemachines import send
 from tests.gateway.lying import let_lie

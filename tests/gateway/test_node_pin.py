@@ -8,12 +8,12 @@ import anyio
 import pytest
 
 from backends.operations import Node
-from backends.simulated import Fault, SimulatedNode
+from backends.simulated.node import Fault, SimulatedNode
 from devnet.embedded_world import CHANNEL_SIDE_MSAT
-from devnet.user import OutgoingPayment
+from devnet.users.user import OutgoingPayment
 from engine.machine import State
 from errors import ConflictError, PeerError, UnavailableError
-from fedimint import bolt11
+from fedimint.codec import bolt11
 from gateway.application import Gateway
 from gateway.operator_views import NodeReplacement, OperatorInvoiceRequest
 from gateway.restoring import restore

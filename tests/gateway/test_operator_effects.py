@@ -7,7 +7,7 @@ import anyio.lowlevel
 import pytest
 
 from backends.lightning import InFlight, NodeUnansweredError, NotFound, PaymentStatus
-from backends.simulated import Fault
+from backends.simulated.node import Fault
 from engine.effects import EffectContext
 from engine.machine import Input
 from errors import UnavailableError

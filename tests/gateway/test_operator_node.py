@@ -6,13 +6,13 @@ from pathlib import Path
 import anyio
 import pytest
 
-from backends.simulated import Fault
-from backends.simulated_part import Call
+from backends.simulated.node import Fault
+from backends.simulated.part import Call
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, PeerError, UnavailableError
-from fedimint import bolt11
-from fedimint.lnv2_gateway_api import Paid
-from fedimint.wire_types import Network
+from fedimint.codec import bolt11
+from fedimint.codec.wire_types import Network
+from fedimint.lnv2.gateway_api import Paid
 from gateway.application import Gateway
 from gateway.node_watch import WATCH_PAUSE_S
 from gateway.operator_views import OpenChannel, OperatorInvoiceRequest, SendCoins

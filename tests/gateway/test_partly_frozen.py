@@ -7,10 +7,10 @@ import anyio
 import pytest
 
 from backends.lightning import Succeeded
-from devnet.federation import EmbeddedFederation
+from devnet.guardians.federation import EmbeddedFederation
 from errors import UnavailableError
-from fedimint import mint_recovery
-from fedimint.lnv2_gateway_api import Paid, RoutingInfo
+from fedimint.lnv2.gateway_api import Paid, RoutingInfo
+from fedimint.mintv2 import recovery
 from gateway.application import Gateway
 from gateway.reconciliation import PAUSE_S
 from gateway.restoring import restore
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Tweaks here are not ground, so recovery must not look for that."""
-    monkeypatch.setattr(mint_recovery, "meets_filter", lambda _tweak, _filter: True)
+    monkeypatch.setattr(recovery, "meets_filter", lambda _tweak, _filter: True)
     return Scene(tmp_path)
 
 

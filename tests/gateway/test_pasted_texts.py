@@ -8,7 +8,7 @@ import pytest
 
 from engine.store import LOG_NAME
 from errors import InputError
-from fedimint import bolt11
+from fedimint.codec import bolt11
 from fedimint.mintv2 import Ecash
 from gateway.application import Gateway
 from gateway.operator_views import SendCoins

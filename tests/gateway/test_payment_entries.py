@@ -11,7 +11,7 @@ from engine.chain import Row
 from engine.events import Event
 from engine.fold import Position
 from fedimint import lnv2
-from fedimint.lnv2_json import CommitmentJson, IncomingContractJson, OutgoingContractJson
+from fedimint.lnv2.json import CommitmentJson, IncomingContractJson, OutgoingContractJson
 from gateway.log import machines
 from gateway.payment_entries import PaymentEntries
 from gateway.payment_events import with_subject

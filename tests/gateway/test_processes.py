@@ -14,7 +14,7 @@ import anyio.to_thread
 import pytest
 
 from errors import ConfigError, InputError, UnavailableError
-from fedimint.tweaks import meets_filter
+from fedimint.mintv2.tweaks import meets_filter
 from gateway.grinder import GrinderProcess
 from gateway.workers import WorkerProcesses
 

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 import anyio
 import pytest
 
-from cli.log_stuck import stuck
-from cli.log_verify import check
+from cli.log.stuck import stuck
+from cli.log.verify import check
 from engine.effects import storage_in
 from engine.engine import Ports
 from engine.ports import SystemClock, SystemRandomness
@@ -17,8 +17,8 @@ from engine.quarantine import QuarantinedError, QuarantinedStream
 from engine.storage_errors import StorageError
 from engine.store import Store
 from errors import FatalError, InputError, NotFoundError
-from fedimint.lnv2_gateway_api import Paid
-from fuzz.mutant import evolved
+from fedimint.lnv2.gateway_api import Paid
+from fuzz.mutants.mutant import evolved
 from gateway.application import Gateway
 from gateway.log import machines, read_models
 from gateway.restoring import freeze

@@ -9,11 +9,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from api import payment_handlers as handlers
-from backends.simulated import Fault
-from devnet.receiving import Flaw, IncomingOrder
+from backends.simulated.node import Fault
+from devnet.users.receiving import Flaw, IncomingOrder
 from errors import ConflictError, GatewayError, InputError
-from fedimint import bolt11
-from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload
+from fedimint.codec import bolt11
+from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload
 from gateway.application import Gateway
 from statemachines import receive
 from tests.gateway.receiving import RECEIVED_MSAT, ordered, stream_of

@@ -6,10 +6,10 @@ import anyio
 import pytest
 
 from backends.lightning import Failed, Succeeded
-from devnet.dealer import LNV2_ID
-from devnet.receiving import IncomingOrder
-from fedimint.lnv2_gateway_api import Forfeited
-from fedimint.transport import module_method
+from devnet.guardians.dealer import LNV2_ID
+from devnet.users.receiving import IncomingOrder
+from fedimint.client.transport import module_method
+from fedimint.lnv2.gateway_api import Forfeited
 from gateway import funding_turns
 from gateway.receivers import ALIVE_TRIES
 from statemachines import receive, send

@@ -6,11 +6,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.simulated import Fault
-from devnet.user import EmbeddedUser, OutgoingPayment
-from fedimint import bolt11
+from backends.simulated.node import Fault
+from devnet.users.user import EmbeddedUser, OutgoingPayment
+from fedimint.codec import bolt11
 from fedimint.lnv2 import OutgoingContract
-from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
+from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo
 from gateway.application import Gateway
 from statemachines import send
 from tests.gateway import calling

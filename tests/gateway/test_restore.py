@@ -9,11 +9,11 @@ import msgspec
 import pytest
 
 from backends.lightning import Failed, Succeeded
-from backends.simulated import Fault
+from backends.simulated.node import Fault
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import ConflictError, InputError, UnavailableError
-from fedimint import mint_recovery
-from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo, SendPaymentPayload
+from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo, SendPaymentPayload
+from fedimint.mintv2 import recovery
 from gateway.application import Gateway
 from gateway.operator_views import OpenChannel, SendCoins
 from gateway.reconciliation import PAUSE_S
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Tweaks here are not ground, so recovery must not look for that."""
-    monkeypatch.setattr(mint_recovery, "meets_filter", lambda _tweak, _filter: True)
+    monkeypatch.setattr(recovery, "meets_filter", lambda _tweak, _filter: True)
     return Scene(tmp_path)
 
 

@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from engine.machine import kind_of
-from fedimint import mint_recovery
-from fedimint.lnv2_gateway_api import Paid
+from fedimint.lnv2.gateway_api import Paid
+from fedimint.mintv2 import recovery
 from gateway.application import Gateway
 from gateway.restoring import restore
 from statemachines import identity, receive, send
@@ -39,7 +39,7 @@ class HeldBuilds:
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Tweaks here are not ground, so recovery must not look for that."""
-    monkeypatch.setattr(mint_recovery, "meets_filter", lambda _tweak, _filter: True)
+    monkeypatch.setattr(recovery, "meets_filter", lambda _tweak, _filter: True)
     return Scene(tmp_path)
 
 

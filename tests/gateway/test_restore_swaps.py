@@ -6,9 +6,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from devnet.user import EmbeddedUser, OutgoingPayment
-from fedimint import mint_recovery
-from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
+from devnet.users.user import EmbeddedUser, OutgoingPayment
+from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo
+from fedimint.mintv2 import recovery
 from gateway.application import Gateway
 from gateway.restoring import restore
 from statemachines import completion, identity, receive, send
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Tweaks here are not ground, so recovery must not look for that."""
-    monkeypatch.setattr(mint_recovery, "meets_filter", lambda _tweak, _filter: True)
+    monkeypatch.setattr(recovery, "meets_filter", lambda _tweak, _filter: True)
     return Scene(tmp_path)
 
 

@@ -8,14 +8,15 @@ import msgspec
 import pytest
 
 from api import payment_handlers as handlers
-from devnet.user import EmbeddedUser, OutgoingPayment
+from devnet.users.user import EmbeddedUser, OutgoingPayment
 from errors import GatewayError, InputError, UnavailableError
-from fedimint import bolt11, lnv2, secp
+from fedimint import lnv2
+from fedimint.codec import bolt11, secp
+from fedimint.codec.json_types import OutPointJson
 from fedimint.federation_api import OutgoingContractExpiration
-from fedimint.json_types import OutPointJson
 from fedimint.lnv2 import HashImage, OutgoingContract, PointImage
-from fedimint.lnv2_gateway_api import Forfeited, Paid, PaymentFee, SendPayment
-from fedimint.lnv2_json import PaymentImageJson
+from fedimint.lnv2.gateway_api import Forfeited, Paid, PaymentFee, SendPayment
+from fedimint.lnv2.json import PaymentImageJson
 from gateway.application import Gateway
 from gateway.send_requests import verify
 from statemachines import send

@@ -6,11 +6,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from backends.simulated import Fault
-from devnet.faults import garbage, wrong_errors, wrong_shares
+from backends.simulated.node import Fault
+from devnet.guardians.faults import garbage, wrong_errors, wrong_shares
 from errors import ConfigError, UnavailableError
-from fedimint.lnv2_gateway_api import Forfeited, Paid
-from fedimint.transport import GuardianTimeout
+from fedimint.client.transport import GuardianTimeout
+from fedimint.lnv2.gateway_api import Forfeited, Paid
 from gateway import tweak_pool
 from gateway.node_watch import WATCH_PAUSE_S
 from gateway.send_effects import LOOK_UP_PAUSE_S

@@ -10,17 +10,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from devnet.dealer import LNV2_ID, META_ID, MINTV2_ID, WALLETV2_ID, deal_federation
+from devnet.guardians.dealer import LNV2_ID, META_ID, MINTV2_ID, WALLETV2_ID, deal_federation
 from errors import ConflictError, GatewayError, InputError, UnavailableError
+from fedimint.codec.encoding import StructCodec
+from fedimint.codec.invite import InviteCode
+from fedimint.codec.wire_types import FeeConsensus, PeerId
 from fedimint.config import ApiEndpoint, ClientConfig, ModuleConfig, Version
 from fedimint.discovery import refuse_unspoken
-from fedimint.encoding import StructCodec
-from fedimint.invite import InviteCode
-from fedimint.lnv2_gateway_api import Paid, PaymentFee
+from fedimint.lnv2.gateway_api import Paid, PaymentFee
 from fedimint.module_configs import LN_V2, MINT_V2, WALLET_V2
 from fedimint.transaction import DynItem
-from fedimint.wire_types import FeeConsensus, PeerId
-from fuzz.guardian_answers import AnswersThis
+from fuzz.inputs.guardian_answers import AnswersThis
 from gateway.joining import CONFIG_BYTES_MAX, federation_facts
 from gateway.servable import refuse_another_config, refuse_unservable
 from statemachines import identity

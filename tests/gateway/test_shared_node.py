@@ -10,14 +10,14 @@ import msgspec
 import pytest
 
 from backends.lightning import Succeeded
-from backends.simulated import Fault, InvoiceState
-from devnet.dealer import fresh_secret
-from devnet.receiving import IncomingOrder, IncomingPayment
-from devnet.user import EmbeddedUser
+from backends.simulated.node import Fault, InvoiceState
+from devnet.guardians.dealer import fresh_secret
+from devnet.users.receiving import IncomingOrder, IncomingPayment
+from devnet.users.user import EmbeddedUser
 from errors import InputError
-from fedimint import lnv2, tpe
-from fedimint.lnv2 import HashImage, IncomingContract
-from fedimint.lnv2_gateway_api import RoutingInfo
+from fedimint import lnv2
+from fedimint.lnv2 import HashImage, IncomingContract, tpe
+from fedimint.lnv2.gateway_api import RoutingInfo
 from gateway.application import Gateway
 from statemachines import receive
 from tests.gateway.receiving import (

@@ -10,13 +10,13 @@ import pytest
 from structlog.testing import capture_logs
 
 from backends.lightning import NodeInfo
-from backends.simulated import Fault, SimulatedNode
+from backends.simulated.node import Fault, SimulatedNode
 from engine.effects import JobStatus, fatal_in
 from engine.engine import Engine
 from engine.machine import State
 from engine.read_model import StreamIndex
 from engine.store import Store
-from fuzz.machine_scene import FEDERATION, facts
+from fuzz.machines.scene import FEDERATION, facts
 from gateway import status
 from gateway.application import Gateway
 from gateway.operator_views import SendCoins

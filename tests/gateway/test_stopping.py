@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from errors import UnavailableError
-from fedimint.lnv2_gateway_api import Paid
-from fedimint.transport import GuardianConnection
+from fedimint.client.transport import GuardianConnection
+from fedimint.lnv2.gateway_api import Paid
 from gateway.application import HALT_LIMIT_S
 from statemachines import send
 from tests.engine.toy import Gate

@@ -13,13 +13,14 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from api import canned, limits
+from api import limits
 from api.body import decode
 from api.gates import RateLimit, TokenBucket
 from api.routes import Route, routes
-from devnet.receiving import IncomingOrder
+from api.testing import canned
+from devnet.users.receiving import IncomingOrder
 from errors import GatewayError
-from fedimint.lnv2_gateway_api import Paid, RoutingInfo
+from fedimint.lnv2.gateway_api import Paid, RoutingInfo
 from gateway.application import Gateway
 from statemachines import send
 from tests.gateway.scene import START_UNIX_S, Scene, ask, until

@@ -6,13 +6,13 @@ import msgspec
 import pytest
 
 from backends.lightning import Failed
-from backends.simulated import Fault
-from devnet.federation import EmbeddedFederation
-from devnet.receiving import IncomingOrder
-from devnet.user import EmbeddedUser, OutgoingPayment
+from backends.simulated.node import Fault
+from devnet.guardians.federation import EmbeddedFederation
+from devnet.users.receiving import IncomingOrder
+from devnet.users.user import EmbeddedUser, OutgoingPayment
 from errors import InputError
-from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo
-from fedimint.wire_types import OutPoint
+from fedimint.codec.wire_types import OutPoint
+from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo
 from gateway.application import Gateway
 from gateway.views import ExposureInfo
 from statemachines import receive, send

@@ -11,8 +11,8 @@ import pytest
 
 from backends.lightning import PaymentStatus, Succeeded
 from errors import UnavailableError
-from fedimint import mint_recovery
-from fedimint.lnv2_gateway_api import Forfeited, Paid, SendPaymentPayload
+from fedimint.lnv2.gateway_api import Forfeited, Paid, SendPaymentPayload
+from fedimint.mintv2 import recovery
 from gateway.application import Gateway
 from gateway.ports import Inline
 from statemachines import receive, send
@@ -92,7 +92,7 @@ async def test_what_lost_events_funded_is_not_failed_back_before_the_node_has_to
     scene: Scene, node: SlowNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The backup has no ecash to fund it with. The lost events paid, too, so the node shows that it is one."""
-    monkeypatch.setattr(mint_recovery, "meets_filter", lambda _tweak, _filter: True)
+    monkeypatch.setattr(recovery, "meets_filter", lambda _tweak, _filter: True)
     statuses: list[PaymentStatus] = []
 
     async def pay(invoice: str) -> None:

@@ -8,11 +8,11 @@ import pytest
 from api import payment_handlers as handlers
 from backends.lightning import NodeUnansweredError
 from backends.operations import InvoiceRecord, InvoiceStatus
-from backends.simulated import SimulatedNode
-from devnet.receiving import IncomingOrder
+from backends.simulated.node import SimulatedNode
+from devnet.users.receiving import IncomingOrder
 from errors import BusyError
-from fedimint import bolt11
-from fedimint.lnv2_gateway_api import CreateBolt11InvoicePayload, RoutingInfo
+from fedimint.codec import bolt11
+from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, RoutingInfo
 from gateway import client_payments, receive_effects
 from gateway.application import Gateway
 from gateway.client_payments import SOON_OVER_S

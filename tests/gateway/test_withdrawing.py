@@ -6,9 +6,9 @@ import anyio
 import pytest
 
 from errors import ConflictError, UnavailableError
-from fedimint.deposits import GroundAddress
+from fedimint.crypto.secrets import DerivableSecret
 from fedimint.module_configs import WalletV2ClientConfig
-from fedimint.secrets import DerivableSecret
+from fedimint.walletv2.deposits import GroundAddress
 from gateway.application import Gateway
 from gateway.conditions import MEASURED_LIMIT_S
 from gateway.treasury_views import PeginRequest, WithdrawalRequest

@@ -14,7 +14,7 @@ from engine.machine import Effect, Input
 from engine.quarantine import QuarantinedError
 from engine.storage_errors import StorageError
 from errors import UnavailableError
-from fedimint.lnv2_gateway_api import Paid, RoutingInfo
+from fedimint.lnv2.gateway_api import Paid, RoutingInfo
 from gateway import witness
 from gateway.application import Gateway
 from gateway.context import GatewaySettings

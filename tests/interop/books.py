@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from fedimint import lnv2, mintv2
 from fedimint.config import ClientConfig
+from fedimint.mintv2.selection import SMALLEST_DENOMINATION, cost_msat
 from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig
-from fedimint.selection import SMALLEST_DENOMINATION, cost_msat
 from fedimint.transaction import TRANSACTION
 
 

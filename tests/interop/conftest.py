@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from devnet import peers
-from devnet.fedimintd import RealFederation
 from devnet.gatewayd import OurGatewayd
-from devnet.real_world import NEEDED_PEERS, RealWorld, real_world
+from devnet.real import peers
+from devnet.real.fedimintd import RealFederation
+from devnet.real.world import NEEDED_PEERS, RealWorld, real_world
 from tests.interop.parties import Customers, Served, customers_of, serve
 
 _FOLDER = Path(__file__).parent

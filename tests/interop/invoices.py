@@ -5,10 +5,10 @@ import os
 import time
 from dataclasses import dataclass
 
-from devnet.lnd_node import InvoiceState, LndNode
-from devnet.processes import until
-from fedimint import bolt11
-from fedimint.wire_types import Network
+from devnet.real.lnd_node import InvoiceState, LndNode
+from devnet.real.processes import until
+from fedimint.codec import bolt11
+from fedimint.codec.wire_types import Network
 
 _DEADLINE_S = 60
 _STRANGER_SECRET = bytes(31) + b"\x07"

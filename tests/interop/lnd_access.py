@@ -3,10 +3,10 @@
 import subprocess
 from pathlib import Path
 
-from backends.lnd import LndNode
-from backends.lnd_connection import LndSettings
-from backends.lnd_credentials import Credential
-from devnet import lnd_node, peers
+from backends.lnd.connection import LndSettings
+from backends.lnd.credentials import Credential
+from backends.lnd.node import LndNode
+from devnet.real import lnd_node, peers
 
 # As docs/lnd.md bakes them.
 PAYING = (

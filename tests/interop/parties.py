@@ -6,15 +6,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from devnet.fedimint_cli import FedimintCli
-from devnet.fedimintd import RealFederation
 from devnet.gateway_client import GatewayClient
 from devnet.gatewayd import OurGatewayd
-from devnet.joined import JoinedFederation
-from devnet.processes import until
-from devnet.real_world import RealWorld
-from devnet.user import EmbeddedUser
-from fedimint.lnv2_gateway_api import RoutingInfo
+from devnet.real.fedimint_cli import FedimintCli
+from devnet.real.fedimintd import RealFederation
+from devnet.real.joined import JoinedFederation
+from devnet.real.processes import until
+from devnet.real.world import RealWorld
+from devnet.users.user import EmbeddedUser
+from fedimint.lnv2.gateway_api import RoutingInfo
 from fedimint.mintv2 import Ecash
 from tests.interop.books import Books, books_of
 from tests.interop.gateway_log import GatewayLog

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from devnet.gatewayd import OurGatewayd
-from devnet.lnd_node import LndNode
+from devnet.real.lnd_node import LndNode
 from engine.chain import Row, verified
 from engine.store import LOG_NAME, open_reader, read_rows
 from gateway.secret_files import MNEMONIC_NAME

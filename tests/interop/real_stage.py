@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from devnet.bitcoind import Bitcoind
-from devnet.fedimintd import Liabilities
-from devnet.lnd_node import LndNode
-from devnet.processes import ProcessError, until
-from devnet.real_world import RealWorld
-from devnet.user import EmbeddedUser
+from devnet.real.bitcoind import Bitcoind
+from devnet.real.fedimintd import Liabilities
+from devnet.real.lnd_node import LndNode
+from devnet.real.processes import ProcessError, until
+from devnet.real.world import RealWorld
+from devnet.users.user import EmbeddedUser
 from errors import PeerError
-from fedimint import bolt11
+from fedimint.codec import bolt11
 from fedimint.mintv2 import Ecash
-from fedimint.selection import round_up_msat
+from fedimint.mintv2.selection import round_up_msat
 from tests.interop import invoices
 from tests.interop.parties import DEADLINE_S, Customers
 from tests.interop.real_gateway import RealGateway

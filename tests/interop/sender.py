@@ -3,8 +3,8 @@
 import os
 
 from devnet.gateway_client import HttpAnswer
-from devnet.user import OutgoingPayment
-from fedimint import bolt11, secp
+from devnet.users.user import OutgoingPayment
+from fedimint.codec import bolt11, secp
 from fedimint.lnv2 import HashImage, OutgoingContract
 from tests.interop.parties import Customers, Served
 

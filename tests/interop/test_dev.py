@@ -2,9 +2,9 @@
 
 import pytest
 
-from devnet import peers
-from devnet.real_world import NEEDED_PEERS
-from tests.cli.dev_environment import dev_environment
+from devnet.real import peers
+from devnet.real.world import NEEDED_PEERS
+from tests.cli.world.dev_environment import dev_environment
 
 pytestmark = pytest.mark.anyio
 

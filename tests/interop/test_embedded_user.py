@@ -5,18 +5,19 @@ import time
 
 import pytest
 
-from devnet.fedimintd import RealFederation
-from devnet.joined import JoinedFederation
-from devnet.processes import until
-from devnet.real_world import RealWorld
-from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
-from devnet.user import EmbeddedUser
-from devnet.wallet import OwnInput, TransactionRefused
-from fedimint import lnv2, secp
-from fedimint.addresses import parse_address
-from fedimint.lnv2_gateway_api import PaymentFee, RoutingInfo
+from devnet.real.fedimintd import RealFederation
+from devnet.real.joined import JoinedFederation
+from devnet.real.processes import until
+from devnet.real.world import RealWorld
+from devnet.users.receiving import Flaw, IncomingOrder, IncomingPayment
+from devnet.users.user import EmbeddedUser
+from devnet.users.wallet import OwnInput, TransactionRefused
+from fedimint import lnv2
+from fedimint.codec import secp
+from fedimint.codec.addresses import parse_address
+from fedimint.codec.wire_types import OutPoint
+from fedimint.lnv2.gateway_api import PaymentFee, RoutingInfo
 from fedimint.transaction import DynItem
-from fedimint.wire_types import OutPoint
 
 pytestmark = pytest.mark.anyio
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from devnet.fedimintd import RealFederation
 from devnet.gatewayd import OurGatewayd
-from devnet.real_world import RealWorld
+from devnet.real.fedimintd import RealFederation
+from devnet.real.world import RealWorld
 from tests.interop.real_stage import RealBitcoin
 from tests.scenarios.guide import Guide
 

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from api.structs import GatewayInfo
-from devnet.fedimintd import RealFederation
 from devnet.gatewayd import OurGatewayd
-from devnet.real_world import RealWorld
-from fedimint.invite import InviteCode
+from devnet.real.fedimintd import RealFederation
+from devnet.real.world import RealWorld
+from fedimint.codec.invite import InviteCode
 from gateway.views import FederationInfo, GatewayBalances
 
 pytestmark = pytest.mark.anyio

@@ -9,13 +9,13 @@ import pytest
 
 from devnet.gateway_client import HttpAnswer
 from devnet.gatewayd import OpenPayment, OurGatewayd
-from devnet.lnd_node import InvoiceState, PaymentRecord
-from devnet.processes import until
-from devnet.real_world import RealWorld
-from devnet.user import OutgoingPayment
+from devnet.real.lnd_node import InvoiceState, PaymentRecord
+from devnet.real.processes import until
+from devnet.real.world import RealWorld
+from devnet.users.user import OutgoingPayment
 from errors import UnavailableError
 from fedimint.lnv2 import HashImage
-from fedimint.lnv2_gateway_api import Forfeited, Paid, parse_send_answer
+from fedimint.lnv2.gateway_api import Forfeited, Paid, parse_send_answer
 from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS
 from statemachines.send_rules import INVOICE_EXPIRED, LIGHTNING_ERROR
 from tests.interop.invoices import held_by, stranger_invoice

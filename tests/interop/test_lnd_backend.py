@@ -8,14 +8,14 @@ from functools import partial
 
 import pytest
 
-from backends import conformance
-from backends.conformance import AMOUNT_MSAT, FAR_DELAY_BLOCKS, FAR_FEE_MSAT, end_of, pay
+from backends.conformance import paying
+from backends.conformance.paying import AMOUNT_MSAT, FAR_DELAY_BLOCKS, FAR_FEE_MSAT, end_of, pay
 from backends.lightning import Failed, NodeRefusedError, NotFound
-from backends.lnd import LndNode
-from devnet.lnd_node import InvoiceState
-from devnet.processes import until
-from devnet.real_world import RealWorld
-from fedimint import bolt11
+from backends.lnd.node import LndNode
+from devnet.real.lnd_node import InvoiceState
+from devnet.real.processes import until
+from devnet.real.world import RealWorld
+from fedimint.codec import bolt11
 from tests.interop.lnd_access import PAYING, bake, connect
 
 pytestmark = pytest.mark.anyio
@@ -103,8 +103,8 @@ async def lnd(world: RealWorld) -> AsyncIterator[LndWorld]:
     await started.node.aclose()
 
 
-@pytest.mark.parametrize("check", conformance.CHECKS, ids=lambda check: check.__name__)
-async def test_conformance(lnd: LndWorld, check: conformance.Check) -> None:
+@pytest.mark.parametrize("check", paying.CHECKS, ids=lambda check: check.__name__)
+async def test_conformance(lnd: LndWorld, check: paying.Check) -> None:
     await check(lnd)
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from backends import conformance_operating
-from backends.lnd import LndNode
+from backends.conformance import operating
+from backends.lnd.node import LndNode
 from backends.operations import OnchainOrder
-from devnet import lnd_node, peers
-from devnet.processes import until
-from devnet.real_world import RealWorld
+from devnet.real import lnd_node, peers
+from devnet.real.processes import until
+from devnet.real.world import RealWorld
 from tests.interop.lnd_access import OPERATING, PAYING, RECEIVING, bake, connect
 
 pytestmark = pytest.mark.anyio
@@ -89,8 +89,8 @@ async def test_a_node_that_never_made_an_invoice(operator: LndOperator) -> None:
     assert await new.channels() == ()
 
 
-@pytest.mark.parametrize("check", conformance_operating.CHECKS, ids=lambda check: check.__name__)
-async def test_conformance(operator: LndOperator, check: conformance_operating.Check) -> None:
+@pytest.mark.parametrize("check", operating.CHECKS, ids=lambda check: check.__name__)
+async def test_conformance(operator: LndOperator, check: operating.Check) -> None:
     await check(operator)
 
 
@@ -153,8 +153,8 @@ async def policies(node: LndNode) -> list[tuple[str, Any]]:
 
 
 async def test_a_channel_is_closed_by_force(operator: LndOperator) -> None:
-    order = await conformance_operating.order_of(operator)
-    await conformance_operating.opened(operator, order)
+    order = await operating.order_of(operator)
+    await operating.opened(operator, order)
     # LND would refuse a rate together with force.
     assert await operator.node.close_channels(order.public_key, force=True, sat_per_vbyte=9) == 1
     assert await operator.node.opened_channel(order) is None

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from backends import conformance_receiving
-from backends.conformance_receiving import AMOUNT_MSAT, EXPIRY_S, accept, begin, find, hold, seen
+from backends.conformance import receiving
+from backends.conformance.receiving import AMOUNT_MSAT, EXPIRY_S, accept, begin, find, hold, seen
 from backends.lightning import HELD_FINAL_DELTA_BLOCKS, NodeRefusedError
-from devnet.lnd_node import InvoiceState
-from devnet.real_world import RealWorld
-from fedimint import bolt11
+from devnet.real.lnd_node import InvoiceState
+from devnet.real.world import RealWorld
+from fedimint.codec import bolt11
 from tests.interop.lnd_access import PAYING, RECEIVING, bake, connect
 
 pytestmark = pytest.mark.anyio
@@ -47,8 +47,8 @@ async def payee(world: RealWorld, macaroon_path: Path) -> AsyncIterator[LndPayee
     await started.aclose()
 
 
-@pytest.mark.parametrize("check", conformance_receiving.CHECKS, ids=lambda check: check.__name__)
-async def test_conformance(payee: LndPayee, check: conformance_receiving.Check) -> None:
+@pytest.mark.parametrize("check", receiving.CHECKS, ids=lambda check: check.__name__)
+async def test_conformance(payee: LndPayee, check: receiving.Check) -> None:
     await check(payee)
 
 

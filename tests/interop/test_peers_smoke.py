@@ -2,9 +2,9 @@
 
 import pytest
 
-from devnet.fedimintd import RealFederation
-from devnet.lnd_node import InvoiceState
-from devnet.real_world import RealWorld
+from devnet.real.fedimintd import RealFederation
+from devnet.real.lnd_node import InvoiceState
+from devnet.real.world import RealWorld
 
 pytestmark = pytest.mark.anyio
 

@@ -8,12 +8,12 @@ import msgspec
 import pytest
 
 from devnet.gateway_client import HttpAnswer
-from devnet.real_world import RealWorld
-from devnet.user import OutgoingPayment
-from fedimint import secp
+from devnet.real.world import RealWorld
+from devnet.users.user import OutgoingPayment
+from fedimint.codec import secp
+from fedimint.codec.wire_types import OutPoint, TransactionId
 from fedimint.lnv2 import HashImage, LightningInvoice, PointImage
-from fedimint.lnv2_gateway_api import Forfeited, LightningInvoiceJson
-from fedimint.wire_types import OutPoint, TransactionId
+from fedimint.lnv2.gateway_api import Forfeited, LightningInvoiceJson
 from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS
 from statemachines.send_rules import (
     INVOICE_EXPIRED,

@@ -11,15 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from backends.simulated_chain import ChainOutput
-from devnet import peers
-from devnet.chain_wallet import BLOCK_COUNT_DELAY
+from backends.simulated.chain import ChainOutput
 from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_client import GatewayClient
 from devnet.gatewayd import PASSWORD, OurGatewayd
-from devnet.processes import run_once
+from devnet.guardians.chain_wallet import BLOCK_COUNT_DELAY
+from devnet.real import peers
+from devnet.real.processes import run_once
 from devnet.served_world import served_world
-from fedimint.addresses import parse_address
+from fedimint.codec.addresses import parse_address
 
 pytestmark = pytest.mark.anyio
 
@@ -73,7 +73,7 @@ def shape_of(value: object) -> object:
 async def desk(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
     program = peers.find("gateway-cli-rust")
     if program is None:
-        pytest.skip("no Rust gateway-cli; `python -m devnet.peers gateway-cli-rust` builds it")
+        pytest.skip("no Rust gateway-cli; `python -m devnet.real.peers gateway-cli-rust` builds it")
     folder = tmp_path_factory.mktemp("rust-cli")
     async with served_world(folder / "lnd", ("Alpha", "Beta")) as served:
         gateway = OurGatewayd(folder / "gateway", served.lnd)

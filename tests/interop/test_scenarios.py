@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 import anyio
 import pytest
 
-from devnet.fedimint_cli import ReceiveOutcome, SendOutcome
-from devnet.real_world import RealWorld
-from fedimint import bolt11
+from devnet.real.fedimint_cli import ReceiveOutcome, SendOutcome
+from devnet.real.world import RealWorld
+from fedimint.codec import bolt11
 from tests.interop.parties import Customers
 from tests.interop.real_stage import RealStage
 from tests.interop.theatre import Theatre

@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 import anyio
 import pytest
 
-from devnet.fedimint_cli import SendOutcome
 from devnet.gateway_client import HttpAnswer
-from devnet.lnd_node import InvoiceState, PaymentRecord
-from devnet.real_world import RealWorld
-from fedimint.lnv2_gateway_api import Forfeited, Paid, parse_send_answer
-from fedimint.wire_types import OutPoint, TransactionId
+from devnet.real.fedimint_cli import SendOutcome
+from devnet.real.lnd_node import InvoiceState, PaymentRecord
+from devnet.real.world import RealWorld
+from fedimint.codec.wire_types import OutPoint, TransactionId
+from fedimint.lnv2.gateway_api import Forfeited, Paid, parse_send_answer
 from statemachines.send_rules import LIGHTNING_ERROR
 from tests.interop.invoices import held_by, stranger_invoice
 from tests.interop.parties import Customers, Served

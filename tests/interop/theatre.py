@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from devnet.real_world import RealWorld
+from devnet.real.world import RealWorld
 from tests.interop.parties import Customers
 from tests.interop.real_stage import RealStage
 

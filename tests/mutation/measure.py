@@ -51,7 +51,7 @@ def generate() -> None:
 def draw() -> list[str]:
     """The sample: of the rules, and of the node apart."""
     rules = _names(COPY.glob("statemachines/*.meta")) + _names(COPY.glob("gateway/*.meta"))
-    node = _names(COPY.glob("backends/*.meta"))
+    node = _names(COPY.glob("backends/lnd/*.meta"))
     # Everybody shall draw the same, and nobody is kept from guessing it.
     return [
         *random.Random(SEED).sample(rules, RULES),
@@ -140,7 +140,8 @@ def _fail(tests: Sequence[str]) -> bool:
 def seeds(names: Sequence[str]) -> None:
     """A line for each mutant: caught, or LIVES through the first seeds."""
     _enter_copy()
-    from fuzz import play, successes  # noqa: PLC0415 - of the copy
+    from fuzz.simulation import play  # noqa: PLC0415 - of the copy
+    from fuzz.simulation.judging import successes  # noqa: PLC0415 - same
 
     def notice() -> bool:
         counts: Counter[str] = Counter()

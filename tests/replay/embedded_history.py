@@ -6,16 +6,16 @@ from pathlib import Path
 
 import anyio
 
-from backends.simulated import Fault
+from backends.simulated.node import Fault
 from devnet.embedded_world import EmbeddedWorld
-from devnet.faults import wrong_errors
-from devnet.user import EmbeddedUser, OutgoingPayment
+from devnet.guardians.faults import wrong_errors
+from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.machine import State
 from engine.ports import Probe, no_probe
 from errors import UnavailableError
-from fedimint import bolt11
-from fedimint.lnv2_gateway_api import RoutingInfo, parse_send_answer
-from fuzz.simulation import (
+from fedimint.codec import bolt11
+from fedimint.lnv2.gateway_api import RoutingInfo, parse_send_answer
+from fuzz.simulation.virtual_time import (
     CrashAt,
     SimulatedCrash,
     now_unix_s,

@@ -5,7 +5,7 @@ import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from devnet.real_world import real_world
+from devnet.real.world import real_world
 from tests.interop.parties import customers_of
 from tests.interop.real_stage import RealStage
 from tests.scenarios.scenarios import SCENARIOS, the_words_bring_the_ecash_back

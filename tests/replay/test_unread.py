@@ -4,7 +4,7 @@ import pytest
 
 from engine.chain import verified
 from engine.fold import fold
-from fuzz.mutant import evolved
+from fuzz.mutants.mutant import evolved
 from gateway.log import machines
 from statemachines import ALL_MACHINES, accounts
 from statemachines.ledger import audit

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 
-from devnet.processes import until
+from devnet.real.processes import until
 from errors import PeerError, UnavailableError
-from fedimint.lnv2_gateway_api import (
+from fedimint.lnv2.gateway_api import (
     CreateBolt11InvoicePayload,
     Forfeited,
     Paid,

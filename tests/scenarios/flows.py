@@ -7,11 +7,11 @@ import hashlib
 
 import anyio
 
-from devnet.processes import until
-from devnet.receiving import Flaw, IncomingOrder, IncomingPayment
-from devnet.user import EmbeddedUser
+from devnet.real.processes import until
+from devnet.users.receiving import Flaw, IncomingOrder, IncomingPayment
+from devnet.users.user import EmbeddedUser
 from errors import UnavailableError
-from fedimint.lnv2_gateway_api import Forfeited
+from fedimint.lnv2.gateway_api import Forfeited
 from fedimint.mintv2 import Ecash
 from statemachines import receive as receive_machine
 from statemachines import transaction

@@ -6,11 +6,12 @@ from contextlib import contextmanager
 import anyio
 import pytest
 
-from backends.simulated import Fault
-from devnet.receiving import Flaw, IncomingOrder
+from backends.simulated.node import Fault
+from devnet.users.receiving import Flaw, IncomingOrder
 from errors import UnavailableError
-from fedimint import bolt11, lnv2
-from fedimint.lnv2_gateway_api import Paid
+from fedimint import lnv2
+from fedimint.codec import bolt11
+from fedimint.lnv2.gateway_api import Paid
 from statemachines.receive import FORGET_AFTER_EXPIRY_S
 from tests.scenarios import books, flows
 from tests.scenarios.calls import Calls, RefusedError, patiently

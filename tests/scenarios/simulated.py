@@ -9,17 +9,17 @@ import anyio
 import anyio.abc
 
 from backends.lightning import Failed, Succeeded
-from backends.simulated import InvoiceState, SimulatedNode
-from backends.simulated_chain import ChainOutput, SimulatedChain
+from backends.simulated.chain import ChainOutput, SimulatedChain
+from backends.simulated.node import InvoiceState, SimulatedNode
 from devnet.embedded_world import EmbeddedWorld
-from devnet.federation import EmbeddedFederation
-from devnet.processes import until
-from devnet.user import EmbeddedUser
-from fedimint import bolt11
-from fedimint.addresses import parse_address, segwit_address
-from fedimint.selection import round_up_msat
-from fuzz.simulated_gateway import SimulatedGateway
-from fuzz.simulation import now_unix_s, run_seeded
+from devnet.guardians.federation import EmbeddedFederation
+from devnet.real.processes import until
+from devnet.users.user import EmbeddedUser
+from fedimint.codec import bolt11
+from fedimint.codec.addresses import parse_address, segwit_address
+from fedimint.mintv2.selection import round_up_msat
+from fuzz.simulation.simulated_gateway import SimulatedGateway
+from fuzz.simulation.virtual_time import now_unix_s, run_seeded
 from tests.scenarios.calls import DEADLINE_S
 from tests.scenarios.stage import Witness
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from devnet.user import EmbeddedUser
+from devnet.users.user import EmbeddedUser
 from engine.chain import Row
-from fuzz.simulated_gateway import Answer
+from fuzz.simulation.simulated_gateway import Answer
 
 __all__ = [
     "Answer",

@@ -14,15 +14,15 @@ import anyio
 import pytest
 
 from backends.lightning import HeldPayment, PaymentStatus, Tell
-from backends.simulated import Fault, InvoiceState
-from backends.simulated_network import Outcome
-from backends.simulated_routes import Order
-from devnet.faults import garbage, wrong_shares
-from devnet.processes import until
+from backends.simulated.network import Outcome
+from backends.simulated.node import Fault, InvoiceState
+from backends.simulated.routes import Order
+from devnet.guardians.faults import garbage, wrong_shares
+from devnet.real.processes import until
 from engine.chain import Row
 from errors import UnavailableError
-from fedimint import bolt11
-from fedimint.lnv2_gateway_api import Paid
+from fedimint.codec import bolt11
+from fedimint.lnv2.gateway_api import Paid
 from gateway.held_payments import PAUSE_FIRST_S, PAUSE_LONGEST_S
 from gateway.pinned_node import PinnedNode
 from statemachines import send

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fedimint import bls
-from fuzz.stand_in_curve import STAND_IN
+from fedimint.crypto import bls
+from fuzz.simulation.stand_in_curve import STAND_IN
 from gateway.log import machines
 from tests.scenarios import treasury_mishaps
 from tests.scenarios.mishaps import MISHAPS, Mishap

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from fuzz import play
-from fuzz.mutant import Mutant, is_caught
-from fuzz.mutants import MUTANTS
+from fuzz.mutants.catalogue import MUTANTS
+from fuzz.mutants.mutant import Mutant, is_caught
+from fuzz.simulation import play
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("PYTHONHASHSEED") != "0", reason="needs PYTHONHASHSEED=0, as nox sets it"

@@ -12,17 +12,17 @@ import anyio
 import pytest
 from anyio.abc import TaskGroup
 
-from backends.simulated import Fault, InvoiceState
+from backends.simulated.node import Fault, InvoiceState
 from devnet.embedded_world import CHANNEL_SIDE_MSAT, EmbeddedWorld
-from devnet.user import EmbeddedUser, OutgoingPayment
+from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.chain import verified
 from engine.fold import fold
 from engine.machine import State
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import UnavailableError
 from fedimint.lnv2 import HashImage
-from fedimint.lnv2_gateway_api import Forfeited, Paid, RoutingInfo, parse_send_answer
-from fuzz.simulation import (
+from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo, parse_send_answer
+from fuzz.simulation.virtual_time import (
     WORDS,
     CrashAt,
     SimulatedCrash,

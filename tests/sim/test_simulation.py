@@ -5,9 +5,10 @@ import os
 import msgspec
 import pytest
 
-from fuzz import plan, seeds, steps
-from fuzz.play import Outcome, play
-from fuzz.transitions import counting, every_transition
+from fuzz.simulation import seeds
+from fuzz.simulation.plans import plan, steps
+from fuzz.simulation.play import Outcome, play
+from fuzz.simulation.transitions import counting, every_transition
 
 #: Enough to see that simulations work; `nox -s sim` plays many more. In 1189 a payment by hand makes the log a backup.
 SEEDS = (*range(20), 1189)

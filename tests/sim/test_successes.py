@@ -4,10 +4,11 @@ from collections import Counter
 
 import pytest
 
-from fuzz import operator_steps, plan, steps, successes, wrong_steps
-from fuzz.mutants import MUTANTS
-from fuzz.play import play
-from fuzz.steps import AnyStep
+from fuzz.mutants.catalogue import MUTANTS
+from fuzz.simulation.judging import successes
+from fuzz.simulation.plans import operator_steps, plan, steps, wrong_steps
+from fuzz.simulation.plans.steps import AnyStep
+from fuzz.simulation.play import play
 
 SEND = steps.Send(
     at_s=1.0,

@@ -2,10 +2,11 @@
 
 import pytest
 
-from fuzz import plan, stage, wrong_steps
-from fuzz.play import play
-from fuzz.steps import AnyStep
-from fuzz.wrongs import Wrongs
+from fuzz.simulation import stage
+from fuzz.simulation.judging.wrongs import Wrongs
+from fuzz.simulation.plans import plan, wrong_steps
+from fuzz.simulation.plans.steps import AnyStep
+from fuzz.simulation.play import play
 from statemachines import completion, deposit, receive, send
 
 

@@ -6,11 +6,13 @@ from hypothesis import strategies as st
 
 from engine.events import EVENT_BYTES_MAX
 from engine.machine import Input
-from fedimint import mintv2, secp, selection
-from fedimint.selection import InsufficientNotesError
+from fedimint import mintv2
+from fedimint.codec import secp
+from fedimint.codec.wire_types import LARGEST_DENOMINATION, MOST_MSAT
+from fedimint.mintv2 import selection
+from fedimint.mintv2.selection import InsufficientNotesError
 from fedimint.transaction import DYN_ITEM, MAX_TRANSACTION_BYTES, DynItem
-from fedimint.wire_types import LARGEST_DENOMINATION, MOST_MSAT
-from fuzz.machine_scene import (
+from fuzz.machines.scene import (
     BITCOIN_FEES,
     FEDERATION,
     FEES,

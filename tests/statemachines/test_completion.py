@@ -3,7 +3,7 @@
 import pytest
 
 from engine.machine import Input, State
-from fuzz.machine_scene import FEDERATION, MACHINES, OTHER, PREIMAGE, Scene
+from fuzz.machines.scene import FEDERATION, MACHINES, OTHER, PREIMAGE, Scene
 from statemachines import completion
 from statemachines.completion import (
     Begin,

@@ -4,7 +4,7 @@ import pytest
 
 from engine.machine import Input
 from errors import ConflictError, FatalError
-from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, FEES, Scene, opened
+from fuzz.machines.scene import BITCOIN_FEES, FEDERATION, FEES, Scene, opened
 from statemachines import deposit, deposits
 from statemachines.deposit import DepositOutput, OutputGone, ReceiveFeeQuoted
 from statemachines.deposits import (

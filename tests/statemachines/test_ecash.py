@@ -3,7 +3,7 @@
 import pytest
 
 from errors import ConflictError
-from fuzz.machine_scene import FEDERATION, MACHINES, WALLET, Scene, note, opened
+from fuzz.machines.scene import FEDERATION, MACHINES, WALLET, Scene, note, opened
 from statemachines import gift, reissue
 from statemachines.gift import GiftFacts, GiftRefused, Given, Preparing, RequestGift
 from statemachines.items import ForeignNote, Reservation

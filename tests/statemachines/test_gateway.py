@@ -3,7 +3,7 @@
 import pytest
 
 from errors import ConfigError, ConflictError
-from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, FEES, NODE, OTHER, OTHER_NODE, Scene, note
+from fuzz.machines.scene import BITCOIN_FEES, FEDERATION, FEES, NODE, OTHER, OTHER_NODE, Scene, note
 from statemachines import deposits, federation, identity, image
 from statemachines.federation import (
     RECOVERED_NOTES_PER_EVENT,

@@ -4,7 +4,7 @@ import pytest
 
 from engine.machine import Input
 from errors import ConflictError
-from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, OTHER, PREIMAGE, Scene, note, txid_of
+from fuzz.machines.scene import BITCOIN_FEES, FEDERATION, OTHER, PREIMAGE, Scene, note, txid_of
 from statemachines import completion, deposits, federation, identity, receive, send, transaction
 from statemachines.exposure import held_msat
 from statemachines.federation import GiveUpFederation, Left

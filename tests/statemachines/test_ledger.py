@@ -8,7 +8,7 @@ import pytest
 from engine.events import Event
 from engine.machine import Input, State
 from errors import FatalError
-from fuzz.machine_scene import (
+from fuzz.machines.scene import (
     FEDERATION,
     MACHINES,
     NODE,

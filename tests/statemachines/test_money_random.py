@@ -2,7 +2,7 @@
 
 from hypothesis import HealthCheck, settings
 
-from fuzz.gateway_machines import GatewayMachines, walk
+from fuzz.machines.rule_based import GatewayMachines, walk
 from statemachines import ALL_MACHINES
 
 RUNS = 300

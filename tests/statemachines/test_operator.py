@@ -3,7 +3,7 @@
 import pytest
 
 from errors import ConflictError
-from fuzz.machine_scene import NODE, PREIMAGE, Scene, facts, opened, request
+from fuzz.machines.scene import NODE, PREIMAGE, Scene, facts, opened, request
 from statemachines import image, node_order, operator_payment, send
 from statemachines.node_order import (
     Dismissed,

@@ -3,7 +3,7 @@
 import pytest
 
 from errors import FatalError
-from fuzz.machine_scene import FEDERATION, facts
+from fuzz.machines.scene import FEDERATION, facts
 from statemachines import (
     ALL_MACHINES,
     OPEN_STATES,

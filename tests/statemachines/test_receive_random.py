@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from engine.machine import Input, State
 from errors import ConflictError
-from fuzz.machine_scene import CONTRACT_EXPIRES_UNIX_S, PREIMAGE, receive_facts, step
+from fuzz.machines.scene import CONTRACT_EXPIRES_UNIX_S, PREIMAGE, receive_facts, step
 from statemachines import completion, receive, receive_rules, send
 from statemachines.receive import (
     DEADLINE_BLOCKS_MIN,

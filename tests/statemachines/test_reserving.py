@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import FatalError
-from fedimint.selection import InsufficientNotesError
-from fedimint.wire_types import FeeConsensus
-from fuzz.machine_scene import BITCOIN_FEES, FEES, FREE, PREIMAGE, note
+from fedimint.codec.wire_types import FeeConsensus
+from fedimint.mintv2.selection import InsufficientNotesError
+from fuzz.machines.scene import BITCOIN_FEES, FEES, FREE, PREIMAGE, note
 from statemachines import reserving
 from statemachines.items import (
     Claim,

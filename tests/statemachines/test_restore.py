@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from errors import ConflictError
-from fuzz.machine_scene import (
+from fuzz.machines.scene import (
     EXPIRES_UNIX_S,
     FEDERATION,
     NODE,

@@ -6,7 +6,7 @@ import pytest
 from engine.events import Event
 from engine.machine import Input, State
 from errors import ConflictError
-from fuzz.machine_scene import (
+from fuzz.machines.scene import (
     EXPIRES_UNIX_S,
     FEDERATION,
     NODE,

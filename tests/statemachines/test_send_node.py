@@ -6,7 +6,7 @@ from random import Random
 import pytest
 
 from engine.machine import Effect, Input
-from fuzz.machine_scene import EXPIRES_UNIX_S, NODE, PREIMAGE, Scene, facts, opened, request
+from fuzz.machines.scene import EXPIRES_UNIX_S, NODE, PREIMAGE, Scene, facts, opened, request
 from statemachines import send, send_rules
 from statemachines.send import (
     EXPIRY_MARGIN_S,

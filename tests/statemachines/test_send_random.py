@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from engine.machine import Input, State
 from errors import ConflictError
-from fuzz.machine_scene import (
+from fuzz.machines.scene import (
     EXPIRES_UNIX_S,
     NODE,
     PREIMAGE,

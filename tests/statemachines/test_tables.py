@@ -6,7 +6,7 @@ import pytest
 
 from engine.events import Event
 from engine.machine import Handle, Ignore, Input, Machine, Refuse, State
-from fuzz.machine_scene import step
+from fuzz.machines.scene import step
 from statemachines import (
     ALL_MACHINES,
     completion,

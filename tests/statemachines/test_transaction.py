@@ -4,7 +4,7 @@ import pytest
 
 from engine.machine import Input, State
 from errors import ConflictError, FatalError
-from fuzz.machine_scene import FEDERATION, WALLET, note, step
+from fuzz.machines.scene import FEDERATION, WALLET, note, step
 from statemachines import send, transaction
 from statemachines.items import (
     Claim,

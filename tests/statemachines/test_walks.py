@@ -18,7 +18,7 @@ from engine.ports import inline, no_probe
 from engine.read_model import StreamIndex
 from engine.store import Store
 from errors import UnavailableError
-from fuzz.machine_scene import (
+from fuzz.machines.scene import (
     EXPIRES_UNIX_S,
     FEDERATION,
     FEES,

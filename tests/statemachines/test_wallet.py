@@ -5,7 +5,7 @@ import pytest
 
 from engine.machine import Input
 from errors import ConflictError
-from fuzz.machine_scene import (
+from fuzz.machines.scene import (
     FEDERATION,
     FEES,
     FREE,

@@ -5,7 +5,7 @@ from random import Random
 
 import pytest
 
-from fuzz.machine_scene import (
+from fuzz.machines.scene import (
     FEES,
     FREE,
     NODE,

@@ -4,7 +4,7 @@ import pytest
 
 from engine.events import Event
 from errors import ConflictError
-from fuzz.machine_scene import BITCOIN_FEES, FEDERATION, Scene, note, opened, txid_of
+from fuzz.machines.scene import BITCOIN_FEES, FEDERATION, Scene, note, opened, txid_of
 from statemachines import withdrawal
 from statemachines.items import PegOut
 from statemachines.transaction import SIGN_WITHIN_S, BuildAbandoned, stream_of

@@ -1,0 +1,1 @@
+"""A canned gateway, to test what speaks to one."""

@@ -1,0 +1,1 @@
+"""What every backend must do, as suites of tests."""

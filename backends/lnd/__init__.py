@@ -1,0 +1,1 @@
+"""LND as a Lightning node of the gateway."""

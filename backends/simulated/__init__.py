@@ -1,0 +1,1 @@
+"""A simulated Lightning network, and nodes of it with faults."""

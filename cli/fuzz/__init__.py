@@ -1,0 +1,1 @@
+"""`gatewayd fuzz`: campaigns, simulations, explorations."""

@@ -1,0 +1,1 @@
+"""The daemon: its command, options, settings and process."""

@@ -1,0 +1,94 @@
+"""The flags and environment variables of gatewayd, as text; `cli.gatewayd.settings` gives them types.
+
+Names are those of gateway-server/src/config.rs and envs.rs. Only what this release does is here: a flag
+of the Rust gateway that is missing is refused, never accepted and ignored.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from cyclopts import Parameter
+
+
+@dataclass(frozen=True)
+class GatewayOptions:
+    """Flags that stand before the subcommand."""
+
+    data_dir: Annotated[str | None, Parameter(env_var="FM_GATEWAY_DATA_DIR")] = None
+    """Folder of everything the gateway keeps; made when missing."""
+
+    listen: Annotated[str | None, Parameter(env_var="FM_GATEWAY_LISTEN_ADDR")] = None
+    """Address to serve the HTTP API on, such as 127.0.0.1:8175."""
+
+    api_addr: Annotated[str | None, Parameter(env_var="FM_GATEWAY_API_ADDR")] = None
+    """URL at which clients reach this gateway; without it none is announced."""
+
+    bcrypt_password_hash: Annotated[
+        str | None, Parameter(env_var="FM_GATEWAY_BCRYPT_PASSWORD_HASH")
+    ] = None
+    """bcrypt hash of the admin password."""
+
+    bcrypt_liquidity_manager_password_hash: Annotated[
+        str | None,
+        Parameter(
+            # With underscores in Rust.
+            alias="--bcrypt_liquidity_manager_password_hash",
+            env_var="FM_GATEWAY_LIQUIDITY_MANAGER_BCRYPT_PASSWORD_HASH",
+        ),
+    ] = None
+    """bcrypt hash of a second password, which may do all but spend, join, leave, stop and see the mnemonic."""
+
+    network: Annotated[str | None, Parameter(env_var="FM_GATEWAY_NETWORK")] = None
+    """bitcoin, testnet, testnet4, signet or regtest."""
+
+    default_routing_fees: Annotated[str, Parameter(env_var="FM_DEFAULT_ROUTING_FEES")] = (
+        "2000 msat,3000"
+    )
+    """Fee for the way through Lightning: an amount, a comma, parts per million."""
+
+    default_transaction_fees: Annotated[str, Parameter(env_var="FM_DEFAULT_TRANSACTION_FEES")] = (
+        "2000 msat,3000"
+    )
+    """Fee for every payment, in the same form."""
+
+    invoice_rate_limit_burst: Annotated[
+        str, Parameter(env_var="FM_GATEWAY_INVOICE_RATE_LIMIT_BURST")
+    ] = "50"
+    """How many invoices clients may ask for at once."""
+
+    invoice_rate_limit_per_second: Annotated[
+        str, Parameter(env_var="FM_GATEWAY_INVOICE_RATE_LIMIT_PER_SECOND")
+    ] = "5"
+    """How many invoices a second clients may ask for in the long run."""
+
+    trusted_proxies: Annotated[str, Parameter(env_var="FM_GATEWAY_TRUSTED_PROXIES")] = ""
+    """Addresses or networks of reverse proxies, such as 127.0.0.1,10.0.0.0/8, whose X-Forwarded-For is believed: \
+limits for each caller count callers then, not proxies."""
+
+    node_is_shared: Annotated[bool, Parameter(negative="")] = False
+    """Others pay with the Lightning node, too: payments that the log does not know are then no sign of an old log. \
+[env var: FM_GATEWAY_NODE_IS_SHARED]"""
+
+    skip_setup: Annotated[bool, Parameter(negative="")] = False
+    """Without a mnemonic, take that of FM_GATEWAY_MNEMONIC or make one, and start at once. \
+[env var: FM_GATEWAY_SKIP_SETUP]"""
+
+
+@dataclass(frozen=True)
+class LndOptions:
+    """Flags of the subcommand `lnd`."""
+
+    lnd_rpc_host: Annotated[str | None, Parameter(env_var="FM_LND_RPC_ADDR")] = None
+    """Address of LND's gRPC interface, such as https://127.0.0.1:10009."""
+
+    lnd_tls_cert: Annotated[str | None, Parameter(env_var="FM_LND_TLS_CERT")] = None
+    """File with LND's TLS certificate."""
+
+    lnd_macaroon: Annotated[str | None, Parameter(env_var="FM_LND_MACAROON")] = None
+    """File with LND's admin macaroon."""
+
+    lnd_time_pref: Annotated[str, Parameter(env_var="FM_LND_TIME_PREF")] = "0.5"
+    """Whether routes shall be cheap (-1) or reliable (1)."""
+
+    lnd_payment_timeout: Annotated[str, Parameter(env_var="FM_LND_PAYMENT_TIMEOUT_SECS")] = "180"
+    """Seconds for which LND looks for a route, 1 to 600."""

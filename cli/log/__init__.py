@@ -1,0 +1,1 @@
+"""`gatewayd log`: a tool a file."""

@@ -1,0 +1,1 @@
+"""Embedded guardians of one federation, with the rules of real ones."""

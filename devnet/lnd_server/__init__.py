@@ -1,0 +1,1 @@
+"""A simulated node, served as an LND."""

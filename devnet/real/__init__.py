@@ -1,0 +1,1 @@
+"""Real peers: installed, started, asked."""

@@ -1,0 +1,1 @@
+"""Embedded users of a federation."""

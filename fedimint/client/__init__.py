@@ -1,0 +1,1 @@
+"""Connections to guardians, and asking all of them."""

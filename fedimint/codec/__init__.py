@@ -1,0 +1,1 @@
+"""Encodings, ids and text forms."""

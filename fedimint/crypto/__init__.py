@@ -1,0 +1,1 @@
+"""Curves, blind signatures, secrets."""

@@ -1,0 +1,85 @@
+"""Grinding of mintv2 tweaks, also as a small program that a gateway runs beside itself.
+
+A tweak names a note. Recovery from the words recognises a client's own notes by their tweaks: the
+sha256 of tweak and filter starts with two zero bytes (fedimint-mintv2-client src/issuance.rs), so
+each takes about 65,536 hashes. The federation does not check this; a note whose tweak fails the
+filter is valid but lost to recovery.
+
+`python -m fedimint.mintv2.tweaks` reads the filter as hex from the first line of its input, then answers
+each further line with one tweak in hex, until the input ends. The filter is private: who knows it
+can tell this client's notes from others'. So it never appears among the arguments.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Final, TextIO
+
+from errors import GatewayError, InputError
+from fedimint.crypto.secrets import FILTER_SIZE, TWEAK_SIZE
+
+_LOWEST_PRIORITY: Final = 19
+#: How the hash of a tweak that meets the filter begins; simulations make do with less.
+ZEROS: Final = b"\0\0"
+_TWEAK_COUNT: Final = 1 << 8 * TWEAK_SIZE
+
+
+def meets_filter(tweak: bytes, tweak_filter: bytes) -> bool:
+    """Whether recovery will take a note with this tweak for one of this client."""
+    return hashlib.sha256(tweak + tweak_filter).digest().startswith(ZEROS)
+
+
+def grind(tweak_filter: bytes, start: bytes) -> bytes:
+    """The first of the tweaks from `start` upwards that meets the filter.
+
+    The start, 16 bytes, must be fresh randomness for every tweak: a tweak used twice for one
+    denomination makes a worthless note, and related ones show the federation whose they are.
+    Raises InputError for wrong sizes.
+    """
+    if len(tweak_filter) != FILTER_SIZE or len(start) != TWEAK_SIZE:
+        raise InputError(f"a tweak filter has {FILTER_SIZE} bytes, a start {TWEAK_SIZE}")
+    candidate = int.from_bytes(start, "big")
+    while True:
+        tweak = candidate.to_bytes(TWEAK_SIZE, "big")
+        if meets_filter(tweak, tweak_filter):
+            return tweak
+        candidate = (candidate + 1) % _TWEAK_COUNT
+
+
+def decode_filter(text: str) -> bytes:
+    """The filter from its hex form. Raises InputError, which does not repeat the text."""
+    try:
+        tweak_filter = bytes.fromhex(text)
+    except ValueError:
+        tweak_filter = b""
+    if len(tweak_filter) != FILTER_SIZE:
+        raise InputError(f"the first line must be a tweak filter of {FILTER_SIZE} bytes in hex")
+    return tweak_filter
+
+
+def serve(requests: Iterable[str], answers: TextIO, random_bytes: Callable[[int], bytes]) -> None:
+    """Answer every line after the first with a tweak. Raises InputError for a bad filter."""
+    lines = iter(requests)
+    tweak_filter = decode_filter(next(lines, ""))
+    for _ in lines:
+        answers.write(grind(tweak_filter, random_bytes(TWEAK_SIZE)).hex() + "\n")
+        answers.flush()
+
+
+def main() -> int:
+    """Run as a program; the exit status."""
+    os.nice(_LOWEST_PRIORITY)
+    try:
+        serve(sys.stdin, sys.stdout, os.urandom)
+    except GatewayError as error:
+        sys.stderr.write(f"{error}\n")
+        return error.exit_code
+    except (BrokenPipeError, KeyboardInterrupt):
+        # Whoever asked is gone, and nothing is lost: an unread tweak was never used.
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""All state machines on a log in memory, walked by chance."""

@@ -1,0 +1,1 @@
+"""Gateways with one rule taken out, which a simulation must catch."""

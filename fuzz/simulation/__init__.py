@@ -1,0 +1,1 @@
+"""Whole gateways simulated by seed."""

@@ -1,0 +1,92 @@
+"""The worst that happens to a simulated gateway: its log is lost, and what its operator then has is a backup or words.
+
+Drawn apart from everything else, in every tenth seed, so that all other seeds stay what they are.
+"""
+
+import random
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from unittest.mock import patch
+
+import anyio
+
+from engine.store import LOG_NAME
+from fedimint.mintv2 import recovery
+from fuzz.simulation.acts.operating import connect
+from fuzz.simulation.plans import steps
+from fuzz.simulation.stage import Stage
+from gateway.restoring import restore
+
+#: Seeds that end with this digit have a disaster.
+_DIGIT = 6
+_LOSES_EVERYTHING = 0.15
+#: Of a gateway that passes no probe for so long, the backup is taken all the same.
+_IDLE_S = 10.0
+
+
+def draw(seed: int) -> tuple[steps.AnyStep, ...]:
+    """The disaster of a seed, if it has one."""
+    if seed % 10 != _DIGIT:
+        return ()
+    dice = random.Random(f"disaster {seed}")
+    if dice.random() < _LOSES_EVERYTHING:
+        return (steps.DirectoryLost(at_s=0.0),)
+    return (
+        steps.DiskLost(
+            at_s=float(dice.choice((0, 0, 1, 5, 20, 40, dice.uniform(0, 60)))),
+            probes=dice.choice((1, 2, 3, dice.randint(1, 60), dice.randint(1, 60))),
+            lost_after_s=dice.choice((0.1, 1.0, 5.0, dice.uniform(0, 20), dice.uniform(0, 50))),
+            down_s=dice.choice((0.0, 1.0, 20.0)),
+        ),
+    )
+
+
+@contextmanager
+def recoverable() -> Iterator[None]:
+    """Tweaks are not ground here (`fuzz/simulation/doors.py`), so who recovers must not look for that.
+
+    Any run may recover: who pays from the node by hand shows the gateway a payment that its log does not know.
+    """
+    with patch.object(recovery, "meets_filter", lambda _tweak, _filter: True):
+        yield
+
+
+async def lose_disk(stage: Stage, step: steps.DiskLost) -> None:
+    """Back up, and restore in the place of a log that went on since."""
+    backup = stage.gateway.directory.with_name("backup")
+    taken = anyio.Event()
+
+    def back_up() -> None:
+        shutil.copytree(stage.gateway.directory, backup)
+        taken.set()
+
+    stage.crash.then, stage.crash.passing = back_up, step.probes
+    stage.crash.passing_point = step.point
+    with anyio.move_on_after(_IDLE_S):
+        await taken.wait()
+    if not taken.is_set():
+        stage.crash.passing = 0
+        back_up()
+    await anyio.sleep(step.lost_after_s)
+    stage.down_s = step.down_s
+    await _go_on_from(stage, partial(_restore, stage, backup))
+
+
+def _restore(stage: Stage, backup: Path) -> None:
+    restore(backup / LOG_NAME, stage.gateway.directory, stage.clock)
+
+
+async def lose_everything(stage: Stage, _step: steps.DirectoryLost) -> None:
+    """Not before all is at rest, since payments under way are lost with the only log that knows of them."""
+    stage.afterwards.append(partial(_go_on_from, stage, lambda: None))
+
+
+async def _go_on_from(stage: Stage, fill: Callable[[], None]) -> None:
+    """What the log does not serve is joined again, as docs/operations.md says."""
+    await stage.replace_directory(fill)
+    for federation in stage.joined:
+        await connect(stage, federation, recover=True)
+        await connect(stage, federation)  # one that was left before the backup: its ecash is known

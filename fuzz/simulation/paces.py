@@ -1,0 +1,38 @@
+"""How long calls take in the run of a seed, drawn apart from everything else that its plan has."""
+
+import random
+
+from fuzz.simulation.latency import DOORS, JUST_IN_TIME_S, Door, Pace
+from fuzz.simulation.plans.time_steps import Paces
+from fuzz.simulation.stage import Stage
+
+#: Of so many seeds nothing takes time; of so many more, some doors are slow.
+_PROMPT, _SLOW = 0.25, 0.35
+_USUAL_S = (0.001, 0.02, 0.1)
+_SLOW_SHARES = (0.05, 0.3)
+
+
+def draw(seed: int, *, may_be_slow: bool = True) -> tuple[Paces, ...]:
+    """The paces of a seed, if it has any: usual ones at all doors, and perhaps slow ones at one or two."""
+    dice = random.Random(f"paces {seed}")
+    kind = dice.random()
+    if kind < _PROMPT:
+        return ()
+    is_slow = may_be_slow and kind < _PROMPT + _SLOW
+    slow = set(dice.sample(DOORS, dice.choice((1, 2)))) if is_slow else set()
+    return (Paces(at_s=0.0, **{door: _pace(dice, door, is_slow=door in slow) for door in DOORS}),)
+
+
+def _pace(dice: random.Random, door: Door, *, is_slow: bool) -> Pace:
+    usual_s = dice.choice(_USUAL_S)
+    if not is_slow:
+        return Pace(usual_s)
+    longest_s = JUST_IN_TIME_S[door] * dice.choice((0.3, 1.0))
+    return Pace(usual_s, dice.choice(_SLOW_SHARES), longest_s)
+
+
+async def keep(stage: Stage, step: Paces) -> None:
+    """Until everything is to be calm."""
+    stage.latency.paces = {door: getattr(step, door) for door in DOORS}
+    await stage.is_calm.wait()
+    stage.latency.paces = {}

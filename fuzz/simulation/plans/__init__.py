@@ -1,0 +1,1 @@
+"""What a seed decides: steps as values, and who draws them."""

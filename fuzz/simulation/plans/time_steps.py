@@ -1,0 +1,20 @@
+"""What takes time in a simulated run: every call at every door, and a gateway that is away for long."""
+
+from fuzz.simulation.latency import Pace
+from fuzz.simulation.plans.step import Step
+
+
+class Paces(Step, frozen=True):
+    """How long calls take from then on, door by door."""
+
+    node: Pace
+    guardian: Pace
+    client: Pace
+    disk: Pace
+    worker: Pace
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether no door is slow."""
+        paces = (self.node, self.guardian, self.client, self.disk, self.worker)
+        return not any(pace.longest_s for pace in paces)
