@@ -37,7 +37,7 @@ from engine.store import LOG_NAME, Store, open_reader, read_rows
 from fedimint.client.transport import GuardianUnreachable
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.lnv2.gateway_api import PaymentFee
-from fedimint.module_configs import WalletV2ClientConfig
+from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import GroundAddress
 from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside

@@ -10,8 +10,10 @@ import msgspec
 
 from fedimint.codec.wire_types import FeeConsensus
 from fedimint.config import ClientConfig
-from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig, WalletV2ClientConfig
+from fedimint.lnv2.config import LnV2ClientConfig
+from fedimint.mintv2.config import MintV2ClientConfig
 from fedimint.transaction import DYN_ITEM
+from fedimint.walletv2.config import WalletV2ClientConfig
 
 Fields = dict[str, Any]
 

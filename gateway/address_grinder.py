@@ -8,7 +8,7 @@ import anyio
 
 from errors import GatewayError, UnavailableError
 from fedimint.crypto.secrets import DerivableSecret
-from fedimint.module_configs import WalletV2ClientConfig
+from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import GroundAddress, decode_answer, first_line
 
 

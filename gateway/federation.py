@@ -16,11 +16,13 @@ from fedimint.config import ClientConfig
 from fedimint.crypto import secrets
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.federation_api import FederationApi, Lnv2Api, Mintv2Api
+from fedimint.lnv2.config import LnV2ClientConfig
 from fedimint.lnv2.decryption import DecryptionKeys
+from fedimint.mintv2.config import MintV2ClientConfig
 from fedimint.mintv2.ecash import EcashRules
 from fedimint.mintv2.notes import MintKeys
-from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig, WalletV2ClientConfig
 from fedimint.walletv2.api import Walletv2Api
+from fedimint.walletv2.config import WalletV2ClientConfig
 from gateway.guardian_health import GuardianHealth, WatchedConnection
 from gateway.ports import Connect
 from statemachines.federation import FederationFacts, Joined

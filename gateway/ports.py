@@ -5,7 +5,7 @@ from typing import Protocol, TypeVar, TypeVarTuple
 
 from fedimint.client.transport import GuardianConnection
 from fedimint.crypto.secrets import DerivableSecret
-from fedimint.module_configs import WalletV2ClientConfig
+from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import GroundAddress
 
 T = TypeVar("T")

@@ -86,6 +86,7 @@ _WITHIN = {
     "fedimint/wallet": "fedimint.codec",
     "fedimint/lnv2": "fedimint.client fedimint.codec fedimint.crypto",
     "fedimint/mintv2": "fedimint.client fedimint.codec fedimint.crypto",
+    "fedimint/walletv2": "fedimint.client fedimint.codec fedimint.crypto",
     "fuzz/explore": "fuzz.simulation",
     "fuzz/inputs": "",
     "fuzz/machines": "",

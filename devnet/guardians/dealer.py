@@ -14,16 +14,11 @@ from fedimint.codec.wire_types import FeeConsensus, Network, PeerId, threshold
 from fedimint.config import ApiEndpoint, ClientConfig, ModuleConfig, Version
 from fedimint.crypto import bls, tbs
 from fedimint.lnv2 import tpe
-from fedimint.module_configs import (
-    CONFIG_CODECS,
-    LnV2ClientConfig,
-    MetaClientConfig,
-    MintV2ClientConfig,
-    ModuleClientConfig,
-    WalletV2ClientConfig,
-    WshDescriptor,
-)
+from fedimint.lnv2.config import LnV2ClientConfig
+from fedimint.mintv2.config import MintV2ClientConfig
+from fedimint.module_configs import CONFIG_CODECS, MetaClientConfig, ModuleClientConfig
 from fedimint.transaction import DynItem
+from fedimint.walletv2.config import WalletV2ClientConfig, WshDescriptor
 
 LNV2_ID: Final = 0
 META_ID: Final = 1

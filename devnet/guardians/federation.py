@@ -24,8 +24,8 @@ from fedimint.codec.wire_types import Network, OutPoint, PeerId, consensus_hash,
 from fedimint.crypto import bls, tbs
 from fedimint.crypto.secrets import TWEAK_SIZE, DerivableSecret
 from fedimint.mintv2 import notes, selection
+from fedimint.mintv2.config import MintV2ClientConfig
 from fedimint.mintv2.notes import MintKeys, Note, NoteRequest
-from fedimint.module_configs import MintV2ClientConfig
 from fedimint.walletv2 import FederationWallet
 
 PASSWORD: Final = "guardian"  # noqa: S105 - of guardians that hold no money of anybody

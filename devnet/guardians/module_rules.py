@@ -15,7 +15,8 @@ from fedimint.codec import secp
 from fedimint.codec.wire_types import ModuleError, OutPoint
 from fedimint.crypto import bls, tbs
 from fedimint.lnv2 import IncomingContract, IncomingInput, OutgoingContract, OutgoingInput, tpe
-from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig
+from fedimint.lnv2.config import LnV2ClientConfig
+from fedimint.mintv2.config import MintV2ClientConfig
 
 
 class Moment(NamedTuple):

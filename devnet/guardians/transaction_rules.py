@@ -19,12 +19,9 @@ from fedimint.codec.errors import DecodeError
 from fedimint.codec.wire_types import ModuleError, OutPoint, TransactionId
 from fedimint.config import ClientConfig
 from fedimint.crypto import bls
-from fedimint.module_configs import (
-    LnV2ClientConfig,
-    MintV2ClientConfig,
-    ModuleClientConfig,
-    WalletV2ClientConfig,
-)
+from fedimint.lnv2.config import LnV2ClientConfig
+from fedimint.mintv2.config import MintV2ClientConfig
+from fedimint.module_configs import ModuleClientConfig
 from fedimint.modules import MODULE_CODECS
 from fedimint.transaction import (
     TRANSACTION,
@@ -39,6 +36,7 @@ from fedimint.transaction import (
     UnbalancedTransaction,
     UnsupportedSignatureScheme,
 )
+from fedimint.walletv2.config import WalletV2ClientConfig
 
 _U64_MAX: Final = (1 << 64) - 1
 _REMEMBERED_TRANSACTIONS: Final = 64

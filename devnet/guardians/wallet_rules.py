@@ -10,8 +10,8 @@ from devnet.guardians.ledger import Draft
 from devnet.guardians.module_rules import InputMeta, OutputMeta
 from fedimint import walletv2
 from fedimint.codec.wire_types import ModuleError, OutPoint, consensus_hash
-from fedimint.module_configs import WalletV2ClientConfig
 from fedimint.walletv2 import FederationWallet
+from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import DepositScripts
 
 

@@ -10,7 +10,7 @@ from fedimint.codec.wire_types import FederationId
 from fedimint.config import ClientConfig
 from fedimint.discovery import download_config
 from fedimint.federation_api import Lnv2Api
-from fedimint.module_configs import LnV2ClientConfig
+from fedimint.lnv2.config import LnV2ClientConfig
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,10 @@ from fedimint.codec.bitcoin import display_hash
 from fedimint.codec.wire_types import OutPoint
 from fedimint.config import ClientConfig
 from fedimint.crypto.secrets import DerivableSecret
-from fedimint.module_configs import WalletV2ClientConfig
 from fedimint.transaction import DynItem
 from fedimint.walletv2 import OutputInfo, deposits
 from fedimint.walletv2.api import OUTPUT_SLICE_SIZE, Walletv2Api
+from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import GroundAddress
 
 _WITHDRAWAL_INDEX: Final = 0

@@ -32,6 +32,7 @@ from fedimint.lnv2 import (
     Refund,
 )
 from fedimint.lnv2.api import Lnv2Api
+from fedimint.lnv2.config import LnV2ClientConfig
 from fedimint.lnv2.gateway_api import (
     CreateBolt11InvoicePayload,
     Forfeited,
@@ -40,7 +41,6 @@ from fedimint.lnv2.gateway_api import (
     SendPayment,
     SendPaymentPayload,
 )
-from fedimint.module_configs import LnV2ClientConfig
 from fedimint.transaction import DynItem
 
 CONFIRMATION_BLOCKS: Final = 12

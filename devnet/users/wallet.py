@@ -19,8 +19,8 @@ from fedimint.federation_api import FederationApi, FinallyRejected
 from fedimint.mintv2 import notes, selection
 from fedimint.mintv2.api import Mintv2Api
 from fedimint.mintv2.collecting import NoteCollector
+from fedimint.mintv2.config import MintV2ClientConfig
 from fedimint.mintv2.notes import MintKeys, Note, NoteRequest
-from fedimint.module_configs import MintV2ClientConfig
 from fedimint.transaction import TRANSACTION, DynItem, Transaction, sign_transaction
 
 T = TypeVar("T")

@@ -31,7 +31,7 @@ from fedimint.codec.encoding import from_hex, mapping
 from fedimint.codec.errors import DecodeError
 from fedimint.codec.wire_types import PEER_ID, PUBLIC_KEY, Network, PeerId, threshold
 from fedimint.crypto.secrets import DerivableSecret, walletv2_deposit_secret
-from fedimint.module_configs import WALLET_V2, WalletV2ClientConfig
+from fedimint.walletv2.config import WALLET_V2, WalletV2ClientConfig
 
 #: Below what payments need, but not far: an operator may be waiting for the address, also on a busy machine.
 _LOW_PRIORITY: Final = 5

@@ -19,8 +19,8 @@ from engine.engine import Ports
 from engine.ports import Probe, VirtualClock, inline, no_probe
 from fedimint.crypto.secrets import TWEAK_SIZE, DerivableSecret
 from fedimint.mintv2 import tweaks
-from fedimint.module_configs import WalletV2ClientConfig
 from fedimint.walletv2 import deposits
+from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import GroundAddress
 
 START_UNIX_S = 1_800_000_000

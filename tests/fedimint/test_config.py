@@ -15,16 +15,13 @@ from fedimint.codec.wire_types import (
     FeeConsensus,
 )
 from fedimint.config import CLIENT_CONFIG, ClientConfig
-from fedimint.module_configs import (
-    CONFIG_CODECS,
-    LnClientConfig,
-    LnV2ClientConfig,
-    MetaClientConfig,
-    MintClientConfig,
-    MintV2ClientConfig,
-    WalletClientConfig,
-    WalletV2ClientConfig,
-)
+from fedimint.ln.config import LnClientConfig
+from fedimint.lnv2.config import LnV2ClientConfig
+from fedimint.mint.config import MintClientConfig
+from fedimint.mintv2.config import MintV2ClientConfig
+from fedimint.module_configs import CONFIG_CODECS, MetaClientConfig
+from fedimint.wallet.config import WalletClientConfig
+from fedimint.walletv2.config import WalletV2ClientConfig
 
 
 def test_configs_survive_both_forms(federations: dict[str, dict[str, Any]]) -> None:

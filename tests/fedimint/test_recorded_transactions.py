@@ -13,13 +13,9 @@ from fedimint.codec.encoding import from_module_json, to_module_json
 from fedimint.codec.json_types import OutPointJson
 from fedimint.codec.wire_types import OutPoint
 from fedimint.config import ClientConfig
-from fedimint.module_configs import (
-    LnV2ClientConfig,
-    MintClientConfig,
-    MintV2ClientConfig,
-    WalletClientConfig,
-    WalletV2ClientConfig,
-)
+from fedimint.lnv2.config import LnV2ClientConfig
+from fedimint.mint.config import MintClientConfig
+from fedimint.mintv2.config import MintV2ClientConfig
 from fedimint.modules import MODULE_CODECS, decode_input, decode_output
 from fedimint.transaction import (
     DYN_ITEM,
@@ -28,6 +24,8 @@ from fedimint.transaction import (
     Accepted,
     Transaction,
 )
+from fedimint.wallet.config import WalletClientConfig
+from fedimint.walletv2.config import WalletV2ClientConfig
 
 
 def _config(session: Any) -> ClientConfig:

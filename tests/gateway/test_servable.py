@@ -17,9 +17,11 @@ from fedimint.codec.invite import InviteCode
 from fedimint.codec.wire_types import FeeConsensus, PeerId
 from fedimint.config import ApiEndpoint, ClientConfig, ModuleConfig, Version
 from fedimint.discovery import refuse_unspoken
+from fedimint.lnv2.config import LN_V2
 from fedimint.lnv2.gateway_api import Paid, PaymentFee
-from fedimint.module_configs import LN_V2, MINT_V2, WALLET_V2
+from fedimint.mintv2.config import MINT_V2
 from fedimint.transaction import DynItem
+from fedimint.walletv2.config import WALLET_V2
 from fuzz.inputs.guardian_answers import AnswersThis
 from gateway.joining import CONFIG_BYTES_MAX, federation_facts
 from gateway.servable import refuse_another_config, refuse_unservable

@@ -7,7 +7,7 @@ import pytest
 
 from errors import ConflictError, UnavailableError
 from fedimint.crypto.secrets import DerivableSecret
-from fedimint.module_configs import WalletV2ClientConfig
+from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import GroundAddress
 from gateway.application import Gateway
 from gateway.conditions import MEASURED_LIMIT_S

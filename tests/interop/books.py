@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from fedimint import lnv2, mintv2
 from fedimint.config import ClientConfig
+from fedimint.lnv2.config import LnV2ClientConfig
+from fedimint.mintv2.config import MintV2ClientConfig
 from fedimint.mintv2.selection import SMALLEST_DENOMINATION, cost_msat
-from fedimint.module_configs import LnV2ClientConfig, MintV2ClientConfig
 from fedimint.transaction import TRANSACTION
 
 

@@ -21,10 +21,10 @@ from fedimint.codec.json_types import OutPointJson
 from fedimint.codec.wire_types import Network, OutPoint, PeerId
 from fedimint.lnv2 import tpe
 from fedimint.lnv2.api import Lnv2Api
+from fedimint.lnv2.config import LnV2ClientConfig
 from fedimint.lnv2.decryption import Decrypted, DecryptionKeys, decrypt
 from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, PaymentFee, RoutingInfo
 from fedimint.lnv2.json import IncomingContractJson
-from fedimint.module_configs import LnV2ClientConfig
 from fedimint.transaction import DynItem, InputRefused, OutputRefused
 
 pytestmark = pytest.mark.anyio

@@ -29,10 +29,11 @@ from fedimint.codec.wire_types import (
     TransactionId,
 )
 from fedimint.lnv2.api import Lnv2Api
+from fedimint.lnv2.config import LN_V2
 from fedimint.lnv2.json import OutgoingContractJson
 from fedimint.mintv2 import selection
+from fedimint.mintv2.config import MINT_V2, MintV2ClientConfig
 from fedimint.mintv2.json import recovery_items
-from fedimint.module_configs import LN_V2, MINT_V2, MintV2ClientConfig
 from fedimint.walletv2.api import Walletv2Api
 from fedimint.walletv2.json import FederationWalletJson, OutputInfoJson, TxInfoJson
 from fuzz.inputs import strategies

@@ -7,6 +7,7 @@ import msgspec
 from fedimint.codec import secp
 from fedimint.codec.wire_types import PeerId
 from fedimint.config import ClientConfig
+from fedimint.ln.config import LnClientConfig
 from fedimint.ln.gateways import (
     LIGHTNING_GATEWAY,
     AnnouncementJson,
@@ -15,7 +16,6 @@ from fedimint.ln.gateways import (
     registration_digest,
     removal_digest,
 )
-from fedimint.module_configs import LnClientConfig
 
 
 def _threshold_key(session: Any) -> bytes:

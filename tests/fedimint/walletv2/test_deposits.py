@@ -22,9 +22,9 @@ from fedimint.codec.errors import DecodeError
 from fedimint.codec.wire_types import FeeConsensus, PeerId
 from fedimint.config import ClientConfig
 from fedimint.crypto.secrets import DerivableSecret, walletv2_deposit_secret
-from fedimint.module_configs import WALLET_V2, WalletV2ClientConfig, WshDescriptor
 from fedimint.transaction import TRANSACTION
 from fedimint.walletv2 import deposits
+from fedimint.walletv2.config import WALLET_V2, WalletV2ClientConfig, WshDescriptor
 from fedimint.walletv2.deposits import DepositScripts, GroundAddress
 from tests.fedimint.conftest import Session
 
