@@ -39,8 +39,8 @@ from fedimint.crypto.secrets import DerivableSecret
 from fedimint.lnv2.gateway_api import PaymentFee
 from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import GroundAddress
-from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
+from gateway.grinder import grind_address
 from gateway.log import machines, read_models
 from gateway.ports import Inline
 from gateway.running import run_gateway

@@ -17,8 +17,9 @@ from gateway.bitcoin_effects import BitcoinEffects
 from gateway.build import warm_up
 from gateway.client_payments import ClientPayments
 from gateway.context import UNHEARD, GatewayContext, GatewaySettings, Outside
-from gateway.federation_desk import FederationDesk
-from gateway.federations import Federations
+from gateway.federation_admin import FederationAdmin
+from gateway.federation_lifetimes import FederationLifetimes
+from gateway.federation_registry import FederationRegistry
 from gateway.foreign_notes import ForeignNotes
 from gateway.freeze import Answered, Word, held_back
 from gateway.funding_turns import FundingTurns
@@ -35,7 +36,6 @@ from gateway.receivers import SwapReceivers
 from gateway.reconciliation import run_while_frozen
 from gateway.resting import Resting
 from gateway.send_effects import SendEffects
-from gateway.served import ServedFederations
 from gateway.transaction_effects import TransactionEffects
 from gateway.treasury import Treasury
 from gateway.views import GatewayStatus, MnemonicResponse
@@ -68,7 +68,7 @@ class Gateway:
         observers: Observers | None = None,
     ) -> None:
         """Replay the log. Raises FatalError when the log cannot be trusted."""
-        federations, foreign_notes, resting = Federations(), ForeignNotes(), Resting()
+        federations, foreign_notes, resting = FederationRegistry(), ForeignNotes(), Resting()
         self._word, self._opened = Word(), Opened.of(store)
         pin = NodePin(lambda: self.engine, settings.network)
         node, ports = PinnedNode(outside.node, pin), outside.ports
@@ -122,12 +122,12 @@ class Gateway:
             word=self._word,
             resting=resting,
         )
-        self._served = ServedFederations(self._context)
+        self._served = FederationLifetimes(self._context)
         self._held = HeldPayments(self._context)
         self._words = words
         self.node = OperatorNode(self._context)
         self.treasury = Treasury(self._context, self.node)
-        self.federations = FederationDesk(self._context, self.treasury, self._served)
+        self.federations = FederationAdmin(self._context, self.treasury, self._served)
         self.payments = ClientPayments(self._context)
         self.history = History(self._context)
         self._start = identity.Start(

@@ -14,7 +14,7 @@ from fedimint.codec.wire_types import Network, OutPoint, TransactionId
 from fedimint.walletv2 import OutputInfo
 from fedimint.walletv2.api import OUTPUT_SLICE_SIZE, PENDING_TRANSACTIONS_MAX
 from gateway.federation import BitcoinWallet
-from gateway.federations import Federations
+from gateway.federation_registry import FederationRegistry
 from gateway.ports import GrindAddress as Grind
 from statemachines import reserving
 from statemachines.deposit import (
@@ -56,7 +56,7 @@ class BitcoinEffects:
 
     def __init__(
         self,
-        federations: Federations,
+        federations: FederationRegistry,
         grind: Grind,
         network: Network,
         clock: Clock,

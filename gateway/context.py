@@ -11,7 +11,7 @@ from fedimint.codec.wire_types import Network
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.lnv2.gateway_api import PaymentFee
 from gateway.federation import FederationClient
-from gateway.federations import Federations, NotServedError
+from gateway.federation_registry import FederationRegistry, NotServedError
 from gateway.foreign_notes import ForeignNotes
 from gateway.freeze import Answered, Word
 from gateway.funding_turns import FundingTurns
@@ -70,7 +70,7 @@ class GatewayContext:
     outside: Outside
     store: Store
     engine: Engine
-    federations: Federations
+    federations: FederationRegistry
     pin: NodePin
     watch: NodeWatch
     foreign_notes: ForeignNotes

@@ -1,4 +1,4 @@
-"""The grinder: one process of its own, at the lowest priority, that makes mintv2 tweaks when nobody waits for them."""
+"""Processes at the lowest priority that grind: mintv2 tweaks ahead of need, walletv2 addresses when asked."""
 
 import contextlib
 import sys
@@ -8,9 +8,11 @@ from typing import Self
 import anyio
 import anyio.abc
 
-from errors import UnavailableError
-from fedimint.crypto.secrets import TWEAK_SIZE
+from errors import GatewayError, UnavailableError
+from fedimint.crypto.secrets import TWEAK_SIZE, DerivableSecret
 from fedimint.mintv2.tweaks import meets_filter
+from fedimint.walletv2.config import WalletV2ClientConfig
+from fedimint.walletv2.deposits import GroundAddress, decode_answer, first_line
 
 
 class GrinderProcess:
@@ -65,6 +67,35 @@ class GrinderProcess:
         assert process.stdin is not None
         await process.stdin.send(tweak_filter.hex().encode() + b"\n")
         return process
+
+
+async def grind_address(
+    module: DerivableSecret, config: WalletV2ClientConfig, start_index: int
+) -> GroundAddress:
+    """The first address from `start_index` upwards. Raises UnavailableError when the process died; ask again.
+
+    The secret goes to the process by its input, where nobody else sees it.
+    """
+    process = await anyio.open_process(
+        [sys.executable, "-m", "fedimint.walletv2.deposits"],
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=DEVNULL,
+    )
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        await process.stdin.send(f"{first_line(module, config)}{start_index}\n".encode())
+        line = b""
+        while not line.endswith(b"\n"):
+            line += await process.stdout.receive(1_000)
+        return decode_answer(line.decode())
+    except (OSError, anyio.BrokenResourceError, anyio.EndOfStream, GatewayError) as error:
+        raise UnavailableError(
+            "the process that grinds addresses ended; another is started"
+        ) from error
+    finally:
+        await _end(process)
 
 
 async def _end(process: anyio.abc.Process) -> None:

@@ -18,7 +18,7 @@ from fedimint import lnv2
 from fedimint.codec.wire_types import OutPoint, PeerId, TransactionId
 from fedimint.lnv2.decryption import Decryption, DecryptionKeys, decrypt
 from gateway.federation import FederationClient
-from gateway.federations import Federations
+from gateway.federation_registry import FederationRegistry
 from gateway.ports import Cpu
 from statemachines.completion import CancelHtlcs, NodeConfirmed, NodeContradicted, SettleHtlcs
 from statemachines.receive import (
@@ -47,7 +47,7 @@ _log = structlog.get_logger("receive")
 class ReceiveEffects:
     """Handlers over one Lightning node and the open federations."""
 
-    def __init__(self, node: Node, federations: Federations, cpu: Cpu, clock: Clock) -> None:
+    def __init__(self, node: Node, federations: FederationRegistry, cpu: Cpu, clock: Clock) -> None:
         self._node = node
         self._federations = federations
         self._cpu = cpu

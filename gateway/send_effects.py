@@ -25,7 +25,7 @@ from errors import InputError, UnavailableError
 from fedimint import lnv2
 from fedimint.codec.wire_types import OutPoint, TransactionId
 from gateway.build import sign_forfeit
-from gateway.federations import Federations
+from gateway.federation_registry import FederationRegistry
 from gateway.funding_turns import M
 from statemachines import send_rules
 from statemachines.send import (
@@ -81,7 +81,7 @@ class SendEffects:
     def __init__(
         self,
         node: LightningNode,
-        federations: Federations,
+        federations: FederationRegistry,
         clock: Clock,
         receivers: Receivers,
         *,

@@ -15,7 +15,7 @@ from fedimint.modules import MODULE_CODECS
 from fedimint.transaction import InputRefused, OutputRefused
 from gateway.build import NONCE_SIZE, Materials, ModuleKeys, build, held_note, note_requests
 from gateway.federation import FederationClient
-from gateway.federations import Federations
+from gateway.federation_registry import FederationRegistry
 from gateway.foreign_notes import ForeignNotes
 from gateway.ports import Cpu
 from statemachines.items import ForeignNote
@@ -37,7 +37,7 @@ class TransactionEffects:
 
     def __init__(
         self,
-        federations: Federations,
+        federations: FederationRegistry,
         foreign_notes: ForeignNotes,
         cpu: Cpu,
         randomness: Randomness,

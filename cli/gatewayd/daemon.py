@@ -36,9 +36,8 @@ from fedimint.client.transport import GuardianConnection
 from fedimint.client.websocket import WebSocketConnection
 from fedimint.crypto import secrets
 from gateway import secret_files
-from gateway.address_grinder import grind_address
 from gateway.application import Gateway, GatewaySettings, Outside
-from gateway.grinder import GrinderProcess
+from gateway.grinder import GrinderProcess, grind_address
 from gateway.log import read_models
 from gateway.workers import WorkerProcesses
 from migrations import SchemaSteps

@@ -34,8 +34,8 @@ from fuzz.explore.stand_ins import (
 from gateway import application, held_payments, reconciliation, restoring
 from gateway.application import Gateway
 from gateway.context import GatewaySettings, Outside
+from gateway.federation_lifetimes import FederationLifetimes
 from gateway.ports import Cpu
-from gateway.served import ServedFederations
 from statemachines import identity
 
 NODE_INFO = NodeInfo(
@@ -139,7 +139,7 @@ class Parts:
         settings = GatewaySettings(Path(), "regtest", None, free, free)
         with (
             patch.object(application, "Engine", engine),
-            patch.object(application, "Federations", lambda: federations),
+            patch.object(application, "FederationRegistry", lambda: federations),
             patch.object(application, "Answered", StandInAnswered),
             patch.object(application, "PinnedNode", lambda node, _pin: node),
             patch.object(identity, "MACHINE", SimpleNamespace(decide=lambda *_: None)),
@@ -149,7 +149,7 @@ class Parts:
         # An older log is explored by its own restore; here the node has told that the log is the newest.
         self.gateway._word.give()  # noqa: SLF001
         desk = self.gateway.federations
-        desk._served = cast("ServedFederations", StandInServed(federations))  # noqa: SLF001
+        desk._served = cast("FederationLifetimes", StandInServed(federations))  # noqa: SLF001
         self.context = self.gateway._context  # noqa: SLF001
         self.context.watch._info = NODE_INFO  # noqa: SLF001 - as seen last
         self._engine = cast("StandInEngine", self.gateway.engine)

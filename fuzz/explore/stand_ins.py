@@ -18,7 +18,7 @@ from fedimint.federation_api import OutgoingContractExpiration
 from fuzz.explore import facts
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Pause, Read, Until, later, now
-from gateway.federations import NotServedError
+from gateway.federation_registry import NotServedError
 from gateway.freeze import NODE, Answered
 from statemachines.items import HeldNote
 

@@ -2,9 +2,9 @@
 
 import random
 
+from fuzz.simulation.harness import Harness
 from fuzz.simulation.latency import DOORS, JUST_IN_TIME_S, Door, Pace
 from fuzz.simulation.plans.time_steps import Paces
-from fuzz.simulation.stage import Stage
 
 #: Of so many seeds nothing takes time; of so many more, some doors are slow.
 _PROMPT, _SLOW = 0.25, 0.35
@@ -31,8 +31,8 @@ def _pace(dice: random.Random, door: Door, *, is_slow: bool) -> Pace:
     return Pace(usual_s, dice.choice(_SLOW_SHARES), longest_s)
 
 
-async def keep(stage: Stage, step: Paces) -> None:
+async def keep(harness: Harness, step: Paces) -> None:
     """Until everything is to be calm."""
-    stage.latency.paces = {door: getattr(step, door) for door in DOORS}
-    await stage.is_calm.wait()
-    stage.latency.paces = {}
+    harness.latency.paces = {door: getattr(step, door) for door in DOORS}
+    await harness.is_calm.wait()
+    harness.latency.paces = {}

@@ -15,10 +15,10 @@ import structlog
 from engine.machine import State
 from fedimint.crypto import bls
 from fedimint.crypto.curve import Curve
-from fuzz.simulation.acts import disasters, operating, paying, receiving, trouble
+from fuzz.simulation.acts import data_loss, faults, operating, paying, receiving
+from fuzz.simulation.harness import Harness
 from fuzz.simulation.judging import ending, successes
-from fuzz.simulation.plans import operator_steps, plan, steps, wrong_steps
-from fuzz.simulation.stage import Stage
+from fuzz.simulation.plans import byzantine_steps, operator_steps, plan, steps
 from fuzz.simulation.stand_in_curve import STAND_IN
 from fuzz.simulation.virtual_time import run_seeded
 
@@ -48,7 +48,7 @@ def play(seed: int, left_out: Collection[int] = (), curve: Curve = STAND_IN) -> 
     drawn = plan.draw(seed)
     with (
         bls.using(curve),
-        disasters.recoverable(),
+        data_loss.recoverable(),
         tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder,
     ):
         return run_seeded(lambda: _run(seed, drawn.without(left_out), Path(folder)), seed)
@@ -67,55 +67,55 @@ def silence() -> Iterator[None]:
 
 async def _run(seed: int, chosen: Sequence[steps.AnyStep], directory: Path) -> Outcome:
     problems: list[str] = []
-    stage: Stage | None = None
+    harness: Harness | None = None
     try:
         async with anyio.create_task_group() as tasks:
-            stage = Stage(seed, directory, tasks)
+            harness = Harness(seed, directory, tasks)
             with anyio.move_on_after(_LIMIT_S + _away_s(chosen)) as limit:
-                await _play(stage, chosen)
+                await _play(harness, chosen)
             if limit.cancelled_caught:
                 problems.append("somebody waits for ever")
-            problems += ending.problems(stage)
-            problems += successes.problems(chosen, stage.witness.counts)
+            problems += ending.problems(harness)
+            problems += successes.problems(chosen, harness.witness.counts)
             tasks.cancel_scope.cancel()
     except Exception as error:  # noqa: BLE001 - whatever leaves the gateway, or who uses it, is a finding
         problems += [_text(one) for one in _leaves(error)]
-    assert stage is not None
+    assert harness is not None
     return Outcome(
         seed,
         tuple(chosen),
         tuple(problems),
-        successes.counted(chosen, stage.witness.counts),
-        stage.auditor.states(),
-        stage.auditor.position,
-        stage.auditor.trace(problems) if problems else (),
+        successes.counted(chosen, harness.witness.counts),
+        harness.auditor.states(),
+        harness.auditor.position,
+        harness.auditor.trace(problems) if problems else (),
     )
 
 
-async def _play(stage: Stage, chosen: Sequence[steps.AnyStep]) -> None:
-    stage.tasks.start_soon(stage.keep_alive)
+async def _play(harness: Harness, chosen: Sequence[steps.AnyStep]) -> None:
+    harness.tasks.start_soon(harness.keep_alive)
     for federation in _federations(chosen):
-        await operating.join(stage, federation)
+        await operating.join(harness, federation)
     async with anyio.create_task_group() as people:
         for step in chosen:
-            group = people if isinstance(step, steps.People) else stage.tasks
-            group.start_soon(_begin, stage, step)
+            group = people if isinstance(step, steps.People) else harness.tasks
+            group.start_soon(_begin, harness, step)
         await anyio.sleep(plan.PHASE_S)
-        await ending.calm(stage)
-    await ending.at_rest(stage)
-    for happen in stage.afterwards:
+        await ending.calm(harness)
+    await ending.at_rest(harness)
+    for happen in harness.afterwards:
         await happen()
-        await ending.at_rest(stage)
+        await ending.at_rest(harness)
 
 
-async def _begin(stage: Stage, step: steps.AnyStep) -> None:
+async def _begin(harness: Harness, step: steps.AnyStep) -> None:
     await anyio.sleep(step.at_s)
     if isinstance(step, steps.People):
-        stage.witness.counts[f"people {type(step).__name__}"] += 1
-        succeeded = await _PEOPLE[type(step)](stage, step)
-        successes.count(stage.witness.counts, step, succeeded=succeeded)
+        harness.witness.counts[f"people {type(step).__name__}"] += 1
+        succeeded = await _PEOPLE[type(step)](harness, step)
+        successes.count(harness.witness.counts, step, succeeded=succeeded)
     else:
-        await trouble.make(stage, step)
+        await faults.make(harness, step)
 
 
 def _federations(chosen: Sequence[steps.AnyStep]) -> list[int]:
@@ -133,7 +133,7 @@ def _federations(chosen: Sequence[steps.AnyStep]) -> list[int]:
 
 
 def _away_s(chosen: Sequence[steps.AnyStep]) -> float:
-    return sum(step.down_s for step in chosen if isinstance(step, wrong_steps.CrashAt))
+    return sum(step.down_s for step in chosen if isinstance(step, byzantine_steps.CrashAt))
 
 
 def _leaves(error: BaseException) -> list[BaseException]:
@@ -155,7 +155,7 @@ def _text(error: BaseException) -> str:
 
 
 #: What each of them does, which tells whether they have what they wanted.
-_PEOPLE: Mapping[type[steps.AnyStep], Callable[[Stage, Any], Awaitable[bool]]] = {
+_PEOPLE: Mapping[type[steps.AnyStep], Callable[[Harness, Any], Awaitable[bool]]] = {
     steps.Send: paying.send,
     steps.Receive: receiving.receive,
     steps.Swap: receiving.swap,

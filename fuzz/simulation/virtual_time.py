@@ -93,7 +93,7 @@ async def grind_tweak(tweak_filter: bytes) -> bytes:
 async def grind_address(
     module: DerivableSecret, config: WalletV2ClientConfig, start_index: int
 ) -> GroundAddress:
-    """As `gateway.address_grinder` does, on the event loop."""
+    """As `gateway.grinder` does, on the event loop."""
     await anyio.lowlevel.checkpoint()
     return deposits.grind(module, config, start_index)
 

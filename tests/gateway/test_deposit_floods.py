@@ -22,7 +22,7 @@ from gateway.bitcoin_effects import (
     BitcoinEffects,
     look_through,
 )
-from gateway.federations import Federations
+from gateway.federation_registry import FederationRegistry
 from statemachines import deposits
 from statemachines.deposit import DepositOutput, OutputGone, QuoteReceiveFee, ReceiveFeeQuoted
 from statemachines.deposits import AddressGround, DepositAddress, Watching
@@ -163,7 +163,7 @@ def _effects(clock: Sleeper, lies: Lies) -> BitcoinEffects:
         bitcoin_wallet=lambda: SimpleNamespace(api=api),
         facts=SimpleNamespace(module_fees=BITCOIN_FEES),
     )
-    federations = cast("Federations", SimpleNamespace(client=lambda _id: federation))
+    federations = cast("FederationRegistry", SimpleNamespace(client=lambda _id: federation))
     return BitcoinEffects(federations, no_addresses, "regtest", clock, lambda _id: 0)
 
 

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from fedimint.client.transport import GuardianRefused, GuardianTimeout, GuardianUnreachable
 from fedimint.codec.wire_types import PeerId
-from gateway.federation_desk import STATUS_FRESH_S
+from gateway.federation_admin import STATUS_FRESH_S
 from gateway.guardian_health import GuardianHealth, WatchedConnection
 from tests.gateway.scene import Scene
 

@@ -200,7 +200,7 @@ async def test_a_federation_whose_stored_facts_are_bad_is_alone(
         raise failing[0]
 
     with monkeypatch.context() as patch:
-        patch.setattr("gateway.served.open_federation", fail)
+        patch.setattr("gateway.federation_lifetimes.open_federation", fail)
         async with scene.serving() as gateway:
             (found,) = gateway.engine.faults.quarantined()
             assert (found.stream, found.where) == (

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from errors import PeerError
-from gateway.federation_desk import STATUS_FRESH_S
+from gateway.federation_admin import STATUS_FRESH_S
 from gateway.shared_answers import SharedAnswers
 from tests.gateway.scene import ManualClock, Scene
 

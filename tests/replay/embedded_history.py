@@ -23,8 +23,8 @@ from fuzz.simulation.virtual_time import (
     run_seeded,
     unground,
 )
-from gateway.address_grinder import grind_address
 from gateway.application import Gateway, Outside
+from gateway.grinder import grind_address
 from gateway.ports import Inline
 from gateway.running import run_gateway
 from statemachines import send

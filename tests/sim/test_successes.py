@@ -6,7 +6,7 @@ import pytest
 
 from fuzz.mutants.catalogue import MUTANTS
 from fuzz.simulation.judging import successes
-from fuzz.simulation.plans import operator_steps, plan, steps, wrong_steps
+from fuzz.simulation.plans import byzantine_steps, operator_steps, plan, steps
 from fuzz.simulation.plans.steps import AnyStep
 from fuzz.simulation.play import play
 
@@ -70,7 +70,7 @@ def test_of_dishonest_payments_nothing_is_expected() -> None:
 @pytest.mark.parametrize(
     "spoils",
     [
-        wrong_steps.NeighbourCancels(at_s=1.0, is_held=False, for_s=1.0),
+        byzantine_steps.NeighbourCancels(at_s=1.0, is_held=False, for_s=1.0),
         operator_steps.CannotBuild(at_s=1.0, parent="send", mended_after_s=1.0),
     ],
 )

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fuzz.simulation import stage
-from fuzz.simulation.judging.wrongs import Wrongs
-from fuzz.simulation.plans import plan, wrong_steps
+from fuzz.simulation import harness
+from fuzz.simulation.judging.recorded_faults import Wrongs
+from fuzz.simulation.plans import byzantine_steps, plan
 from fuzz.simulation.plans.steps import AnyStep
 from fuzz.simulation.play import play
 from statemachines import completion, deposit, receive, send
@@ -33,28 +33,28 @@ def _seeds_with(wrong: type[AnyStep], **fields: object) -> list[int]:
 WRONGS = [
     pytest.param(
         "refused",
-        _seeds_with(wrong_steps.FederationRefuses, kind="claim"),
+        _seeds_with(byzantine_steps.FederationRefuses, kind="claim"),
         send.ClaimRejected,
         id="a claim that is refused",
     ),
     pytest.param(
         "refused",
-        _seeds_with(wrong_steps.FederationRefuses, kind="taking back"),
+        _seeds_with(byzantine_steps.FederationRefuses, kind="taking back"),
         receive.RefundLost,
         id="a contract that may not be taken back",
     ),
     pytest.param(
-        "taken", _seeds_with(wrong_steps.DepositsTaken), deposit.Dropped, id="a deposit taken"
+        "taken", _seeds_with(byzantine_steps.DepositsTaken), deposit.Dropped, id="a deposit taken"
     ),
     pytest.param(
         "given_up",
-        _seeds_with(wrong_steps.NodeGivesUp),
+        _seeds_with(byzantine_steps.NodeGivesUp),
         completion.SettleRejected,
         id="HTLCs given up",
     ),
     pytest.param(
         "forgotten",
-        _seeds_with(wrong_steps.NodeForgetsInvoices),
+        _seeds_with(byzantine_steps.NodeForgetsInvoices),
         completion.CancelRejected,
         id="an invoice forgotten",
     ),
@@ -78,6 +78,6 @@ def test_a_loss_is_forgiven_only_to_whom_a_wrong_was_done(
         setattr(wrongs, on_record, Unseen())
         return wrongs
 
-    monkeypatch.setattr(stage, "Wrongs", unseen)
+    monkeypatch.setattr(harness, "Wrongs", unseen)
     blamed = play(seed).problems
     assert any("nobody is to blame but the gateway" in problem for problem in blamed)

@@ -23,9 +23,9 @@ from fedimint.lnv2 import HashImage, OutgoingContract
 from fedimint.mintv2 import Ecash, SpendableNote
 from fuzz.simulation.acts.absurd_guardians import Absurdity
 from fuzz.simulation.acts.paying import routing_of
-from fuzz.simulation.plans import steps, wrong_steps
+from fuzz.simulation.harness import Harness, Refused
+from fuzz.simulation.plans import byzantine_steps, steps
 from fuzz.simulation.plans.story_steps import depositing, in_turn, receiving, sending
-from fuzz.simulation.stage import Refused, Stage
 from statemachines import federation
 
 #: Seeds that leave this rest of so many have them.
@@ -50,7 +50,7 @@ def draw(seed: int) -> tuple[steps.AnyStep, ...]:
     )
     return (
         *wanted,
-        wrong_steps.AbsurdGuardians(
+        byzantine_steps.AbsurdGuardians(
             at_s=dice.choice((0.0, 5.0, dice.uniform(0, 40))),
             federation=number,
             all_of_them=dice.random() < 0.7,
@@ -58,70 +58,74 @@ def draw(seed: int) -> tuple[steps.AnyStep, ...]:
             field=in_turn(turn // 2, "", "value"),
             for_s=dice.choice((10.0, 40.0, 90.0)),
         ),
-        wrong_steps.AbsurdClient(
+        byzantine_steps.AbsurdClient(
             at_s=dice.uniform(0, 60), federation=number, number=dice.choice(NUMBERS)
         ),
-        wrong_steps.AbsurdFederation(
+        byzantine_steps.AbsurdFederation(
             at_s=dice.uniform(0, 60), kind=in_turn(turn // 2, "denomination", "fees")
         ),
     )
 
 
-async def absurd_guardians(stage: Stage, step: wrong_steps.AbsurdGuardians) -> None:
+async def absurd_guardians(harness: Harness, step: byzantine_steps.AbsurdGuardians) -> None:
     """All of a federation, or the first alone."""
-    endpoints = stage.federation(step.federation).config.api_endpoints
+    endpoints = harness.federation(step.federation).config.api_endpoints
     urls = [endpoints[peer].url for peer in sorted(endpoints)]
     absurd = urls if step.all_of_them else urls[:1]
-    said = stage.absurd_guardians.said
+    said = harness.absurd_guardians.said
     said.update(dict.fromkeys(absurd, Absurdity(step.number, step.field)))
-    await stage.lasts(step.for_s)
+    await harness.lasts(step.for_s)
     for url in absurd:
         del said[url]
 
 
-async def absurd_client(stage: Stage, step: wrong_steps.AbsurdClient) -> None:
+async def absurd_client(harness: Harness, step: byzantine_steps.AbsurdClient) -> None:
     """One request after the other."""
     with suppress(Refused):
-        for path, body in [*await _requests(stage, step)]:
-            await _is_refused(stage, path, body)
+        for path, body in [*await _requests(harness, step)]:
+            await _is_refused(harness, path, body)
 
 
-async def _is_refused(stage: Stage, path: str, body: object) -> None:
-    """Or nobody answers just then; a mistake of the gateway's is told by the stage."""
+async def _is_refused(harness: Harness, path: str, body: object) -> None:
+    """Or nobody answers just then; a mistake of the gateway's is told by the harness."""
     try:
-        await stage.call("POST", path, body)
+        await harness.call("POST", path, body)
     except UnavailableError:
-        stage.witness.counts["absurd requests unheard"] += 1
+        harness.witness.counts["absurd requests unheard"] += 1
     except Refused:
-        stage.witness.counts["absurd requests refused"] += 1
+        harness.witness.counts["absurd requests refused"] += 1
     else:
-        stage.expect(False, f"9: {path} was answered to absurd numbers")
+        harness.expect(False, f"9: {path} was answered to absurd numbers")
 
 
-async def _requests(stage: Stage, step: wrong_steps.AbsurdClient) -> Iterator[tuple[str, object]]:
-    routing = await routing_of(stage, step.federation)
-    user, federation_id = stage.new_user(step.federation), stage.federation_id(step.federation)
-    invoice = bolt11.decode(stage.world.payee.make_invoice(1_000, expiry_s=_EXPIRY_S).text)
-    refund_secret = fresh_secret(stage.dice.randbytes)
+async def _requests(
+    harness: Harness, step: byzantine_steps.AbsurdClient
+) -> Iterator[tuple[str, object]]:
+    routing = await routing_of(harness, step.federation)
+    user, federation_id = harness.new_user(step.federation), harness.federation_id(step.federation)
+    invoice = bolt11.decode(harness.world.payee.make_invoice(1_000, expiry_s=_EXPIRY_S).text)
+    refund_secret = fresh_secret(harness.dice.randbytes)
     contract = OutgoingContract(
         HashImage(invoice.payment_hash),
         step.number,
-        stage.world.chain.height + 1_000,
+        harness.world.chain.height + 1_000,
         bytes.fromhex(routing.module_public_key),
         secp.public_key(refund_secret),
         secp.public_key(refund_secret),
     )
-    out_point = OutPoint(TransactionId(stage.dice.randbytes(32)), 0)
+    out_point = OutPoint(TransactionId(harness.dice.randbytes(32)), 0)
     payment = OutgoingPayment(
         contract, out_point, lnv2.LightningInvoice(invoice.text), refund_secret
     )
-    ordered = user.receive(IncomingOrder(1_000_000, stage.now_unix_s(), _EXPIRY_S), routing)
+    ordered = user.receive(IncomingOrder(1_000_000, harness.now_unix_s(), _EXPIRY_S), routing)
     order = msgspec.to_builtins(user.receive_body(ordered))
     order["amount"] = order["contract"]["commitment"]["amount"] = step.number
-    address, script = stage.new_address()
-    stage.witness.payout_scripts.remove(script)
-    note = SpendableNote(_DENOMINATION, stage.dice.randbytes(32), bls.encode_g1(bls.g1_generator()))
-    ecash = Ecash.of(stage.federation(step.federation).federation_id, (note,))
+    address, script = harness.new_address()
+    harness.witness.payout_scripts.remove(script)
+    note = SpendableNote(
+        _DENOMINATION, harness.dice.randbytes(32), bls.encode_g1(bls.g1_generator())
+    )
+    ecash = Ecash.of(harness.federation(step.federation).federation_id, (note,))
     return iter(
         (
             ("/send_payment", user.body(payment)),
@@ -140,7 +144,7 @@ async def _requests(stage: Stage, step: wrong_steps.AbsurdClient) -> Iterator[tu
     )
 
 
-async def absurd_federation(stage: Stage, step: wrong_steps.AbsurdFederation) -> None:
+async def absurd_federation(harness: Harness, step: byzantine_steps.AbsurdFederation) -> None:
     """One that is not joined, whatever its operator says."""
     most = FeeConsensus((1 << 64) - 1, 0)
     what, how = {
@@ -149,8 +153,8 @@ async def absurd_federation(stage: Stage, step: wrong_steps.AbsurdFederation) ->
     }[step.kind]
     believing = patch.multiple(wire_types, MOST_MSAT=1 << 64, LARGEST_DENOMINATION=_DENOMINATION)
     with patch.object(dealer, what, how), believing:  # its guardians believe themselves
-        made = stage.world.add_federation(f"absurd in {step.kind}")
+        made = harness.world.add_federation(f"absurd in {step.kind}")
     body = {"invite_code": made.invite_code().to_text(), "recover": False}
-    await _is_refused(stage, "/connect_fed", body)
-    state = stage.auditor.state_of(federation.stream_of(made.federation_id.hex()))
-    stage.expect(not isinstance(state, federation.Joined), "9: an absurd federation is joined")
+    await _is_refused(harness, "/connect_fed", body)
+    state = harness.auditor.state_of(federation.stream_of(made.federation_id.hex()))
+    harness.expect(not isinstance(state, federation.Joined), "9: an absurd federation is joined")

@@ -6,9 +6,9 @@ from functools import partial
 import anyio
 
 from fedimint import lnv2
+from fuzz.simulation.harness import Harness, Refused, persist
 from fuzz.simulation.judging import ending
 from fuzz.simulation.plans import steps
-from fuzz.simulation.stage import Refused, Stage, persist
 from statemachines import node_order, operator_payment, send
 
 #: In which guardians and node have told of new blocks.
@@ -17,13 +17,13 @@ _NEWS_S = 60.0
 _ASTRAY_S = 3_700.0
 
 
-async def dismiss(stage: Stage, _step: steps.Dismiss) -> None:
+async def dismiss(harness: Harness, _step: steps.Dismiss) -> None:
     """Payments once nothing else is under way, and their contracts are over by then; orders after an hour."""
-    stage.afterwards.append(partial(_dismiss_orders, stage))
-    await stage.is_calm.wait()
+    harness.afterwards.append(partial(_dismiss_orders, harness))
+    await harness.is_calm.wait()
     while True:
         await anyio.sleep(_NEWS_S)
-        waiting = ending.under_way(stage)
+        waiting = ending.under_way(harness)
         unanswered = {
             s: state
             for s, state in waiting.items()
@@ -31,10 +31,10 @@ async def dismiss(stage: Stage, _step: steps.Dismiss) -> None:
         }
         if unanswered and unanswered.keys() == waiting.keys():
             expires_height = max(_expires_height(state) for state in unanswered.values())
-            stage.mine(max(0, expires_height - stage.world.chain.height))
+            harness.mine(max(0, expires_height - harness.world.chain.height))
             await anyio.sleep(_NEWS_S)
             for stream in unanswered:
-                await _ask(stage, stream)
+                await _ask(harness, stream)
 
 
 def _expires_height(state: send.Unanswered | send.Vanished | operator_payment.Paying) -> int:
@@ -44,16 +44,16 @@ def _expires_height(state: send.Unanswered | send.Vanished | operator_payment.Pa
     return contract.expiration_block_height
 
 
-async def _dismiss_orders(stage: Stage) -> None:
-    states = stage.auditor.states()
+async def _dismiss_orders(harness: Harness) -> None:
+    states = harness.auditor.states()
     orders = [stream for stream, state in states.items() if isinstance(state, node_order.Ordered)]
     if orders:
         await anyio.sleep(_ASTRAY_S)
     for stream in orders:
-        await _ask(stage, stream)
+        await _ask(harness, stream)
 
 
-async def _ask(stage: Stage, stream: str) -> None:
+async def _ask(harness: Harness, stream: str) -> None:
     with suppress(Refused):  # it shows at the node by now
-        await persist(lambda: stage.call("POST", "/dismiss", {"stream": stream}))
-        stage.witness.counts["dismissed"] += 1
+        await persist(lambda: harness.call("POST", "/dismiss", {"stream": stream}))
+        harness.witness.counts["dismissed"] += 1

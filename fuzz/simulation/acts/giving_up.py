@@ -8,9 +8,9 @@ import random
 import anyio
 
 from fuzz.simulation.acts.operating import connect
+from fuzz.simulation.harness import Harness, Refused, persist
 from fuzz.simulation.plans import steps
 from fuzz.simulation.plans.operator_steps import GiveUp
-from fuzz.simulation.stage import Refused, Stage, persist
 
 #: Seeds that end with this digit have one.
 _DIGIT = 8
@@ -51,9 +51,9 @@ def draw(seed: int) -> tuple[steps.AnyStep, ...]:
     return wanted, GiveUp(at_s=at_s + 1, federation=federation, point=point, away_s=away_s)
 
 
-async def give_up(stage: Stage, step: GiveUp) -> None:
+async def give_up(harness: Harness, step: GiveUp) -> None:
     """At the first such moment; whoever else is there in it is left alone, too."""
-    guardians = stage.federation(step.federation).guardians
+    guardians = harness.federation(step.federation).guardians
     vanished = anyio.Event()
 
     def vanish() -> None:
@@ -61,19 +61,19 @@ async def give_up(stage: Stage, step: GiveUp) -> None:
             guardian.stop()
         vanished.set()
 
-    stage.crash.then, stage.crash.passing, stage.crash.passing_point = vanish, 1, step.point
+    harness.crash.then, harness.crash.passing, harness.crash.passing_point = vanish, 1, step.point
     with anyio.move_on_after(_PATIENCE_S):
         await vanished.wait()
-    stage.crash.passing = 0
+    harness.crash.passing = 0
     if not vanished.is_set():
         return
-    body = {"federation_id": stage.federation_id(step.federation), "give_up": True}
+    body = {"federation_id": harness.federation_id(step.federation), "give_up": True}
     try:
-        await persist(lambda: stage.call("POST", "/leave_fed", body))
-        stage.witness.counts["given up"] += 1
+        await persist(lambda: harness.call("POST", "/leave_fed", body))
+        harness.witness.counts["given up"] += 1
     except Refused:  # left before, and the answer was lost
         pass
-    await stage.lasts(step.away_s)
+    await harness.lasts(step.away_s)
     for guardian in guardians:
         guardian.start()
-    await connect(stage, step.federation)
+    await connect(harness, step.federation)

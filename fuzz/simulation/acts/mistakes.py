@@ -9,9 +9,9 @@ from contextlib import suppress
 import anyio
 
 from engine import quarantine
-from fuzz.simulation.plans import operator_steps, steps, wrong_steps
+from fuzz.simulation.harness import Harness, Refused, persist
+from fuzz.simulation.plans import byzantine_steps, operator_steps, steps
 from fuzz.simulation.plans.story_steps import depositing, in_turn, receiving, sending, swapping
-from fuzz.simulation.stage import Refused, Stage, persist
 
 #: Seeds that end with this digit have one.
 _DIGIT = 2
@@ -32,7 +32,7 @@ def draw(seed: int) -> tuple[steps.AnyStep, ...]:
         parent=parent,
         mended_after_s=dice.choice((20.0, 60.0, 100.0)),
     )
-    dies = wrong_steps.CrashAt(
+    dies = byzantine_steps.CrashAt(
         at_s=0.0, point="after stream.quarantined", hits=1, down_s=dice.choice((0.0, 5.0))
     )
     return (*wanted, mended, *((dies,) if dice.random() < _DIES else ()))
@@ -59,30 +59,30 @@ def _wanted(
     return in_turn(turn, *versions)
 
 
-async def cannot_build(stage: Stage, step: operator_steps.CannotBuild) -> None:
+async def cannot_build(harness: Harness, step: operator_steps.CannotBuild) -> None:
     """After its time there is a version without the mistake; whatever waits for it is retried, to the end."""
-    broken = stage.broken_builds
+    broken = harness.broken_builds
     broken.parent = step.parent
-    await stage.lasts(step.mended_after_s)
+    await harness.lasts(step.mended_after_s)
     broken.parent = None
     broken.streams.clear()
     while True:
-        for stream in _waiting(stage):
-            await _retry(stage, stream)
+        for stream in _waiting(harness):
+            await _retry(harness, stream)
         await anyio.sleep(_LOOK_PAUSE_S)
 
 
-def _waiting(stage: Stage) -> list[str]:
+def _waiting(harness: Harness) -> list[str]:
     """Only what the mistake was made in: of any other the auditor has told."""
-    records = stage.auditor.states()
+    records = harness.auditor.states()
     return [
         stream
-        for stream in sorted(stage.wrongs.mistaken)
+        for stream in sorted(harness.wrongs.mistaken)
         if isinstance(records.get(quarantine.stream_of(stream)), quarantine.Quarantined)
     ]
 
 
-async def _retry(stage: Stage, stream: str) -> None:
+async def _retry(harness: Harness, stream: str) -> None:
     with suppress(Refused):  # lifted before, and the answer was lost
-        await persist(lambda: stage.call("POST", "/retry", {"stream": stream}))
-        stage.witness.counts["retried"] += 1
+        await persist(lambda: harness.call("POST", "/retry", {"stream": stream}))
+        harness.witness.counts["retried"] += 1

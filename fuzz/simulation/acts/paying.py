@@ -15,18 +15,18 @@ from fedimint.codec.wire_types import OutPoint, TransactionId
 from fedimint.lnv2 import HashImage, OutgoingContract
 from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo, parse_send_answer
 from fuzz.simulation.acts import odd_payments
+from fuzz.simulation.harness import Harness, Refused, persist
 from fuzz.simulation.plans import steps
-from fuzz.simulation.stage import Refused, Stage, persist
 
 #: Blocks of a contract that is about too short: 144 are the least that the gateway wants, counted at another moment.
 _SHORT_BLOCKS = 145
 _HANGS_UP_AFTER_S = 2.0
 
 
-async def routing_of(stage: Stage, federation: int) -> RoutingInfo:
+async def routing_of(harness: Harness, federation: int) -> RoutingInfo:
     """What the gateway asks for. Raises Refused while it does not serve the federation."""
-    federation_id = stage.federation_id(federation)
-    answer = await persist(lambda: stage.call("POST", "/routing_info", federation_id))
+    federation_id = harness.federation_id(federation)
+    answer = await persist(lambda: harness.call("POST", "/routing_info", federation_id))
     found = msgspec.json.decode(answer, type=RoutingInfo | None)
     if found is None:
         raise Refused(404, "the federation is not served")
@@ -37,26 +37,26 @@ async def routing_of(stage: Stage, federation: int) -> RoutingInfo:
 
 
 def payee_invoice(
-    stage: Stage, amount_msat: int, payee: steps.Payee, hold_s: float, expiry_s: int
+    harness: Harness, amount_msat: int, payee: steps.Payee, hold_s: float, expiry_s: int
 ) -> str:
     """An invoice of the other node, which will treat its payment as the step says."""
-    node = stage.world.payee
+    node = harness.world.payee
     if payee == "takes":
         return node.make_invoice(amount_msat, expiry_s=expiry_s).text
-    preimage = stage.dice.randbytes(32)
+    preimage = harness.dice.randbytes(32)
     payment_hash = hashlib.sha256(preimage).digest()
     made = node.make_invoice(amount_msat, payment_hash=payment_hash, expiry_s=expiry_s)
     if payee == "knows nothing":
         del node.invoices[payment_hash]
     else:
-        stage.tasks.start_soon(_hold, stage, payment_hash, preimage, payee, hold_s)
+        harness.tasks.start_soon(_hold, harness, payment_hash, preimage, payee, hold_s)
     return made.text
 
 
 async def _hold(
-    stage: Stage, payment_hash: bytes, preimage: bytes, payee: steps.Payee, hold_s: float
+    harness: Harness, payment_hash: bytes, preimage: bytes, payee: steps.Payee, hold_s: float
 ) -> None:
-    node = stage.world.payee
+    node = harness.world.payee
     await anyio.sleep(hold_s)
     while (state := node.invoice_state(payment_hash)) is not InvoiceState.CANCELED:
         if state is InvoiceState.ACCEPTED and payee == "holds and takes":
@@ -68,66 +68,68 @@ async def _hold(
         await anyio.sleep(5)
 
 
-async def send(stage: Stage, step: steps.Send) -> bool:
+async def send(harness: Harness, step: steps.Send) -> bool:
     """To the end: paid, given back by the gateway, or taken back when the contract has expired. Whether it was paid."""
     if step.twist == "other network":
-        invoice = odd_payments.foreign_invoice(stage, step.amount_msat, step.expiry_s)
+        invoice = odd_payments.foreign_invoice(harness, step.amount_msat, step.expiry_s)
     else:
-        invoice = payee_invoice(stage, step.amount_msat, step.payee, step.hold_s, step.expiry_s)
+        invoice = payee_invoice(harness, step.amount_msat, step.payee, step.hold_s, step.expiry_s)
     async with anyio.create_task_group() as tasks:
         if step.twist == "two contracts":
-            tasks.start_soon(pay_invoice, stage, stage.dice.randrange(2), invoice, step.twist)
-        answer = await pay_invoice(stage, step.federation, invoice, step.twist)
+            tasks.start_soon(pay_invoice, harness, harness.dice.randrange(2), invoice, step.twist)
+        answer = await pay_invoice(harness, step.federation, invoice, step.twist)
     return isinstance(answer, Paid)
 
 
 async def pay_invoice(
-    stage: Stage, federation: int, invoice: str, twist: steps.SendTwist = "none"
+    harness: Harness, federation: int, invoice: str, twist: steps.SendTwist = "none"
 ) -> Paid | Forfeited | None:
     """None when the gateway refused and the sender has taken the contract back."""
     amount_msat = bolt11.decode(invoice).amount_msat
     assert amount_msat is not None
-    user = stage.new_user(federation, amount_msat * 11 // 10 + 500_000)
+    user = harness.new_user(federation, amount_msat * 11 // 10 + 500_000)
     try:
-        routing = await routing_of(stage, federation)
-        payment = await _fund(stage, user, invoice, routing, twist)
+        routing = await routing_of(harness, federation)
+        payment = await _fund(harness, user, invoice, routing, twist)
     except (Refused, TransactionRefused):
         return None
     if twist == "paid by hand":
-        odd_payments.pay_by_hand(stage, invoice)
-    answer = await _ask(stage, user, payment, twist)
+        odd_payments.pay_by_hand(harness, invoice)
+    answer = await _ask(harness, user, payment, twist)
     if answer is None:
-        await stage.height(payment.contract.expiration_block_height)
-        if payment.out_point in stage.federation(federation).consensus.ledger.preimages:
+        await harness.height(payment.contract.expiration_block_height)
+        if payment.out_point in harness.federation(federation).consensus.ledger.preimages:
             # Claimed by events that are lost: the guardians tell the preimage.
-            stage.expect(stage.auditor.lost.states, "a contract was claimed and its sender refused")
+            harness.expect(
+                harness.auditor.lost.states, "a contract was claimed and its sender refused"
+            )
             return None
         await user.refund(payment)
         return None
     contract_id = payment.contract.contract_id().hex()
     if isinstance(answer, Paid):
-        stage.auditor.preimage_leaves(contract_id)
+        harness.auditor.preimage_leaves(contract_id)
     else:
-        stage.auditor.forfeit_leaves(contract_id)
+        harness.auditor.forfeit_leaves(contract_id)
     await user.settle(payment, answer)
-    stage.witness.counts[f"send {type(answer).__name__.lower()}"] += 1
+    harness.witness.counts[f"send {type(answer).__name__.lower()}"] += 1
     return answer
 
 
 async def _fund(
-    stage: Stage, user: EmbeddedUser, invoice: str, routing: RoutingInfo, twist: steps.SendTwist
+    harness: Harness, user: EmbeddedUser, invoice: str, routing: RoutingInfo, twist: steps.SendTwist
 ) -> OutgoingPayment:
     """As an honest client does, but for the twist."""
     parsed = bolt11.decode(invoice)
     assert parsed.amount_msat is not None
-    refund_secret, stranger = (fresh_secret(stage.dice.randbytes) for _ in range(2))
+    refund_secret, stranger = (fresh_secret(harness.dice.randbytes) for _ in range(2))
     blocks = routing.expiration_delta_blocks(parsed.payee) + CONFIRMATION_BLOCKS
     wanted_msat = routing.send_fee(parsed.payee).add_to(parsed.amount_msat)
     claim_pk = bytes.fromhex(routing.module_public_key)
     contract = OutgoingContract(
         HashImage(parsed.payment_hash),
         parsed.amount_msat + 1 if twist == "poor" else wanted_msat,
-        stage.world.chain.height + 1 + (_SHORT_BLOCKS if twist == "short" else blocks),
+        harness.world.chain.height + 1 + (_SHORT_BLOCKS if twist == "short" else blocks),
         secp.public_key(stranger) if twist == "not ours" else claim_pk,
         secp.public_key(refund_secret),
         secp.public_key(stranger),
@@ -136,19 +138,19 @@ async def _fund(
 
 
 async def _ask(
-    stage: Stage, user: EmbeddedUser, payment: OutgoingPayment, twist: steps.SendTwist
+    harness: Harness, user: EmbeddedUser, payment: OutgoingPayment, twist: steps.SendTwist
 ) -> Paid | Forfeited | None:
     async def ask() -> bytes:
-        return await stage.call("POST", "/send_payment", user.body(payment))
+        return await harness.call("POST", "/send_payment", user.body(payment))
 
     async def ask_beside() -> None:
         with contextlib.suppress(Refused):
             await persist(ask)
 
     if twist == "asks twice":
-        stage.tasks.start_soon(ask_beside)
+        harness.tasks.start_soon(ask_beside)
     if twist == "names another output":
-        await _ask_for_nothing(stage, user, payment)
+        await _ask_for_nothing(harness, user, payment)
     if twist == "hangs up":
         with anyio.move_on_after(_HANGS_UP_AFTER_S):
             await ask_beside()
@@ -158,10 +160,12 @@ async def _ask(
         return None
 
 
-async def _ask_for_nothing(stage: Stage, user: EmbeddedUser, payment: OutgoingPayment) -> None:
+async def _ask_for_nothing(harness: Harness, user: EmbeddedUser, payment: OutgoingPayment) -> None:
     """The same contract where no federation has it: what is answered with a forfeit there is paid for later."""
-    elsewhere = OutPoint(TransactionId(stage.dice.randbytes(32)), 0)
+    elsewhere = OutPoint(TransactionId(harness.dice.randbytes(32)), 0)
     body = user.body(msgspec.structs.replace(payment, out_point=elsewhere))
     with contextlib.suppress(Refused):
-        answer = parse_send_answer(await persist(lambda: stage.call("POST", "/send_payment", body)))
-        stage.expect(False, f"2: a contract that does not exist was answered by {answer}")
+        answer = parse_send_answer(
+            await persist(lambda: harness.call("POST", "/send_payment", body))
+        )
+        harness.expect(False, f"2: a contract that does not exist was answered by {answer}")

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from backends.simulated.node import SimulatedNode
 from engine.machine import State
 from fedimint import lnv2
-from fuzz.simulation.judging.wrongs import Wrongs
+from fuzz.simulation.judging.recorded_faults import Wrongs
 from statemachines import completion, receive, send
 
 #: Money of ours is committed to a sender's contract, and only claiming that brings it back.

@@ -23,8 +23,8 @@ from fuzz.simulation.judging.conditions import Conditions
 from fuzz.simulation.judging.losses import Losses
 from fuzz.simulation.judging.lost_logs import LostLogs
 from fuzz.simulation.judging.moments import Moments
+from fuzz.simulation.judging.recorded_faults import Wrongs
 from fuzz.simulation.judging.stakes import at_stake_msat
-from fuzz.simulation.judging.wrongs import Wrongs
 from gateway.log import machines
 from statemachines import (
     completion,

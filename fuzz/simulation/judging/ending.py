@@ -9,7 +9,7 @@ from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.guardians.federation import EmbeddedFederation
 from engine.machine import State
 from fedimint.crypto import bls, tbs
-from fuzz.simulation.stage import AWAY, RETRY_PAUSE_LONGEST_S, Stage
+from fuzz.simulation.harness import AWAY, RETRY_PAUSE_LONGEST_S, Harness
 from statemachines import accounts, identity, node_order
 from statemachines.outlook import OpenState
 from statemachines.transaction import wallet_of
@@ -25,64 +25,64 @@ _NEWS_S = 100.0
 _TIMELOCK_BLOCKS = 200
 
 
-async def calm(stage: Stage) -> None:
+async def calm(harness: Harness) -> None:
     """No more faults from here on, once the gateway is back; what the network kept back is delivered."""
-    await stage.is_back.wait()
-    stage.is_calm.set()
-    stage.crash.disarm()
-    stage.down_s, stage.blocks_away = 0.0, 0
+    await harness.is_back.wait()
+    harness.is_calm.set()
+    harness.crash.disarm()
+    harness.down_s, harness.blocks_away = 0.0, 0
     # By then everybody has asked again who found nobody at home.
-    await anyio.sleep(2 * RETRY_PAUSE_LONGEST_S if stage.witness.counts[AWAY] else 1)
-    node = stage.world.gateway_node
+    await anyio.sleep(2 * RETRY_PAUSE_LONGEST_S if harness.witness.counts[AWAY] else 1)
+    node = harness.world.gateway_node
     node.forgive()
     node.deliver_delayed()
-    stage.mine(_BURIED_BLOCKS)
+    harness.mine(_BURIED_BLOCKS)
     await anyio.sleep(_NEWS_S)
-    await at_rest(stage)
-    stage.mine(_TIMELOCK_BLOCKS)
-    stage.tasks.start_soon(_mine_for_refunds, stage)
+    await at_rest(harness)
+    harness.mine(_TIMELOCK_BLOCKS)
+    harness.tasks.start_soon(_mine_for_refunds, harness)
 
 
-async def _mine_for_refunds(stage: Stage) -> None:
+async def _mine_for_refunds(harness: Harness) -> None:
     """Whoever waits for a contract to expire does so; by now the gateway has claimed what is its own."""
     while True:
-        stage.mine(max(0, stage.wanted_height - stage.world.chain.height))
+        harness.mine(max(0, harness.wanted_height - harness.world.chain.height))
         await anyio.sleep(_LOOK_PAUSE_S)
 
 
-async def at_rest(stage: Stage) -> None:
+async def at_rest(harness: Harness) -> None:
     """Return when the durable log has nothing under way. Whoever waits too long adds a problem."""
     with anyio.move_on_after(REST_S):
-        while under_way(stage):  # noqa: ASYNC110 - as an operator looks
+        while under_way(harness):  # noqa: ASYNC110 - as an operator looks
             await anyio.sleep(_LOOK_PAUSE_S)
-    for stream, state in under_way(stage).items():
-        stage.expect(False, f"{stream} stays in {type(state).__name__}")
+    for stream, state in under_way(harness).items():
+        harness.expect(False, f"{stream} stays in {type(state).__name__}")
 
 
-def under_way(stage: Stage) -> dict[str, State]:
+def under_way(harness: Harness) -> dict[str, State]:
     """What is not over; an order whose trace is lost waits for the operator, which is an end."""
     return {
         stream: state
-        for stream, state in stage.auditor.states().items()
+        for stream, state in harness.auditor.states().items()
         if isinstance(state, OpenState) and not isinstance(state, node_order.Ordered)
     }
 
 
-def problems(stage: Stage) -> list[str]:
+def problems(harness: Harness) -> list[str]:
     """Everything that is wrong in the end, whoever noticed it."""
-    booked = Counter(stage.auditor.balances())
-    found = [*stage.auditor.problems, *stage.witness.problems]
-    found += _outside(stage, booked)
-    founded = stage.auditor.state_of(identity.STREAM)
+    booked = Counter(harness.auditor.balances())
+    found = [*harness.auditor.problems, *harness.witness.problems]
+    found += _outside(harness, booked)
+    founded = harness.auditor.state_of(identity.STREAM)
     if isinstance(founded, identity.Founded) and founded.is_frozen:
         found.append("the restored log stays frozen")
-    return [*found, *_bad_notes(stage)]
+    return [*found, *_bad_notes(harness)]
 
 
-def _bad_notes(stage: Stage) -> Iterator[str]:
+def _bad_notes(harness: Harness) -> Iterator[str]:
     """Notes that the log holds and the federation would not honour."""
-    for federation in stage.world.federations:
-        wallet = stage.auditor.state_of(wallet_of(federation.federation_id.hex()))
+    for federation in harness.world.federations:
+        wallet = harness.auditor.state_of(wallet_of(federation.federation_id.hex()))
         if not isinstance(wallet, Wallet):
             continue
         for tx in wallet.spending:
@@ -98,14 +98,14 @@ def _bad_notes(stage: Stage) -> Iterator[str]:
                 yield f"6: the note {held.nonce} is spent"
 
 
-def _outside(stage: Stage, booked: Counter[str]) -> Iterator[str]:
+def _outside(harness: Harness, booked: Counter[str]) -> Iterator[str]:
     """The log's accounts against node, chain and federations."""
-    network, auditor, states = stage.world.network, stage.auditor, stage.auditor.states()
+    network, auditor, states = harness.world.network, harness.auditor, harness.auditor.states()
     network.audit()
-    lost, federations, losses = auditor.lost, stage.world.federations, auditor.losses
+    lost, federations, losses = auditor.lost, harness.world.federations, auditor.losses
     node_msat = network.holdings_msat("gateway") + auditor.spent_unbooked_msat()
-    node_msat -= auditor.wrongs.paid_to_another_msat(stage.world.gateway_node)
-    booked_msat = booked[accounts.NODE] + lost.node_msat(stage.world.gateway_node, states)
+    node_msat -= auditor.wrongs.paid_to_another_msat(harness.world.gateway_node)
+    booked_msat = booked[accounts.NODE] + lost.node_msat(harness.world.gateway_node, states)
     deposited_msat = lost.deposited_msat(states) - booked[accounts.DEPOSITED]
     withdrawn_msat = booked[accounts.WITHDRAWN] + sum(
         lost.paid_out_msat(federation, states) for federation in federations
@@ -113,8 +113,8 @@ def _outside(stage: Stage, booked: Counter[str]) -> Iterator[str]:
     compared = {
         "HTLCs locked at rest": (0, network.locked_msat()),
         "the node": (booked_msat, node_msat - CHANNEL_SIDE_MSAT),
-        "deposits": (deposited_msat, 1_000 * stage.witness.paid_in_sat),
-        "withdrawals": (withdrawn_msat, 1_000 * _paid_out_sat(stage)),
+        "deposits": (deposited_msat, 1_000 * harness.witness.paid_in_sat),
+        "withdrawals": (withdrawn_msat, 1_000 * _paid_out_sat(harness)),
         "losses": (booked[accounts.LOST], losses.written_off_msat),
     }
     for number, federation in enumerate(federations):
@@ -126,7 +126,7 @@ def _outside(stage: Stage, booked: Counter[str]) -> Iterator[str]:
         in_contracts_msat = sum(audit.contracts_msat.values())
         stuck_msat = losses.stuck_msat[name] + lost.contracts_msat(federation, states)
         compared[f"contracts of federation {number}"] = stuck_msat, in_contracts_msat
-        held_msat = booked[accounts.ecash(name)] + _of_others_msat(stage, number)
+        held_msat = booked[accounts.ecash(name)] + _of_others_msat(harness, number)
         held_msat += losses.dead_notes_msat[name]
         compared[f"notes of federation {number}"] = held_msat, audit.notes_msat
     for what, (ours_msat, theirs_msat) in compared.items():
@@ -144,20 +144,20 @@ def _funded_twice(federation: EmbeddedFederation) -> Iterator[str]:
             yield f"4: the contract {contract_id} was funded {times} times"
 
 
-def _paid_out_sat(stage: Stage) -> int:
-    chain, scripts = stage.world.chain, set(stage.witness.payout_scripts)
+def _paid_out_sat(harness: Harness) -> int:
+    chain, scripts = harness.world.chain, set(harness.witness.payout_scripts)
     outputs = (o for h in range(chain.height + 1) for tx in chain.block(h) for o in tx.outputs)
     return sum(output.value_sat for output in outputs if output.script in scripts)
 
 
-def _of_others_msat(stage: Stage, number: int) -> int:
+def _of_others_msat(harness: Harness, number: int) -> int:
     """Users' notes, and ecash as text that nobody has made his yet."""
-    spent = stage.federation(number).consensus.ledger.spent_nonces
-    users_msat = sum(user.balance_msat() for of, user in stage.users if of == number)
-    texts = dict(stage.auditor.given[stage.federation_id(number)])
+    spent = harness.federation(number).consensus.ledger.spent_nonces
+    users_msat = sum(user.balance_msat() for of, user in harness.users if of == number)
+    texts = dict(harness.auditor.given[harness.federation_id(number)])
     texts |= {
         note.note().nonce.hex(): note.amount_msat()
-        for of, note in stage.witness.handed_in
+        for of, note in harness.witness.handed_in
         if of == number
     }
     return users_msat + sum(

@@ -12,7 +12,7 @@ from typing import Any
 from engine.chain import StoredStep
 from engine.events import Event
 from fuzz.simulation.judging.lost_logs import LostLogs
-from fuzz.simulation.judging.wrongs import Wrongs
+from fuzz.simulation.judging.recorded_faults import Wrongs
 from statemachines import (
     completion,
     deposit,

@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from fuzz.simulation.acts.operating import FLOAT_MSAT
-from fuzz.simulation.plans import operator_steps, steps, time_steps, wrong_steps
+from fuzz.simulation.plans import byzantine_steps, operator_steps, steps, time_steps
 from fuzz.simulation.plans.steps import AnyStep
 
 _WANTED, _SUCCEEDED = "wanted ", "succeeded "
@@ -17,7 +17,7 @@ _HARMLESS = (
 #: Who does so sees to it that a payment fails, or many do.
 _SPOILING = (
     *(operator_steps.CannotBuild, operator_steps.GiveUp),
-    *(wrong_steps.NeighbourCancels, wrong_steps.AbsurdGuardians),
+    *(byzantine_steps.NeighbourCancels, byzantine_steps.AbsurdGuardians),
 )
 #: Longer than a gateway takes that nothing disturbs.
 _IN_TIME_S = 15.0

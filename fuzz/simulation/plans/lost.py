@@ -4,7 +4,7 @@ import random
 
 from backends.simulated.node import Fault
 from devnet.users.receiving import Flaw
-from fuzz.simulation.plans import steps, wrong_steps
+from fuzz.simulation.plans import byzantine_steps, steps
 from fuzz.simulation.plans.steps import AnyStep
 from fuzz.simulation.plans.story_steps import (
     LONG_S,
@@ -60,8 +60,8 @@ def deposit_taken(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     point = in_turn(turn // 2, "after deposit.found", "after deposit.claiming")
     return (
         *depositing(federation),
-        wrong_steps.CrashAt(at_s=0.0, point=point, hits=1, down_s=dice.uniform(5, 20)),
-        wrong_steps.DepositsTaken(at_s=0.0, federation=federation, for_s=LONG_S),
+        byzantine_steps.CrashAt(at_s=0.0, point=point, hits=1, down_s=dice.uniform(5, 20)),
+        byzantine_steps.DepositsTaken(at_s=0.0, federation=federation, for_s=LONG_S),
     )
 
 
@@ -80,7 +80,7 @@ def reissue_forgotten(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     hand_in = steps.HandIn(
         at_s=at(dice), federation=turn % 2, amount_msat=1_024_000, spent_elsewhere=False
     )
-    dies = wrong_steps.CrashAt(
+    dies = byzantine_steps.CrashAt(
         at_s=hand_in.at_s - 0.5, point="after reissue.requested", hits=1, down_s=0.0
     )
     return hand_in, dies

@@ -6,7 +6,7 @@ Drawn apart from everything else, in every twentieth seed, so that all other see
 import random
 
 from backends.simulated.node import Fault
-from fuzz.simulation.plans import steps, wrong_steps
+from fuzz.simulation.plans import byzantine_steps, steps
 from fuzz.simulation.plans.story_steps import (
     AMOUNT_MSAT,
     in_turn,
@@ -38,7 +38,7 @@ def draw(seed: int) -> tuple[steps.AnyStep, ...]:
 
 def _cancels(dice: random.Random, federation: int) -> tuple[steps.AnyStep, ...]:
     receive = receiving(dice, federation, pays_after_s=5.0)
-    cancels = wrong_steps.NeighbourCancels(at_s=receive.at_s, is_held=False, for_s=_FOR_S)
+    cancels = byzantine_steps.NeighbourCancels(at_s=receive.at_s, is_held=False, for_s=_FOR_S)
     return receive, cancels
 
 
@@ -50,7 +50,7 @@ def _holds_in_vain(dice: random.Random, federation: int) -> tuple[steps.AnyStep,
 def _cancels_held(dice: random.Random, federation: int) -> tuple[steps.AnyStep, ...]:
     """While it is measured."""
     receive = receiving(dice, federation, pays_after_s=5.0)
-    cancels = wrong_steps.NeighbourCancels(at_s=receive.at_s, is_held=True, for_s=_FOR_S)
+    cancels = byzantine_steps.NeighbourCancels(at_s=receive.at_s, is_held=True, for_s=_FOR_S)
     return receive, slow_doors(dice, receive.at_s + 4.0, "node"), cancels
 
 
@@ -59,5 +59,5 @@ def _pays(dice: random.Random, federation: int) -> tuple[steps.AnyStep, ...]:
     payee: steps.Payee = dice.choice(("takes", "holds and takes", "holds and fails"))
     send = sending(dice, federation, payee)
     lost = just_before(send, "pay", dice.choice((Fault.LOST, Fault.DELAYED, Fault.REFUSED)))
-    pays = wrong_steps.NeighbourPays(at_s=send.at_s, for_s=_FOR_S)
+    pays = byzantine_steps.NeighbourPays(at_s=send.at_s, for_s=_FOR_S)
     return (send, lost, pays) if dice.random() < 0.5 else (send, pays)

@@ -3,7 +3,7 @@
 import random
 
 from backends.simulated.node import Fault
-from fuzz.simulation.plans import operator_steps, steps, wrong_steps
+from fuzz.simulation.plans import byzantine_steps, operator_steps, steps
 from fuzz.simulation.plans.steps import AnyStep
 from fuzz.simulation.plans.story_steps import (
     AMOUNT_MSAT,
@@ -30,13 +30,13 @@ def given_up(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     return (
         receiving(dice, federation),
         *slow,
-        wrong_steps.NodeGivesUp(at_s=0.0, for_s=LONG_S),
+        byzantine_steps.NodeGivesUp(at_s=0.0, for_s=LONG_S),
     )
 
 
 def invoice_forgotten(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     swap = swapping(dice, turn % 2, at_s=0.0, pays_after_s=30.0)
-    return swap, wrong_steps.NodeForgetsInvoices(at_s=dice.uniform(20, 29))
+    return swap, byzantine_steps.NodeForgetsInvoices(at_s=dice.uniform(20, 29))
 
 
 def paid_early(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
@@ -98,7 +98,7 @@ def vanished(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
         ("holds and takes", LONG_S),
     )
     sends = (sending(dice, dice.randrange(2), payee, hold_s=hold_s) for payee, hold_s in over)
-    return *sends, wrong_steps.NodeForgetsPayments(at_s=32.0, for_s=40.0 + turn % 3)
+    return *sends, byzantine_steps.NodeForgetsPayments(at_s=32.0, for_s=40.0 + turn % 3)
 
 
 def vanished_after_a_lost_call(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
@@ -106,7 +106,7 @@ def vanished_after_a_lost_call(dice: random.Random, turn: int) -> tuple[AnyStep,
     payee: steps.Payee = in_turn(turn, "holds and fails", "holds and fails", "holds and takes")
     send = sending(dice, dice.randrange(2), payee, hold_s=15.0)
     lost = just_before(send, "pay", Fault.LOST)
-    return send, lost, wrong_steps.NodeForgetsPayments(at_s=send.at_s, for_s=40.0)
+    return send, lost, byzantine_steps.NodeForgetsPayments(at_s=send.at_s, for_s=40.0)
 
 
 def stray(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:

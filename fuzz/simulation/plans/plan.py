@@ -9,7 +9,7 @@ from backends.simulated.node import Fault
 from backends.simulated.part import Call
 from devnet.users.receiving import Flaw
 from fuzz.simulation import paces
-from fuzz.simulation.acts import absurdities, disasters, giving_up, mistakes
+from fuzz.simulation.acts import absurdities, data_loss, giving_up, mistakes
 from fuzz.simulation.plans import neighbours, operator_steps, steps, stories
 from fuzz.simulation.plans.steps import AnyStep
 
@@ -56,7 +56,7 @@ def draw(seed: int) -> Plan:
     if any(isinstance(step, operator_steps.ReplaceNode) for step in story):
         people, trouble = [], []  # what anybody else had under way would be given up, too
     apart = (
-        *disasters.draw(seed),
+        *data_loss.draw(seed),
         *giving_up.draw(seed),
         *mistakes.draw(seed),
         *absurdities.draw(seed),

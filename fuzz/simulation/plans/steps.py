@@ -9,7 +9,7 @@ from typing import Literal
 from backends.simulated.node import Fault
 from backends.simulated.part import Call
 from devnet.users.receiving import Flaw
-from fuzz.simulation.plans import operator_steps, time_steps, wrong_steps
+from fuzz.simulation.plans import byzantine_steps, operator_steps, time_steps
 from fuzz.simulation.plans.step import Step
 
 #: How a payee treats what arrives: takes it; holds it and takes or fails it after `hold_s`; never heard of it.
@@ -321,17 +321,17 @@ Trouble = (
     | time_steps.Paces
     | operator_steps.GiveUp
     | operator_steps.CannotBuild
-    | wrong_steps.CrashAt
-    | wrong_steps.FederationRefuses
-    | wrong_steps.AbsurdGuardians
-    | wrong_steps.AbsurdClient
-    | wrong_steps.AbsurdFederation
-    | wrong_steps.NeighbourCancels
-    | wrong_steps.NeighbourPays
-    | wrong_steps.DepositsTaken
-    | wrong_steps.NodeGivesUp
-    | wrong_steps.NodeForgetsInvoices
-    | wrong_steps.NodeForgetsPayments
+    | byzantine_steps.CrashAt
+    | byzantine_steps.FederationRefuses
+    | byzantine_steps.AbsurdGuardians
+    | byzantine_steps.AbsurdClient
+    | byzantine_steps.AbsurdFederation
+    | byzantine_steps.NeighbourCancels
+    | byzantine_steps.NeighbourPays
+    | byzantine_steps.DepositsTaken
+    | byzantine_steps.NodeGivesUp
+    | byzantine_steps.NodeForgetsInvoices
+    | byzantine_steps.NodeForgetsPayments
     | DiskLost
     | DirectoryLost
     | Dismiss

@@ -7,7 +7,7 @@ story was told before, for stories of which there are several versions.
 import random
 from collections.abc import Callable
 
-from fuzz.simulation.plans import lost, node, refused, time, wrong_steps
+from fuzz.simulation.plans import byzantine_steps, lost, node, refused, time
 from fuzz.simulation.plans.steps import AnyStep
 from statemachines import ALL_MACHINES
 
@@ -25,7 +25,7 @@ def told(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
 
 def _crash(dice: random.Random) -> AnyStep:
     kinds = sorted(event.kind for machine in ALL_MACHINES for event in machine.events)
-    return wrong_steps.CrashAt(
+    return byzantine_steps.CrashAt(
         at_s=dice.uniform(0, 60),
         point=f"{dice.choice(('before', 'after'))} {dice.choice(kinds)}",
         hits=dice.choice((1, 1, 2)),

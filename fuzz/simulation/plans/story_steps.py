@@ -7,7 +7,7 @@ from backends.simulated.node import Fault
 from backends.simulated.part import Call
 from devnet.users.receiving import Flaw
 from fuzz.simulation.latency import DOORS, JUST_IN_TIME_S, Door, Pace
-from fuzz.simulation.plans import steps, time_steps, wrong_steps
+from fuzz.simulation.plans import byzantine_steps, steps, time_steps
 from fuzz.simulation.plans.steps import AnyStep
 
 T = TypeVar("T")
@@ -36,10 +36,10 @@ def in_turn(turn: int, *versions: T) -> T:
 
 
 def federation_refuses(
-    dice: random.Random, federation: int, kind: wrong_steps.Kind, times: int = 1
-) -> wrong_steps.FederationRefuses:
+    dice: random.Random, federation: int, kind: byzantine_steps.Kind, times: int = 1
+) -> byzantine_steps.FederationRefuses:
     for_s = dice.choice((60.0, LONG_S))
-    return wrong_steps.FederationRefuses(
+    return byzantine_steps.FederationRefuses(
         at_s=0.0, federation=federation, kind=kind, times=times, for_s=for_s
     )
 

@@ -5,7 +5,7 @@ import random
 import msgspec
 
 from fuzz.simulation.latency import Pace
-from fuzz.simulation.plans import steps, wrong_steps
+from fuzz.simulation.plans import byzantine_steps, steps
 from fuzz.simulation.plans.steps import AnyStep
 from fuzz.simulation.plans.story_steps import (
     in_turn,
@@ -65,7 +65,7 @@ def away(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
         if " receive." in point
         else sending(dice, dice.randrange(2), dice.choice(("takes", "holds and takes")))
     )
-    dies = wrong_steps.CrashAt(
+    dies = byzantine_steps.CrashAt(
         at_s=paid.at_s - 0.5, point=point, hits=1, down_s=600.0 * blocks, blocks=blocks
     )
     return paid, dies
@@ -75,7 +75,7 @@ def back_too_late(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     """The gateway is away while it is paid, and comes back when the HTLC has a few blocks left, or none."""
     receive = receiving(dice, turn % 2, pays_after_s=1.0, expiry_s=2_000)
     blocks = in_turn(turn // 2, 109, 112, 120, 106)
-    dies = wrong_steps.CrashAt(
+    dies = byzantine_steps.CrashAt(
         at_s=receive.at_s,
         point="before receive.funding",
         hits=1,

@@ -16,8 +16,8 @@ import anyio
 from engine.store import LOG_NAME
 from fedimint.mintv2 import recovery
 from fuzz.simulation.acts.operating import connect
+from fuzz.simulation.harness import Harness
 from fuzz.simulation.plans import steps
-from fuzz.simulation.stage import Stage
 from gateway.restoring import restore
 
 #: Seeds that end with this digit have a disaster.
@@ -46,7 +46,7 @@ def draw(seed: int) -> tuple[steps.AnyStep, ...]:
 
 @contextmanager
 def recoverable() -> Iterator[None]:
-    """Tweaks are not ground here (`fuzz/simulation/doors.py`), so who recovers must not look for that.
+    """Tweaks are not ground here (`fuzz/simulation/watched_ports.py`), so who recovers must not look for that.
 
     Any run may recover: who pays from the node by hand shows the gateway a payment that its log does not know.
     """
@@ -54,39 +54,41 @@ def recoverable() -> Iterator[None]:
         yield
 
 
-async def lose_disk(stage: Stage, step: steps.DiskLost) -> None:
+async def lose_disk(harness: Harness, step: steps.DiskLost) -> None:
     """Back up, and restore in the place of a log that went on since."""
-    backup = stage.gateway.directory.with_name("backup")
+    backup = harness.gateway.directory.with_name("backup")
     taken = anyio.Event()
 
     def back_up() -> None:
-        shutil.copytree(stage.gateway.directory, backup)
+        shutil.copytree(harness.gateway.directory, backup)
         taken.set()
 
-    stage.crash.then, stage.crash.passing = back_up, step.probes
-    stage.crash.passing_point = step.point
+    harness.crash.then, harness.crash.passing = back_up, step.probes
+    harness.crash.passing_point = step.point
     with anyio.move_on_after(_IDLE_S):
         await taken.wait()
     if not taken.is_set():
-        stage.crash.passing = 0
+        harness.crash.passing = 0
         back_up()
     await anyio.sleep(step.lost_after_s)
-    stage.down_s = step.down_s
-    await _go_on_from(stage, partial(_restore, stage, backup))
+    harness.down_s = step.down_s
+    await _go_on_from(harness, partial(_restore, harness, backup))
 
 
-def _restore(stage: Stage, backup: Path) -> None:
-    restore(backup / LOG_NAME, stage.gateway.directory, stage.clock)
+def _restore(harness: Harness, backup: Path) -> None:
+    restore(backup / LOG_NAME, harness.gateway.directory, harness.clock)
 
 
-async def lose_everything(stage: Stage, _step: steps.DirectoryLost) -> None:
+async def lose_everything(harness: Harness, _step: steps.DirectoryLost) -> None:
     """Not before all is at rest, since payments under way are lost with the only log that knows of them."""
-    stage.afterwards.append(partial(_go_on_from, stage, lambda: None))
+    harness.afterwards.append(partial(_go_on_from, harness, lambda: None))
 
 
-async def _go_on_from(stage: Stage, fill: Callable[[], None]) -> None:
+async def _go_on_from(harness: Harness, fill: Callable[[], None]) -> None:
     """What the log does not serve is joined again, as docs/operations.md says."""
-    await stage.replace_directory(fill)
-    for federation in stage.joined:
-        await connect(stage, federation, recover=True)
-        await connect(stage, federation)  # one that was left before the backup: its ecash is known
+    await harness.replace_directory(fill)
+    for federation in harness.joined:
+        await connect(harness, federation, recover=True)
+        await connect(
+            harness, federation
+        )  # one that was left before the backup: its ecash is known

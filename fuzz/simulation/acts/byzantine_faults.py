@@ -16,21 +16,21 @@ from fedimint.crypto import secrets
 from fedimint.lnv2 import tpe
 from fedimint.transaction import TRANSACTION
 from fedimint.walletv2.deposits import GroundAddress
-from fuzz.simulation.plans import wrong_steps
-from fuzz.simulation.stage import RETRY_PAUSE_S, Stage
+from fuzz.simulation.harness import RETRY_PAUSE_S, Harness
+from fuzz.simulation.plans import byzantine_steps
 from fuzz.simulation.virtual_time import WORDS
 from statemachines import completion, deposit, send
 
 
-async def federation_refuses(stage: Stage, step: wrong_steps.FederationRefuses) -> None:
+async def federation_refuses(harness: Harness, step: byzantine_steps.FederationRefuses) -> None:
     """What was refused stays so when the federation has come to its senses."""
-    federation = stage.federation(step.federation)
+    federation = harness.federation(step.federation)
     rules = federation.consensus.rules
     left = step.times
 
     def is_meant(decoded: DecodedTransaction) -> bool:
         if step.kind == "gateway's":
-            return stage.auditor.has_signed(TRANSACTION.encode(decoded.transaction).hex())
+            return harness.auditor.has_signed(TRANSACTION.encode(decoded.transaction).hex())
         return _is_of(step.kind, decoded, federation.consensus.ledger.incoming)
 
     def refuses(decoded: DecodedTransaction) -> bool:
@@ -38,17 +38,17 @@ async def federation_refuses(stage: Stage, step: wrong_steps.FederationRefuses) 
         if not left or not is_meant(decoded):
             return False
         left -= 1
-        stage.wrongs.refused.add(decoded.transaction.txid().hex())
+        harness.wrongs.refused.add(decoded.transaction.txid().hex())
         return True
 
     rules.refuses = refuses
-    await stage.lasts(step.for_s)
+    await harness.lasts(step.for_s)
     if rules.refuses is refuses:
         rules.refuses = None
 
 
 def _is_of(
-    kind: wrong_steps.Kind,
+    kind: byzantine_steps.Kind,
     decoded: DecodedTransaction,
     incoming: Mapping[OutPoint, lnv2.IncomingContract],
 ) -> bool:
@@ -86,44 +86,44 @@ def _is_taking_back(item: object, incoming: Mapping[OutPoint, lnv2.IncomingContr
     return False
 
 
-async def deposits_taken(stage: Stage, step: wrong_steps.DepositsTaken) -> None:
+async def deposits_taken(harness: Harness, step: byzantine_steps.DepositsTaken) -> None:
     """A second gateway of the same words, perhaps forgotten somewhere: it is quicker while ours is away or slow."""
-    federation = stage.federation(step.federation)
-    federation_id = stage.federation_id(step.federation)
+    federation = harness.federation(step.federation)
+    federation_id = harness.federation_id(step.federation)
     client = secrets.client_secret(secrets.root_secret(WORDS), bytes(federation.federation_id))
     twin = OnchainUser(
         federation.config,
         federation.asked_by(),
         secrets.module_secret(client, WALLETV2_ID),
-        stage.new_user(step.federation).wallet,
+        harness.new_user(step.federation).wallet,
     )
-    while output := await stage.finds(lambda: _found(stage, federation_id), step.for_s):
-        await _take(stage, twin, step.federation, output)
+    while output := await harness.finds(lambda: _found(harness, federation_id), step.for_s):
+        await _take(harness, twin, step.federation, output)
         await anyio.sleep(RETRY_PAUSE_S)
 
 
-def _found(stage: Stage, federation_id: str) -> deposit.DepositOutput | None:
+def _found(harness: Harness, federation_id: str) -> deposit.DepositOutput | None:
     """What the log says is found and not claimed yet, and nobody else has taken."""
     return next(
         (
             state.output
-            for state in stage.auditor.states().values()
+            for state in harness.auditor.states().values()
             if isinstance(state, deposit.Found | deposit.Claiming)
             and state.federation_id == federation_id
-            and (federation_id, state.output.output_index) not in stage.wrongs.taken
+            and (federation_id, state.output.output_index) not in harness.wrongs.taken
         ),
         None,
     )
 
 
 async def _take(
-    stage: Stage, twin: OnchainUser, federation: int, output: deposit.DepositOutput
+    harness: Harness, twin: OnchainUser, federation: int, output: deposit.DepositOutput
 ) -> None:
-    name = stage.federation_id(federation), output.output_index
-    (listed,) = stage.federation(federation).consensus.ledger.wallet.outputs(
+    name = harness.federation_id(federation), output.output_index
+    (listed,) = harness.federation(federation).consensus.ledger.wallet.outputs(
         output.output_index, output.output_index + 1
     )
-    stage.wrongs.taken.add(name)
+    harness.wrongs.taken.add(name)
     try:
         claimed_sat = await twin.claim_output(
             GroundAddress(output.address_index, listed.script_pubkey), listed
@@ -131,59 +131,63 @@ async def _take(
     except (TransactionRefused, UnavailableError):  # ours was quicker, or too few guardians answer
         claimed_sat = 0
     if not claimed_sat:
-        stage.wrongs.taken.discard(name)
+        harness.wrongs.taken.discard(name)
 
 
-async def node_gives_up(stage: Stage, step: wrong_steps.NodeGivesUp) -> None:
+async def node_gives_up(harness: Harness, step: byzantine_steps.NodeGivesUp) -> None:
     """Once, and of everything that is held then."""
-    node = stage.world.gateway_node
+    node = harness.world.gateway_node
 
     def held() -> list[str]:
         hashes = [payment_hash.hex() for payment_hash in node.held()]
-        is_funded = any(isinstance(_answer_to(stage, h), completion.Waiting) for h in hashes)
+        is_funded = any(isinstance(_answer_to(harness, h), completion.Waiting) for h in hashes)
         return hashes if is_funded else []
 
-    for payment_hash in await stage.finds(held, step.for_s) or ():
-        stage.wrongs.given_up.add(payment_hash)
+    for payment_hash in await harness.finds(held, step.for_s) or ():
+        harness.wrongs.given_up.add(payment_hash)
         node.cancel_held(bytes.fromhex(payment_hash))
 
 
-def _answer_to(stage: Stage, payment_hash: str) -> State:
-    return stage.auditor.state_of(completion.stream_of(payment_hash))
+def _answer_to(harness: Harness, payment_hash: str) -> State:
+    return harness.auditor.state_of(completion.stream_of(payment_hash))
 
 
-async def node_forgets_invoices(stage: Stage, _step: wrong_steps.NodeForgetsInvoices) -> None:
+async def node_forgets_invoices(
+    harness: Harness, _step: byzantine_steps.NodeForgetsInvoices
+) -> None:
     """Whoever pays one of them is refused by the node; what was paid it remembers from its channels."""
-    node = stage.world.gateway_node
+    node = harness.world.gateway_node
     for payment_hash in [*node.invoices]:
-        if payment_hash.hex() in stage.wrongs.of_another_gateway:
+        if payment_hash.hex() in harness.wrongs.of_another_gateway:
             continue
         try:
             node.forget_invoice(payment_hash)
         except ConflictError:
             continue
-        stage.wrongs.forgotten.add(payment_hash.hex())
+        harness.wrongs.forgotten.add(payment_hash.hex())
 
 
-async def node_forgets_payments(stage: Stage, step: wrong_steps.NodeForgetsPayments) -> None:
+async def node_forgets_payments(
+    harness: Harness, step: byzantine_steps.NodeForgetsPayments
+) -> None:
     """Of those alone that it has shown in flight, and that no call is on its way for: what is relied on it keeps."""
-    node, lost = stage.world.gateway_node, stage.wrongs.lost_records
-    forgotten = await stage.finds(lambda: _in_flight(stage), step.for_s) or []
+    node, lost = harness.world.gateway_node, harness.wrongs.lost_records
+    forgotten = await harness.finds(lambda: _in_flight(harness), step.for_s) or []
     lost |= {name: node.forget(bytes.fromhex(name)) for name in forgotten}
     if forgotten:
         node.cut_streams()
-        await stage.lasts(step.for_s)
+        await harness.lasts(step.for_s)
     for name in forgotten:
         node.restore(bytes.fromhex(name), lost.pop(name))
 
 
-def _in_flight(stage: Stage) -> list[str]:
+def _in_flight(harness: Harness) -> list[str]:
     """Payment hashes."""
-    if stage.world.gateway_node.has_delayed:
+    if harness.world.gateway_node.has_delayed:
         return []
     return [
         state.facts.payment_hash
-        for state in stage.auditor.states().values()
+        for state in harness.auditor.states().values()
         if isinstance(state, send.InFlight)
-        and state.facts.payment_hash not in stage.wrongs.lost_records
+        and state.facts.payment_hash not in harness.wrongs.lost_records
     ]

@@ -14,7 +14,7 @@ class NotServedError(InputError):
         super().__init__(f"No federation available for prefix {federation_id[:8]}")
 
 
-class Federations:
+class FederationRegistry:
     """Every open federation client. One event loop owns it."""
 
     def __init__(self) -> None:

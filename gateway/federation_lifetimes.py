@@ -9,7 +9,7 @@ from gateway.federation import FederationClient, open_federation
 from statemachines.federation import Joined
 
 
-class ServedFederations:
+class FederationLifetimes:
     """One task group holds the companions of all; closing a federation ends its own."""
 
     def __init__(self, context: GatewayContext) -> None:

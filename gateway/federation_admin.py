@@ -15,10 +15,10 @@ from gateway.build import held_note
 from gateway.client_payments import payment_fee
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, open_federation, stored_config
-from gateway.federations import NotServedError
+from gateway.federation_lifetimes import FederationLifetimes
+from gateway.federation_registry import NotServedError
 from gateway.reconciliation import reconcile_federation
 from gateway.servable import refuse_another_config
-from gateway.served import ServedFederations
 from gateway.shared_answers import SharedAnswers
 from gateway.treasury import Treasury
 from gateway.views import (
@@ -57,11 +57,11 @@ STATUS_FRESH_S = 5.0
 _log = structlog.get_logger("federations")
 
 
-class FederationDesk:
+class FederationAdmin:
     """The federations of a running gateway."""
 
     def __init__(
-        self, context: GatewayContext, treasury: Treasury, served: ServedFederations
+        self, context: GatewayContext, treasury: Treasury, served: FederationLifetimes
     ) -> None:
         self._context = context
         self._engine = context.engine

@@ -25,13 +25,13 @@ from errors import BusyError, GatewayError, PeerError, UnavailableError
 from fedimint.codec.addresses import segwit_address
 from fedimint.mintv2 import SpendableNote
 from fedimint.mintv2.selection import round_up_msat
-from fuzz.simulation import doors
+from fuzz.simulation import watched_ports
 from fuzz.simulation.acts.absurd_guardians import AbsurdGuardians
 from fuzz.simulation.acts.broken_builds import BrokenBuilds
 from fuzz.simulation.judging import absences
 from fuzz.simulation.judging.auditor import Auditor
 from fuzz.simulation.judging.moments import Moments
-from fuzz.simulation.judging.wrongs import Wrongs
+from fuzz.simulation.judging.recorded_faults import Wrongs
 from fuzz.simulation.latency import Latency
 from fuzz.simulation.simulated_gateway import SimulatedGateway
 from fuzz.simulation.virtual_time import START_UNIX_S, SimulatedCrash, grind_address, now_unix_s
@@ -104,7 +104,7 @@ class Witness:
     counts: Counter[str] = field(default_factory=Counter)
 
 
-class Stage:
+class Harness:
     """Everything together. `tasks` runs what outlives its step."""
 
     def __init__(self, seed: int, directory: Path, tasks: anyio.abc.TaskGroup) -> None:
@@ -115,15 +115,15 @@ class Stage:
             federation.endow(_ENDOWMENT_SAT)
         world.chain.send(ChainOutput(world.gateway_node.fresh_script(), NODE_COINS_SAT))
         world.chain.mine(1)
-        self.dice = random.Random(f"stage {seed}")
+        self.dice = random.Random(f"harness {seed}")
         self.tasks = tasks
         self.witness = Witness()
         self.wrongs = Wrongs()
         moments = Moments(world.gateway_node, now_unix_s)
         self.auditor = Auditor(world.gateway_node, moments, self.wrongs)
-        self.clock = doors.WrongClock(START_UNIX_S, moments.see)
+        self.clock = watched_ports.WrongClock(START_UNIX_S, moments.see)
         self.latency = Latency(random.Random(f"latency {seed}"))
-        self.disk = doors.SlowDisk(self.latency)
+        self.disk = watched_ports.SlowDisk(self.latency)
         self.crash = CrashSoon()
         self.absurd_guardians = AbsurdGuardians()
         self.broken_builds = BrokenBuilds(self.auditor)
@@ -143,7 +143,7 @@ class Stage:
         self.blocks_away = 0
         self.is_back = anyio.Event()
         self.is_back.set()
-        self._tweaks = doors.UngroundTweaks()
+        self._tweaks = watched_ports.UngroundTweaks()
         self.wanted_height = 0
         self._mined = 0
         self._addresses = 0
@@ -152,13 +152,13 @@ class Stage:
     # --- the gateway -------------------------------------------------------------------------------------------
 
     def _outside(self, own: Ports) -> Outside:
-        node = doors.watched_node(
+        node = watched_ports.watched_node(
             self.world.gateway_node, self.auditor, self.latency, self._known_as
         )
-        connect = doors.watched_guardians(
+        connect = watched_ports.watched_guardians(
             self.world.connect, self.auditor, self.latency, self.absurd_guardians.heard
         )
-        workers = doors.QuickWorkers(
+        workers = watched_ports.QuickWorkers(
             self.latency, partial(self.broken_builds.begins, life=self.witness.counts["lives"])
         )
         outer = replace(own, clock=self.clock, run_blocking=self.disk)
