@@ -8,6 +8,7 @@ other state ends by itself, and its outlook says what ends it.
 
 from backends.lightning import InFlight, Succeeded
 from backends.operations import Node
+from engine import streams
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from fedimint.codec.wire_types import OutPoint, TransactionId
@@ -19,8 +20,6 @@ from statemachines.outlook import OpenState
 #: How long a call may be on its way to a node that answers others: ten minutes is what LND gives a peer who is to open
 #: a channel, and a connection whose other end is gone is closed long before.
 CALL_ASTRAY_S = 3_600
-
-_SINCE = "SELECT since_unix_us FROM stream WHERE stream = ?"
 
 
 def require_stream(stream: str) -> State:
@@ -73,8 +72,8 @@ async def _refuse_order(context: GatewayContext, stream: str, state: node_order.
     txid = await trace_of(_node(context), state.id, state.order)
     if txid is not None:
         raise ConflictError(f"the Lightning node carried it out: {txid}; the order ends by itself")
-    ((since_unix_us,),) = context.store.query(_SINCE, (stream,))
-    left_s = context.now_unix_s() - int(str(since_unix_us)) // 1_000_000
+    since_unix_us = streams.named(context.store.query, [stream])[stream].since_unix_us
+    left_s = context.now_unix_s() - since_unix_us // 1_000_000
     if left_s < CALL_ASTRAY_S:
         raise ConflictError(
             f"the call left {left_s} seconds ago and may still be on its way to the node: "

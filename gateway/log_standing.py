@@ -5,18 +5,13 @@ from contextlib import contextmanager
 
 import apsw
 
+from engine import streams
 from engine.chain import Row, verified
 from engine.fold import Machines, Position, fold
 from engine.machine import State
-from engine.read_model import StreamIndex
 from engine.storage_errors import DamagedError
 from engine.store import read_rows, select_rows
 from gateway.log_fold import LogFold, Standing
-
-_OPEN = (
-    "SELECT stream, state_name, version, began_unix_us, since_unix_us FROM stream "
-    "WHERE kind = ? AND final = 0"
-)
 
 
 def standing_in(
@@ -27,17 +22,17 @@ def standing_in(
     Rows are taken as they stand. A log whose tables another version of the program wrote is folded as a whole.
     Raises DamagedError when the tables are not of this log.
     """
-    if not _has_tables(connection):
+    if not streams.is_current(connection.execute):
         whole = LogFold(machines)
         whole.read(verified(read_rows(connection)))
         return {name: one for name, one in whole.open.items() if type(one.state) in states}
     with _snapshot(connection):
         found = {
-            str(stream): _standing(connection, machines, str(stream), str(state_name), numbers)
+            one.stream: _standing(connection, machines, one)
             for machine in machines
             if (names := {state.__name__ for state in machine.states if state in states})
-            for stream, state_name, *numbers in connection.execute(_OPEN, (machine.kind,))
-            if state_name in names
+            for one in streams.open_of_kind(connection.execute, machine.kind)
+            if one.state_name in names
         }
     return dict(sorted(found.items()))
 
@@ -57,34 +52,20 @@ def _position_of(
     return position or Position(machines.of(stream).initial, 0, 0)
 
 
-def _standing(
-    connection: apsw.Connection,
-    machines: Machines,
-    stream: str,
-    state_name: str,
-    numbers: list[int],
-) -> Standing:
-    version, began_unix_us, since_unix_us = numbers
-    position = _position_of(connection, machines, stream)
+def _standing(connection: apsw.Connection, machines: Machines, one: streams.Indexed) -> Standing:
+    position = _position_of(connection, machines, one.stream)
     state = position.state
-    if type(state).__name__ != state_name and position.fault is None:
+    if type(state).__name__ != one.state_name and position.fault is None:
         raise DamagedError(
-            f"the tables say that {stream} is {state_name}, its rows that it is {type(state).__name__}: "
+            f"the tables say that {one.stream} is {one.state_name}, its rows that it is {type(state).__name__}: "
             "look with gatewayd log verify"
         )
-    return Standing(state, version, began_unix_us, since_unix_us, position.fault)
+    return Standing(state, one.version, one.began_unix_us, one.since_unix_us, position.fault)
 
 
 def _rows_of(connection: apsw.Connection, stream: str, before_version: int | None) -> Iterator[Row]:
     where = "stream = ?1 AND (?2 IS NULL OR version < ?2) ORDER BY version"
     return (chained.row for chained in select_rows(connection, where, (stream, before_version)))
-
-
-def _has_tables(connection: apsw.Connection) -> bool:
-    """Whether the index of streams is this program's; else the next start rebuilds it."""
-    model = StreamIndex()
-    stored = connection.execute("SELECT version FROM read_model WHERE name = ?", (model.name,))
-    return stored.fetchone() == (model.version,)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from engine import streams
 from engine.engine import Engine, Ports
 from engine.fold import Machines
 from engine.lock import LOCK_NAME
@@ -129,17 +130,15 @@ def freeze(store: Store, machines: Machines, ports: Ports) -> identity.Restorati
     Raises InputError for a log without events, or with events that this program cannot read, FatalError for one that
     cannot be trusted.
     """
-    newest = store.query(
-        "SELECT recorded_unix_us FROM log WHERE position = ?", (store.head.position,)
-    )
-    if not newest:
+    newest_unix_us = streams.recorded_unix_us(store.query, store.head.position)
+    if newest_unix_us is None:
         raise InputError("the backup holds no events: start an empty data directory instead")
     engine = Engine(store, machines, {}, ports)
     _refuse_unread(engine)
     restore = restoration_of(
         engine,
         position=store.head.position,
-        backup_unix_s=int(str(newest[0][0])) // 1_000_000,
+        backup_unix_s=newest_unix_us // 1_000_000,
         now_unix_s=ports.clock.now_unix_us() // 1_000_000,
     )
     engine.deliver(identity.STREAM, restore)

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import groupby
 
-import msgspec
 import structlog
 
 from backends.lightning import NodeInfo
+from engine import streams
 from engine.engine import Engine
 from engine.machine import State, kind_of
 from engine.ports import Clock
@@ -21,10 +21,6 @@ from statemachines.outlook import OpenState
 #: How often what is overdue is looked for.
 LOOK_PAUSE_S = 60.0
 
-_SINCE = (
-    "SELECT stream, state_name, since_unix_us FROM stream "
-    "WHERE stream IN (SELECT value FROM json_each(?))"
-)
 #: Stream, state, and since when.
 Told = AbstractSet[tuple[str, str, int]]
 
@@ -144,12 +140,10 @@ def _open_states(engine: Engine) -> dict[str, OpenState]:
 
 def _since_unix_us(store: Store, states: Mapping[str, State]) -> dict[str, int]:
     """When each of these states began; a state that is decided and not durable yet begins now, and is left out."""
-    streams = msgspec.json.encode(list(states)).decode()
-    rows = msgspec.convert(store.query(_SINCE, (streams,)), list[tuple[str, str, int]])
     return {
-        stream: since_unix_us
-        for stream, name, since_unix_us in rows
-        if name == type(states[stream]).__name__
+        name: one.since_unix_us
+        for name, one in streams.named(store.query, states).items()
+        if one.state_name == type(states[name]).__name__
     }
 
 

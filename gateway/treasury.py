@@ -1,7 +1,6 @@
 """The gateway's own money: balances, deposits, withdrawals, ecash given away."""
 
-import msgspec
-
+from engine import streams
 from engine.engine import Answer
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, PeerError, UnavailableError
@@ -27,8 +26,6 @@ from statemachines.items import HeldNote
 from statemachines.node_order import SendCoins
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
-
-_GIFTS = "SELECT stream, began_unix_us FROM stream WHERE kind = ? ORDER BY began_unix_us DESC"
 
 
 class Treasury:
@@ -87,10 +84,10 @@ class Treasury:
     async def sent_ecash(self, federation_id: str | None, limit: int) -> tuple[SentEcash, ...]:
         """The newest ecash that was asked for as text, of one federation or of all."""
         sent: list[SentEcash] = []
-        for stream, asked_unix_us in self._context.store.query(_GIFTS, (gift.MACHINE.kind,)):
+        for one in streams.newest_of_kind(self._context.store.query, gift.MACHINE.kind):
             if len(sent) == limit:
                 break  # each gift that is over is read from the log
-            state = self._engine.peek(str(stream))
+            state = self._engine.peek(one.stream)
             assert isinstance(state, gift.Preparing | gift.Given | gift.GiftRefused)
             facts = state.facts
             if federation_id in {None, facts.federation_id}:
@@ -100,7 +97,7 @@ class Treasury:
                         facts.federation_id,
                         facts.amount_msat,
                         type(state).__name__,
-                        msgspec.convert(asked_unix_us, int) // 1_000_000,
+                        one.began_unix_us // 1_000_000,
                         state.reason if isinstance(state, gift.GiftRefused) else None,
                     )
                 )

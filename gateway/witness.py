@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from backends.operations import NodeTransaction
+from engine import streams
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from engine.quarantine import QuarantinedError
@@ -36,7 +37,6 @@ CLOCKS_DIFFER_S = 60
 #: Payments that are named.
 NAMED_MAX = 3
 
-_NEWEST = "SELECT recorded_unix_us FROM log WHERE position = ?"
 _log = structlog.get_logger("restore")
 
 
@@ -50,11 +50,11 @@ class Opened(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, store: Store) -> "Opened | None":
         """None for a log without events."""
-        times = [store.query(_NEWEST, (position,)) for position in (1, store.head.position)]
-        if not all(times):
+        founded_unix_us = streams.recorded_unix_us(store.query, 1)
+        newest_unix_us = streams.recorded_unix_us(store.query, store.head.position)
+        if founded_unix_us is None or newest_unix_us is None:
             return None
-        founded, newest = (int(str(rows[0][0])) // 1_000_000 for rows in times)
-        return cls(store.head.position, founded, newest)
+        return cls(store.head.position, founded_unix_us // 1_000_000, newest_unix_us // 1_000_000)
 
 
 def until_heard(

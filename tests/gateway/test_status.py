@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from backends.lightning import NodeInfo
 from backends.simulated.node import Fault, SimulatedNode
+from engine import streams
 from engine.effects import JobStatus, fatal_in
 from engine.engine import Engine
 from engine.machine import State
@@ -205,7 +206,7 @@ def test_what_is_under_way_in_a_federation_is_named() -> None:
 
 def test_what_is_finished_is_not_looked_at() -> None:
     books = Books()
-    plan = str(list(books.connection.execute(f"EXPLAIN QUERY PLAN {status._SINCE}", ("[]",))))
+    plan = str(list(books.connection.execute(f"EXPLAIN QUERY PLAN {streams._NAMED}", ("[]",))))
     assert "SCAN stream" not in plan
 
 

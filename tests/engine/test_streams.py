@@ -1,0 +1,68 @@
+"""What the index of streams is asked, and that it is looked up and never searched."""
+
+from collections.abc import Iterator
+
+import apsw
+import pytest
+
+from engine import streams
+from engine.read_model import StreamIndex
+from engine.streams import Indexed
+from tests.engine.query_plans import plans, queries
+
+OLD = Indexed("toy/old", "Waiting", 3, 10, 30)
+NEW = Indexed("toy/new", "Done", 2, 20, 25)
+OTHER = Indexed("other/1", "Waiting", 1, 15, 15)
+
+
+@pytest.fixture
+def connection() -> Iterator[apsw.Connection]:
+    connection = apsw.Connection(":memory:")
+    connection.execute(StreamIndex.ddl)
+    connection.execute("CREATE TABLE read_model (name TEXT, version INTEGER)")
+    connection.execute("CREATE TABLE log (position INTEGER PRIMARY KEY, recorded_unix_us INTEGER)")
+    for one in (OLD, NEW, OTHER):
+        kind = one.stream.partition("/")[0]
+        values = (one.stream, kind, one.state_name, one.state_name == "Done", one.version, 1)
+        connection.execute(
+            "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*values, one.began_unix_us, one.since_unix_us),
+        )
+    yield connection
+    connection.close()
+
+
+def test_streams_are_found_by_name(connection: apsw.Connection) -> None:
+    found = streams.named(connection.execute, ["toy/old", "other/1", "toy/unknown"])
+    assert found == {"toy/old": OLD, "other/1": OTHER}
+    assert streams.named(connection.execute, []) == {}
+
+
+def test_streams_are_found_by_kind(connection: apsw.Connection) -> None:
+    assert list(streams.newest_of_kind(connection.execute, "toy")) == [NEW, OLD]
+    assert list(streams.open_of_kind(connection.execute, "toy")) == [OLD]
+    assert list(streams.open_of_kind(connection.execute, "nothing")) == []
+
+
+def test_nothing_reads_the_whole_index(connection: apsw.Connection) -> None:
+    with queries(connection) as asked:
+        streams.named(connection.execute, ["toy/old"])
+        list(streams.newest_of_kind(connection.execute, "toy"))
+        list(streams.open_of_kind(connection.execute, "toy"))
+    found = [plan for plan in plans(connection, asked) if "stream" in plan]
+    assert len(found) == 3
+    assert all(plan.startswith("SEARCH stream") for plan in found), found
+
+
+def test_the_index_of_another_version_is_told_from_ours(connection: apsw.Connection) -> None:
+    assert not streams.is_current(connection.execute)
+    connection.execute("INSERT INTO read_model VALUES ('streams', ?)", (StreamIndex.version,))
+    assert streams.is_current(connection.execute)
+    connection.execute("UPDATE read_model SET version = version + 1")
+    assert not streams.is_current(connection.execute)
+
+
+def test_the_time_of_an_event_is_found_by_its_position(connection: apsw.Connection) -> None:
+    connection.execute("INSERT INTO log VALUES (1, 1800000000000000)")
+    assert streams.recorded_unix_us(connection.execute, 1) == 1_800_000_000_000_000
+    assert streams.recorded_unix_us(connection.execute, 2) is None
