@@ -184,11 +184,14 @@ class Scene:
         return self.federation.invite_code().to_text()
 
     async def drive(self, until: Callable[[], bool], *, step_s: float = 1.0) -> None:
-        """Let time pass in steps until something holds."""
-        while not until():
+        """Let time pass in steps until something holds; a hundred thousand of them do not bring it about."""
+        for _ in range(100_000):
+            if until():
+                return
             self.clock.advance(step_s)
             for _ in range(20):
                 await anyio.lowlevel.checkpoint()
+        raise AssertionError("it never came to hold")
 
     async def while_time_passes(self, work: Callable[[], Awaitable[T]]) -> T:
         """Let time pass for as long as `work` takes."""

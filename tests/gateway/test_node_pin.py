@@ -63,7 +63,11 @@ class PinScene(Scene):
         return self.other.public_key.hex()
 
     async def changed(self, gateway: Gateway, node: SimulatedNode) -> None:
-        """Another node answers, and the gateway has seen it."""
+        """Another node answers, and the gateway has seen it.
+
+        A stream that is only being opened would go to the old node after its connection broke.
+        """
+        await anyio.wait_all_tasks_blocked()
         self.address.move_in(node)
         await gateway.info()
 
