@@ -9,7 +9,6 @@ from gateway import operator_views as views
 from gateway.views import SystemTime
 
 _DEFAULT_EXPIRY_S = 3600
-_NO_OFFERS = "LND, on which this gateway runs, knows no BOLT12 offers; use a BOLT11 invoice"
 
 
 async def create_invoice(gateway: Gateway, payload: structs.CreateInvoiceForOperatorPayload) -> str:
@@ -29,14 +28,14 @@ async def pay_invoice(gateway: Gateway, payload: structs.PayInvoiceForOperatorPa
     return (await gateway.node.pay_operator_invoice(payload.invoice)).preimage.hex()
 
 
-async def create_offer(_gateway: Gateway, _payload: structs.CreateOfferPayload) -> None:
+async def create_offer(gateway: Gateway, _payload: structs.CreateOfferPayload) -> None:
     """POST `/create_bolt12_offer_for_operator`. Raises InputError always."""
-    raise InputError(_NO_OFFERS)
+    raise InputError(gateway.node.why_no_offers())
 
 
-async def pay_offer(_gateway: Gateway, _payload: structs.PayOfferPayload) -> None:
+async def pay_offer(gateway: Gateway, _payload: structs.PayOfferPayload) -> None:
     """POST `/pay_offer_for_operator`. Raises InputError always."""
-    raise InputError(_NO_OFFERS)
+    raise InputError(gateway.node.why_no_offers())
 
 
 async def get_invoice(

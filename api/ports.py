@@ -150,7 +150,7 @@ class Treasury(Protocol):
 
 
 class OperatorNode(Protocol):
-    """The Lightning node, for its operator. All raise UnavailableError while it does not answer."""
+    """The Lightning node, for its operator. All but `why_no_offers` raise UnavailableError while it does not answer."""
 
     async def create_operator_invoice(self, request: operator_views.OperatorInvoiceRequest) -> str:
         """A BOLT11 invoice that pays the node itself."""
@@ -161,6 +161,10 @@ class OperatorNode(Protocol):
 
         Raises InputError for an invoice that cannot be paid, such as one without an amount.
         """
+        ...
+
+    def why_no_offers(self) -> str:
+        """Why BOLT 12 offers are neither made nor paid, in words."""
         ...
 
     async def node_invoice(self, payment_hash: str) -> operator_views.InvoiceRecord | None:

@@ -8,9 +8,14 @@ from typing import Literal, Protocol
 
 import msgspec
 
+from backends.abilities import Abilities
 from backends.lightning import LightningNode
 
 InvoiceStatus = Literal["Pending", "Succeeded", "Failed"]
+
+#: How long a call may be on its way to a node that answers others; every backend must keep to it. LND gives a peer who
+#: is to open a channel ten minutes, and a connection whose other end is gone is closed long before.
+CALL_ASTRAY_S = 3_600
 
 
 class InvoiceRecord(msgspec.Struct, frozen=True):
@@ -144,7 +149,11 @@ class NodeOperations(Protocol):
     async def set_channel_fees(
         self, funding_out_point: str, *, base_fee_msat: int, parts_per_million: int
     ) -> None:
-        """Set our side's policy of one channel and keep the rest of it. NotFoundError without such a channel."""
+        """Set our side's policy of one channel and keep the rest of it.
+
+        NotFoundError without such a channel. One that is not confirmed yet is none, unless the node has the ability
+        `pending_channel_fees`.
+        """
         ...
 
     async def connect_peer(self, public_key: str, host: str) -> None:
@@ -154,3 +163,8 @@ class NodeOperations(Protocol):
 
 class Node(LightningNode, NodeOperations, Protocol):
     """A Lightning node with everything the gateway uses of it."""
+
+    @property
+    def abilities(self) -> Abilities:
+        """What this kind of node can do; asking sends nothing."""
+        ...

@@ -7,7 +7,7 @@ other state ends by itself, and its outlook says what ends it.
 """
 
 from backends.lightning import InFlight, Succeeded
-from backends.operations import Node
+from backends.operations import CALL_ASTRAY_S, Node
 from engine import streams
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
@@ -17,9 +17,6 @@ from gateway.operator_effects import trace_of
 from statemachines import ALL_MACHINES, federation, node_order, operator_payment, send
 from statemachines.outlook import OpenState
 
-#: How long a call may be on its way to a node that answers others: ten minutes is what LND gives a peer who is to open
-#: a channel, and a connection whose other end is gone is closed long before.
-CALL_ASTRAY_S = 3_600
 
 
 def require_stream(stream: str) -> State:

@@ -30,7 +30,7 @@ MAX_DELAY_BLOCKS = 1008
 
 
 class OperatorNode:
-    """The node of a running gateway. Every method raises UnavailableError while the node does not answer."""
+    """The node of a running gateway. Every async method raises UnavailableError while the node does not answer."""
 
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
@@ -83,6 +83,16 @@ class OperatorNode:
             max_fee_msat=FEE_BASE_MSAT + fields.amount_msat // FEE_DIVISOR,
             max_delay_blocks=MAX_DELAY_BLOCKS,
             node=self._context.watch.connected().public_key,
+        )
+
+    def why_no_offers(self) -> str:
+        """Why BOLT 12 offers are neither made nor paid, in words, whether the node answers or not."""
+        abilities = self._context.outside.node.abilities
+        if abilities.offers:
+            return "this gateway does not serve BOLT12 offers; use a BOLT11 invoice"
+        return (
+            f"{abilities.kind}, on which this gateway runs, knows no BOLT12 offers; "
+            "use a BOLT11 invoice"
         )
 
     async def node_invoice(self, payment_hash: str) -> InvoiceRecord | None:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import aclosing, asynccontextmanager
 from typing import TypeVar
 
+from backends.abilities import Abilities
 from backends.lightning import (
     Balances,
     CompletionRejectedError,
@@ -43,6 +44,11 @@ class PinnedNode:
         self._known: str | None = None
         #: How often a connection broke: who answered before that says nothing of who answers now.
         self._breaks = 0
+
+    @property
+    def abilities(self) -> Abilities:
+        """Known without asking: another node behind the same backend is of the same kind."""
+        return self._node.abilities
 
     async def info(self) -> NodeInfo:
         """Asked each time. Raises ConfigError for a node on another network."""

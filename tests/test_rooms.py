@@ -71,9 +71,9 @@ _TALKS_TO_GUARDIANS = frozenset(
 
 # What a package may import of its own room, besides itself.
 _WITHIN = {
-    "backends/conformance": "backends.lightning backends.operations",
-    "backends/lnd": "backends.lightning backends.operations",
-    "backends/simulated": "backends.lightning backends.operations",
+    "backends/conformance": "backends.abilities backends.lightning backends.operations",
+    "backends/lnd": "backends.abilities backends.lightning backends.operations",
+    "backends/simulated": "backends.abilities backends.lightning backends.operations",
     "devnet/guardians": "",
     "devnet/lnd_server": "",
     "devnet/real": "",

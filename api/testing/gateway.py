@@ -176,6 +176,9 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def pay_operator_invoice(self, invoice: str) -> Paid:
         return self._answer(Paid(canned.PREIMAGE), "pay_operator_invoice", invoice)
 
+    def why_no_offers(self) -> str:
+        return "this node knows no BOLT12 offers; use a BOLT11 invoice"
+
     async def node_invoice(self, payment_hash: str) -> operator_views.InvoiceRecord | None:
         return self._answer(canned.node_invoice(), "node_invoice", payment_hash)
 

@@ -95,11 +95,30 @@ async def channel_of(world: OperatingWorld, funding_txid: str) -> Channel | None
     return None
 
 
+async def takes_fees_while_pending(
+    world: OperatingWorld, order: ChannelOrder, funding_txid: str
+) -> bool:
+    """Whether the node sets the fees of the order once more, on whichever of two outputs the channel is."""
+    for index in range(2):
+        try:
+            await world.node.set_channel_fees(
+                f"{funding_txid}:{index}",
+                base_fee_msat=order.base_fee_msat or 0,
+                parts_per_million=order.parts_per_million or 0,
+            )
+        except NotFoundError:
+            continue
+        return True
+    return False
+
+
 async def opened(world: OperatingWorld, order: ChannelOrder) -> Channel:
     """Open a channel and wait until it is usable."""
     await fund(world)
     txid = await world.node.open_channel(order)
     assert await world.node.opened_channel(order) == txid, "known while it is pending"
+    takes_fees = await takes_fees_while_pending(world, order, txid)
+    assert takes_fees == world.node.abilities.pending_channel_fees
     await world.mine(CONFIRMATIONS)
 
     async def is_open() -> bool:

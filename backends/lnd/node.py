@@ -2,6 +2,7 @@
 
 from lndgrpc.compiled import lightning_pb2
 
+from backends.abilities import Abilities
 from backends.lightning import Balances, NodeInfo
 from backends.lnd.channels import LndChannels
 from backends.lnd.invoices import LndInvoices
@@ -21,6 +22,11 @@ _NETWORKS: dict[str, Network] = {
 
 class LndNode(LndPayments, LndInvoices, LndChannels, LndOperations):
     """A `backends.operations.Node` over LND's gRPC, of one part per job; it runs on asyncio alone."""
+
+    #: Of LND v0.20. It intercepts by `HtlcInterceptor` (routerrpc), which nothing here calls.
+    abilities = Abilities(
+        kind="LND", offers=False, interception=True, splicing=False, pending_channel_fees=False
+    )
 
     async def info(self) -> NodeInfo:
         """Identity and chain view (`GetInfo`)."""

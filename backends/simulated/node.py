@@ -6,6 +6,7 @@ or cancels it, a block comes when the test mines it, and a call dies where the t
 
 from collections.abc import Callable
 
+from backends.abilities import Abilities
 from backends.lightning import Balances, Failed, InFlight, NodeInfo, PaymentStatus, Succeeded
 from backends.operations import InvoiceStatus, NodeTransaction
 from backends.simulated.channels import SimulatedChannels
@@ -27,6 +28,14 @@ _PAYMENT_STATUSES: dict[type[PaymentStatus], InvoiceStatus] = {
 
 class SimulatedNode(SimulatedPayments, SimulatedInvoices, SimulatedChannels):
     """A `backends.operations.Node` of the simulated network, of one part per job, with a test's hands on it."""
+
+    abilities = Abilities(
+        kind="The simulated node",
+        offers=False,
+        interception=False,
+        splicing=False,
+        pending_channel_fees=False,
+    )
 
     def __init__(self, network: SimulatedNetwork, name: str, now_s: Callable[[], float]) -> None:
         """A node of this name, whose key follows from it; `now_s` is the wall clock, unix time."""

@@ -4,9 +4,10 @@ from hashlib import sha256
 from pathlib import Path
 
 import anyio
+import msgspec
 import pytest
 
-from backends.simulated.node import Fault
+from backends.simulated.node import Fault, SimulatedNode
 from backends.simulated.part import Call
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, PeerError, UnavailableError
@@ -360,3 +361,25 @@ async def test_a_node_that_is_away_is_asked_nothing(scene: Scene) -> None:
             with pytest.raises(UnavailableError, match="no connection to its Lightning node"):
                 await question()
         assert kinds(scene.directory) == before
+
+
+async def test_offers_are_refused_in_the_name_of_a_node_that_knows_none(scene: Scene) -> None:
+    async with scene.serving() as gateway:
+        scene.world.gateway_node.is_down = True
+        assert gateway.node.why_no_offers() == (
+            "The simulated node, on which this gateway runs, knows no BOLT12 offers; "
+            "use a BOLT11 invoice"
+        )
+
+
+async def test_offers_are_refused_in_the_gateways_own_name_where_the_node_knows_them(
+    scene: Scene,
+) -> None:
+    class Offering(SimulatedNode):
+        abilities = msgspec.structs.replace(SimulatedNode.abilities, offers=True)
+
+    scene.node = Offering(scene.world.network, "offering", lambda: scene.clock.now_s)
+    async with scene.serving() as gateway:
+        assert gateway.node.why_no_offers() == (
+            "this gateway does not serve BOLT12 offers; use a BOLT11 invoice"
+        )
