@@ -13,10 +13,10 @@ from gateway import views
 
 
 class NodeFacts(msgspec.Struct, frozen=True):
-    """What `/info` shows and does not change while the process lives."""
+    """What `/info` shows and does not change while the process lives. `lightning_mode` is JSON, and holds no secret."""
 
     version_hash: str
-    lightning_mode: structs.LndMode
+    lightning_mode: msgspec.Raw
 
 
 async def info(gateway: Gateway, facts: NodeFacts) -> structs.GatewayInfo:

@@ -26,22 +26,6 @@ class Connected(msgspec.Struct, frozen=True):
     connected: views.NodeInfo
 
 
-class LndModeSettings(msgspec.Struct, frozen=True):
-    """How LND is reached: an address and two file paths, never the files' contents."""
-
-    lnd_rpc_addr: str
-    lnd_tls_cert: str
-    lnd_macaroon: str
-    lnd_time_pref: float
-    lnd_payment_timeout_secs: int
-
-
-class LndMode(msgspec.Struct, frozen=True):
-    """The variant `{"Lnd": …}` of `LightningMode`. The Rust CLI fails on a variant it does not know."""
-
-    lnd: LndModeSettings = msgspec.field(name="Lnd")
-
-
 class OpenPaymentInfo(msgspec.Struct, frozen=True):
     """A payment that is not over. Ours alone; `last_error` is null while nothing went wrong.
 
@@ -62,9 +46,10 @@ class GatewayInfo(msgspec.Struct, frozen=True):
     """Answer of GET `/info`.
 
     `federations` is empty and `federation_fake_scids` null unless `gateway_state` is Running, as in
-    Rust. `registrations` maps a protocol ("http") to the public URL and the gateway's key. `problems` are sentences
-    for the operator, none when all is well. `frozen_until` names whom a gateway that was restored from a backup waits
-    for, nobody when nothing is frozen.
+    Rust. `lightning_mode` is one variant of Rust's enum of that name, as the kind of node writes it; the Rust CLI fails
+    on a variant it does not know. `registrations` maps a protocol ("http") to the public URL and the gateway's key.
+    `problems` are sentences for the operator, none when all is well. `frozen_until` names whom a gateway that was
+    restored from a backup waits for, nobody when nothing is frozen.
     """
 
     version_hash: str
@@ -72,7 +57,7 @@ class GatewayInfo(msgspec.Struct, frozen=True):
     federation_fake_scids: dict[str, str] | None
     gateway_state: str
     lightning_info: Connected | Literal["not_connected"]
-    lightning_mode: LndMode
+    lightning_mode: msgspec.Raw
     registrations: dict[str, tuple[str, str]]
     open_payments: tuple[OpenPaymentInfo, ...]
     problems: tuple[str, ...]

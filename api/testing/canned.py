@@ -3,7 +3,6 @@
 import msgspec
 
 from api.federation_handlers import NodeFacts
-from api.structs import LndMode, LndModeSettings
 from fedimint.codec.wire_types import Duration
 from fedimint.config import Version
 from fedimint.lnv2.gateway_api import PaymentFee, RoutingInfo
@@ -79,17 +78,12 @@ def status() -> views.GatewayStatus:
 
 
 def facts() -> NodeFacts:
-    """LND on this machine."""
+    """A node of a kind that the Rust CLI knows."""
     return NodeFacts(
         version_hash="264ebf22b698c158055bcdd80d5b586fdb48d1fc",
-        lightning_mode=LndMode(
-            lnd=LndModeSettings(
-                lnd_rpc_addr="https://127.0.0.1:10009",
-                lnd_tls_cert="lnd/tls.cert",
-                lnd_macaroon="lnd/admin.macaroon",
-                lnd_time_pref=0.5,
-                lnd_payment_timeout_secs=180,
-            )
+        lightning_mode=msgspec.Raw(
+            b'{"Lnd":{"lnd_rpc_addr":"https://127.0.0.1:10009","lnd_tls_cert":"lnd/tls.cert",'
+            b'"lnd_macaroon":"lnd/admin.macaroon","lnd_time_pref":0.5,"lnd_payment_timeout_secs":180}}'
         ),
     )
 

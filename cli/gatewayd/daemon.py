@@ -17,9 +17,7 @@ from api.gates import TokenBucket
 from api.http import create_app
 from api.http_server import Listener, listening
 from api.routes import Route, routes, setup_routes
-from api.structs import LndMode, LndModeSettings
-from backends.lnd.connection import LndSettings as NodeSettings
-from backends.lnd.node import LndNode
+from backends.operations import Node
 from cli.error_groups import one_error
 from cli.gatewayd.crash_points import crash_probe
 from cli.gatewayd.first_setup import FirstSetup
@@ -184,8 +182,8 @@ class Drain:
 
 
 @asynccontextmanager
-async def _lightning_node(settings: Settings) -> AsyncIterator[LndNode]:
-    node = LndNode(_node_settings(settings))
+async def _lightning_node(settings: Settings) -> AsyncIterator[Node]:
+    node = settings.node.open()
     try:
         yield node
     finally:
@@ -205,7 +203,7 @@ def _mnemonic(settings: Settings) -> str | None:
 
 
 def _outside(
-    settings: Settings, node: LndNode, grinder: GrinderProcess, workers: WorkerProcesses
+    settings: Settings, node: Node, grinder: GrinderProcess, workers: WorkerProcesses
 ) -> Outside:
     ports = Ports(
         clock=SystemClock(),
@@ -244,7 +242,7 @@ def _connect(url: str, api_secret: str | None) -> GuardianConnection:
 
 
 def _routes(settings: Settings, gateway: Gateway, drain: Drain) -> tuple[Route, ...]:
-    facts = NodeFacts(version_hash=version_hash(), lightning_mode=_lightning_mode(settings))
+    facts = NodeFacts(version_hash=version_hash(), lightning_mode=settings.node.mode())
     return routes(gateway, facts, TokenBucket(settings.invoice_rate_limit), drain.ask)
 
 
@@ -271,26 +269,4 @@ def _log_failure(status: JobStatus, error: Exception) -> None:
         tries=status.tries,
         error=str(error) if expected else type(error).__name__,
         exc_info=None if expected else error,
-    )
-
-
-def _node_settings(settings: Settings) -> NodeSettings:
-    return NodeSettings(
-        address=settings.lnd.rpc_addr,
-        tls_cert=settings.lnd.tls_cert,
-        macaroon=settings.lnd.macaroon,
-        time_pref=settings.lnd.time_pref,
-        payment_timeout_s=settings.lnd.payment_timeout_s,
-    )
-
-
-def _lightning_mode(settings: Settings) -> LndMode:
-    return LndMode(
-        lnd=LndModeSettings(
-            lnd_rpc_addr=settings.lnd.rpc_addr,
-            lnd_tls_cert=str(settings.lnd.tls_cert),
-            lnd_macaroon=str(settings.lnd.macaroon),
-            lnd_time_pref=settings.lnd.time_pref,
-            lnd_payment_timeout_secs=settings.lnd.payment_timeout_s,
-        )
     )

@@ -1,5 +1,7 @@
 """The flags and environment variables of gatewayd, as text; `cli.gatewayd.settings` gives them types.
 
+Those of a kind of node are in its file of `cli/gatewayd/nodes/`.
+
 Names are those of gateway-server/src/config.rs and envs.rs. Only what this release does is here: a flag
 of the Rust gateway that is missing is refused, never accepted and ignored.
 """
@@ -72,23 +74,3 @@ limits for each caller count callers then, not proxies."""
     skip_setup: Annotated[bool, Parameter(negative="")] = False
     """Without a mnemonic, take that of FM_GATEWAY_MNEMONIC or make one, and start at once. \
 [env var: FM_GATEWAY_SKIP_SETUP]"""
-
-
-@dataclass(frozen=True)
-class LndOptions:
-    """Flags of the subcommand `lnd`."""
-
-    lnd_rpc_host: Annotated[str | None, Parameter(env_var="FM_LND_RPC_ADDR")] = None
-    """Address of LND's gRPC interface, such as https://127.0.0.1:10009."""
-
-    lnd_tls_cert: Annotated[str | None, Parameter(env_var="FM_LND_TLS_CERT")] = None
-    """File with LND's TLS certificate."""
-
-    lnd_macaroon: Annotated[str | None, Parameter(env_var="FM_LND_MACAROON")] = None
-    """File with LND's admin macaroon."""
-
-    lnd_time_pref: Annotated[str, Parameter(env_var="FM_LND_TIME_PREF")] = "0.5"
-    """Whether routes shall be cheap (-1) or reliable (1)."""
-
-    lnd_payment_timeout: Annotated[str, Parameter(env_var="FM_LND_PAYMENT_TIMEOUT_SECS")] = "180"
-    """Seconds for which LND looks for a route, 1 to 600."""

@@ -1,18 +1,18 @@
-"""The command gatewayd: `gatewayd [flags] lnd [flags]` starts the gateway on an LND node.
+"""The command gatewayd: `gatewayd [flags] KIND [flags]` starts the gateway on a node of that kind.
 
 Subcommands are loaded when they run. A wrong start is one sentence on stderr and exit code 4.
 """
 
-import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Annotated
 
 from cyclopts import App, CycloptsError, Parameter
 
 from cli.broken_pipe import open_standard_streams, reader_may_leave
-from cli.gatewayd.options import GatewayOptions, LndOptions
+from cli.gatewayd.nodes.table import NODE_KINDS
+from cli.gatewayd.options import GatewayOptions
+from cli.gatewayd.start import complain
 from cli.help_pages import add_help
 from errors import ConfigError, GatewayError
 
@@ -33,26 +33,8 @@ app = App(
 )
 
 
-@app.command
-def lnd(
-    *,
-    lnd_options: Annotated[LndOptions | None, Parameter(name="*")] = None,
-    options: Annotated[GatewayOptions, Parameter(parse=False)],
-) -> None:
-    """Run the gateway on an LND node."""
-    # gRPC's own library writes to stderr past all loggers; what a call failed of is logged by its caller.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from cli.gatewayd.daemon import run  # noqa: PLC0415 - only a gateway needs it
-    from cli.gatewayd.log_output import configure_logging  # noqa: PLC0415 - same
-    from cli.gatewayd.settings import read_settings, unsupported_variables  # noqa: PLC0415 - same
-
-    settings = read_settings(options, lnd_options or LndOptions(), os.environ)
-    configure_logging(sys.stderr, os.environ)
-    for name in unsupported_variables(os.environ):
-        _complain(f"{name} is set but not supported, it is ignored")
-    run(settings)
-
-
+for _kind in NODE_KINDS:
+    app.command(_kind.function, name=_kind.command, help=_kind.help)
 add_help(app, program="cli.gatewayd.program")
 app.command(
     "cli.world.demo:demo_app", name="demo", help="Watch a gateway at work in an embedded world."
@@ -127,18 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with reader_may_leave():
             app_for(given)(given, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _complain(str(error))
+        complain(str(error))
         return 4
     except GatewayError as error:
-        _complain(str(error))
+        complain(str(error))
         return error.exit_code
     return 0
-
-
-def _complain(sentence: str) -> None:
-    """The exit code says it too, should nobody read this."""
-    with suppress(OSError, ValueError):
-        print(f"gatewayd: {sentence}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """The settings of gatewayd, checked once at the start: every mistake is a ConfigError with a sentence."""
 
 import ipaddress
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import fields
@@ -13,8 +12,8 @@ import msgspec
 
 from api.callers import IpNetwork
 from api.gates import RateLimit
-from backends.lnd.credentials import Credential, certificate_of, macaroon_of
-from cli.gatewayd.options import GatewayOptions, LndOptions
+from cli.gatewayd.nodes.settings import NodeOptions, NodeSettings
+from cli.gatewayd.options import GatewayOptions
 from errors import ConfigError
 from fedimint.lnv2.gateway_api import PaymentFee
 from gateway.fees import check_limits
@@ -22,8 +21,6 @@ from gateway.fees import check_limits
 Network = Literal["bitcoin", "testnet", "testnet4", "signet", "regtest"]
 
 _BCRYPT_HASH = re.compile(r"\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}")
-#: A name, an IPv4 address, or an IPv6 address in brackets; a port.
-_HOST = re.compile(r"(\[[0-9a-f:.%]+\]|[a-z0-9._-]+):[0-9]{1,5}")
 _AMOUNT = re.compile(r"([0-9]{1,18})\s*(msat|sats?)?")
 
 _QUOTES = frozenset("\"'`\u201c\u201d\u201e\u2018\u2019\u201a")
@@ -70,16 +67,6 @@ class ListenAddress(msgspec.Struct, frozen=True):
     port: int
 
 
-class LndSettings(msgspec.Struct, frozen=True):
-    """How to reach LND, and how it shall pay. `time_pref` is -1 to 1, `payment_timeout_s` 1 to 600."""
-
-    rpc_addr: str
-    tls_cert: Credential
-    macaroon: Credential
-    time_pref: float
-    payment_timeout_s: int
-
-
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Everything gatewayd was told. `public_url` ends in /v1, or is None: no http registration.
 
@@ -100,13 +87,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     skip_setup: bool
     node_is_shared: bool
     mnemonic: Secret | None
-    lnd: LndSettings
+    node: NodeSettings
 
 
-def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str, str]) -> Settings:
+def read_settings(
+    options: GatewayOptions, node: NodeOptions, environ: Mapping[str, str]
+) -> Settings:
     """Check every flag and variable. Raises ConfigError, whose text says which and why."""
     _refuse_marks(options, environ)
-    _refuse_marks(lnd, environ)
+    _refuse_marks(node, environ)
     options = _stripped(options)
     _require(
         ("--data-dir (FM_GATEWAY_DATA_DIR)", options.data_dir),
@@ -116,9 +105,7 @@ def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str
             options.bcrypt_password_hash,
         ),
         ("--network (FM_GATEWAY_NETWORK)", options.network),
-        ("--lnd-rpc-host (FM_LND_RPC_ADDR)", lnd.lnd_rpc_host),
-        ("--lnd-tls-cert (FM_LND_TLS_CERT)", lnd.lnd_tls_cert),
-        ("--lnd-macaroon (FM_LND_MACAROON)", lnd.lnd_macaroon),
+        *node.required(),
     )
     routing_fees = parse_fee(options.default_routing_fees, "--default-routing-fees")
     transaction_fees = parse_fee(options.default_transaction_fees, "--default-transaction-fees")
@@ -153,17 +140,11 @@ def read_settings(options: GatewayOptions, lnd: LndOptions, environ: Mapping[str
         node_is_shared=options.node_is_shared or is_on(environ.get("FM_GATEWAY_NODE_IS_SHARED")),
         skip_setup=options.skip_setup or is_on(environ.get("FM_GATEWAY_SKIP_SETUP")),
         mnemonic=Secret(mnemonic) if mnemonic else None,
-        lnd=LndSettings(
-            rpc_addr=_lnd_address(lnd.lnd_rpc_host or ""),
-            tls_cert=certificate_of(lnd.lnd_tls_cert or "", "--lnd-tls-cert (FM_LND_TLS_CERT)"),
-            macaroon=macaroon_of(lnd.lnd_macaroon or "", "--lnd-macaroon (FM_LND_MACAROON)"),
-            time_pref=_time_pref(lnd.lnd_time_pref),
-            payment_timeout_s=_payment_timeout_s(lnd.lnd_payment_timeout),
-        ),
+        node=node.checked(),
     )
 
 
-def _refuse_marks(options: GatewayOptions | LndOptions, environ: Mapping[str, str]) -> None:
+def _refuse_marks(options: GatewayOptions | NodeOptions, environ: Mapping[str, str]) -> None:
     """Name what some readers of env files take for a part of the value; no value is shown, for some are secrets."""
     hints = get_type_hints(type(options), include_extras=True)
     values = {
@@ -286,41 +267,3 @@ def _network(text: str) -> Network:
     if text not in networks:
         raise ConfigError(f"--network is {text!r}, but must be one of {', '.join(networks)}")
     return cast("Network", text)
-
-
-def _lnd_address(text: str) -> str:
-    """A URL with a port, or host:port, as LND's own tools write it; in small letters and with nothing behind it.
-
-    What may hold a secret, as `lndconnect:` does, is not shown.
-    """
-    shown = "not shown here, as it may hold a secret" if {"@", "?"} & {*text} else repr(text)
-    wrong = f"--lnd-rpc-host is {shown}, but "
-    address = text.strip().lower()
-    try:
-        url = urlsplit(address if "://" in address else f"https://{address}")
-        is_complete = url.scheme in {"http", "https"} and bool(url.hostname and url.port)
-    except ValueError:
-        raise ConfigError(f"{wrong}it must be like https://127.0.0.1:10009") from None
-    if not is_complete or not _HOST.fullmatch(url.netloc):
-        raise ConfigError(f"{wrong}it must be like https://127.0.0.1:10009")
-    if url.scheme == "http":
-        raise ConfigError(f"{wrong}LND's gRPC is encrypted: write https://{url.netloc}")
-    if url.path not in {"", "/"} or url.query or url.fragment:
-        raise ConfigError(f"{wrong}gRPC knows no path: write https://{url.netloc}")
-    return f"https://{url.netloc}" if "://" in address else url.netloc
-
-
-def _time_pref(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not -1 <= value <= 1:
-        raise ConfigError(f"--lnd-time-pref is {text!r}, but must be a number from -1 to 1")
-    return value
-
-
-def _payment_timeout_s(text: str) -> int:
-    if re.fullmatch(r"[0-9]{1,3}", text) is None or not 1 <= int(text) <= 600:
-        raise ConfigError(f"--lnd-payment-timeout is {text!r}, but must be 1 to 600 seconds")
-    return int(text)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from cli.gatewayd.nodes.lnd import LndNodeSettings
 from cli.gatewayd.program import main
 from cli.gatewayd.settings import ListenAddress, Settings
 from errors import FatalError, UnavailableError
@@ -83,7 +84,8 @@ def test_flags_win_over_the_environment(daemon: Daemon, monkeypatch: pytest.Monk
     assert settings.data_dir == Path("lnd")
     assert settings.listen == ListenAddress("::1", 1)
     assert settings.network == "signet"
-    assert (settings.lnd.time_pref, settings.lnd.payment_timeout_s) == (-1, 60)
+    assert isinstance(settings.node, LndNodeSettings)
+    assert (settings.node.time_pref, settings.node.payment_timeout_s) == (-1, 60)
 
 
 @pytest.mark.parametrize(

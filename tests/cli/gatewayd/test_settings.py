@@ -1,20 +1,19 @@
 """Settings of gatewayd: the Rust names, the checks, and a sentence for every mistake."""
 
-import base64
 import ipaddress
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import pytest
+from cyclopts import Parameter
 
 from api.gates import RateLimit
-from backends.lnd.credentials import Credential, read_macaroon
-from cli.gatewayd.options import GatewayOptions, LndOptions
+from backends.operations import Node
+from cli.gatewayd.options import GatewayOptions
 from cli.gatewayd.settings import (
     ListenAddress,
-    LndSettings,
     Secret,
     Settings,
     is_on,
@@ -27,8 +26,6 @@ from cli.gatewayd.settings import (
 from errors import ConfigError
 from fedimint.lnv2.gateway_api import PaymentFee
 
-#: The first bytes of every macaroon of LND, and as many as a short one has.
-MACAROON = bytes.fromhex("0201036c6e64") + bytes(range(120))
 HASH = "$2y$10$Q/UTDeO84VGG1mRncxw.Nubqyi/HsNRJ40k0TSexFy9eVess1yi/u"
 OPTIONS = GatewayOptions(
     data_dir="/data",
@@ -37,13 +34,44 @@ OPTIONS = GatewayOptions(
     bcrypt_password_hash=HASH,
     network="regtest",
 )
-LND = LndOptions(
-    lnd_rpc_host="https://127.0.0.1:10009", lnd_tls_cert="tls.cert", lnd_macaroon="admin.macaroon"
-)
+
+
+class SomeSettings(msgspec.Struct, frozen=True):
+    """Of a kind of node that there is not."""
+
+    host: str
+
+    def open(self) -> Node:
+        raise NotImplementedError
+
+    def mode(self) -> msgspec.Raw:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class SomeOptions:
+    """Its flags."""
+
+    node_host: Annotated[str | None, Parameter(env_var="FM_NODE_HOST")] = None
+    node_key: Annotated[str | None, Parameter(env_var="FM_NODE_KEY")] = None
+
+    def required(self) -> tuple[tuple[str, str | None], ...]:
+        return (
+            ("--node-host (FM_NODE_HOST)", self.node_host),
+            ("--node-key (FM_NODE_KEY)", self.node_key),
+        )
+
+    def checked(self) -> SomeSettings:
+        if self.node_host != "here":
+            raise ConfigError("--node-host is elsewhere")
+        return SomeSettings(self.node_host)
+
+
+NODE = SomeOptions(node_host="here", node_key="key")
 
 
 def test_all_of_it() -> None:
-    settings = read_settings(OPTIONS, LND, {"FM_GATEWAY_MNEMONIC": "abandon abandon"})
+    settings = read_settings(OPTIONS, NODE, {"FM_GATEWAY_MNEMONIC": "abandon abandon"})
     mnemonic = settings.mnemonic
     assert mnemonic is not None
     assert mnemonic.reveal() == "abandon abandon"
@@ -62,13 +90,7 @@ def test_all_of_it() -> None:
         node_is_shared=False,
         skip_setup=False,
         mnemonic=mnemonic,
-        lnd=LndSettings(
-            rpc_addr="https://127.0.0.1:10009",
-            tls_cert=Credential(path=Path("tls.cert")),
-            macaroon=Credential(path=Path("admin.macaroon")),
-            time_pref=0.5,
-            payment_timeout_s=180,
-        ),
+        node=SomeSettings("here"),
     )
 
 
@@ -79,7 +101,7 @@ def test_the_second_password_and_the_rate_of_invoices() -> None:
         invoice_rate_limit_burst="7",
         invoice_rate_limit_per_second="1",
     )
-    settings = read_settings(options, LND, {"FM_DEBUG_GATEWAY": "1"})
+    settings = read_settings(options, NODE, {"FM_DEBUG_GATEWAY": "1"})
     assert settings.manager_bcrypt_password_hash == HASH
     assert settings.invoice_rate_limit == RateLimit(burst=7, per_second=1)
     assert settings.debug
@@ -87,31 +109,38 @@ def test_the_second_password_and_the_rate_of_invoices() -> None:
 
 def test_proxies_are_addresses_and_networks() -> None:
     options = replace(OPTIONS, trusted_proxies=" 127.0.0.1, fd00::/8,")
-    assert read_settings(options, LND, {}).trusted_proxies == (
+    assert read_settings(options, NODE, {}).trusted_proxies == (
         ipaddress.ip_network("127.0.0.1/32"),
         ipaddress.ip_network("fd00::/8"),
     )
 
 
 def test_the_mnemonic_does_not_show() -> None:
-    settings = read_settings(OPTIONS, LND, {"FM_GATEWAY_MNEMONIC": "abandon abandon"})
+    settings = read_settings(OPTIONS, NODE, {"FM_GATEWAY_MNEMONIC": "abandon abandon"})
     assert "abandon" not in repr(settings)
     assert "abandon" not in str(Secret("abandon"))
 
 
 def test_what_is_missing_is_named_all_at_once() -> None:
     with pytest.raises(ConfigError) as caught:
-        read_settings(replace(OPTIONS, data_dir=None, network=""), LndOptions(), {})
+        read_settings(replace(OPTIONS, data_dir=None, network=""), SomeOptions(node_key=""), {})
     assert str(caught.value) == (
         "Missing: --data-dir (FM_GATEWAY_DATA_DIR), --network (FM_GATEWAY_NETWORK), "
-        "--lnd-rpc-host (FM_LND_RPC_ADDR), --lnd-tls-cert (FM_LND_TLS_CERT), "
-        "--lnd-macaroon (FM_LND_MACAROON)"
+        "--node-host (FM_NODE_HOST), --node-key (FM_NODE_KEY)"
     )
 
 
+def test_what_the_node_refuses_is_refused_after_the_gateways_own() -> None:
+    elsewhere = replace(NODE, node_host="there")
+    with pytest.raises(ConfigError, match=r"^--node-host is elsewhere$"):
+        read_settings(OPTIONS, elsewhere, {})
+    with pytest.raises(ConfigError, match=r"^--network is 'mainnet'"):
+        read_settings(replace(OPTIONS, network="mainnet"), elsewhere, {})
+
+
 def test_without_a_public_address_none_is_announced() -> None:
-    assert read_settings(replace(OPTIONS, api_addr=None), LND, {}).public_url is None
-    assert read_settings(replace(OPTIONS, api_addr=""), LND, {}).public_url is None
+    assert read_settings(replace(OPTIONS, api_addr=None), NODE, {}).public_url is None
+    assert read_settings(replace(OPTIONS, api_addr=""), NODE, {}).public_url is None
 
 
 @pytest.mark.parametrize(
@@ -143,69 +172,10 @@ def test_without_a_public_address_none_is_announced() -> None:
 )
 def test_wrong_gateway_options(change: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        read_settings(replace(OPTIONS, **change), LND, {})
+        read_settings(replace(OPTIONS, **change), NODE, {})
     assert says in str(caught.value)
     for name, value in change.items():
         assert "hash" not in name or value not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"lnd_rpc_host": "127.0.0.1"},
-        {"lnd_rpc_host": "https://127.0.0.1"},
-        {"lnd_rpc_host": "https://127.0.0.1:port"},
-        {"lnd_rpc_host": "unix:///lnd.sock"},
-        {"lnd_rpc_host": "http://127.0.0.1:10009"},
-        {"lnd_rpc_host": "https://127.0.0.1:10009/lnd"},
-        {"lnd_rpc_host": "https://127.0.0.1:99999"},
-        {"lnd_rpc_host": "https://a b:10009"},
-        {"lnd_time_pref": "1.1"},
-        {"lnd_time_pref": "nan"},
-        {"lnd_time_pref": "inf"},
-        {"lnd_time_pref": ""},
-        {"lnd_payment_timeout": "0"},
-        {"lnd_payment_timeout": "601"},
-        {"lnd_payment_timeout": "1.5"},
-        {"lnd_payment_timeout": "-1"},
-    ],
-)
-def test_wrong_lnd_options(change: dict[str, str]) -> None:
-    ((name, value),) = change.items()
-    with pytest.raises(ConfigError) as caught:
-        read_settings(OPTIONS, replace(LND, **change), {})
-    assert str(caught.value).startswith(f"--{name.replace('_', '-')} is {value!r}, but ")
-
-
-@pytest.mark.parametrize(
-    ("text", "address"),
-    [
-        ("HTTPS://127.0.0.1:10009", "https://127.0.0.1:10009"),
-        ("https://LND.Example:10009/", "https://lnd.example:10009"),
-        (" lnd_1:10009 ", "lnd_1:10009"),
-        ("[::1]:10009", "[::1]:10009"),
-        ("https://[FD00::1]:10009", "https://[fd00::1]:10009"),
-    ],
-)
-def test_the_address_of_lnd_in_every_spelling(text: str, address: str) -> None:
-    assert read_settings(OPTIONS, replace(LND, lnd_rpc_host=text), {}).lnd.rpc_addr == address
-
-
-@pytest.mark.parametrize("encode", [bytes.hex, lambda raw: base64.b64encode(raw).decode()])
-def test_a_macaroon_in_place_of_its_path_is_taken_and_never_shown(
-    encode: Callable[[bytes], str],
-) -> None:
-    text = encode(MACAROON)
-    for given in (text, f" {text}"):
-        settings = read_settings(OPTIONS, replace(LND, lnd_macaroon=given), {})
-        assert read_macaroon(settings.lnd.macaroon) == MACAROON
-        assert text not in repr(settings)
-        assert str(settings.lnd.macaroon) == "(given as text)"
-    for broken in (text[4:], text + "!"):
-        with pytest.raises(ConfigError) as caught:
-            read_settings(OPTIONS, replace(LND, lnd_macaroon=broken), {})
-        assert str(caught.value).startswith("--lnd-macaroon (FM_LND_MACAROON) is a path to a file")
-        assert broken[20:40] not in str(caught.value)
 
 
 def test_blanks_and_line_ends_around_a_value_are_not_part_of_it() -> None:
@@ -217,8 +187,7 @@ def test_blanks_and_line_ends_around_a_value_are_not_part_of_it() -> None:
         bcrypt_password_hash=f"{HASH}\n",
         network="regtest\u00a0",
     )
-    lnd = replace(LND, lnd_tls_cert="tls.cert\n", lnd_macaroon=" admin.macaroon ")
-    assert read_settings(around, lnd, {}) == read_settings(OPTIONS, LND, {})
+    assert read_settings(around, NODE, {}) == read_settings(OPTIONS, NODE, {})
 
 
 def test_a_byte_order_mark_is_named() -> None:
@@ -227,28 +196,7 @@ def test_a_byte_order_mark_is_named() -> None:
         (replace(OPTIONS, network="\ufeffregtest"), {}, r"--network \(FM_GATEWAY_NETWORK\)"),
     ):
         with pytest.raises(ConfigError, match=rf"^{name} has an invisible mark in front"):
-            read_settings(options, LND, environ)
-
-
-@pytest.mark.parametrize(
-    "lnd",
-    [
-        replace(LND, lnd_rpc_host=f"lndconnect://lnd.example:10009?macaroon={'AgEDbG5k' * 20}"),
-        replace(LND, lnd_rpc_host="https://me:AgEDbG5k@127.0.0.1:10009"),
-        replace(LND, lnd_rpc_host="https://127.0.0.1:10009?macaroon=AgEDbG5k"),
-        replace(LND, lnd_macaroon="lndconnect://lnd.example:10009?macaroon=AgEDbG5kAvgB"),
-        replace(
-            LND, lnd_macaroon=f"type=lnd-rest;server=https://l.example/;macaroon={MACAROON.hex()}"
-        ),
-        replace(LND, lnd_macaroon=f"/run/secrets/{MACAROON.hex()}"),
-        replace(LND, lnd_tls_cert=f"lnd.macaroon:{MACAROON.hex()[:-1]}"),
-    ],
-)
-def test_no_refusal_shows_a_secret_that_is_in_the_wrong_place(lnd: LndOptions) -> None:
-    with pytest.raises(ConfigError, match="not shown here") as refused:
-        read_settings(OPTIONS, lnd, {})
-    assert "AgEDbG5k" not in str(refused.value)
-    assert "0201036c" not in str(refused.value)
+            read_settings(options, NODE, environ)
 
 
 def test_quotes_and_line_ends_of_env_files_are_named_and_no_value_is_shown() -> None:
@@ -260,22 +208,14 @@ def test_quotes_and_line_ends_of_env_files_are_named_and_no_value_is_shown() -> 
     )
     for change, says in changes:
         with pytest.raises(ConfigError) as caught:
-            read_settings(replace(OPTIONS, **change), LND, {})
+            read_settings(replace(OPTIONS, **change), NODE, {})
         assert says in str(caught.value)
         assert HASH not in str(caught.value)
-    with pytest.raises(ConfigError, match=r"--lnd-rpc-host \(FM_LND_RPC_ADDR\) holds a carriage"):
-        read_settings(OPTIONS, replace(LND, lnd_rpc_host="lnd:10009\r"), {})
+    with pytest.raises(ConfigError, match=r"--node-host \(FM_NODE_HOST\) holds a carriage"):
+        read_settings(OPTIONS, replace(NODE, node_host="here\r"), {})
     with pytest.raises(ConfigError, match="FM_GATEWAY_MNEMONIC is written in quotes") as shown:
-        read_settings(OPTIONS, LND, {"FM_GATEWAY_MNEMONIC": '"abandon about"'})
+        read_settings(OPTIONS, NODE, {"FM_GATEWAY_MNEMONIC": '"abandon about"'})
     assert "abandon" not in str(shown.value)
-
-
-def test_edges_of_the_lnd_options() -> None:
-    lnd = replace(LND, lnd_rpc_host="lnd:10009", lnd_time_pref="-1", lnd_payment_timeout="600")
-    settings = read_settings(OPTIONS, lnd, {})
-    assert settings.lnd.rpc_addr == "lnd:10009"
-    assert settings.lnd.time_pref == -1
-    assert settings.lnd.payment_timeout_s == 600
 
 
 @pytest.mark.parametrize(
@@ -353,7 +293,7 @@ def test_what_is_no_public_url(text: str) -> None:
 def test_switches(value: str | None, on: bool) -> None:
     assert is_on(value) is on
     environ = {} if value is None else {"FM_GATEWAY_SKIP_SETUP": value}
-    assert read_settings(OPTIONS, LND, environ).skip_setup is on
+    assert read_settings(OPTIONS, NODE, environ).skip_setup is on
 
 
 def test_variables_of_the_rust_gateway_that_mean_nothing_here_are_named() -> None:
