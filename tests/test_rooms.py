@@ -94,6 +94,13 @@ _WITHIN = {
     "fuzz/simulation": "fuzz.inputs",
 }
 
+# One kind of Lightning node each, and who must not know it: what works with every kind.
+_KINDS_OF_NODE = frozenset(
+    f"backends.{path.parent.name}" for path in (_ROOT / "backends").glob("*/__init__.py")
+)
+_KNOW_NO_KIND = ("gateway/*.py", "api/*.py", "cli/gatewayd/*.py")
+_KNOW_A_KIND = "cli/gatewayd/nodes/*.py"
+
 # Everything else runs on any event loop.
 _BOUND_TO_ASYNCIO = frozenset({"aiohttp", "asyncio", "grpc"})
 _MAY_BE_BOUND = (
@@ -141,7 +148,20 @@ def _violations(path: str, source: str) -> list[str]:
             fnmatch(path, pattern) for pattern in _MAY_BE_BOUND
         ):
             found.append(f"{path} must run on any event loop, without {name}")
+        if _is_a_kind_of_node(name) and _knows_no_kind(path):
+            found.append(f"{path} works with every kind of Lightning node, without {name}")
     return found
+
+
+def _is_a_kind_of_node(name: str) -> bool:
+    return any(f"{name}.".startswith(f"{kind}.") for kind in _KINDS_OF_NODE)
+
+
+def _knows_no_kind(path: str) -> bool:
+    """`fnmatch` takes a star for any number of folders."""
+    return not fnmatch(path, _KNOW_A_KIND) and any(
+        fnmatch(path, pattern) for pattern in _KNOW_NO_KIND
+    )
 
 
 def _is_allowed(name: str, rule: _Room) -> bool:
@@ -233,6 +253,11 @@ def test_every_package_is_a_room() -> None:
         ("fedimint/codec/bitcoin.py", "from fedimint.client import query"),
         ("backends/lnd/node.py", "from backends.simulated.node import SimulatedNode"),
         ("fuzz/simulation/play.py", "from cli.log.restore import restore"),
+        ("gateway/treasury.py", "from backends.lnd.node import LndNode"),
+        ("gateway/treasury.py", "def late():\n    from backends import simulated"),
+        ("api/testing/canned.py", "from backends.lnd import connection"),
+        ("cli/gatewayd/daemon.py", "from backends.lnd.node import LndNode"),
+        ("cli/gatewayd/settings.py", "import backends.lnd.credentials"),
     ],
 )
 def test_a_planted_import_is_caught(path: str, source: str) -> None:
@@ -247,6 +272,9 @@ def test_a_planted_import_is_caught(path: str, source: str) -> None:
         ("api/http.py", "import asyncio\nfrom aiohttp import web"),
         ("cli/gatewayd/program.py", "import asyncio, trio\nfrom gateway import treasury"),
         ("api/payment_handlers.py", "from fedimint.lnv2.gateway_api import RoutingInfo"),
+        ("cli/gatewayd/nodes/lnd.py", "from backends.lnd.node import LndNode"),
+        ("cli/gatewayd/daemon.py", "from backends.operations import Node"),
+        ("cli/world/demo.py", "from backends.simulated.chain import SimulatedChain"),
         (
             "cli/gateway_cli/program.py",
             "import cyclopts\nfrom cli.gateway_cli.amounts import msats",
