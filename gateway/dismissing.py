@@ -18,7 +18,6 @@ from statemachines import ALL_MACHINES, federation, node_order, operator_payment
 from statemachines.outlook import OpenState
 
 
-
 def require_stream(stream: str) -> State:
     """The state in which such a stream begins. Raises InputError for what is none."""
     kind, _, rest = stream.partition("/")
