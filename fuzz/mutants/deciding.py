@@ -119,7 +119,7 @@ MUTANTS = (
     Mutant("fund without looking again", 4, "", _fund_without_looking_again, (273,)),
     Mutant("fund in the last block", 4, "", _fund_in_the_last_block, (281,)),
     Mutant("fund until the last second", 4, "", _fund_until_the_last_second, (21, 85)),
-    Mutant("keep whatever is locked", 4, "", _keep_whatever_is_locked, (85,)),
+    Mutant("keep whatever is locked", 4, "", _keep_whatever_is_locked, (21, 125)),
     Mutant("book no overpayment", 7, "", _book_no_overpayment, (7,)),
     Mutant("build what has aged", 4, "", _build_what_has_aged, (279,)),
     Mutant("have no cap", 9, "", _have_no_cap, (3,)),
