@@ -3,7 +3,7 @@
 import apsw
 
 from engine.schema import APPLICATION_ID
-from migrations import STEPS, UPCASTERS, SchemaSteps
+from migrations import STEPS, SchemaSteps
 
 
 def _migrated(found: int) -> apsw.Connection:
@@ -31,9 +31,3 @@ def test_the_log_has_its_tables_and_guards() -> None:
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema")}
     assert {"log", "writer", "read_model", "log_is_never_updated", "log_is_never_deleted"} <= names
     assert connection.execute("SELECT * FROM writer").fetchall() == [(1, 0)]
-
-
-def test_upcasters_take_an_older_version_each() -> None:
-    for kind, version in UPCASTERS:
-        assert kind
-        assert version >= 1
