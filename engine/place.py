@@ -25,15 +25,16 @@ PLACE_NAME = "gateway.place"
 WITNESS_NAME = "gateway.witness-"
 
 
-def check_place(data_dir: Path) -> None:
-    """Raises ConfigError when the log of a data directory was written somewhere else, at another time, or nobody knows.
+def check_place(data_dir: Path) -> bool:
+    """Whether a data directory has a log yet.
 
-    Raises FatalError when the disk fails.
+    Raises ConfigError when its log was written somewhere else, at another time, or nobody knows; FatalError when the
+    disk fails.
     """
     log, note = data_dir / LOG_NAME, data_dir / PLACE_NAME
     try:
         if not log.exists() or not log.stat().st_size:
-            return
+            return False
         number, *names = _noted(note) or ["another"]
         found = _witnesses(data_dir)
         is_here = number == _number_of(log) and bool(found) and found <= set(names)
@@ -45,6 +46,7 @@ def check_place(data_dir: Path) -> None:
             "history that is not the newest. If the original is lost or never started again, make a log that may go "
             "on: gatewayd log restore COPY NEW_DATA_DIR"
         )
+    return True
 
 
 def note_place(data_dir: Path) -> None:

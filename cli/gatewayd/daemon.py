@@ -61,11 +61,13 @@ def run(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
-    check_place(settings.data_dir)
-    # Before anything is in the log: a first start that dies must leave nothing that looks like a copy.
-    note_place(settings.data_dir)
+    if not check_place(settings.data_dir):
+        # Before anything is in the log: a first start that dies must leave nothing that looks like a copy.
+        note_place(settings.data_dir)
     store = Store(settings.data_dir, SchemaSteps(), read_models())
     try:
+        # Not before the log was found whole: what a refused start leaves may be put back as it was.
+        renew_place(settings.data_dir)
         async with (
             listening(settings.listen.host, settings.listen.port) as listener,
             anyio.create_task_group() as tasks,
