@@ -166,6 +166,7 @@ class Scene:
             )
             async with anyio.create_task_group() as tasks:
                 await tasks.start(gateway.run)
+                await _until_heard(gateway)
                 with anyio.fail_after(PATIENCE_S):
                     yield gateway
                 tasks.cancel_scope.cancel()
@@ -276,3 +277,11 @@ def kinds(directory: Path) -> list[str]:
 
 def _has_tweaks(state: State) -> bool:
     return isinstance(state, Wallet) and len(state.tweaks) == TWEAK_POOL_SIZE
+
+
+async def _until_heard(gateway: Gateway) -> None:
+    """Until the node has told whether the log is the newest, unless it is down or slow: no time passes here."""
+    for _ in range(300):
+        if gateway._word.is_given:
+            return
+        await anyio.lowlevel.checkpoint()
