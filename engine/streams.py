@@ -54,8 +54,7 @@ def is_current(query: Query) -> bool:
 
 def recorded_unix_us(query: Query, position: int) -> int | None:
     """When the event at a position was written, None without one."""
-    (row,) = [*query(_RECORDED, (position,))] or [(None,)]
-    return msgspec.convert(row[0], int | None)
+    return next((msgspec.convert(row[0], int) for row in query(_RECORDED, (position,))), None)
 
 
 def _indexed(rows: Iterable[tuple[object, ...]]) -> Iterator[Indexed]:

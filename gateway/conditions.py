@@ -52,10 +52,15 @@ def asked_now(context: GatewayContext, stream: str, input_: Input) -> Input:
     return ask(context, stream, input_) if ask is not None else input_
 
 
+def is_recent(age_s: int) -> bool:
+    """Whether what began so many seconds ago may be acted on: neither too long ago, nor by another clock."""
+    return 0 <= age_s <= MEASURED_LIMIT_S
+
+
 def check_recent(context: GatewayContext, measured_unix_s: int) -> None:
     """Raises OutdatedError for what was measured too long ago, or by another clock."""
     age_s = context.now_unix_s() - measured_unix_s
-    if not 0 <= age_s <= MEASURED_LIMIT_S:
+    if not is_recent(age_s):
         raise OutdatedError(
             f"node or guardians took {age_s} s to answer, and only answers of the last {MEASURED_LIMIT_S} s "
             "are decided on: they are asked again"

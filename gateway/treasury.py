@@ -12,7 +12,7 @@ from fedimint.walletv2 import deposits
 from gateway import secret_files
 from gateway.bitcoin_addresses import destination, our_address
 from gateway.build import note_of
-from gateway.conditions import MEASURED_LIMIT_S
+from gateway.conditions import is_recent
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, mint_secret
 from gateway.operator_node import OperatorNode
@@ -160,7 +160,7 @@ class Treasury:
         address = await self.deposit_address(request.federation_id)
         self._context.served(request.federation_id)  # it may have been left meanwhile
         waited_s = self._context.now_unix_s() - asked_unix_s
-        if not 0 <= waited_s <= MEASURED_LIMIT_S:
+        if not is_recent(waited_s):
             raise UnavailableError(
                 f"an address of the federation was ready after {waited_s} s, and nothing was sent: ask again"
             )
