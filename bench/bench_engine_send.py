@@ -152,11 +152,11 @@ class Sends:
 async def measure(directory: Path) -> dict[str, float]:
     """Medians over sends; both ways write to one disk, in alternating order."""
     store = RecordingStore(directory / "log")
-    engine = Engine(store, machines(), HANDLERS, Ports(SystemClock(), SystemRandomness()))
+    engine = Engine(store, machines(), Ports(SystemClock(), SystemRandomness()))
     raw = RawWriter(directory / "raw.sqlite3")
     engine_s, raw_s, rows, commits = [], [], [], []
     async with anyio.create_task_group() as tasks:
-        await tasks.start(engine.run)
+        await tasks.start(engine.run, HANDLERS)
         await engine.submit(WALLET, OpenWallet(federation_id=FEDERATION, fees=FEES))
         sends = Sends(engine, store)
         for number in range(WARM_UP + SENDS):

@@ -83,7 +83,6 @@ class Effects:
 
     def __init__(
         self,
-        handlers: Mapping[type[Effect], Handler],
         *,
         clock: Clock,
         randomness: Randomness,
@@ -93,7 +92,8 @@ class Effects:
         faulted: Callable[[str, str, Exception], None],
         failed: Callable[[JobStatus, Exception], None],
     ) -> None:
-        self._handlers = dict(handlers)
+        #: Given before the first effect starts.
+        self.handlers: Mapping[type[Effect], Handler] = {}
         self._clock = clock
         self._randomness = randomness
         self._probe = probe
@@ -154,7 +154,7 @@ class Effects:
         with job.scope:
             if job.scope.cancel_called:
                 return
-            handler = self._handlers.get(type(job.effect), _unhandled)
+            handler = self.handlers.get(type(job.effect), _unhandled)
             handed_in = False
             while not handed_in:
                 result = await self._until_it_works(job, lambda: self._call(job, handler))

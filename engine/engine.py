@@ -5,7 +5,7 @@ order, the order of the log. A decision may rest on one that is not durable yet:
 order, and every answer waits for the position it was decided at.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -45,10 +45,10 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class Observers:
-    """Listeners that only look: every committed step, every contained failure of an effect.
+class Observer:
+    """One that only looks: at every committed step, at every contained failure of an effect.
 
-    What they raise ends nothing.
+    What it raises ends nothing, and the observers after it hear all the same.
     """
 
     committed: Callable[[StoredStep], None] = lambda _step: None
@@ -75,9 +75,8 @@ class Engine:
         self,
         store: Store,
         machines: Machines,
-        handlers: Mapping[type[Effect], Handler],
         ports: Ports,
-        observers: Observers | None = None,
+        observers: Sequence[Observer] = (),
         *,
         conditions: Conditions = no_conditions,
     ) -> None:
@@ -88,7 +87,7 @@ class Engine:
         self._store = store
         self._machines = machines
         self._clock = ports.clock
-        self._observers = observers or Observers()
+        self._observers = tuple(observers)
         #: What an observer raised last; None as long as none did.
         self.observer_error: str | None = None
         self._conditions = conditions
@@ -112,25 +111,28 @@ class Engine:
         self._failed = anyio.Event()
         store.failed = self._fail
         self._effects = Effects(
-            handlers,
             clock=ports.clock,
             randomness=ports.randomness,
             probe=ports.probe,
             wanted=lambda stream: self._wanted(stream, self.peek(stream)),
             deliver=self.deliver,
             faulted=self.quarantine,
-            failed=lambda status, error: self._show(self._observers.effect_failed, status, error),
+            failed=self._effect_failed,
         )
         #: What is wanted after replay; what is decided before `run` must first become durable.
         self._resumable = self._wanted_after_replay()
 
     async def run(
-        self, *, task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+        self,
+        handlers: Mapping[type[Effect], Handler],
+        *,
+        task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
     ) -> None:
-        """Resume the effects of all open machines, then journal until cancelled.
+        """Resume the effects of all open machines with these handlers, then journal until cancelled.
 
         Any error at commit and any read of the log that failed leaves here as FatalError; the process must then end.
         """
+        self._effects.handlers = handlers
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
@@ -323,16 +325,21 @@ class Engine:
         if changed is not None:
             changed.set()
 
-    def _show(self, observer: Callable[..., None], *what: object) -> None:
+    def _effect_failed(self, status: JobStatus, failure: Exception) -> None:
+        for observer in self._observers:
+            self._show(observer.effect_failed, status, failure)
+
+    def _show(self, look: Callable[..., None], *what: object) -> None:
         try:
-            observer(*what)
+            look(*what)
         except Exception as error:  # noqa: BLE001 (who only looks decides nothing, also not that all ends)
             self.observer_error = f"{type(error).__name__}: {error}"
 
     def _committed(self, append: Append) -> None:
         assert self._tasks is not None
         for step in append.steps:
-            self._show(self._observers.committed, step)
+            for observer in self._observers:
+                self._show(observer.committed, step)
             live = self._live.get(step.row.stream)
             if step.final and live is not None and live.position == step.row.position:
                 del self._live[step.row.stream]

@@ -1,11 +1,12 @@
 """The gateway itself: opens what the log says it serves, runs it, stops it; its parts answer the API."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 
 import anyio
 
-from engine.engine import Engine, Observers
+from engine.engine import Engine, Observer
 from engine.machine import Input
 from engine.storage_errors import StorageError
 from engine.store import Store
@@ -13,37 +14,30 @@ from errors import FatalError, InputError, UnavailableError
 from fedimint.codec import secp
 from fedimint.crypto import secrets
 from gateway import conditions, status, trust
-from gateway.bitcoin_effects import BitcoinEffects
 from gateway.build import warm_up
 from gateway.client_payments import ClientPayments
 from gateway.context import UNHEARD, GatewayContext, GatewaySettings, Outside
+from gateway.effects import handlers
 from gateway.federation_admin import FederationAdmin
 from gateway.federation_lifetimes import FederationLifetimes
 from gateway.federation_registry import FederationRegistry
 from gateway.foreign_notes import ForeignNotes
-from gateway.freeze import Answered, Word, held_back
+from gateway.freeze import Answered, Word
 from gateway.funding_turns import FundingTurns
 from gateway.held_payments import HeldPayments
 from gateway.history import History
 from gateway.log import machines
 from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
-from gateway.operator_effects import OperatorEffects
 from gateway.operator_node import OperatorNode
 from gateway.pinned_node import PinnedNode
-from gateway.receive_effects import ReceiveEffects
-from gateway.receivers import SwapReceivers
 from gateway.reconciliation import run_while_frozen
 from gateway.resting import Resting
-from gateway.send_effects import SendEffects
-from gateway.transaction_effects import TransactionEffects
 from gateway.treasury import Treasury
 from gateway.views import GatewayStatus, MnemonicResponse
-from gateway.witness import Opened, ask_witness, until_heard
+from gateway.witness import Opened, ask_witness
 from statemachines import completion, identity
-from statemachines.federation import Joined, Left
-from statemachines.federation import stream_of as federation_stream
-from statemachines.send import SendFacts
+from statemachines.federation import Joined
 
 __all__ = ["Gateway", "GatewaySettings", "Outside"]
 
@@ -65,62 +59,27 @@ class Gateway:
         *,
         store: Store,
         words: str,
-        observers: Observers | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         """Replay the log. Raises FatalError when the log cannot be trusted."""
-        federations, foreign_notes, resting = FederationRegistry(), ForeignNotes(), Resting()
-        self._word, self._opened = Word(), Opened.of(store)
-        pin = NodePin(lambda: self.engine, settings.network)
-        node, ports = PinnedNode(outside.node, pin), outside.ports
-        outside = replace(outside, node=node)
-        handlers = {
-            **SendEffects(
-                node,
-                federations,
-                ports.clock,
-                SwapReceivers(lambda: self._context),
-                distrust=self._distrust,
-                pinned=lambda: pin.public_key,
-            ).handlers(),
-            **ReceiveEffects(node, federations, outside.cpu, ports.clock).handlers(),
-            **TransactionEffects(
-                federations, foreign_notes, outside.cpu, ports.randomness, ports.clock
-            ).handlers(),
-            **BitcoinEffects(
-                federations,
-                outside.grind_address,
-                settings.network,
-                ports.clock,
-                lambda federation_id: status.open_deposits(self.engine, federation_id),
-            ).handlers(),
-            **OperatorEffects(node, ports.clock).handlers(),
-        }
+        engine = Engine(store, machines(), outside.ports, observers, conditions=self._asked_now)
+        pin = NodePin(engine, settings.network)
+        node = PinnedNode(outside.node, pin)
+        self._opened = Opened.of(store)
         self._context = GatewayContext(
             settings=settings,
-            outside=outside,
+            outside=replace(outside, node=node),
             store=store,
-            engine=Engine(
-                store,
-                machines(),
-                until_heard(
-                    held_back(
-                        resting.handlers(handlers, self._until_served), self._refuse_while_frozen
-                    ),
-                    self._word,
-                ),
-                ports,
-                observers,
-                conditions=self._asked_now,
-            ),
-            federations=federations,
+            engine=engine,
+            federations=FederationRegistry(),
             pin=pin,
-            watch=NodeWatch(node, ports.clock),
-            foreign_notes=foreign_notes,
+            watch=NodeWatch(node, outside.ports.clock),
+            foreign_notes=ForeignNotes(),
             funding_turns=FundingTurns(),
             root=secrets.root_secret(words),
             answered=Answered(),
-            word=self._word,
-            resting=resting,
+            word=Word(),
+            resting=Resting(),
         )
         self._served = FederationLifetimes(self._context)
         self._held = HeldPayments(self._context)
@@ -137,18 +96,6 @@ class Gateway:
 
     def _asked_now(self, stream: str, input_: Input) -> Input:
         return conditions.asked_now(self._context, stream, input_)
-
-    def _refuse_while_frozen(self, *federation_ids: str) -> None:
-        self._context.refuse_while_frozen(*federation_ids)
-
-    async def _until_served(self, federation_id: str) -> None:
-        """At once, but for a federation that was left."""
-        stream = federation_stream(federation_id)
-        if isinstance(self.engine.peek(stream), Left):
-            await self.engine.wait(stream, lambda state: isinstance(state, Joined))
-
-    def _distrust(self, facts: SendFacts) -> str | None:
-        return trust.distrust(self._context, facts, is_new=False)
 
     @property
     def engine(self) -> Engine:
@@ -169,7 +116,7 @@ class Gateway:
                 self._open(stream, state)
         try:
             async with anyio.create_task_group() as tasks:
-                await tasks.start(self.engine.run)
+                await tasks.start(self.engine.run, handlers(context))
                 await self.engine.submit(identity.STREAM, self._start)
                 await self._pin_node()
                 self._served.start(tasks)
@@ -192,7 +139,7 @@ class Gateway:
                         closing.start_soon(federation.aclose)
 
     async def _judge_log(self) -> None:
-        await ask_witness(self._context, self._opened, self._word)
+        await ask_witness(self._context, self._opened)
         await run_while_frozen(self._context)
 
     def _open(self, stream: str, joined: Joined) -> None:
@@ -269,7 +216,7 @@ class Gateway:
         )
 
     def _unheard(self) -> str | None:
-        if self._word.is_given or self._context.watch.info is None:
+        if self._context.word.is_given or self._context.watch.info is None:
             return None
         return UNHEARD
 

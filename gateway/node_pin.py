@@ -4,8 +4,6 @@ Calls may be under way at the node, and only its own record says what became of 
 have money given back that was paid. So while another node answers, nothing is asked of it and nothing is told it.
 """
 
-from collections.abc import Callable
-
 import structlog
 
 from backends.lightning import NodeInfo
@@ -22,9 +20,9 @@ class OtherNodeError(UnavailableError):
 
 
 class NodePin:
-    """The node by the log. The engine is asked for when it is needed: effects are made before there is one."""
+    """The node by the log."""
 
-    def __init__(self, engine: Callable[[], Engine], network: Network) -> None:
+    def __init__(self, engine: Engine, network: Network) -> None:
         self._engine = engine
         self._network = network
         self.stranger: NodeInfo | None = None
@@ -33,7 +31,7 @@ class NodePin:
     @property
     def public_key(self) -> str | None:
         """The key (hex) of the gateway's node as it is decided, None before the first answer."""
-        founded = self._engine().peek(identity.STREAM)
+        founded = self._engine.peek(identity.STREAM)
         return founded.node if isinstance(founded, identity.Founded) else None
 
     def check(self, info: NodeInfo) -> None:
@@ -46,7 +44,7 @@ class NodePin:
                 f"the Lightning node is on {info.network}, this gateway on {self._network}: "
                 "start it with the node's network, or with another node"
             )
-        engine, pinned = self._engine(), self.public_key
+        engine, pinned = self._engine, self.public_key
         if pinned is None and isinstance(engine.peek(identity.STREAM), identity.Founded):
             engine.deliver(identity.STREAM, identity.MeetNode(node=info.public_key))
             _log.info("lightning_node_pinned", public_key=info.public_key)

@@ -99,8 +99,7 @@ def refusal_of_swap(context: GatewayContext, payment_hash: str, amount_msat: int
 class SwapReceivers:
     """The receivers that a direct swap can pay, by the payment hash of their invoice (hex)."""
 
-    def __init__(self, context: Callable[[], GatewayContext]) -> None:
-        """The context is asked for when it is needed: effects are made before there is one."""
+    def __init__(self, context: GatewayContext) -> None:
         self._context = context
 
     async def measured(self, payment_hash: str, measure: Callable[[], Awaitable[M]]) -> M:
@@ -108,7 +107,7 @@ class SwapReceivers:
 
         Raises UnavailableError while a restored log does not know what its federation holds.
         """
-        context = self._context()
+        context = self._context
         state = context.engine.peek(receive.stream_of(payment_hash))
         if isinstance(state, receive.Invoiced):
             context.refuse_while_frozen(state.facts.federation_id)
@@ -117,7 +116,7 @@ class SwapReceivers:
 
     async def unreadiness(self, payment_hash: str) -> str | None:
         """`unreadiness` of the receiver whose invoice has this hash; None also when there is none."""
-        context = self._context()
+        context = self._context
         state = context.engine.peek(receive.stream_of(payment_hash))
         return (
             await unreadiness(context, state.facts) if isinstance(state, receive.Invoiced) else None
@@ -125,7 +124,7 @@ class SwapReceivers:
 
     def refusal(self, payment_hash: str, amount_msat: int) -> str | None:
         """Why a send of ours cannot pay this invoice of our node directly, None when it can."""
-        return refusal_of_swap(self._context(), payment_hash, amount_msat)
+        return refusal_of_swap(self._context, payment_hash, amount_msat)
 
     async def preimage(self, payment_hash: str) -> str | None:
         """The preimage (hex) that lost events have bought from the receiver for a swap; None when they have not.
@@ -133,7 +132,7 @@ class SwapReceivers:
         What an HTLC paid for is nobody's else: a sender who came beside it was given his money back. Waits for the
         end of what is funded. Raises UnavailableError while a restored log does not know yet.
         """
-        context = self._context()
+        context = self._context
         stream = receive.stream_of(payment_hash)
         begun = context.engine.peek(stream)
         if isinstance(

@@ -133,7 +133,7 @@ def freeze(store: Store, machines: Machines, ports: Ports) -> identity.Restorati
     newest_unix_us = streams.recorded_unix_us(store.query, store.head.position)
     if newest_unix_us is None:
         raise InputError("the backup holds no events: start an empty data directory instead")
-    engine = Engine(store, machines, {}, ports)
+    engine = Engine(store, machines, ports)
     _refuse_unread(engine)
     restore = restoration_of(
         engine,

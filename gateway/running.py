@@ -1,9 +1,11 @@
 """A gateway over its data directory, from opening the log to closing it, for programs that are no daemon."""
 
+from collections.abc import Sequence
+
 import anyio
 import anyio.abc
 
-from engine.engine import Observers
+from engine.engine import Observer
 from engine.store import Store
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import read_models
@@ -14,13 +16,13 @@ async def run_gateway(
     settings: GatewaySettings,
     words: str,
     outside: Outside,
-    observers: Observers | None = None,
+    observers: Sequence[Observer] = (),
     *,
     task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
     """Open the data directory of `settings` and serve until cancelled.
 
-    Raises as `Store` and `Gateway.run` do, and whatever an observer raises.
+    Raises as `Store` and `Gateway.run` do.
     """
     store = Store(settings.directory, SchemaSteps(), read_models())
     try:

@@ -80,14 +80,14 @@ def rests_on_node(effect: Effect) -> bool:
     return effect.may_pay_twice
 
 
-async def ask_witness(context: GatewayContext, opened: Opened | None, word: Word) -> None:
+async def ask_witness(context: GatewayContext, opened: Opened | None) -> None:
     """Ask until the node answers, and freeze the log when it says that the log is not the newest."""
     is_frozen = context.restoration is not None and context.restoration.is_frozen
     if opened is not None and not is_frozen and not context.settings.node_is_shared:
         unknown = await _unknown_payments(context, opened)
         if unknown:
             await _freeze(context, opened, unknown)
-    word.give()
+    context.word.give()
 
 
 async def _unknown_payments(context: GatewayContext, opened: Opened) -> list[NodeTransaction]:

@@ -25,7 +25,7 @@ from cli.gatewayd.settings import Settings
 from cli.version import version_hash
 from engine.chain import StoredStep
 from engine.effects import JobStatus
-from engine.engine import Observers, Ports
+from engine.engine import Observer, Ports
 from engine.place import check_place, note_place, renew_place
 from engine.ports import SystemClock, SystemRandomness
 from engine.store import Store
@@ -235,7 +235,7 @@ def _gateway(settings: Settings, outside: Outside, store: Store, words: str) -> 
         outside,
         store=store,
         words=words,
-        observers=Observers(committed=_log_step, effect_failed=_log_failure),
+        observers=(Observer(_log_step, _log_failure),),
     )
 
 

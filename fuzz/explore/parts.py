@@ -34,6 +34,7 @@ from fuzz.explore.stand_ins import (
 from gateway import application, held_payments, reconciliation, restoring
 from gateway.application import Gateway
 from gateway.context import GatewaySettings, Outside
+from gateway.effects import handlers
 from gateway.federation_lifetimes import FederationLifetimes
 from gateway.ports import Cpu
 from statemachines import identity
@@ -122,9 +123,9 @@ class Parts:
         self._memories = memories
 
         def engine(
-            _store: object, _machines: object, handlers: Any, *_rest: object, conditions: Conditions
+            _store: object, _machines: object, *_rest: object, conditions: Conditions
         ) -> Any:
-            return StandInEngine(memories, handlers, conditions)
+            return StandInEngine(memories, conditions)
 
         clock = StandInClock()
         outside = Outside(
@@ -146,12 +147,13 @@ class Parts:
             patch.object(StandInEngine, "peek", lambda *_: None),
         ):
             self.gateway = Gateway(settings, outside, store=_NO_STORE, words=WORDS)
-        # An older log is explored by its own restore; here the node has told that the log is the newest.
-        self.gateway._word.give()  # noqa: SLF001
         desk = self.gateway.federations
         desk._served = cast("FederationLifetimes", StandInServed(federations))  # noqa: SLF001
         self.context = self.gateway._context  # noqa: SLF001
         self.context.watch._info = NODE_INFO  # noqa: SLF001 - as seen last
+        # An older log is explored by its own restore; here the node has told that the log is the newest.
+        self.context.word.give()
+        self._handlers = handlers(self.context)
         self._engine = cast("StandInEngine", self.gateway.engine)
 
     async def submit(self, stream: str, input_: Input) -> None:
@@ -160,7 +162,7 @@ class Parts:
 
     async def restore(self) -> None:
         """What `gatewayd log restore` writes."""
-        engine = StandInEngine(self._memories, {}, no_conditions)
+        engine = StandInEngine(self._memories, no_conditions)
         with patch.object(restoring, "Engine", lambda *_: engine):
             restoring.freeze(_NO_STORE, facts.MACHINES, self.context.outside.ports)
 
@@ -186,7 +188,7 @@ class Parts:
         While conditions refuse the result it is handed in again; what is outdated is an error, as to the engine.
         """
         effect = cast("Effect", spec.subject)
-        result = await self._engine.handlers[type(effect)](effect, self._context_of(spec, effect))
+        result = await self._handlers[type(effect)](effect, self._context_of(spec, effect))
         while result is not None:
             try:
                 return self._engine.conditions(spec.stream, result)

@@ -10,9 +10,8 @@ from typing import Any, Self, cast
 
 from backends.lightning import NodeInfo, PaymentStatus
 from backends.operations import InvoiceRecord, NodeTransaction
-from engine.effects import Handler
 from engine.engine import Answer, Conditions
-from engine.machine import Effect, Input, State
+from engine.machine import Input, State
 from fedimint.codec.wire_types import ContractId, OutPoint, TransactionId
 from fedimint.federation_api import OutgoingContractExpiration
 from fuzz.explore import facts
@@ -29,11 +28,9 @@ class StandInEngine:
     def __init__(
         self,
         memories: Memories,
-        handlers: Mapping[type[Effect], Handler],
         conditions: Conditions,
     ) -> None:
         self._memories = memories
-        self.handlers = handlers
         self.conditions = conditions
         self.faults = SimpleNamespace(quarantined=tuple)
 

@@ -18,7 +18,7 @@ from devnet.embedded_world import EmbeddedWorld
 from devnet.guardians.federation import EmbeddedFederation
 from devnet.users.user import EmbeddedUser
 from engine.chain import Row
-from engine.engine import Observers, Ports
+from engine.engine import Observer, Ports
 from engine.ports import Probe
 from engine.store import LOG_NAME
 from errors import BusyError, GatewayError, PeerError, UnavailableError
@@ -135,7 +135,7 @@ class Harness:
         self.afterwards: list[Callable[[], Awaitable[None]]] = []
         self.gateway = SimulatedGateway(world, directory, tasks, seed)
         self.gateway.outside = self._outside
-        self.gateway.observers = Observers(committed=self.auditor.committed)
+        self.gateway.observers = (Observer(committed=self.auditor.committed),)
         self.down_s = 0.0
         #: The key (hex) that the node has now, if it is not the one that it began with.
         self.node_key = ""

@@ -17,7 +17,7 @@ from api.routes import Route, routes
 from api.testing import canned
 from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
-from engine.engine import Observers, Ports
+from engine.engine import Observer, Ports
 from engine.ports import Probe, no_probe
 from engine.store import LOG_NAME, open_reader, read_rows
 from errors import GatewayError, UnavailableError
@@ -103,7 +103,7 @@ class SimulatedGateway:
         self.buried: Callable[[Life, BaseExceptionGroup[BaseException]], None] = _forget
         #: What each life meets outside, given its own randomness and probe.
         self.outside: Callable[[Ports], Outside] = self._outside
-        self.observers: Observers | None = None
+        self.observers: tuple[Observer, ...] = ()
         #: What its node held when the log began.
         self.node_msat_at_first = world.network.holdings_msat("gateway")
         self._world = world

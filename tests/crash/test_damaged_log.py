@@ -163,12 +163,12 @@ def test_the_overtaken_process_decides_but_nothing_of_it_is_written_or_leaves(co
         await anyio.sleep_forever()
 
     first = open_store(copy)
-    engine = open_engine(first, send)
+    engine = open_engine(first)
     (copy / LOCK_NAME).unlink()
     second = open_store(copy)
 
     async def use_the_first() -> None:
-        async with running(engine):
+        async with running(engine, send):
             before = list(sent)
             with pytest.raises(UnavailableError, match="is stopping"):
                 await engine.submit("transfer/new", Begin(order=order()))

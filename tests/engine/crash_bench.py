@@ -2,17 +2,17 @@
 
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 import anyio
 
 from engine.chain import verified
-from engine.effects import EffectContext
+from engine.effects import EffectContext, Handler
 from engine.engine import Engine
 from engine.fold import Position, fold, steps
-from engine.machine import Input
+from engine.machine import Effect, Input
 from engine.store import LOG_NAME, Store, open_reader, read_rows
 from errors import BusyError, UnavailableError
 from tests.engine.toy import (
@@ -41,7 +41,7 @@ class Outside:
         self.sent: Counter[str] = Counter()
         self.violations: list[str] = []
 
-    def handler(self, store: Store) -> Callable[[Send, EffectContext], object]:
+    def handlers(self, store: Store) -> Mapping[type[Effect], Handler]:
         """Amounts divisible by 2 bounce; of those divisible by 3 the first answer is lost."""
 
         async def send(effect: Send, context: EffectContext) -> Input:
@@ -58,7 +58,7 @@ class Outside:
             await anyio.lowlevel.checkpoint()
             return Bounced(why="even") if effect.order.amount % 2 == 0 else Sent()
 
-        return send
+        return {Send: send}
 
 
 class Bench:
@@ -89,8 +89,9 @@ class Bench:
         store: Store | None = None
         try:
             store = open_store(self.directory)
-            engine = open_engine(store, self.outside.handler(store), probe=probe)  # type: ignore[arg-type] # a handler
-            anyio.run(self._work, engine, orders, backend=self.backend)
+            engine = open_engine(store, probe=probe)
+            handlers = self.outside.handlers(store)
+            anyio.run(self._work, engine, handlers, orders, backend=self.backend)
         except* self.deaths as group:
             died = True
             self.died_of(group)
@@ -100,9 +101,14 @@ class Bench:
                 self.close(store)
         return died
 
-    async def _work(self, engine: Engine, orders: Sequence[tuple[str, Order]]) -> None:
+    async def _work(
+        self,
+        engine: Engine,
+        handlers: Mapping[type[Effect], Handler],
+        orders: Sequence[tuple[str, Order]],
+    ) -> None:
         async with anyio.create_task_group() as tasks:
-            await tasks.start(engine.run)
+            await tasks.start(engine.run, handlers)
             async with anyio.create_task_group() as callers:
                 for stream, order in orders:
                     callers.start_soon(self._caller, engine, stream, order)

@@ -15,7 +15,7 @@ from engine.effects import (
     JobStatus,
     fatal_in,
 )
-from engine.engine import Engine, Observers, Ports
+from engine.engine import Engine, Observer, Ports
 from engine.fold import Machines
 from engine.machine import Input, Refuse
 from engine.ports import inline, no_probe
@@ -71,8 +71,8 @@ async def _ended(engine: Engine, stream: str = "transfer/1") -> object:
 
 async def test_an_effect_leaves_only_after_its_commit(store: Store) -> None:
     handlers, gate = Handlers(), Gate()
-    engine = open_engine(store, handlers.send, run_blocking=gate)
-    async with running(engine):
+    engine = open_engine(store, run_blocking=gate)
+    async with running(engine, handlers.send):
         engine.deliver("transfer/1", Begin(order=order()))
         await anyio.wait_all_tasks_blocked()
         assert handlers.began == []
@@ -87,8 +87,8 @@ async def test_an_effect_leaves_only_after_its_commit(store: Store) -> None:
 
 async def test_an_equal_effect_goes_on_and_another_replaces_it(store: Store) -> None:
     handlers = Handlers()
-    engine = open_engine(store, handlers.send)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, handlers.send):
         await engine.submit("transfer/1", Begin(order=order()))
         await engine.submit("transfer/1", Noted(text="still on its way"))
         await anyio.wait_all_tasks_blocked()
@@ -108,8 +108,8 @@ async def test_an_effect_ended_and_still_wanted_is_not_begun_again(store: Store)
     async def send(effect: Send, _context: EffectContext) -> None:
         calls.append(effect.attempt)
 
-    engine = open_engine(store, send)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, send):
         await engine.submit("transfer/1", Begin(order=order()))
         await anyio.wait_all_tasks_blocked()
         await engine.submit("transfer/1", Noted(text="hm"))
@@ -121,14 +121,14 @@ async def test_what_was_wanted_when_the_process_ended_is_resumed(store: Store) -
     handlers = Handlers()
     for expected in ([(1, False)], [(1, True)]):
         handlers = Handlers()
-        engine = open_engine(store, handlers.send)
-        async with running(engine):
+        engine = open_engine(store)
+        async with running(engine, handlers.send):
             await engine.submit("transfer/1", Begin(order=order()))
             await anyio.wait_all_tasks_blocked()
         assert handlers.began == expected
     handlers.go_on.set()
-    engine = open_engine(store, handlers.send)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, handlers.send):
         assert await _ended(engine) == Arrived(order=order())
 
 
@@ -149,8 +149,8 @@ async def test_failures_are_retried_with_backoff_and_seen(store: Store) -> None:
         assert isinstance(error, UnavailableError | ZeroDivisionError)
         seen.append((status.tries, status.last_error))
 
-    engine = open_engine(store, send, clock=clock, observers=Observers(effect_failed=failed))
-    async with running(engine):
+    engine = open_engine(store, clock=clock, observers=(Observer(effect_failed=failed),))
+    async with running(engine, send):
         await engine.submit("transfer/1", Begin(order=order()))
         await _ended(engine)
     assert resumed == [False] + [True] * 10
@@ -170,8 +170,8 @@ async def test_one_failing_effect_stops_no_other(store: Store) -> None:
         return Sent()
 
     clock = StepClock()
-    engine = open_engine(store, send, clock=clock)
-    async with running(engine):
+    engine = open_engine(store, clock=clock)
+    async with running(engine, send):
         await engine.submit("transfer/1", Begin(order=order()))
         await engine.submit("transfer/2", Begin(order=order(target="c")))
         assert await _ended(engine, "transfer/2") == Arrived(order=order(target="c"))
@@ -191,8 +191,8 @@ async def test_a_refused_result_is_contained_seen_and_handed_in_again(store: Sto
         return Sent()
 
     ports = Ports(clock, FixedRandomness(), inline)
-    engine = Engine(store, machines, {Send: send}, ports)
-    async with running(engine):
+    engine = Engine(store, machines, ports)
+    async with running(engine, send):
         await engine.submit("transfer/1", Begin(order=order()))
         while len(clock.slept_s) < 3:
             await anyio.lowlevel.checkpoint()
@@ -224,12 +224,11 @@ async def test_a_result_too_old_to_decide_on_is_brought_anew(store: Store) -> No
     engine = Engine(
         store,
         Machines([ACCOUNT, LIMITS, TRANSFER]),
-        {Send: send},
         Ports(clock, FixedRandomness(), inline),
-        Observers(effect_failed=lambda job, error: failed.append((job.tries, str(error)))),
+        (Observer(effect_failed=lambda job, error: failed.append((job.tries, str(error)))),),
         conditions=ask,
     )
-    async with running(engine):
+    async with running(engine, send):
         await engine.submit("transfer/1", Begin(order=order()))
         assert await _ended(engine) == Arrived(order=order())
     assert calls == [False, True]
@@ -241,8 +240,8 @@ async def test_a_late_result_of_one_attempt_is_none_of_the_next(store: Store) ->
     """Between a decision and its commit the old handler still runs: what it brings then is dropped."""
     handlers, gate = Handlers(), Gate()
     gate.open()
-    engine = open_engine(store, handlers.send, run_blocking=gate)
-    async with running(engine):
+    engine = open_engine(store, run_blocking=gate)
+    async with running(engine, handlers.send):
         await engine.submit("transfer/1", Begin(order=order()))
         await anyio.wait_all_tasks_blocked()
         gate.close()
@@ -261,8 +260,8 @@ async def test_reports_are_inputs_before_the_end(store: Store) -> None:
         context.report(Noted(text="left the house"))
         return Sent()
 
-    engine = open_engine(store, send)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, send):
         await engine.submit("transfer/1", Begin(order=order()))
         await _ended(engine)
     kinds = [chained.row.kind for chained in store.rows() if chained.row.stream == "transfer/1"]
@@ -283,8 +282,8 @@ async def test_a_handler_that_outlives_its_cancellation_is_not_heard(store: Stor
             return Sent()
         return None
 
-    engine = open_engine(store, send)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, send):
         await engine.submit("transfer/1", Begin(order=order()))
         await anyio.wait_all_tasks_blocked()
         await engine.submit("transfer/1", Again())
@@ -295,8 +294,8 @@ async def test_a_handler_that_outlives_its_cancellation_is_not_heard(store: Stor
 
 async def test_what_one_batch_wants_and_unwants_never_leaves(store: Store) -> None:
     handlers, gate = Handlers(), Gate()
-    engine = open_engine(store, handlers.send, run_blocking=gate)
-    async with running(engine):
+    engine = open_engine(store, run_blocking=gate)
+    async with running(engine, handlers.send):
         engine.deliver("account/a", Credit(amount=1))
         await anyio.wait_all_tasks_blocked()
         engine.deliver("transfer/1", Begin(order=order()))
@@ -312,9 +311,9 @@ async def _raise_of_storage(_effect: Send, _context: EffectContext) -> Input:
 
 
 async def test_an_error_of_storage_leaves_run(store: Store) -> None:
-    engine = open_engine(store, _raise_of_storage)
+    engine = open_engine(store)
     with pytest.raises(StorageError, match="disk"):  # noqa: PT012 (it leaves with the block)
-        async with running(engine):
+        async with running(engine, _raise_of_storage):
             await engine.submit("transfer/1", Begin(order=order()))
             await anyio.sleep_forever()
 
@@ -326,9 +325,9 @@ async def _cancelled_by_somebody(_effect: Send, _context: EffectContext) -> Inpu
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_cancellation_that_no_scope_asked_for_is_fatal(store: Store) -> None:
     """On asyncio libraries raise it on their own; it ends all tasks of a group without an error."""
-    engine = open_engine(store, _cancelled_by_somebody)
+    engine = open_engine(store)
     with pytest.raises(FatalError, match="not asked to end"):  # noqa: PT012 (it leaves with the block)
-        async with running(engine):
+        async with running(engine, _cancelled_by_somebody):
             await engine.submit("transfer/1", Begin(order=order()))
             await anyio.sleep_forever()
 
@@ -344,7 +343,6 @@ async def test_wanted_again_after_not_wanted_may_have_left_before() -> None:
     """An equal effect that had been tried carries `resumed`; a different one under its key does not."""
     handlers = Handlers()
     effects = Effects(
-        {Send: handlers.send},
         clock=StepClock(),
         randomness=FixedRandomness(),
         probe=no_probe,
@@ -353,6 +351,7 @@ async def test_wanted_again_after_not_wanted_may_have_left_before() -> None:
         faulted=lambda _stream, _where, _error: None,
         failed=lambda _status, _error: None,
     )
+    effects.handlers = {Send: handlers.send}
     one, two = Send(order=order(), attempt=1), Send(order=order(), attempt=2)
     async with anyio.create_task_group() as tasks:
         for wanted in ({"send": one}, {}, {"send": one}, {"send": two}, {}):

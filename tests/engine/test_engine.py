@@ -8,10 +8,10 @@ from typing import Any
 import anyio
 import pytest
 
-from engine.effects import EffectContext
-from engine.engine import Answer, Engine, Observers, Ports
+from engine.effects import EffectContext, Handler
+from engine.engine import Answer, Engine, Observer, Ports
 from engine.fold import Machines
-from engine.machine import Decision, Handle, Input, Tell
+from engine.machine import Decision, Effect, Handle, Input, Tell
 from engine.ports import SystemClock, SystemRandomness
 from engine.quarantine import StreamFaultError
 from engine.storage_errors import StorageError
@@ -57,8 +57,8 @@ def _rows(store: Store) -> list[str]:
 
 
 async def test_one_input_is_one_append_over_all_streams_it_tells(store: Store) -> None:
-    engine = open_engine(store, _never)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, _never):
         answer = await engine.submit("transfer/1", Begin(order=order(7)))
     assert answer == Answer(Sending(order=order(7)), 3)
     rows = [chained.row for chained in store.rows()]
@@ -71,8 +71,8 @@ async def test_one_input_is_one_append_over_all_streams_it_tells(store: Store) -
 
 
 async def test_a_refusal_in_the_third_machine_leaves_nothing(store: Store) -> None:
-    engine = open_engine(store, _never)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, _never):
         await engine.submit("transfer/1", Begin(order=order(999)))
         with pytest.raises(BusyError, match="limit"):
             await engine.submit("transfer/2", Begin(order=order(2)))
@@ -92,7 +92,7 @@ async def test_a_storage_error_that_conditions_meet_is_no_mistake_of_the_stream(
         raise failure
 
     engine = Engine(
-        store, Machines([ACCOUNT]), {}, Ports(StepClock(), FixedRandomness()), conditions=ask
+        store, Machines([ACCOUNT]), Ports(StepClock(), FixedRandomness()), conditions=ask
     )
     with pytest.raises(StorageError) as raised:
         engine.deliver("account/a", Credit(amount=1))
@@ -116,11 +116,10 @@ async def test_conditions_are_asked_in_the_step_that_decides(store: Store) -> No
     engine = Engine(
         store,
         Machines([ACCOUNT, LIMITS, TRANSFER]),
-        {Send: send},
         Ports(StepClock(), FixedRandomness()),
         conditions=ask,
     )
-    async with running(engine):
+    async with running(engine, send):
         with pytest.raises(ConflictError, match="too much"):
             await engine.submit("account/a", Credit(amount=6))
         assert engine.open_streams() == {}
@@ -136,8 +135,8 @@ async def test_conditions_are_asked_in_the_step_that_decides(store: Store) -> No
 
 async def test_a_decision_may_rest_on_one_that_is_not_durable(store: Store) -> None:
     gate = Gate()
-    engine = open_engine(store, _never, run_blocking=gate)
-    async with running(engine):
+    engine = open_engine(store, run_blocking=gate)
+    async with running(engine, _never):
         engine.deliver("account/a", Credit(amount=5))
         engine.deliver("account/a", Debit(amount=3))
         assert engine.peek("account/a") == Open(balance=2)
@@ -149,7 +148,7 @@ async def test_a_decision_may_rest_on_one_that_is_not_durable(store: Store) -> N
 
 async def test_every_answer_waits_for_the_position_it_was_decided_at(store: Store) -> None:
     gate = Gate()
-    engine = open_engine(store, _never, run_blocking=gate)
+    engine = open_engine(store, run_blocking=gate)
     order_of_answers: list[str] = []
 
     async def refused() -> None:
@@ -161,7 +160,7 @@ async def test_every_answer_waits_for_the_position_it_was_decided_at(store: Stor
         await (engine.read(stream) if input_ is None else engine.submit(stream, input_))
         order_of_answers.append(name)
 
-    async with running(engine), anyio.create_task_group() as callers:
+    async with running(engine, _never), anyio.create_task_group() as callers:
         callers.start_soon(asked, "work", "transfer/1", Begin(order=order()))
         await anyio.wait_all_tasks_blocked()
         callers.start_soon(asked, "join", "transfer/1", Begin(order=order()))
@@ -184,9 +183,9 @@ async def test_new_work_is_refused_when_the_journal_is_full_results_are_not(
         await called.wait()
         return Sent()
 
-    engine = open_engine(store, send, run_blocking=gate)
+    engine = open_engine(store, run_blocking=gate)
     engine.deliver("transfer/1", Begin(order=order()))
-    async with running(engine):
+    async with running(engine, send):
         with pytest.raises(BusyError, match="nothing was begun"):
             await engine.submit("account/a", Credit(amount=1))
         for _ in range(5):
@@ -210,11 +209,11 @@ async def test_big_queues_are_written_in_several_transactions(
         call()
         batches.append(store.head.position - before)
 
-    engine = open_engine(store, _never, run_blocking=counted)
+    engine = open_engine(store, run_blocking=counted)
     for name in "1234":
         engine.deliver(f"transfer/{name}", Begin(order=order()))
     engine.deliver("account/a", Credit(amount=1))
-    async with running(engine):
+    async with running(engine, _never):
         await engine.read("account/a")
     assert batches == [3, 3, 3, 4]
 
@@ -238,8 +237,8 @@ async def test_finished_streams_leave_memory_and_still_answer(store: Store) -> N
 
 
 async def test_waiters_see_the_state_they_wait_for(store: Store) -> None:
-    engine = open_engine(store, _never)
-    async with running(engine), anyio.create_task_group() as callers:
+    engine = open_engine(store)
+    async with running(engine, _never), anyio.create_task_group() as callers:
         for _ in range(3):
             callers.start_soon(engine.wait, "account/a", lambda state: state.balance >= 2)
         await anyio.wait_all_tasks_blocked()
@@ -261,7 +260,7 @@ async def test_a_waiter_that_goes_away_leaves_nothing_behind(store: Store) -> No
 
 
 async def test_stopping_tells_everybody_who_waits(store: Store) -> None:
-    engine = open_engine(store, _never, run_blocking=Gate())
+    engine = open_engine(store, run_blocking=Gate())
     told: list[str] = []
 
     async def caller(name: str) -> None:
@@ -273,7 +272,7 @@ async def test_stopping_tells_everybody_who_waits(store: Store) -> None:
             await calls[name]()
         told.append(name)
 
-    async with anyio.create_task_group() as callers, running(engine):
+    async with anyio.create_task_group() as callers, running(engine, _never):
         callers.start_soon(caller, "submit")
         callers.start_soon(caller, "wait")
         await anyio.wait_all_tasks_blocked()
@@ -296,14 +295,15 @@ async def test_a_commit_that_had_begun_is_finished_and_answered(store: Store) ->
             await finish.wait()
             call()
 
-    engine = open_engine(store, _never, run_blocking=slow)
+    engine = open_engine(store, run_blocking=slow)
     answers: list[Answer] = []
+    handlers: dict[type[Effect], Handler] = {Send: _never}
 
     async def caller() -> None:
         answers.append(await engine.submit("account/a", Credit(amount=1)))
 
     async with anyio.create_task_group() as callers, anyio.create_task_group() as engines:
-        engines.start_soon(engine.run)
+        engines.start_soon(engine.run, handlers)
         callers.start_soon(caller)
         await began.wait()
         engines.cancel_scope.cancel()
@@ -315,9 +315,9 @@ async def test_a_commit_that_had_begun_is_finished_and_answered(store: Store) ->
 async def test_observers_see_every_committed_step_once_in_order(store: Store) -> None:
     seen: list[int] = []
     gate = Gate()
-    observers = Observers(committed=lambda step: seen.append(step.row.position))
-    engine = open_engine(store, _never, run_blocking=gate, observers=observers)
-    async with running(engine):
+    observers = (Observer(committed=lambda step: seen.append(step.row.position)),)
+    engine = open_engine(store, run_blocking=gate, observers=observers)
+    async with running(engine, _never):
         engine.deliver("transfer/1", Begin(order=order()))
         engine.deliver("account/a", Credit(amount=1))
         await anyio.wait_all_tasks_blocked()
@@ -341,12 +341,18 @@ async def test_an_observer_that_raises_ends_nothing_and_is_told(
             raise ValueError
         return Sent()
 
-    observers = Observers(committed=raise_it, effect_failed=raise_it)
-    engine = open_engine(store, fail_once, observers=observers)
+    heard: list[int | str | None] = []
+    raising = Observer(raise_it, raise_it)
+    hearing = Observer(
+        lambda step: heard.append(step.row.position),
+        lambda job, _error: heard.append(job.last_error),
+    )
+    engine = open_engine(store, observers=(raising, hearing))
     assert engine.observer_error is None
-    async with running(engine):
+    async with running(engine, fail_once):
         await engine.submit("transfer/1", Begin(order=order()))
         await engine.wait("transfer/1", lambda state: isinstance(state, Arrived))
+    assert heard == [1, 2, 3, "ValueError in Send", 4, 5]
     assert engine.observer_error == f"{type(error).__name__}: {error}"
 
 
@@ -367,17 +373,17 @@ async def test_a_commit_that_reports_failure_may_be_there_after_reopening(
     for after_writing in (True, False):
         opened = open_store(tmp_path)
         opened.__class__ = _failing_append(FatalError("disk full"), after_writing=after_writing)
-        engine = open_engine(opened, _never)
+        engine = open_engine(opened)
         with pytest.raises(FatalError, match="disk full"):  # noqa: PT012 (it leaves with the block)
-            async with running(engine):
+            async with running(engine, _never):
                 with pytest.raises(UnavailableError):
                     await engine.submit("account/a", Credit(amount=1))
                 await anyio.sleep_forever()
         opened.close()
     reopened = open_store(tmp_path)
-    engine = open_engine(reopened, _never)
+    engine = open_engine(reopened)
     assert engine.peek("account/a") == Open(balance=1)
-    async with running(engine):
+    async with running(engine, _never):
         assert (await engine.submit("account/a", Credit(amount=1))).position == 2
     reopened.close()
 
@@ -389,7 +395,7 @@ async def test_other_errors_leave_as_they_are(store: Store) -> None:
     engine = open_engine(store, run_blocking=broken)
     engine.deliver("account/a", Credit(amount=1))
     with pytest.raises(ExceptionGroup) as caught:
-        await engine.run()
+        await engine.run({})
     assert caught.group_contains(ZeroDivisionError)
 
 
@@ -403,9 +409,9 @@ async def test_what_is_decided_before_the_start_has_no_effect_before_its_commit(
         return Sent()
 
     gate = Gate()
-    engine = open_engine(store, send, run_blocking=gate)
+    engine = open_engine(store, run_blocking=gate)
     engine.deliver("transfer/1", Begin(order=order()))
-    async with running(engine):
+    async with running(engine, send):
         await anyio.wait_all_tasks_blocked()
         assert calls == []
         gate.open()
@@ -440,7 +446,7 @@ async def test_a_decision_that_fails_half_way_changes_nothing(
     with pytest.raises(error):
         engine.deliver("transfer/1", Begin(order=order()))
     assert engine.open_streams() == {}
-    async with running(engine):
+    async with running(engine, _never):
         with pytest.raises(error):
             await engine.submit("transfer/1", Begin(order=order()))
         assert (await engine.submit("account/a", Credit(amount=1))).position == 1
@@ -449,7 +455,7 @@ async def test_a_decision_that_fails_half_way_changes_nothing(
 async def test_a_decision_that_the_table_forbids_changes_nothing(store: Store) -> None:
     rules = {**_RULES, (Unborn, Begin): Handle(begin, to=())}
     engine = _engine_of(store, Machines([ACCOUNT, LIMITS, replace(TRANSFER, rules=rules)]))
-    async with running(engine):
+    async with running(engine, _never):
         with pytest.raises(StreamFaultError, match="which its table does not list"):
             await engine.submit("transfer/1", Begin(order=order()))
         assert engine.open_streams() == {}
@@ -458,7 +464,7 @@ async def test_a_decision_that_the_table_forbids_changes_nothing(store: Store) -
 
 
 def _engine_of(store: Store, machines: Machines) -> Engine:
-    return Engine(store, machines, {Send: _never}, Ports(SystemClock(), SystemRandomness()))
+    return Engine(store, machines, Ports(SystemClock(), SystemRandomness()))
 
 
 async def test_tells_in_a_circle_leave_nothing(store: Store) -> None:
@@ -487,8 +493,8 @@ async def test_worker_threads_and_the_real_clock_do_the_same(store: Store) -> No
 
     ports = Ports(SystemClock(), SystemRandomness())
     machines = Machines([ACCOUNT, LIMITS, TRANSFER])
-    engine = Engine(store, machines, {Send: send}, ports)
-    async with running(engine):
+    engine = Engine(store, machines, ports)
+    async with running(engine, send):
         await engine.submit("transfer/1", Begin(order=order()))
         await engine.wait("transfer/1", lambda state: isinstance(state, Arrived))
     recorded = [chained.row.recorded_unix_us for chained in store.rows()]
@@ -497,7 +503,7 @@ async def test_worker_threads_and_the_real_clock_do_the_same(store: Store) -> No
 
 
 async def test_a_tool_writes_what_it_decided_and_nothing_leaves(store: Store) -> None:
-    engine = open_engine(store, _never)
+    engine = open_engine(store)
     engine.write_decided()
     engine.deliver("transfer/1", Begin(order=order(7)))
     engine.deliver("transfer/2", Begin(order=order(8)))

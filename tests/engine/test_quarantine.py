@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from engine.audit import verify
-from engine.effects import EffectContext, Effects, Handler, storage_in
+from engine.effects import EffectContext, Effects, storage_in
 from engine.engine import Engine, Ports
 from engine.events import UnknownEventError
 from engine.faults import NOTED_MAX
@@ -88,12 +88,9 @@ BAD_AT_RESULT = {
 }
 
 
-def _engine(
-    store: Store, transfer: Machine = TRANSFER, send: Handler | None = None, **others: Machine
-) -> Engine:
+def _engine(store: Store, transfer: Machine = TRANSFER, **others: Machine) -> Engine:
     machines = Machines([others.get("account", ACCOUNT), LIMITS, transfer])
-    handlers: dict[Any, Handler] = {} if send is None else {Send: send}
-    return Engine(store, machines, handlers, Ports(StepClock(), FixedRandomness(), inline))
+    return Engine(store, machines, Ports(StepClock(), FixedRandomness(), inline))
 
 
 def _kinds(store: Store) -> list[str]:
@@ -136,8 +133,8 @@ async def test_a_result_that_machines_fail_at_is_quarantined_and_tried_once_a_li
 ) -> None:
     calls = Calls(Sent())
     store = open_store(tmp_path)
-    engine = _engine(store, BAD_AT_RESULT[bad], calls)
-    async with running(engine):
+    engine = _engine(store, BAD_AT_RESULT[bad])
+    async with running(engine, calls):
         await engine.submit("transfer/1", Begin(order=order()))
         found = await _until_quarantined(engine)
         assert (found.where, found.is_readable) == ("Send", True)
@@ -152,8 +149,8 @@ async def test_a_result_that_machines_fail_at_is_quarantined_and_tried_once_a_li
     # Neither a start nor a second one brings it back, or writes anything.
     for _life in range(2):
         store = open_store(tmp_path)
-        engine = _engine(store, BAD_AT_RESULT[bad], calls)
-        async with running(engine):
+        engine = _engine(store, BAD_AT_RESULT[bad])
+        async with running(engine, calls):
             assert (await _until_quarantined(engine)).where == "Send"
             await anyio.wait_all_tasks_blocked()
         assert _kinds(store) == kinds
@@ -168,8 +165,8 @@ async def test_a_handler_that_says_fatal_ends_its_own_stream(
     store: Store, error: Exception
 ) -> None:
     calls = Calls(error)
-    engine = open_engine(store, calls)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, calls):
         await engine.submit("transfer/1", Begin(order=order()))
         assert (await _until_quarantined(engine)).fault == "broken"
         await _others_go_on(engine)
@@ -178,7 +175,7 @@ async def test_a_handler_that_says_fatal_ends_its_own_stream(
 
 async def test_an_effect_that_nothing_handles_ends_its_own_stream(store: Store) -> None:
     engine = _engine(store)
-    async with running(engine):
+    async with running(engine, None):
         await engine.submit("transfer/1", Begin(order=order()))
         assert "nothing handles the effect Send" in (await _until_quarantined(engine)).fault
 
@@ -194,8 +191,8 @@ async def test_a_report_that_fails_ends_the_stream_also_when_its_handler_goes_on
                 continue
         return None
 
-    engine = _engine(store, BAD_AT_RESULT["decide"], stubborn)
-    async with running(engine):
+    engine = _engine(store, BAD_AT_RESULT["decide"])
+    async with running(engine, stubborn):
         await engine.submit("transfer/1", Begin(order=order()))
         await _until_quarantined(engine)
     assert _kinds(store).count("stream.quarantined") == 1
@@ -204,8 +201,8 @@ async def test_a_report_that_fails_ends_the_stream_also_when_its_handler_goes_on
 async def test_what_others_tell_a_quarantined_stream_is_decided_and_its_end_lifts_it(
     store: Store,
 ) -> None:
-    engine = open_engine(store, Calls(FatalError("broken")))
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, Calls(FatalError("broken"))):
         await engine.submit("transfer/1", Begin(order=order()))
         await _until_quarantined(engine)
         await engine.submit("transfer/1", Noted(text="still heard"))
@@ -223,8 +220,8 @@ async def test_a_quarantine_that_loops_is_seen(
     """The mutant: effects go on. What the tests above rest on, that there is one call a life, then holds no more."""
     monkeypatch.setattr(Effects, "stop", lambda _self, _stream: None)
     calls = Calls(FatalError("broken"))
-    engine = open_engine(store, calls)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, calls):
         await engine.submit("transfer/1", Begin(order=order()))
         while len(calls.resumed) < 3:
             await anyio.lowlevel.checkpoint()
@@ -237,8 +234,8 @@ async def test_a_quarantine_that_loops_is_seen(
 async def test_lifted_it_is_tried_again_as_what_may_have_left_before(tmp_path: Path) -> None:
     calls = Calls(FatalError("broken"))
     store = open_store(tmp_path)
-    engine = open_engine(store, calls)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, calls):
         await engine.submit("transfer/1", Begin(order=order()))
         await _until_quarantined(engine)
         with pytest.raises(NotFoundError, match="account/a is not quarantined"):
@@ -249,8 +246,8 @@ async def test_lifted_it_is_tried_again_as_what_may_have_left_before(tmp_path: P
     store.close()
     calls.answer = Sent()
     store = open_store(tmp_path)
-    engine = open_engine(store, calls)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, calls):
         await engine.lift("transfer/1")
         await engine.wait("transfer/1", lambda state: isinstance(state, Arrived))
     assert calls.resumed == [False, True, True]
@@ -262,8 +259,8 @@ async def test_lifted_amid_other_decisions_nothing_leaves_before_its_commit(tmp_
     calls, gate = Calls(FatalError("broken")), Gate()
     gate.open()
     store = open_store(tmp_path)
-    engine = open_engine(store, calls)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, calls):
         await engine.submit("transfer/1", Begin(order=order()))
         await _until_quarantined(engine)
     store.close()
@@ -275,8 +272,8 @@ async def test_lifted_amid_other_decisions_nothing_leaves_before_its_commit(tmp_
             durable.append(store.head.position)
 
     store = open_store(tmp_path)
-    engine = open_engine(store, calls, run_blocking=gate, probe=look)
-    async with running(engine), anyio.create_task_group() as tasks:
+    engine = open_engine(store, run_blocking=gate, probe=look)
+    async with running(engine, calls), anyio.create_task_group() as tasks:
         gate.close()
         tasks.start_soon(engine.lift, "transfer/1")
         await anyio.wait_all_tasks_blocked()
@@ -293,8 +290,8 @@ async def test_what_is_quarantined_again_or_over_before_the_lifting_is_written_b
 ) -> None:
     calls, gate = Calls(FatalError("broken")), Gate()
     gate.open()
-    engine = open_engine(store, calls, run_blocking=gate)
-    async with running(engine):
+    engine = open_engine(store, run_blocking=gate)
+    async with running(engine, calls):
         for name in ("1", "2"):
             await engine.submit(f"transfer/{name}", Begin(order=order()))
             await _until_quarantined(engine, f"transfer/{name}")
@@ -318,8 +315,8 @@ async def test_a_fault_at_a_callers_input_is_his_error_and_quarantines_nothing(
     store: Store,
 ) -> None:
     rules = {**_RULES, (Sending, Noted): Handle(_broken, to=(Sending,))}
-    engine = _engine(store, replace(TRANSFER, rules=rules), Calls(ValueError()))
-    async with running(engine):
+    engine = _engine(store, replace(TRANSFER, rules=rules))
+    async with running(engine, Calls(ValueError())):
         for number in range(NOTED_MAX + 2):
             await engine.submit(f"transfer/{number}", Begin(order=order(1)))
             with pytest.raises(StreamFaultError, match="nothing was done: ZeroDivisionError"):
@@ -382,13 +379,13 @@ async def test_a_stream_that_cannot_be_read_is_kept_apart_until_it_can_be(
 ) -> None:
     await _filled(tmp_path)
     store = open_store(tmp_path)
-    engine = _engine(store, account=_later(evolve), send=Calls(Sent()))
+    engine = _engine(store, account=_later(evolve))
     # Known from the log alone, before anything is written.
     (found,) = engine.faults.quarantined()
     assert (found.stream, found.where, found.is_readable) == ("account/a", THE_LOG, False)
     assert found.fault.startswith("account.credited at position 2 cannot be read: ")
     assert store.head.position == 4
-    async with running(engine):
+    async with running(engine, Calls(Sent())):
         for ask in (engine.read, engine.lift):
             with pytest.raises(QuarantinedError, match="start a version of this program"):
                 await ask("account/a")
@@ -418,7 +415,7 @@ async def test_it_is_put_on_record_once_however_often_it_is_started(tmp_path: Pa
     for _life in range(3):
         store = open_store(tmp_path)
         engine = _engine(store, account=_later())
-        async with running(engine):
+        async with running(engine, None):
             await anyio.wait_all_tasks_blocked()
             assert [one.is_readable for one in engine.faults.quarantined()] == [False]
         assert _kinds(store)[4:] == ["stream.quarantined"]
@@ -451,13 +448,13 @@ async def test_a_newer_programs_log_is_no_fault_of_a_stream(tmp_path: Path) -> N
 
 async def test_a_state_whose_wants_fail_at_start_is_quarantined(tmp_path: Path) -> None:
     store = open_store(tmp_path)
-    engine = open_engine(store, Calls(ValueError()))
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, Calls(ValueError())):
         await engine.submit("transfer/1", Begin(order=order()))
     store.close()
     store = open_store(tmp_path)
-    engine = _engine(store, replace(TRANSFER, wants_of={Sending: _broken}), Calls(Sent()))
-    async with running(engine):
+    engine = _engine(store, replace(TRANSFER, wants_of={Sending: _broken}))
+    async with running(engine, Calls(Sent())):
         found = await _until_quarantined(engine)
         assert (found.where, found.fault) == ("what it wants done", "ZeroDivisionError")
         await _others_go_on(engine)
@@ -469,15 +466,15 @@ async def test_what_is_quarantined_between_opening_and_running_begins_nothing(
 ) -> None:
     calls = Calls(ValueError())
     store = open_store(tmp_path)
-    engine = open_engine(store, calls)
-    async with running(engine):
+    engine = open_engine(store)
+    async with running(engine, calls):
         await engine.submit("transfer/1", Begin(order=order()))
     store.close()
     before = len(calls.resumed)
     store = open_store(tmp_path)
-    engine = open_engine(store, calls)
+    engine = open_engine(store)
     engine.quarantine("transfer/1", "opening", FatalError("bad facts"))
-    async with running(engine):
+    async with running(engine, calls):
         assert (await _until_quarantined(engine)).where == "opening"
         await anyio.wait_all_tasks_blocked()
     assert len(calls.resumed) == before

@@ -4,7 +4,7 @@ A transfer begins by debiting its source, which tells the limit; then it wants `
 `Sent` credits the target, `Bounced` gives the money back. The sum over accounts and open transfers is always zero.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +15,7 @@ import anyio.lowlevel
 import msgspec
 
 from engine.effects import Handler
-from engine.engine import Engine, Observers, Ports
+from engine.engine import Engine, Observer, Ports
 from engine.events import Event
 from engine.fold import Machines
 from engine.machine import (
@@ -330,26 +330,26 @@ class Gate:
 
 def open_engine(
     store: Store,
-    send: Handler = send_at_once,
     *,
     clock: Clock | None = None,
     run_blocking: RunBlocking = inline,
     probe: Callable[[str], None] = no_probe,
-    observers: Observers | None = None,
+    observers: Sequence[Observer] = (),
 ) -> Engine:
     """An engine that writes inline, on a clock that stands still."""
     ports = Ports(clock or StepClock(), FixedRandomness(), run_blocking, probe)
-    return Engine(store, machines(), {Send: send}, ports, observers)
+    return Engine(store, machines(), ports, observers)
 
 
 @asynccontextmanager
-async def running(engine: Engine) -> AsyncIterator[None]:
-    """The engine runs while the block does; its errors leave as they are."""
+async def running(engine: Engine, send: Handler | None = send_at_once) -> AsyncIterator[None]:
+    """The engine runs while the block does; its errors leave as they are. Without `send` it handles no effect."""
+    handlers: dict[type[Effect], Handler] = {} if send is None else {Send: send}
     failed: list[BaseException] = []
 
     async def run(*, task_status: anyio.abc.TaskStatus[None]) -> None:
         try:
-            await engine.run(task_status=task_status)
+            await engine.run(handlers, task_status=task_status)
         except FatalError as error:
             failed.append(error)
             tasks.cancel_scope.cancel()

@@ -282,6 +282,6 @@ def _has_tweaks(state: State) -> bool:
 async def _until_heard(gateway: Gateway) -> None:
     """Until the node has told whether the log is the newest, unless it is down or slow: no time passes here."""
     for _ in range(300):
-        if gateway._word.is_given:
+        if gateway._context.word.is_given:
             return
         await anyio.lowlevel.checkpoint()

@@ -9,7 +9,7 @@ from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from errors import UnavailableError
 from fuzz.machines.scene import FEDERATION, NODE, facts
-from gateway import application
+from gateway import effects
 from gateway.freeze import FEDERATIONS_OF, held_back
 from statemachines.items import FundedContract, Output, PegOut, Reservation
 from statemachines.operator_payment import OperatorPaymentFacts, PayForOperator
@@ -91,7 +91,7 @@ async def test_every_effect_has_a_handler_that_is_held_back_if_need_be(
         handled.update(handlers)
         return held_back(handlers, refuse)
 
-    monkeypatch.setattr(application, "held_back", spied)
+    monkeypatch.setattr(effects, "held_back", spied)
     async with Scene(tmp_path).serving():
         assert handled == _EFFECTS
 

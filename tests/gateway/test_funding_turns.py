@@ -150,18 +150,13 @@ async def standing_still(directory: Path) -> AsyncIterator[Engine]:
         raise AssertionError
 
     store = Store(directory, SchemaSteps(), read_models())
-    engine = Engine(
-        store,
-        machines(),
-        {BuildTransaction: never},
-        Ports(ManualClock(), SystemRandomness(), inline),
-    )
+    engine = Engine(store, machines(), Ports(ManualClock(), SystemRandomness(), inline))
     stream = wallet_of(FEDERATION)
     note = HeldNote(24, "00" * 16, "02" + "11" * 32, "5f" * 48)
     output = FundedContract("c0", facts().contract_msat)
     try:
         async with anyio.create_task_group() as tasks:
-            await tasks.start(engine.run)
+            await tasks.start(engine.run, {BuildTransaction: never})
             await engine.submit(stream, OpenWallet(federation_id=FEDERATION, fees=FEES))
             await engine.submit(stream, RecoverNotes(notes=(note,)))
             await engine.submit(

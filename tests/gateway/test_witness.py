@@ -53,7 +53,7 @@ async def _copied_and_gone_on(scene: Scene, backup: Path) -> RoutingInfo:
 
 
 async def _until_judged(gateway: Gateway) -> None:
-    while not gateway._word.is_given:
+    while not gateway._context.word.is_given:
         await anyio.lowlevel.checkpoint()
 
 
@@ -122,7 +122,7 @@ async def test_until_the_node_has_told_nothing_is_paid_and_everybody_sees_it(
             caller.start_soon(ask, gateway, user.body(payment))
             await until(gateway, payment, send.Accepted)
             assert scene.spent_msat() == 0
-            await scene.drive(lambda: gateway._word.is_given)
+            await scene.drive(lambda: gateway._context.word.is_given)
             await scene.while_time_passes(lambda: until(gateway, payment, send.Claimed))
         assert not any("has not told yet" in one for one in (await gateway.info()).problems)
 

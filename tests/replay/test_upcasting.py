@@ -103,7 +103,7 @@ def test_the_later_version_goes_on_with_an_old_log_and_the_older_refuses_it(tmp_
     store = Store(tmp_path, SchemaSteps(), [StreamIndex()])
     rows = load(HISTORY)
     write_rows(store, later, rows)
-    engine = Engine(store, later, {}, Ports(SystemClock(), SystemRandomness()))
+    engine = Engine(store, later, Ports(SystemClock(), SystemRandomness()))
     asked = next(
         engine_state.facts
         for engine_state in engine.open_streams().values()

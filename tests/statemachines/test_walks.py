@@ -189,7 +189,7 @@ class Walk:
                 raise Crash
 
         ports = Ports(StillClock(), NoRandomness(), inline, probe if crash_at else no_probe)
-        engine = Engine(store, MACHINES, self.world.handlers(), ports)
+        engine = Engine(store, MACHINES, ports)
         try:
             anyio.run(self._work, engine, backend=self.backend)
         except BaseExceptionGroup as group:
@@ -207,7 +207,7 @@ class Walk:
     async def _work(self, engine: Engine) -> None:
         tweaks = tuple(f"session {self.directory.name}, tweak {number}" for number in range(2))
         async with anyio.create_task_group() as tasks:
-            await tasks.start(engine.run)
+            await tasks.start(engine.run, self.world.handlers())
             # A caller of a gateway that dies learns just that, and asks again.
             with suppress(UnavailableError):
                 await engine.submit(WALLET, OpenWallet(federation_id=FEDERATION, fees=FEES))

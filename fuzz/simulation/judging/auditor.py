@@ -80,7 +80,7 @@ class Auditor:
     # --- the log ---
 
     def committed(self, step: StoredStep) -> None:
-        """An `engine.Observers.committed`: a row is durable now."""
+        """An `engine.Observer.committed`: a row is durable now."""
         self._take(step.row)
 
     def catch_up(self, rows: Iterable[Row]) -> None:
