@@ -56,7 +56,7 @@ LARGEST_RATIO = 5.0
 WARM_UP, SENDS = 50, 200
 FEDERATION = "fe" * 32
 WALLET = wallet_of(FEDERATION)
-FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mint=FeeConsensus(100, 0))
+FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mintv2=FeeConsensus(100, 0))
 NOW_UNIX_S = 1_800_000_000
 #: Enough for the claim, and for the tidying up that now and then follows one.
 TWEAKS_AHEAD = 64

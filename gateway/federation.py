@@ -104,8 +104,8 @@ class ServedModules:
     def fees(self) -> FederationFees:
         return FederationFees(
             lnv2=self.lnv2.fee_consensus,
-            mint=self.mint.fee_consensus,
-            wallet=self.wallet[1].fee_consensus if self.wallet is not None else None,
+            mintv2=self.mint.fee_consensus,
+            walletv2=self.wallet[1].fee_consensus if self.wallet is not None else None,
         )
 
 

@@ -80,5 +80,5 @@ def _refund_worth_msat(federation: FederationClient, contract_msat: int) -> int:
     """What taking the contract back would bring in notes; 0 when it is not worth the smallest one."""
     module_fees = federation.facts.module_fees
     left_msat = contract_msat - module_fees.lnv2.fee_msat(contract_msat)
-    smallest_msat = selection.cost_msat(selection.SMALLEST_DENOMINATION, module_fees.mint)
+    smallest_msat = selection.cost_msat(selection.SMALLEST_DENOMINATION, module_fees.mintv2)
     return left_msat if left_msat >= smallest_msat else 0

@@ -202,7 +202,7 @@ def _join(_state: NotJoined | Left, input_: Join) -> Decision:
     for start in range(0, len(input_.recovered), RECOVERED_NOTES_PER_EVENT):
         notes = input_.recovered[start : start + RECOVERED_NOTES_PER_EVENT]
         tells.append(Tell(wallet, RecoverNotes(notes=notes)))
-    if facts.module_fees.wallet is not None:
+    if facts.module_fees.walletv2 is not None:
         watch = deposits.WatchDeposits(federation_id=facts.federation_id)
         tells.append(Tell(deposits.stream_of(facts.federation_id), watch))
     return Decision(events=(FederationJoined(facts=facts, index=input_.index),), tells=tuple(tells))

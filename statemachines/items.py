@@ -2,6 +2,9 @@
 
 Ids, keys and scripts are hex. Structs with a field added later leave defaults out, so that old histories keep
 their hashes.
+
+The tag of each says the kind of module it belongs to, so that another kind's stand beside it in the same lists. Notes
+and issues are many: each is an array that begins with a short tag, "m2" for mintv2.
 """
 
 import msgspec
@@ -9,7 +12,7 @@ import msgspec
 # --- what goes in ------------------------------------------------------------------------------------------------
 
 
-class ContractClaim(msgspec.Struct, frozen=True, tag=True):
+class ContractClaim(msgspec.Struct, frozen=True, tag="lnv2.outgoing"):
     """An outgoing lnv2 contract claimed with its preimage (hex). `amount_msat` is the contract's."""
 
     txid: str
@@ -18,7 +21,7 @@ class ContractClaim(msgspec.Struct, frozen=True, tag=True):
     preimage: str
 
 
-class IncomingRefund(msgspec.Struct, frozen=True, tag=True):
+class IncomingRefund(msgspec.Struct, frozen=True, tag="lnv2.incoming"):
     """An incoming lnv2 contract of ours whose preimage was none, taken back with its decryption key."""
 
     txid: str
@@ -27,7 +30,7 @@ class IncomingRefund(msgspec.Struct, frozen=True, tag=True):
     decryption_key: str
 
 
-class DepositClaim(msgspec.Struct, frozen=True, tag=True):
+class DepositClaim(msgspec.Struct, frozen=True, tag="walletv2.deposit"):
     """A walletv2 output on an address of ours, claimed at a fee for the miners."""
 
     output_index: int
@@ -41,7 +44,7 @@ class DepositClaim(msgspec.Struct, frozen=True, tag=True):
         return (self.value_sat - self.fee_sat) * 1_000
 
 
-class ForeignNote(msgspec.Struct, frozen=True, tag=True):
+class ForeignNote(msgspec.Struct, frozen=True, tag="mintv2.note"):
     """A note that somebody gave us, reissued before he spends it again. Its key is in no event."""
 
     denomination: int
@@ -55,7 +58,7 @@ class ForeignNote(msgspec.Struct, frozen=True, tag=True):
 Claim = ContractClaim | IncomingRefund | DepositClaim | ForeignNote
 
 
-class HeldNote(msgspec.Struct, frozen=True):
+class HeldNote(msgspec.Struct, frozen=True, array_like=True, tag="m2"):
     """A mintv2 note of ours: its key follows from mnemonic, denomination and tweak. All fields but one are hex."""
 
     denomination: int
@@ -71,14 +74,14 @@ class HeldNote(msgspec.Struct, frozen=True):
 # --- what comes out ----------------------------------------------------------------------------------------------
 
 
-class FundedContract(msgspec.Struct, frozen=True, tag=True):
+class FundedContract(msgspec.Struct, frozen=True, tag="lnv2.incoming"):
     """An incoming lnv2 contract (hex of its consensus encoding), funded by us."""
 
     contract: str
     amount_msat: int
 
 
-class PegOut(msgspec.Struct, frozen=True, tag=True):
+class PegOut(msgspec.Struct, frozen=True, tag="walletv2.peg_out"):
     """Bitcoin to a scriptPubKey (hex), with a fee for the miners on top."""
 
     script: str
@@ -94,8 +97,8 @@ class PegOut(msgspec.Struct, frozen=True, tag=True):
 Output = FundedContract | PegOut
 
 
-class Issue(msgspec.Struct, frozen=True):
-    """A note to be issued. An empty `tweak` (hex) means that the pool was empty: one is ground when building."""
+class Issue(msgspec.Struct, frozen=True, array_like=True, tag="m2"):
+    """A mintv2 note to be issued. An empty `tweak` (hex) means that the pool was empty: one is ground when building."""
 
     denomination: int
     tweak: str

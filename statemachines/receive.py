@@ -39,7 +39,7 @@ OVERPAID_MAX_FACTOR = 2
 FORGET_AFTER_EXPIRY_S = 24 * 60 * 60
 
 
-class ReceiveFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+class ReceiveFacts(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="module", tag="lnv2"):
     """What was agreed when the invoice was asked for. Ids are hex, `contract` is the hex of its consensus encoding.
 
     Exactly one of `description` and `description_hash` (hex) is given. `refund_worth_msat` is what would come back

@@ -36,11 +36,11 @@ CLAIM_MAX_MSAT: Final = selection.MAX_ISSUED_MSAT
 
 
 class FederationFees(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What the federation charges for each item of a module; `wallet` is None where there is no walletv2."""
+    """What the federation charges for each item of a module, by its kind; None where it has no walletv2."""
 
     lnv2: FeeConsensus
-    mint: FeeConsensus
-    wallet: FeeConsensus | None = None
+    mintv2: FeeConsensus
+    walletv2: FeeConsensus | None = None
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -69,19 +69,19 @@ def plan(
     with notes, and of one above `CLAIM_MAX_MSAT` comes what one transaction can issue. So it is quick for any number.
     """
     brought_msat = sum(claim.amount_msat - claim_fee_msat(fees, claim) for claim in claims)
-    brought_msat += sum(selection.net_msat(note.denomination, fees.mint) for note in spends)
+    brought_msat += sum(selection.net_msat(note.denomination, fees.mintv2) for note in spends)
     needed_msat = sum(out.amount_msat + output_fee_msat(fees, out) for out in outputs)
-    needed_msat += sum(selection.cost_msat(d, fees.mint) for d in exactly)
+    needed_msat += sum(selection.cost_msat(d, fees.mintv2) for d in exactly)
     free = _without(notes, spends)
     chosen: tuple[HeldNote, ...] = ()
     if needed_msat and needed_msat > brought_msat:
-        counts = selection.select_funding(_held(free), fees.mint, needed_msat - brought_msat)
+        counts = selection.select_funding(_held(free), fees.mintv2, needed_msat - brought_msat)
         chosen = pick(free, counts)
         if len(chosen) > SPENT_NOTES_MAX:
             raise InsufficientNotesError(
                 f"the wallet's notes are too small: {len(chosen)} would be spent at once"
             )
-        brought_msat += sum(selection.net_msat(note.denomination, fees.mint) for note in chosen)
+        brought_msat += sum(selection.net_msat(note.denomination, fees.mintv2) for note in chosen)
     all_spent = spends + chosen
     room = _room_for_notes(len(claims) + len(all_spent)) - len(exactly)
     kept = _held(_without(free, chosen))
@@ -92,8 +92,8 @@ def plan(
         )
     denominations = (*exactly, *change.denominations)
     input_fee_msat = sum(claim_fee_msat(fees, claim) for claim in claims)
-    input_fee_msat += sum(fees.mint.fee_msat(note.amount_msat) for note in all_spent)
-    issue_fee_msat = sum(fees.mint.fee_msat(1 << d) for d in denominations)
+    input_fee_msat += sum(fees.mintv2.fee_msat(note.amount_msat) for note in all_spent)
+    issue_fee_msat = sum(fees.mintv2.fee_msat(1 << d) for d in denominations)
     return Plan(
         spends=all_spent,
         denominations=denominations,
@@ -105,7 +105,7 @@ def plan(
 def spendable_msat(fees: FederationFees, notes: Sequence[HeldNote]) -> int:
     """The most that one transaction can bring out of these notes, their fees paid."""
     worth = sorted(
-        (selection.net_msat(note.denomination, fees.mint) for note in notes), reverse=True
+        (selection.net_msat(note.denomination, fees.mintv2) for note in notes), reverse=True
     )
     return sum(max(0, net_msat) for net_msat in worth[:SPENT_NOTES_MAX])
 
@@ -139,7 +139,7 @@ def claim_fee_msat(fees: FederationFees, claim: Claim) -> int:
     """What the federation charges for an input."""
     if isinstance(claim, DepositClaim):
         return _wallet(fees).fee_msat(claim.amount_msat)
-    module = fees.mint if isinstance(claim, ForeignNote) else fees.lnv2
+    module = fees.mintv2 if isinstance(claim, ForeignNote) else fees.lnv2
     return module.fee_msat(claim.amount_msat)
 
 
@@ -177,14 +177,14 @@ def _change(
 ) -> Representation:
     """Notes for what is left over: with small ones for later payments, or, where room is scarce, the fewest."""
     room = max(0, room)
-    generous = selection.represent_amount(amount_msat, held, fees.mint, max_notes=room)
+    generous = selection.represent_amount(amount_msat, held, fees.mintv2, max_notes=room)
     if generous.dust_msat < _smallest_note_msat(fees):
         return generous
-    return selection.represent_amount(amount_msat, held, fees.mint, target=0, max_notes=room)
+    return selection.represent_amount(amount_msat, held, fees.mintv2, target=0, max_notes=room)
 
 
 def _smallest_note_msat(fees: FederationFees) -> int:
-    return selection.cost_msat(selection.SMALLEST_DENOMINATION, fees.mint)
+    return selection.cost_msat(selection.SMALLEST_DENOMINATION, fees.mintv2)
 
 
 def _without(notes: Sequence[HeldNote], taken: Sequence[HeldNote]) -> list[HeldNote]:
@@ -193,9 +193,9 @@ def _without(notes: Sequence[HeldNote], taken: Sequence[HeldNote]) -> list[HeldN
 
 
 def _wallet(fees: FederationFees) -> FeeConsensus:
-    if fees.wallet is None:
+    if fees.walletv2 is None:
         raise FatalError("bitcoin was asked of a federation without a walletv2 module")
-    return fees.wallet
+    return fees.walletv2
 
 
 def _held(notes: Sequence[HeldNote]) -> Counter[int]:

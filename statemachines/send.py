@@ -49,7 +49,7 @@ EXPIRY_MARGIN_S = 60
 ATTEMPTS_MAX = 10
 
 
-class SendFacts(msgspec.Struct, frozen=True, omit_defaults=True):
+class SendFacts(msgspec.Struct, frozen=True, omit_defaults=True, tag_field="module", tag="lnv2"):
     """What was agreed when the payment was accepted; later changes of fees or config do not touch it.
 
     Ids are hex, `contract` is the hex of its consensus encoding, amounts are msat. `is_swap` when our own node made

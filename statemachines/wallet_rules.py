@@ -128,7 +128,7 @@ def _finished(state: Wallet, input_: TransactionFinished) -> Decision:
     credited = WalletCredited(tx=input_.tx, notes=input_.notes)
     after = _credited(state, credited)
     counts = selection.consolidate(
-        _held(after.notes), state.fees.mint, least_notes=TIDY_LEAST_NOTES
+        _held(after.notes), state.fees.mintv2, least_notes=TIDY_LEAST_NOTES
     )
     tidy = _reissue(after, reserving.pick(after.notes, counts))
     unsigned = f"{input_.lost_msat} msat of its notes are not signed validly"

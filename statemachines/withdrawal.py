@@ -47,7 +47,7 @@ from statemachines.transaction import (
 from statemachines.wallet import FundingRefused, FundOutput
 
 
-class WithdrawalFacts(msgspec.Struct, frozen=True):
+class WithdrawalFacts(msgspec.Struct, frozen=True, tag_field="module", tag="walletv2"):
     """`address` is for people, `script` (hex) is where the bitcoin goes; the fee is on top of the value."""
 
     federation_id: str

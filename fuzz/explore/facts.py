@@ -25,7 +25,7 @@ NOTE_DENOMINATION = 20
 CONTRACT_MSAT = (1 << NOTE_DENOMINATION) - 100 - 1_000 - (512 + 100)
 INVOICE_MSAT = CONTRACT_MSAT + 20_000
 SENT_MSAT = (1 << NOTE_DENOMINATION) + (1 << 16) + 200 + 1_000
-FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mint=FeeConsensus(100, 0))
+FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mintv2=FeeConsensus(100, 0))
 MADE_UNIX_S = 10_000
 INVOICE_EXPIRES_UNIX_S = 20_000
 #: As of receivers who wait for ever (LNURL).

@@ -31,9 +31,9 @@ OTHER_NODE = "03" + "0d" * 32
 WALLET = wallet_of(FEDERATION)
 EXPIRES_UNIX_S = 10_000
 CONTRACT_EXPIRES_UNIX_S = 20_000
-FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mint=FeeConsensus(100, 0))
-BITCOIN_FEES = FederationFees(lnv2=FEES.lnv2, mint=FEES.mint, wallet=FeeConsensus(100_000, 0))
-FREE = FederationFees(lnv2=FeeConsensus(0, 0), mint=FeeConsensus(0, 0))
+FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mintv2=FeeConsensus(100, 0))
+BITCOIN_FEES = FederationFees(lnv2=FEES.lnv2, mintv2=FEES.mintv2, walletv2=FeeConsensus(100_000, 0))
+FREE = FederationFees(lnv2=FeeConsensus(0, 0), mintv2=FeeConsensus(0, 0))
 PREIMAGE = "aa" * 32
 MACHINES = Machines(ALL_MACHINES)
 

@@ -37,7 +37,7 @@ pytestmark = pytest.mark.anyio
 AT_ONCE = 3
 RECEIVED_MSAT = 1_200_000
 FEDERATION = "fe" * 32
-FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mint=FeeConsensus(100, 0))
+FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mintv2=FeeConsensus(100, 0))
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ from statemachines.reserving import (
 )
 
 _FEE = st.builds(FeeConsensus, st.integers(0, 5_000), st.integers(0, 5_000))
-_FEES = st.builds(FederationFees, lnv2=_FEE, mint=_FEE, wallet=_FEE)
+_FEES = st.builds(FederationFees, lnv2=_FEE, mintv2=_FEE, walletv2=_FEE)
 _NOTES = st.lists(st.integers(9, 25), max_size=40).map(
     lambda denominations: tuple(note(f"{n}", d) for n, d in enumerate(denominations))
 )
@@ -63,9 +63,9 @@ def _check_fees(
     fees: FederationFees, planned: Plan, claims: tuple[Claim, ...], outputs: tuple[Output, ...]
 ) -> None:
     in_msat = sum(claim_fee_msat(fees, claim) for claim in claims)
-    in_msat += sum(fees.mint.fee_msat(each.amount_msat) for each in planned.spends)
+    in_msat += sum(fees.mintv2.fee_msat(each.amount_msat) for each in planned.spends)
     out_msat = sum(output_fee_msat(fees, output) for output in outputs)
-    out_msat += sum(fees.mint.fee_msat(1 << d) for d in planned.denominations)
+    out_msat += sum(fees.mintv2.fee_msat(1 << d) for d in planned.denominations)
     assert (planned.input_fee_msat, planned.output_fee_msat) == (in_msat, out_msat)
 
 
@@ -81,7 +81,7 @@ def test_an_output_is_paid_with_its_fees_or_not_at_all(
     planned = plan(fees, notes, outputs=(output,))
     assert set(planned.spends) <= set(notes)
     assert len(set(planned.spends)) == len(planned.spends)
-    smallest_msat = 512 + fees.mint.fee_msat(512)
+    smallest_msat = 512 + fees.mintv2.fee_msat(512)
     assert 0 <= _left_over_msat(planned, outputs=(output,)) < smallest_msat
     _check_fees(fees, planned, (), (output,))
 
@@ -97,7 +97,7 @@ def test_claims_spend_no_note_whatever_they_bring(
     if worth_msat < 0:
         assert (planned.denominations, left_over_msat) == ((), worth_msat)
     else:
-        assert 0 <= left_over_msat < 512 + fees.mint.fee_msat(512)
+        assert 0 <= left_over_msat < 512 + fees.mintv2.fee_msat(512)
     _check_fees(fees, planned, claims, ())
 
 
@@ -109,7 +109,7 @@ def test_notes_to_give_away_are_made_exactly(
     try:
         planned = plan(fees, notes, exactly=exactly)
     except InsufficientNotesError:
-        needed_msat = sum((1 << d) + fees.mint.fee_msat(1 << d) for d in exactly)
+        needed_msat = sum((1 << d) + fees.mintv2.fee_msat(1 << d) for d in exactly)
         assert spendable_msat(fees, notes) < needed_msat
         return
     assert planned.denominations[: len(exactly)] == exactly
@@ -158,7 +158,7 @@ def test_the_oldest_notes_are_spent_first() -> None:
 
 
 def test_notes_that_their_own_fee_eats_up_count_for_nothing() -> None:
-    costly = FederationFees(lnv2=FEES.lnv2, mint=FeeConsensus(1_000, 0))
+    costly = FederationFees(lnv2=FEES.lnv2, mintv2=FeeConsensus(1_000, 0))
     assert spendable_msat(costly, (note("a", 9), note("b", 10))) == 24
 
 
