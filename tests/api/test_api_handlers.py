@@ -16,6 +16,7 @@ from errors import InputError
 from fedimint.codec.wire_types import FederationId, OutPoint, TransactionId
 from fedimint.lnv2 import HashImage, LightningInvoice, OutgoingContract
 from fedimint.lnv2.gateway_api import Forfeited, SendPayment, SendPaymentOk, SendPaymentPayload
+from tests.api.recorded import shape_of
 
 pytestmark = pytest.mark.anyio
 
@@ -26,15 +27,6 @@ def recorded(path: str) -> dict[str, Any]:
     exchanges = map(json.loads, RECORDED.read_text().splitlines())
     found: dict[str, Any] = next(e for e in exchanges if e["path"] == path)
     return found
-
-
-def shape_of(value: object) -> object:
-    """The keys and types of JSON, without its values; a list is the shape of its first element."""
-    if isinstance(value, dict):
-        return {key: shape_of(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [shape_of(value[0])] if value else []
-    return type(value).__name__
 
 
 async def test_info_has_the_fields_of_rust() -> None:

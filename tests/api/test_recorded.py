@@ -22,6 +22,8 @@ FED = "01" * 32
 HASH = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
 #: Fields of ours beside those of Rust.
 OURS = {"open_payments", "problems", "frozen_until", "exposures", "amount_sats"}
+#: Their names are ids of federations, kinds of transports, and those of the last event.
+KEYED = {"federation_fake_scids", "registrations", "payload"}
 RECORDED = [json.loads(line) for line in CAPTURE.read_text().splitlines()]
 #: Of modules of version 1, which this gateway does not serve.
 VERSION_1 = "/pay_invoice"
@@ -50,9 +52,18 @@ def of_ours(request: Any) -> Any:
     return {**request, "federation_id": FED} if "federation_id" in request else request
 
 
-def fields_of(answer: Any) -> object:
-    """The names of an object's fields; for anything else, what kind of value it is."""
-    return sorted(set(answer) - OURS) if isinstance(answer, dict) else type(answer).__name__
+def alike(ours: Any, theirs: Any) -> bool:
+    """Whether both have the same names and types at every depth; null fits any, a list is known by its first."""
+    if ours is None or theirs is None:
+        return True
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        names = set(ours) - OURS
+        return names == set(theirs) and all(
+            alike(ours[name], theirs[name]) for name in names - KEYED
+        )
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return not (ours and theirs) or alike(ours[0], theirs[0])
+    return type(ours) is type(theirs)
 
 
 async def test_what_was_asked_of_a_rust_gateway_is_answered_alike(
@@ -74,4 +85,4 @@ async def test_what_was_asked_of_a_rust_gateway_is_answered_alike(
             assert response.status == 200, (one["path"], text)
             assert response.content_type == one["content_type"].partition(";")[0]
             if one["path"] not in maps and one["response"] is not None:
-                assert fields_of(json.loads(text)) == fields_of(one["response"]), one["path"]
+                assert alike(json.loads(text), one["response"]), (one["path"], text)

@@ -128,20 +128,20 @@ class Traffic:
         """Nothing says whether a withdrawal without an answer was begun: the log shows it, as only we make any."""
         calls, address = Calls(self._stage.process), await self._stage.chain.new_address()
         self._stage.witness.payout_addresses.append(address)
-        while True:
-            before = self._withdrawals()
+        begun = self._withdrawals()
+
+        async def ask() -> None:
+            if self._withdrawals() > begun:
+                return
             try:
                 await calls.withdraw(federation, address, WITHDRAWAL_SAT)
-            except UnavailableError:
-                if self._withdrawals() == before:
-                    await anyio.sleep(_BLOCK_S)
-                    continue
             except RefusedError as refused:
                 # Another transaction came between quote and withdrawal, and made this one's fee too low.
                 if refused.status != _BAD_GATEWAY:
                     raise
-                continue
-            return
+                raise UnavailableError(str(refused)) from refused
+
+        await patiently(ask)
 
     def _withdrawals(self) -> int:
         return sum(row.kind == WithdrawalRequested.kind for row in self._stage.process.rows())

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from errors import ConfigError, InputError, UnavailableError
 from fedimint.mintv2.tweaks import meets_filter
 from gateway.grinder import GrinderProcess
 from gateway.workers import WorkerProcesses
+from tests.ended import ended
 
 pytestmark = pytest.mark.anyio
 FILTER = bytes(range(32))
@@ -42,23 +42,9 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that ended and was not waited for does not."""
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] not in {"Z", "X"}
-
-
 def gone(pids: set[int]) -> bool:
-    """Whether all of them have ended before the deadline. Polls, since they are not our children."""
-    deadline_s = time.monotonic() + DEADLINE_S
-    while any(map(alive, pids)):
-        if time.monotonic() > deadline_s:
-            return False
-        time.sleep(0.01)
-    return True
+    """Whether all of them have ended before the deadline."""
+    return all(ended(pid, DEADLINE_S) for pid in pids)
 
 
 @asynccontextmanager
@@ -198,7 +184,7 @@ def test_all_children_end_with_a_parent_that_is_killed(
         pids = {int(pid) for pid in parent.stdout.readline().split()}
         try:
             assert len(pids) == 2
-            assert all(map(alive, pids))
+            assert not any(ended(pid, 0) for pid in pids)
         finally:
             parent.send_signal(number)
         assert parent.wait(DEADLINE_S) == -number

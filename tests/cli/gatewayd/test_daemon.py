@@ -23,6 +23,7 @@ from cli.gatewayd import daemon
 from cli.gatewayd.daemon import Drain, Ending
 from errors import FatalError
 from tests.backends.lnd.fake_lnd import MACAROON, FakeLnd, write_credentials
+from tests.ended import ended
 
 pytestmark = pytest.mark.anyio
 PASSWORD = "the password of the operator"
@@ -156,17 +157,9 @@ def refused(environ: dict[str, str]) -> str:
     return said[0]
 
 
-def _gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in {"Z", "X"}
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
 async def all_gone(pids: set[int]) -> None:
-    with anyio.fail_after(DEADLINE_S):
-        while not all(map(_gone, pids)):  # noqa: ASYNC110 - they are not our children
-            await anyio.sleep(0.01)
+    for pid in pids:
+        assert await anyio.to_thread.run_sync(ended, pid, DEADLINE_S)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
