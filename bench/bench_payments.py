@@ -29,7 +29,7 @@ from bench.ahead import add_tweaks
 from bench.prepared import Payment, Users
 from bench.processor_time import cpu_by_part, difference
 from devnet.gatewayd import OurGatewayd
-from devnet.real.processes import until
+from devnet.processes import until
 from devnet.served_world import served_world
 from engine.store import LOG_NAME, open_reader
 

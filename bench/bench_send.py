@@ -23,9 +23,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench import shares
 from bench.processor_time import cpu_by_part, difference
 from devnet.gatewayd import OurGatewayd
+from devnet.processes import until
 from devnet.real import peers
 from devnet.real.fedimint_cli import FedimintCli, SendOutcome
-from devnet.real.processes import until
 from devnet.real.world import NEEDED_PEERS, RealWorld, real_world
 from engine.store import LOG_NAME, open_reader
 

@@ -27,7 +27,7 @@ from bench.processor_time import cpu_by_part, difference
 from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_client import GatewayClient
 from devnet.gatewayd import OurGatewayd
-from devnet.real.processes import until
+from devnet.processes import until
 from devnet.served_world import served_world
 from devnet.users.receiving import IncomingOrder
 from engine.store import LOG_NAME, open_reader

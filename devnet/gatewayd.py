@@ -11,7 +11,7 @@ import bcrypt
 import msgspec
 
 from devnet.gateway_client import GatewayClient, HttpAnswer
-from devnet.real.processes import ProcessError, Program, free_port, run_once, until
+from devnet.processes import ProcessError, Program, free_port, run_once, until
 from errors import PeerError, UnavailableError
 
 PASSWORD = "theresnosecondbest"  # noqa: S105 - of worlds that live for minutes

@@ -10,7 +10,7 @@ from pathlib import Path
 from devnet.embedded_world import EmbeddedWorld
 from devnet.guardians.server import serving
 from devnet.lnd_server.server import LndServer, serving_lnd
-from devnet.real.processes import free_port
+from devnet.processes import free_port
 
 
 @dataclass(frozen=True)

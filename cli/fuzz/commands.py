@@ -13,7 +13,8 @@ from cli.fuzz.explorations import print_explorations
 from cli.fuzz.simulations import print_mutants, print_simulations
 from cli.help_pages import add_help
 from cli.numbers import MaybeDecimalNumber, WholeNumber
-from errors import ConfigError, GatewayError, InputError
+from cli.optional import optional_imports
+from errors import GatewayError, InputError
 
 if TYPE_CHECKING:
     from fuzz.campaign import Case
@@ -76,11 +77,9 @@ def fuzz(
     json
         Print one JSON document at the end.
     """
-    try:
+    with optional_imports():
         from fuzz import campaign  # noqa: PLC0415 - Hypothesis is loaded by the fuzzer alone
         from fuzz.targets import TARGETS  # noqa: PLC0415 - same
-    except ModuleNotFoundError as error:
-        raise ConfigError(f"fuzzing needs {error.name}: install fedimint-gateway[fuzz]") from None
     if replay is not None:
         case = campaign.Case.read(replay)
         if case.target not in TARGETS:

@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from cli.fuzz.simulations import PromiseBrokenError, at_once
 from cli.numbers import MaybeDecimalNumber, MaybeWholeNumber, WholeNumber
+from cli.optional import optional_imports
 from errors import InputError
 
 
@@ -49,11 +50,12 @@ def print_explorations(
     whole
         Exit 1 also when something within the bounds was left out.
     """
-    from fuzz.explore.exploration import described, explored  # noqa: PLC0415 - loads the whole gateway
-    from fuzz.explore.scenes import SCENES  # noqa: PLC0415 - same
-    from fuzz.explore.search import Limits  # noqa: PLC0415 - same
-    from fuzz.explore.world import Bounds  # noqa: PLC0415 - same
-    from fuzz.simulation.seeds import processes  # noqa: PLC0415 - same
+    with optional_imports():  # they load the whole gateway
+        from fuzz.explore.exploration import described, explored  # noqa: PLC0415
+        from fuzz.explore.scenes import SCENES  # noqa: PLC0415
+        from fuzz.explore.search import Limits  # noqa: PLC0415
+        from fuzz.explore.world import Bounds  # noqa: PLC0415
+        from fuzz.simulation.seeds import processes  # noqa: PLC0415
 
     bounds = Bounds(crashes, losses, orders, restores)
     if (

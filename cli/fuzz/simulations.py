@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 from cyclopts import Parameter
 
 from cli.numbers import MaybeDecimalNumber, MaybeWholeNumber, WholeNumber
+from cli.optional import optional_imports
 from errors import GatewayError, InputError
 
 if TYPE_CHECKING:
@@ -54,8 +55,9 @@ def print_simulations(
         Name the transitions of the state machines that no seed took, and exit 1 if there are any and all
         seeds were played.
     """
-    from fuzz.simulation import seeds as simulations  # noqa: PLC0415 - loads the whole gateway
-    from fuzz.simulation.judging import successes  # noqa: PLC0415 - same
+    with optional_imports():  # they load the whole gateway
+        from fuzz.simulation import seeds as simulations  # noqa: PLC0415
+        from fuzz.simulation.judging import successes  # noqa: PLC0415
 
     if seeds < 1 or (minutes is not None and minutes <= 0):
         raise InputError("--seeds and --minutes are above zero")
@@ -90,9 +92,9 @@ def _tell(failed: "Sequence[int]", workers: int) -> NoReturn:
 def print_mutants(
     *names: str, first_seed: WholeNumber = 0, workers: MaybeWholeNumber = None
 ) -> None:
-    """Take one rule after the other out of the gateway, and look for a seed that notices.
+    """Disable one safety rule of the gateway at a time, and look for a simulation that fails.
 
-    Exits 1 when one of these gateways is taken for a good one.
+    Exits 1 when none fails for some rule. Needs a checkout.
 
     Parameters
     ----------
@@ -103,8 +105,9 @@ def print_mutants(
     workers
         Processes that search at once; without it, one for each core.
     """
-    from fuzz.mutants import catalogue  # noqa: PLC0415 - loads the whole gateway
-    from fuzz.simulation.seeds import processes  # noqa: PLC0415 - same
+    with optional_imports():  # they load the whole gateway
+        from fuzz.mutants import catalogue  # noqa: PLC0415
+        from fuzz.simulation.seeds import processes  # noqa: PLC0415
 
     chosen = [name for name in catalogue.MUTANTS if not names or name.startswith(names)]
     if not chosen:

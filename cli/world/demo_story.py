@@ -20,7 +20,7 @@ from devnet.gateway_client import GatewayClient
 from devnet.gatewayd import OurGatewayd
 from devnet.guardians.chain_wallet import BLOCK_COUNT_DELAY
 from devnet.guardians.federation import EmbeddedFederation
-from devnet.real.processes import until
+from devnet.processes import until
 from devnet.served_world import ServedWorld
 from devnet.users.receiving import IncomingOrder
 from devnet.users.user import EmbeddedUser, OutgoingPayment

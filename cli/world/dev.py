@@ -17,8 +17,8 @@ from cyclopts import App, Parameter
 
 from cli.error_groups import one_error
 from cli.numbers import NumberedChoice
+from cli.optional import optional_imports
 from cli.world.dev_embedded import embedded_dev
-from cli.world.dev_real import real_dev
 from cli.world.folder import world_folder
 from cli.world.interrupts import until_interrupted
 from cli.world.log_tail import LogTail
@@ -169,7 +169,7 @@ def run_dev(
     Parameters
     ----------
     real
-        Use real bitcoind, LND, fedimintd and fedimint-cli instead of embedded ones.
+        Use real bitcoind, LND, fedimintd and fedimint-cli instead of embedded ones. Needs a checkout.
     guardians
         Guardians of each federation.
     federations
@@ -182,6 +182,8 @@ def run_dev(
     with world_folder(directory, "gatewayd-dev-") as folder, one_error():
         world: AbstractAsyncContextManager[DevWorld]
         if real:
+            with optional_imports():
+                from cli.world.dev_real import real_dev  # noqa: PLC0415 - not installed everywhere
             screen.tell("bitcoind, two LND and the guardians start, which takes a minute.")
             world = real_dev(folder, names, USERS, guardians=guardians)
         else:

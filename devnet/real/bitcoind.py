@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio.to_thread
 import msgspec
 
-from devnet.real.processes import Program, free_port, until
+from devnet.processes import Program, free_port, until
 from errors import UnavailableError
 
 # Coinbase outputs can be spent after 100 blocks.

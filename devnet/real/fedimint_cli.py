@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
+from devnet.processes import run_once
 from devnet.real.bitcoind import Bitcoind
-from devnet.real.processes import run_once
 from errors import PeerError
 
 # The federation counts a block that many blocks late; one more for the vote.

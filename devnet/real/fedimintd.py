@@ -8,8 +8,8 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from devnet.processes import ProcessError, Program, free_port, until
 from devnet.real.bitcoind import Bitcoind
-from devnet.real.processes import ProcessError, Program, free_port, until
 from fedimint.client.setup_api import NewGuardian, set_up_federation
 from fedimint.client.websocket import WebSocketConnection
 from fedimint.codec.wire_types import threshold

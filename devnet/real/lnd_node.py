@@ -6,8 +6,8 @@ from typing import TypeVar
 
 import msgspec
 
+from devnet.processes import Program, free_port, run_once, until
 from devnet.real.bitcoind import Bitcoind
-from devnet.real.processes import Program, free_port, run_once, until
 from errors import PeerError
 
 _Answer = TypeVar("_Answer")

@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 
+from devnet.processes import until
 from devnet.real import peers
 from devnet.real.bitcoind import Bitcoind
 from devnet.real.fedimint_cli import FedimintCli
 from devnet.real.fedimintd import RealFederation
 from devnet.real.lnd_node import LndNode
-from devnet.real.processes import until
 from errors import UnavailableError
 
 NEEDED_PEERS = ("bitcoind", "lnd", "lncli", "fedimintd", "fedimint-cli")

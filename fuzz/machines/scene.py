@@ -1,4 +1,4 @@
-"""A log in memory with all machines on it, and the facts that the tests speak of."""
+"""A log in memory with all machines on it, and facts of payments for walks and tests."""
 
 from collections.abc import Mapping
 

@@ -4,7 +4,7 @@ import shutil
 import tomllib
 from pathlib import Path
 
-from cli.version import PACKAGES, banner, version_hash
+from cli.version import NOT_INSTALLED, PACKAGES, banner, version_hash
 
 ROOT = Path(__file__).parents[2]
 
@@ -13,6 +13,7 @@ def test_the_hash_covers_what_the_wheel_holds() -> None:
     text = (ROOT / "pyproject.toml").read_text()
     wheel = tomllib.loads(text)["tool"]["hatch"]["build"]["targets"]["wheel"]
     assert sorted(wheel["only-include"]) == sorted([*PACKAGES, "errors.py"])
+    assert [path.replace("/", ".") for path in wheel["exclude"]] == list(NOT_INSTALLED)
 
 
 def test_every_name_and_content_counts(tmp_path: Path) -> None:
@@ -22,6 +23,8 @@ def test_every_name_and_content_counts(tmp_path: Path) -> None:
     assert len(bytes.fromhex(first)) == 20
     assert version_hash(tmp_path) == first
     (tmp_path / "cli" / "notes.txt").write_text("not a source")
+    (tmp_path / "devnet" / "real").mkdir(parents=True)
+    (tmp_path / "devnet" / "real" / "peers.py").write_text("not installed")
     assert version_hash(tmp_path) == first
     (tmp_path / "errors.py").write_text("two")
     second = version_hash(tmp_path)

@@ -9,7 +9,7 @@ from random import Random
 import anyio
 import pytest
 
-from devnet.real.processes import until
+from devnet.processes import until
 from engine.chain import Row
 from engine.store import LOG_NAME, open_reader
 from errors import UnavailableError

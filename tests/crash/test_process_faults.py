@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from devnet.gatewayd import OurGatewayd
-from devnet.real.processes import Program, until
+from devnet.processes import Program, until
 from engine.lock import LOCK_NAME
 from engine.place import PLACE_NAME
 from engine.store import LOG_NAME

@@ -5,8 +5,8 @@ import os
 import time
 from dataclasses import dataclass
 
+from devnet.processes import until
 from devnet.real.lnd_node import InvoiceState, LndNode
-from devnet.real.processes import until
 from fedimint.codec import bolt11
 from fedimint.codec.wire_types import Network
 

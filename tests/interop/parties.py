@@ -8,10 +8,10 @@ from functools import partial
 
 from devnet.gateway_client import GatewayClient
 from devnet.gatewayd import OurGatewayd
+from devnet.processes import until
 from devnet.real.fedimint_cli import FedimintCli
 from devnet.real.fedimintd import RealFederation
 from devnet.real.joined import JoinedFederation
-from devnet.real.processes import until
 from devnet.real.world import RealWorld
 from devnet.users.user import EmbeddedUser
 from fedimint.lnv2.gateway_api import RoutingInfo

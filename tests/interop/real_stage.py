@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from devnet.processes import ProcessError, until
 from devnet.real.bitcoind import Bitcoind
 from devnet.real.fedimintd import Liabilities
 from devnet.real.lnd_node import LndNode
-from devnet.real.processes import ProcessError, until
 from devnet.real.world import RealWorld
 from devnet.users.user import EmbeddedUser
 from errors import PeerError

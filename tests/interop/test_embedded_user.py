@@ -5,9 +5,9 @@ import time
 
 import pytest
 
+from devnet.processes import until
 from devnet.real.fedimintd import RealFederation
 from devnet.real.joined import JoinedFederation
-from devnet.real.processes import until
 from devnet.real.world import RealWorld
 from devnet.users.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.users.user import EmbeddedUser

@@ -9,8 +9,8 @@ import pytest
 
 from devnet.gateway_client import HttpAnswer
 from devnet.gatewayd import OpenPayment, OurGatewayd
+from devnet.processes import until
 from devnet.real.lnd_node import InvoiceState, PaymentRecord
-from devnet.real.processes import until
 from devnet.real.world import RealWorld
 from devnet.users.user import OutgoingPayment
 from errors import UnavailableError

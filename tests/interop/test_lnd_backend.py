@@ -12,8 +12,8 @@ from backends.conformance import paying
 from backends.conformance.paying import AMOUNT_MSAT, FAR_DELAY_BLOCKS, FAR_FEE_MSAT, end_of, pay
 from backends.lightning import Failed, NodeRefusedError, NotFound
 from backends.lnd.node import LndNode
+from devnet.processes import until
 from devnet.real.lnd_node import InvoiceState
-from devnet.real.processes import until
 from devnet.real.world import RealWorld
 from fedimint.codec import bolt11
 from tests.interop.lnd_access import PAYING, bake, connect

@@ -11,8 +11,8 @@ import pytest
 from backends.conformance import operating
 from backends.lnd.node import LndNode
 from backends.operations import OnchainOrder
+from devnet.processes import until
 from devnet.real import lnd_node, peers
-from devnet.real.processes import until
 from devnet.real.world import RealWorld
 from tests.interop.lnd_access import OPERATING, PAYING, RECEIVING, bake, connect
 

@@ -16,8 +16,8 @@ from devnet.embedded_world import EmbeddedWorld
 from devnet.gateway_client import GatewayClient
 from devnet.gatewayd import PASSWORD, OurGatewayd
 from devnet.guardians.chain_wallet import BLOCK_COUNT_DELAY
+from devnet.processes import run_once
 from devnet.real import peers
-from devnet.real.processes import run_once
 from devnet.served_world import served_world
 from fedimint.codec.addresses import parse_address
 

@@ -5,7 +5,7 @@ import shutil
 import apsw
 
 from devnet.gatewayd import OurGatewayd, script
-from devnet.real.processes import run_once
+from devnet.processes import run_once
 from engine.store import LOG_NAME, open_reader
 from gateway.secret_files import MNEMONIC_NAME
 

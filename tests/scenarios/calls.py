@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 import anyio
 import msgspec
 
-from devnet.real.processes import until
+from devnet.processes import until
 from errors import PeerError, UnavailableError
 from fedimint.lnv2.gateway_api import (
     CreateBolt11InvoicePayload,

@@ -7,7 +7,7 @@ import hashlib
 
 import anyio
 
-from devnet.real.processes import until
+from devnet.processes import until
 from devnet.users.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.users.user import EmbeddedUser
 from errors import UnavailableError

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from devnet.gatewayd import OurGatewayd
-from devnet.real.processes import until
+from devnet.processes import until
 from tests.scenarios.flows import BURIED_BLOCKS
 from tests.scenarios.stage import Chain
 

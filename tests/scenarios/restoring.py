@@ -5,7 +5,7 @@ from functools import partial
 
 import anyio
 
-from devnet.real.processes import until
+from devnet.processes import until
 from statemachines import accounts
 from tests.scenarios import books, flows
 from tests.scenarios.calls import DEADLINE_S, Calls, patiently

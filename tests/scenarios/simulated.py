@@ -13,7 +13,7 @@ from backends.simulated.chain import ChainOutput, SimulatedChain
 from backends.simulated.node import InvoiceState, SimulatedNode
 from devnet.embedded_world import EmbeddedWorld
 from devnet.guardians.federation import EmbeddedFederation
-from devnet.real.processes import until
+from devnet.processes import until
 from devnet.users.user import EmbeddedUser
 from fedimint.codec import bolt11
 from fedimint.codec.addresses import parse_address, segwit_address

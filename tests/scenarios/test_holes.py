@@ -18,7 +18,7 @@ from backends.simulated.network import Outcome
 from backends.simulated.node import Fault, InvoiceState
 from backends.simulated.routes import Order
 from devnet.guardians.faults import garbage, wrong_shares
-from devnet.real.processes import until
+from devnet.processes import until
 from engine.chain import Row
 from errors import UnavailableError
 from fedimint.codec import bolt11

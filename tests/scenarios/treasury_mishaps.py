@@ -9,7 +9,7 @@ import pytest
 from backends.operations import ChannelOrder, OnchainOrder
 from backends.simulated.channels import FUNDING_CONFIRMATIONS
 from backends.simulated.node import Fault
-from devnet.real.processes import until
+from devnet.processes import until
 from engine.chain import Row
 from errors import UnavailableError
 from fedimint import walletv2

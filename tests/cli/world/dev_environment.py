@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from devnet.real.processes import Program, run_once, until
+from devnet.processes import Program, run_once, until
 
 READY_S = 300
 COMMANDS_S = 120

@@ -13,8 +13,8 @@ from backends.simulated.chain import SimulatedChain
 from devnet.guardians.faults import garbage, wrong_shares
 from devnet.guardians.federation import PASSWORD, EmbeddedFederation
 from devnet.guardians.server import GuardianServer, serving
+from devnet.processes import free_port
 from devnet.real.joined import JoinedFederation
-from devnet.real.processes import free_port
 from devnet.users.user import EmbeddedUser
 from errors import ConfigError, InputError
 from fedimint.client.transport import (

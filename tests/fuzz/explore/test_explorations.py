@@ -3,10 +3,10 @@
 import pytest
 
 from fuzz.explore.exploration import described, explored
-from fuzz.explore.mutants import MUTANTS as EXPLORED_MUTANTS
 from fuzz.explore.search import NO_WAY_OUT, Limits
 from fuzz.explore.world import Bounds
 from fuzz.mutants.catalogue import MUTANTS
+from fuzz.mutants.exploring import MUTANTS as EXPLORED_MUTANTS
 
 HTLC_FIRST = "receive, the HTLC ends first"
 CONTRACT_FIRST = "receive, the contract ends first"

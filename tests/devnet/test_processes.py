@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from devnet.real.processes import ProcessError, Program, free_port, run_once, until
+from devnet.processes import ProcessError, Program, free_port, run_once, until
 from errors import UnavailableError
 
 pytestmark = pytest.mark.anyio
@@ -23,7 +23,7 @@ _IGNORES_SIGTERM = f'trap "" TERM; {_HOLDS_FIFO}'
 _PARENT = """
 import signal, sys
 from pathlib import Path
-from devnet.real.processes import Program
+from devnet.processes import Program
 
 fifo, script = Path(sys.argv[1]), sys.argv[2]
 Program("holder", ["sh", "-c", script, fifo], log_path=fifo.with_name("log")).start()

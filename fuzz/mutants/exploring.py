@@ -1,4 +1,4 @@
-"""Rules taken out of the gateway that a draw at random seldom misses: what is decided on is no longer so."""
+"""Mutants that decide on what has changed since: random draws seldom catch them, a search of all orders does."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
