@@ -119,6 +119,8 @@ class Engine:
             faulted=self.quarantine,
             failed=self._effect_failed,
         )
+        #: Streams of the log that fail at telling what they want.
+        self._unclear: dict[str, Exception] = {}
         #: What is wanted after replay; what is decided before `run` must first become durable.
         self._resumable = self._wanted_after_replay()
 
@@ -140,6 +142,8 @@ class Engine:
                 tasks.start_soon(self._end_on_failure)
                 for record, fact in self.faults.unrecorded():
                     self.deliver(record, fact)
+                for stream, error in self._unclear.items():
+                    self.quarantine(stream, "what it wants done", error)
                 for stream, wanted in self._resumable.items():
                     now = {} if self.faults.is_quarantined(stream) else wanted
                     self._effects.reconcile(tasks, stream, now, resumed=True)
@@ -296,14 +300,17 @@ class Engine:
         return {} if self.faults.is_quarantined(stream) else self._machines.of(stream).wants(state)
 
     def _wanted_after_replay(self) -> dict[str, Mapping[str, Effect]]:
-        """What streams want whose state is known; one that fails at telling is quarantined."""
+        """What streams want whose state is known; one that fails at telling is quarantined once the engine runs.
+
+        Not before: conditions that are asked of an input may rest on what is made after the engine.
+        """
         found: dict[str, Mapping[str, Effect]] = {}
-        for stream, position in list(self._live.items()):
+        for stream, position in self._live.items():
             if position.fault is None:
                 try:
                     found[stream] = self._wanted(stream, position.state)
                 except Exception as error:  # noqa: BLE001 (the others go on)
-                    self.quarantine(stream, "what it wants done", error)
+                    self._unclear[stream] = error
         return found
 
     def _adopt(self, plan: Plan) -> None:

@@ -212,3 +212,21 @@ async def test_a_federation_whose_stored_facts_are_bad_is_alone(
             async with scene.serving():
                 pass
         assert storage_in(caught.value) is failing[0]
+
+
+async def test_a_payment_that_fails_at_what_it_wants_next_is_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is met while the log is replayed, before there is a gateway to ask for conditions."""
+    async with scene.joined() as (gateway, routing):
+        held = scene.world.payee.make_invoice(5_000_000, is_held=True)
+        user, payment = await scene.funded(routing, held.text)
+        async with anyio.create_task_group() as callers:
+            callers.start_soon(ask, gateway, user.body(payment))
+            await until(gateway, payment, send.InFlight)
+            callers.cancel_scope.cancel()
+    wants_of: Any = send_rules.MACHINE.wants_of
+    monkeypatch.setitem(wants_of, send.InFlight, _broken)
+    async with scene.serving() as gateway:
+        (found,) = gateway.engine.faults.quarantined()
+        assert (found.stream, found.where) == (stream_of(payment), "what it wants done")
