@@ -1,4 +1,4 @@
-"""What a contributor and the CI run: `uv run nox -l` lists the sessions."""
+"""Sessions for contributors and the CI: `uv run nox -l` lists them."""
 
 import os
 import pathlib

@@ -1,4 +1,4 @@
-"""The passwords: bcrypt hashes, checked off the event loop and remembered once they were right.
+"""Passwords: bcrypt hashes, checked off the event loop; a right password is remembered.
 
 gateway-server/src/rpc_server.rs: `Authorization: Bearer <password>`, and a value without the prefix is
 taken as the password too.

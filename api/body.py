@@ -1,4 +1,4 @@
-"""Request bodies: from bytes that anyone may have sent to a struct, or a sentence that says why not.
+"""Request bodies: decoded from bytes into a struct, or refused with a sentence.
 
 The statuses are those of axum's `Json`: 415 for another content type, 400 for what is not JSON, 422 for
 JSON of the wrong shape, 413 for too much of it.

@@ -1,4 +1,4 @@
-"""Who calls: the address that a request came from, also through proxies of the operator's own.
+"""The caller's address, also behind the operator's own proxies.
 
 Behind a reverse proxy every request comes from one address, and a limit for each caller would be one for all of
 them. A proxy that the operator names is believed about whom it speaks for; nobody else is, since anybody can write

@@ -1,4 +1,4 @@
-"""Who has to leave when every connection is taken: whoever asks for nothing, never who waits for an answer."""
+"""Makes room when every connection is taken: idle connections are closed, waiting callers never."""
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""What the routes of the gateway and its federations do: async functions from struct to struct.
+"""Handlers of the gateway and its federations: async functions from struct to struct.
 
 Like all handlers they know nothing of HTTP and raise subclasses of `errors.GatewayError`, whose class the
 adapter turns into a status.

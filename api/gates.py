@@ -1,4 +1,4 @@
-"""Who may come in: gates count what runs at once, buckets what comes over time, both by caller.
+"""Admission: gates limit requests at once, buckets limit requests over time, both by caller.
 
 A caller is the text that `api/callers.py` makes of an address. Nobody may take from others what all of them share:
 whoever holds most gives way first, and whoever asked for much lately finds less.

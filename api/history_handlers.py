@@ -1,4 +1,4 @@
-"""What the routes of past payments do: async functions from struct to struct."""
+"""Handlers of past payments: async functions from struct to struct."""
 
 from api import history_structs as structs
 from api.ports import Gateway

@@ -1,4 +1,4 @@
-"""What the routes of the Lightning node do for its operator: async functions from struct to struct."""
+"""Handlers of the Lightning node for its operator: async functions from struct to struct."""
 
 from api import operator_structs as structs
 from api.node_address import host_with_port, parse_node_address

@@ -1,4 +1,4 @@
-"""Requests and responses with which the operator uses the Lightning node, as Rust 0.13 writes them.
+"""Requests and responses of the operator about the Lightning node, as Rust 0.13 writes them.
 
 Source: fedimint-gateway-common/src/lib.rs.
 """

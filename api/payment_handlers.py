@@ -1,4 +1,4 @@
-"""What the public routes do, with which clients pay and receive: async functions from struct to struct."""
+"""Handlers of the public routes, by which clients pay and receive: async functions from struct to struct."""
 
 from api import payment_structs as structs
 from api.ports import Gateway

@@ -1,4 +1,4 @@
-"""What is outside of this room: the application, and what it is before it has a mnemonic.
+"""What the API needs from outside: the application, or the setup of one that has no mnemonic yet.
 
 Every method may be cancelled at any await: a client that left, or a time limit, ends only the waiting of
 its caller. What was decided stays decided and goes on without anyone listening. Ids, keys, hashes and

@@ -1,4 +1,4 @@
-"""What the routes of the gateway's own ecash and coins do: async functions from struct to struct."""
+"""Handlers of the gateway's own ecash and bitcoin: async functions from struct to struct."""
 
 from api import treasury_structs as structs
 from api.ports import Gateway

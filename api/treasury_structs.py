@@ -1,4 +1,4 @@
-"""Requests and responses about ecash and coins of the gateway's own, as Rust 0.13 writes them.
+"""Requests and responses about the gateway's own ecash and bitcoin, as Rust 0.13 writes them.
 
 Sources: fedimint-gateway-common/src/lib.rs, `PegOutFees` of fedimint-wallet-common/src/lib.rs and
 `BitcoinAmountOrAll` of fedimint-core/src/lib.rs.

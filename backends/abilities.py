@@ -1,4 +1,4 @@
-"""What not every kind of Lightning node can do: asked of the node before a call, never found out by an error."""
+"""What some kinds of Lightning node cannot do: asked before a call instead of caught as an error."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""What the gateway asks of a Lightning node, whichever node it is, and how the answers are read.
+"""The interface to a Lightning node of any kind: what the gateway asks, and how to read the answers.
 
 The rule all of this serves: money may be given back only when the payment can never settle any
 more. So every answer is one of three kinds, and they are never mixed up:

@@ -1,4 +1,4 @@
-"""What an operator does with the Lightning node through the gateway: invoices, coins, channels, peers.
+"""The operator's part of the interface to a Lightning node: invoices, coins, channels, peers.
 
 None of it is part of a payment of a federation. Calls that the node knows no key for (sending coins,
 opening a channel) come with a way to find out afterwards whether they happened.

@@ -1,4 +1,4 @@
-"""Printing to somebody who stops reading, as `head` and `grep -q` do, to a full disk, or to nobody from the start."""
+"""Output to a reader that stops reading (`head`, `grep -q`), to a full disk, or to a closed stream."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""One error out of the groups that task groups raise."""
+"""Takes one error out of the groups that task groups raise."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""`help`, `help COMMAND…` and `GROUP help COMMAND…`, as the Rust programs have them: the page that `--help` prints."""
+"""`help`, `help COMMAND…` and `GROUP help COMMAND…`, as in the Rust programs: print the page of `--help`."""
 
 from importlib import import_module
 

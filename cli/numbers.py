@@ -1,4 +1,4 @@
-"""Numbers of a command line: in decimal digits and as they stand, or refused with a sentence. Nothing is rounded."""
+"""Numbers on a command line: decimal digits, never rounded; anything else is refused with a sentence."""
 
 import math
 import re

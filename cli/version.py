@@ -1,4 +1,4 @@
-"""Which version of us this is: the number of the release and a hash of the sources that run."""
+"""The version of this program: the number of the release and a hash of its sources."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A world in which a gateway works, in memory: chain, Lightning network, federations and their users."""
+"""The world around a gateway, in memory: chain, Lightning network, federations and their users."""
 
 import random
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""A client's or an operator's calls of a gateway over HTTP, refusals included, with the standard library."""
+"""Calls a gateway over HTTP as clients and operators do, with the standard library."""
 
 import http.client
 import urllib.error

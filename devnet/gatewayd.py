@@ -1,4 +1,4 @@
-"""Our own gatewayd on an LND node, real or simulated, as a program to kill and start again, and its gateway-cli."""
+"""Our own gatewayd on a real or simulated LND, as a program to kill and restart, with its gateway-cli."""
 
 import os
 import sys

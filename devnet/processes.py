@@ -1,4 +1,4 @@
-"""Child processes that cannot outlive their parent, and the small things around them."""
+"""Child processes that end with their parent, and polling for what they do."""
 
 import contextlib
 import os

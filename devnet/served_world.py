@@ -1,4 +1,4 @@
-"""An embedded world behind loopback sockets: a gateway process takes its guardians and its node for real ones."""
+"""An embedded world behind loopback sockets: a gateway process sees real guardians and a real LND."""
 
 import secrets
 import time

@@ -1,4 +1,4 @@
-"""Verification of a stored log: the chain holds, it folds, and the read models equal what the fold gives.
+"""Verifies a stored log: the chain holds, it folds, and the read models equal the fold.
 
 Memory holds what is open and no more: finished streams and rebuilt tables lie in a temporary file meanwhile.
 """

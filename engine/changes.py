@@ -1,4 +1,4 @@
-"""What moved between two positions of a log, by stream, in a temporary file: memory holds only a few at a time."""
+"""What moved between two positions of a log, by stream, in a temporary file to save memory."""
 
 from collections.abc import Iterator
 

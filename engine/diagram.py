@@ -1,4 +1,4 @@
-"""Mermaid state diagrams, drawn from the tables that machines run on, so that no picture can be wrong."""
+"""Draws Mermaid state diagrams from the tables that machines run on."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""What one engine knows of mistakes met in its streams: which are quarantined, and at which inputs machines failed."""
+"""Faults that one engine met: quarantined streams, and inputs at which machines failed."""
 
 from collections.abc import Iterator, Mapping
 

@@ -1,4 +1,4 @@
-"""The fold: rows to states. The only way memory comes to be, at start, in tools and in tests."""
+"""The fold from rows to states: the only way to memory, at start, in tools and in tests."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""How far the log was written, in a file of its own: a log whose end is missing is told from one that ends there.
+"""The position of the newest commit, in a file of its own: shows that the end of a log is missing.
 
 SQLite takes a WAL that lost its end, or that is gone, for one that was never longer. The position here is noted after
 the commit and not synced: it may lag behind the log after a power cut, and is never ahead of one that is whole.

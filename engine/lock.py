@@ -1,4 +1,4 @@
-"""The exclusive lock on a data directory: one writing process, for life."""
+"""The exclusive lock on a data directory: one process writes, until it ends."""
 
 import fcntl
 import os

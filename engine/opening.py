@@ -1,4 +1,4 @@
-"""Opening the file for writing: private, whole, of this program's schema, with the WAL of a crash folded in."""
+"""Opens the log for writing: private, checked, migrated, with the WAL of a crash taken in."""
 
 import os
 from collections.abc import Iterator

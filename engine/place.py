@@ -1,4 +1,4 @@
-"""Tells a gateway's log from a copy of it: two gateways on one history would both pay.
+"""Tells a gateway's log from a copy of it, since two gateways on one history would both pay.
 
 The first start writes the file number (inode) of the log beside it. A copy of the data directory has that note, but
 another number, so no start is made of it by accident; `gatewayd log restore` makes a log of it that may go on.

@@ -1,4 +1,4 @@
-"""One append being decided: all events of one input, over every stream that is told of it, or none."""
+"""One append being decided: all events of one input, over every stream it tells, or none."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager

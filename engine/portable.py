@@ -1,4 +1,4 @@
-"""A log as text, one row a line with its hash, and back into a log of its own."""
+"""A log as text, one row a line with its hash, and a new log from that text."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice

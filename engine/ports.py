@@ -1,4 +1,4 @@
-"""What the engine needs from the world: a clock, randomness, and places where a test may crash it."""
+"""What the engine needs from outside: a clock, randomness, and points where tests may crash it."""
 
 import secrets
 import time

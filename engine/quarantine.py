@@ -1,4 +1,4 @@
-"""Streams in which a mistake of this program was met: what they want done outside waits, and everything else goes on.
+"""Streams in which a bug of this program was met: their effects wait, everything else goes on.
 
 The stream `quarantine/<stream>` has it on record until the operator, or the end of the stream, lifts it. The state of a
 quarantined stream is known and good, so what others tell it is still decided. Of a stream with an event that this

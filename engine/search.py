@@ -1,4 +1,4 @@
-"""Finding rows in a stored log, page by page: no snapshot stays open while somebody looks at a page."""
+"""Finds rows in a stored log, page by page, without keeping a snapshot open."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""What goes wrong with the files of a log, in sentences that say what to do."""
+"""Errors of the log's files, as sentences that say what to do."""
 
 import errno
 from pathlib import Path

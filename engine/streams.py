@@ -1,4 +1,4 @@
-"""Questions to the index of streams and to the log's times: all SQL on them that is not a fold.
+"""Queries of the index of streams and of the log's times: all SQL on them but the folds.
 
 For looking only: decisions rest on the log (`read_model.StreamIndex`).
 """

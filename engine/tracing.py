@@ -1,4 +1,4 @@
-"""What belongs to one payment: from any of its names to its rows, over the indices of the log."""
+"""Finds the rows of one payment by any of its names, over the indices of the log."""
 
 import re
 from collections.abc import Callable, Collection, Iterable

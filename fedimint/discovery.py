@@ -1,4 +1,4 @@
-"""Getting to know a federation: its config by invite code, and the API versions its guardians speak.
+"""What must be known of a federation before joining: its config, and the API versions of its guardians.
 
 fedimint-api-client/src/lib.rs, fedimint-core/src/module/version.rs and fedimint-client-module
 src/api_version_discovery.rs.

@@ -1,4 +1,4 @@
-"""Typed endpoints of one federation's core; those of its modules have files of their own.
+"""Typed endpoints of a federation's core; each module has a file of its own.
 
 Source: fedimint-api-client src/api/mod.rs. Long polls never give up; cancel
 them or bound them from outside. The other calls raise FederationUnavailable or FederationDisagrees.

@@ -1,4 +1,4 @@
-"""The wire types of every module kind in one table, to read items of a transaction by their kind."""
+"""The wire types of every module kind in one table, for decoding items of a transaction."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Texts that people paste: invoices, addresses, invite codes and ecash, with what mail, chats, wallets and shells add.
+"""Pasted invoices, addresses, invite codes and ecash, cleaned of what mail, chats, wallets and shells add.
 
 Line breaks, blanks, characters that nobody sees, quotes around, and the scheme of a URI are taken away. None of them is
 a character of these texts, so one good text never becomes another. No error repeats what was pasted: it may be money.

@@ -1,4 +1,4 @@
-"""Runs targets over seeds, keeps what fails as files, and plays such a file again.
+"""Runs targets over seeds, saves failures as files, and replays such a file.
 
 A case is a target and the bytes that its value is drawn from, by which Hypothesis makes a run a function of bytes
 (`fuzz_one_input`, which coverage-guided fuzzers call too). A file may be played by another version: the same bytes

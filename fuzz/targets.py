@@ -1,4 +1,4 @@
-"""What can be fuzzed, by name: each target is one property of one drawn value."""
+"""The fuzzer's targets by name: each is one property of one drawn value."""
 
 from collections.abc import Callable, Mapping
 from functools import partial

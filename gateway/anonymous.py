@@ -1,4 +1,4 @@
-"""Replaces everything in a log that tells who and what, and nothing that tells how: rows in, rows out.
+"""Anonymises rows: replaces everything that tells who and what, and keeps how and when.
 
 Events are decoded, walked and encoded again, so that every value is judged by its type: numbers stay (times of the
 clock are moved), bytes and texts are replaced but for the few words listed here. A stand-in has the length of what it

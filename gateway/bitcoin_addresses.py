@@ -1,4 +1,4 @@
-"""What an address must be before coins are sent to it."""
+"""Checks a bitcoin address before coins are sent to it."""
 
 import msgspec
 

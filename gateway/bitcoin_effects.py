@@ -1,4 +1,4 @@
-"""The effects of deposits and withdrawals: addresses, the federation's outputs, fees of the miners, txids.
+"""The effects of deposits and withdrawals: addresses, the federation's outputs, miners' fees, txids.
 
 Machines: `statemachines/deposits.py`, `statemachines/deposit.py`, `statemachines/withdrawal.py`.
 """

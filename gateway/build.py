@@ -1,4 +1,4 @@
-"""Building a federation transaction from its reservation: keys, blinding, signatures. Pure, run in a worker."""
+"""Builds a federation transaction from its reservation: keys, blinding, signatures. Pure, run in a worker."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What anyone may ask of the gateway: routing info, paying, invoices and their state, taking ecash."""
+"""The public part of the gateway: routing info, paying, invoices and their state, taking ecash."""
 
 import anyio
 

@@ -1,4 +1,4 @@
-"""What must hold in the moment in which money is committed, asked in the very step that decides it.
+"""The conditions of committing money, checked in the very step that decides.
 
 Who measures waits for the node or for guardians, and meanwhile the federation is left, receiving is switched off, time
 runs out. So what a caller found out before counts for nothing here: the engine asks this of every input, whoever hands

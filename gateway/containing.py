@@ -1,4 +1,4 @@
-"""Contains what goes wrong in a watch that must go on: it is logged, and only an error of storage ends the gateway."""
+"""Keeps a watch running after errors: it logs them, and only a storage error ends the gateway."""
 
 from structlog.typing import FilteringBoundLogger
 

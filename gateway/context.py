@@ -1,4 +1,4 @@
-"""What every part of the application works with: the log's engine, the federations, the node, and what is set."""
+"""What all parts of the application share: the log's engine, the federations, the node, the settings."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

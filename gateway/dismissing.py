@@ -1,4 +1,4 @@
-"""What the operator waits for no more: where only patience is left, ended once that can lose nothing any more.
+"""Lets the operator end a call that was never answered, once no money can be lost by it.
 
 An order without a trace is dismissed once its call can be on its way no longer; a client's payment of which the node
 tells no end once its contract can be claimed no longer, so that it makes no difference to anybody's money what becomes

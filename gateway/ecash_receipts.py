@@ -1,4 +1,4 @@
-"""Ecash that anybody hands in: what must be true of it before a worker looks at it or the log grows by it.
+"""Ecash that anybody hands in: what is checked before a worker or the log spends anything on it.
 
 Whoever holds spent notes could hand them in again and again, each time in other company. So a note that we were given
 already is refused at once, one that a reissue is under way for is waited for, and one that the federation refused in

@@ -1,4 +1,4 @@
-"""All handlers of effects over one gateway, each behind what it has to wait for."""
+"""All handlers of effects of one gateway, each behind the things it must wait for."""
 
 from collections.abc import Mapping
 

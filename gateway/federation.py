@@ -1,4 +1,4 @@
-"""One joined federation as the gateway uses it: its config, guardians, modules and our keys in it."""
+"""One joined federation for the gateway: its config, guardians, modules and our keys in it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

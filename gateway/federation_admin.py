@@ -1,4 +1,4 @@
-"""Joining and leaving federations, their terms, and what is told about them."""
+"""Joins and leaves federations, changes their terms, and reports on them."""
 
 import anyio
 import structlog

@@ -1,4 +1,4 @@
-"""Opens and closes the clients of federations, with what runs beside each of them."""
+"""Opens and closes the clients of federations, and the tasks beside each of them."""
 
 import anyio
 import anyio.abc

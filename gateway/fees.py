@@ -1,4 +1,4 @@
-"""The limits that clients enforce on a gateway's fees (fedimint-lnv2-common src/gateway_api.rs)."""
+"""The limits on a gateway's fees that clients enforce (fedimint-lnv2-common src/gateway_api.rs)."""
 
 from errors import ConfigError
 from fedimint.lnv2.gateway_api import PaymentFee

@@ -1,4 +1,4 @@
-"""Notes that others gave us, with their keys, until the transaction that reissues them is signed: in memory alone."""
+"""Notes that others gave us, with their keys, in memory until the transaction that reissues them is signed."""
 
 from collections.abc import Iterable
 

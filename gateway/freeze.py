@@ -1,4 +1,4 @@
-"""What a restored log that is frozen still waits for, and the effects held back meanwhile: those that send money out.
+"""The freeze of a restored log: what it still waits for, and which effects it holds back.
 
 A federation whose contracts and notes are known again need not wait for another that does not answer. Who has answered
 is known in memory alone: a process that starts anew while the log is frozen asks everybody again, which is always safe.

@@ -1,4 +1,4 @@
-"""Payments at the same time each hold notes worth more than they pay: who finds none left waits for change, in turn."""
+"""Queues payments that find no free notes until change arrives."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Processes at the lowest priority that grind: mintv2 tweaks ahead of need, walletv2 addresses when asked."""
+"""Grinds in processes of the lowest priority: mintv2 tweaks ahead of need, walletv2 addresses on demand."""
 
 import contextlib
 import sys

@@ -1,4 +1,4 @@
-"""Which guardians of a federation do not answer, as seen from the questions that are asked anyway.
+"""Which guardians of a federation do not answer, judged by ordinary requests.
 
 Nothing is asked for this alone: a federation with a wallet is asked for its outputs all the time.
 """

@@ -1,4 +1,4 @@
-"""Watches what our node holds for our invoices, and answers it: fund, or fail back, or answer once more.
+"""Watches HTLCs held for our invoices and funds, settles or cancels them.
 
 The watch is opened anew for ever, and what goes wrong with one payment stays with that payment. What is funded decides
 the machine (`statemachines/receive_rules.py`); here it is measured.

@@ -1,4 +1,4 @@
-"""What happened: pages of the payment log, and sums over a time. Reads what is committed (`payment_entries.py`)."""
+"""Pages of the payment log, and sums over a time, from what is committed (`payment_entries.py`)."""
 
 import msgspec
 

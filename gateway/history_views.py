@@ -1,4 +1,4 @@
-"""What the gateway tells about past payments: entries of the payment log, and sums over a time.
+"""Answers about past payments: entries of the payment log, and sums over a time.
 
 Answers are as the API writes them. Sources: fedimint-gateway-common/src/lib.rs and `PersistedLogEntry` of
 fedimint-eventlog.

@@ -1,4 +1,4 @@
-"""Joining a federation: from an invite code to the facts that are recorded."""
+"""Joins a federation: from an invite code to the facts that are recorded."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""Notes that others handed in, as a table folded from the log: which became ours, and which were refused how often."""
+"""A table of notes that others handed in, folded from the log: which became ours, how often others were refused."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass

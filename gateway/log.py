@@ -1,4 +1,4 @@
-"""What is in this gateway's log: its machines and read models, as every program that opens one needs them."""
+"""The machines and read models of a gateway's log, for every program that opens one."""
 
 from engine.fold import Machines
 from engine.read_model import ReadModel, StreamIndex

@@ -1,4 +1,4 @@
-"""A log folded for its tools: what is open and since when, and the books; memory holds what is open alone."""
+"""Folds a log for its tools: what is open and since when, and the books."""
 
 from collections.abc import Iterable, Iterator
 

@@ -1,4 +1,4 @@
-"""What is open in a log without reading all of it: the tables say which streams, and their rows in which state."""
+"""What is open in a log, found by its tables without reading all of it."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager

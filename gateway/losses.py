@@ -1,4 +1,4 @@
-"""Money that is gone by a log: every event that says so, what it says, and why."""
+"""Losses in a log: every event that records one, with amount and reason."""
 
 from collections.abc import Callable, Iterator
 from functools import partial

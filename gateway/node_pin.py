@@ -1,4 +1,4 @@
-"""Which Lightning node this gateway belongs to: the first that answered, by its log, until its operator gives it up.
+"""The Lightning node that this gateway belongs to: the first that answered, until the operator replaces it.
 
 Calls may be under way at the node, and only its own record says what became of them: the "no record" of another would
 have money given back that was paid. So while another node answers, nothing is asked of it and nothing is told it.

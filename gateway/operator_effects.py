@@ -1,4 +1,4 @@
-"""The effects of what the operator asks of the node: an invoice paid, coins sent or a channel opened once."""
+"""The effects of the operator's orders to the node: an invoice paid, coins sent or a channel opened once."""
 
 from collections.abc import Mapping
 

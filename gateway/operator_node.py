@@ -1,4 +1,4 @@
-"""The Lightning node, for its operator: what it tells, what it is told, what it pays."""
+"""The Lightning node for its operator: what it reports, what it is ordered, what it pays."""
 
 import msgspec
 

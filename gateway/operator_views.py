@@ -1,4 +1,4 @@
-"""What the operator asks of the Lightning node through the gateway, and what comes back.
+"""The operator's requests about the Lightning node, and their answers.
 
 Channels, invoices and transactions are those of `backends/operations.py`, orders those that are recorded
 (`statemachines/node_order.py`); they are named here for the API.

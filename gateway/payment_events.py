@@ -1,4 +1,4 @@
-"""What upstream's event log calls what happens to payments, ecash and coins: kinds, modules and payloads.
+"""Upstream's names for what happens to payments, ecash and coins: kinds, modules and payloads.
 
 Sources: src/events.rs of fedimint-gwv2-client and fedimint-walletv2-client, src/event.rs of fedimint-mintv2-client.
 Amounts of lnv2 and mintv2 are msat, of walletv2 satoshi; ids and hashes are hex. Contracts and addresses, which are

@@ -1,4 +1,4 @@
-"""The Lightning node behind a guard: no call leaves before the node that answers is known to be the gateway's.
+"""A guard before the Lightning node: no call leaves before the node is known to be the gateway's own.
 
 Who answers is asked before the first call, and again after every call or stream that broke off, since another node can
 only take the place of ours on another connection. Streams are open all the time, so a change is heard of at once.

@@ -1,4 +1,4 @@
-"""What the application needs from outside besides its node and its log: guardians, CPU, tweaks."""
+"""What the application needs besides its node and its log: guardians, CPU, tweaks."""
 
 from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar, TypeVarTuple

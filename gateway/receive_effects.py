@@ -1,4 +1,4 @@
-"""The effects of an incoming payment and of its completion: invoice, decryption, settling, failing back.
+"""The effects of an incoming payment and its completion: invoice, decryption, settling, cancelling.
 
 Machines: `statemachines/receive.py`, `statemachines/completion.py`.
 """

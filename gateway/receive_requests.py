@@ -1,4 +1,4 @@
-"""`/create_bolt11_invoice`: what a request must be before its payment hash is taken (gateway.md 4.2).
+"""`/create_bolt11_invoice`: what is checked before a payment hash is taken (gateway.md 4.2).
 
 The order is upstream's (fedimint-gateway-server/src/lib.rs). What fails here writes nothing.
 """

@@ -1,4 +1,4 @@
-"""Whether a receiver's contract may be funded now, for whoever pays: HTLCs at our node, or a send of ours."""
+"""Whether a receiver's contract may be funded now, for HTLCs at our node or for a send of ours."""
 
 import contextlib
 from collections.abc import Awaitable, Callable

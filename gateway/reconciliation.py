@@ -1,4 +1,4 @@
-"""Ends the freeze of a restored log: asks node and federations what the lost events did, and writes it down.
+"""Ends the freeze of a restored log: asks node and federations what the lost events did, and records it.
 
 The node is asked about every payment that is open and for those that it knows and the log does not. Each federation is
 asked whether it holds the contract of every invoice that was not funded by this log, so that none is funded twice, and

@@ -1,4 +1,4 @@
-"""The operator gives his Lightning node up for another: what that costs, in words, and his word that it is so.
+"""Replaces the gateway's Lightning node at its operator's order, after showing what that costs.
 
 It changes no payment. What had a call under way at the old node keeps its state, and no word of the new one ends it.
 """

@@ -1,4 +1,4 @@
-"""What rests once its federation was given up: effects that need guardians, until the federation is joined again.
+"""Effects that rest after their federation was given up, until it is joined again.
 
 Nothing is retried meanwhile. What was decided is kept, with its signed bytes and promised tweaks, and goes on from
 there.

@@ -1,4 +1,4 @@
-"""A backup becomes a log that goes on, frozen: offline, or at a start when the node says that the log is one."""
+"""Makes a backup into a frozen log: offline, or at a start when the node shows that the log is old."""
 
 import fcntl
 import os

@@ -1,4 +1,4 @@
-"""A gateway over its data directory, from opening the log to closing it, for programs that are no daemon."""
+"""Opens, runs and closes a gateway over its data directory, for programs that are no daemon."""
 
 from collections.abc import Sequence
 

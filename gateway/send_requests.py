@@ -1,4 +1,4 @@
-"""`/send_payment`: what a request must prove before a payment is recorded for it.
+"""`/send_payment`: what is checked before a payment is recorded.
 
 The order is upstream's (fedimint-gwv2-client/src/lib.rs): the sender's signature comes before joining, because
 contract ids are public and joining a payment yields its preimage. What fails here writes nothing; what is refused

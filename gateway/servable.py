@@ -1,4 +1,4 @@
-"""Whether a federation's config is one that this gateway can serve; every refusal is a sentence that says why.
+"""Whether this gateway can serve a federation, by its config; every refusal says why.
 
 The config is what a threshold of guardians gave, and all of them may lie. What is wrong with it here would make each
 payment a loss, or each claim one that the federation rejects (client.md 4; fedimint-server consensus/transaction.rs).

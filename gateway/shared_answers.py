@@ -1,4 +1,4 @@
-"""One question for everybody who asks the same at about the same time, such as whether guardians are there."""
+"""Shares one answer among all who ask the same question at about the same time."""
 
 from collections import defaultdict
 from collections.abc import Awaitable, Callable

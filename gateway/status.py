@@ -1,4 +1,4 @@
-"""How the gateway's own state reads to an operator: names of states, what is open, and what is overdue."""
+"""The gateway's state for its operator: names of states, what is open, and what is overdue."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet

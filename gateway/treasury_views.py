@@ -1,4 +1,4 @@
-"""What the gateway is asked and tells about ecash and coins: withdrawals, deposits, notes."""
+"""Requests and answers about ecash and coins: withdrawals, deposits, notes."""
 
 import msgspec
 

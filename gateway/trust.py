@@ -1,4 +1,4 @@
-"""How far the gateway pays on the word of a federation, and what its operator is told of that.
+"""How far the gateway trusts a federation when it pays, and what it reports about that.
 
 The guardians' word is all that says that a contract is there and can be claimed. So what is at stake in one federation
 is bounded (`statemachines/exposure.py`), and nothing more is paid out of one that refused a claim until the operator

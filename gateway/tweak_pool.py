@@ -1,4 +1,4 @@
-"""Keeps every federation's wallet ready: tweaks ground ahead of need."""
+"""Keeps tweaks ready for every federation's wallet."""
 
 from engine.engine import Engine
 from engine.machine import State

@@ -1,4 +1,4 @@
-"""What the gateway is asked and tells about itself, its federations and their payments.
+"""Requests and answers about the gateway, its federations and their payments.
 
 Frozen structs. Answers have the names and units of the HTTP API where it shows them as they are
 (fedimint-gateway-common/src/lib.rs), so that nothing is copied on the way out; `api/` forms only the others.

@@ -1,4 +1,4 @@
-"""Whether this log is the newest of its gateway, by the word of the Lightning node, whatever the files say.
+"""Asks the Lightning node whether this log is the newest of its gateway.
 
 Files can be brought back: a snapshot of a disk or a machine, a directory written back in place. What the node was asked
 to pay meanwhile it has on record. So each start asks it for the payments that were begun after the log's newest event;

@@ -1,4 +1,4 @@
-"""Worker processes for work that holds the interpreter's lock, as BLS does. They end with their parent."""
+"""Worker processes for work that holds the interpreter's lock, such as BLS. They end with their parent."""
 
 import multiprocessing
 import os

@@ -1,4 +1,4 @@
-"""What each event moves between the accounts of `statemachines/accounts.py`, in msat; one event sums to zero."""
+"""What each event moves between the accounts of `statemachines/accounts.py`, in msat; each event sums to zero."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

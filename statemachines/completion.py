@@ -1,4 +1,4 @@
-"""The answer to HTLCs that our node holds for one invoice: settle, or fail back, until the node confirms it.
+"""The answer to HTLCs that our node holds for one invoice: settle or cancel, until the node confirms it.
 
 Born in the append that funds the contract, so that no crash leaves a funded contract without it. What was answered
 stays the answer, also to an HTLC that the node shows again. Stream: `completion/<payment hash>`.

@@ -1,4 +1,4 @@
-"""One output of a federation's list that was paid to an address of ours, until it is ecash.
+"""One on-chain output paid to an address of ours, until it is ecash.
 
     found → claiming(fee) → claimed
       │ ↑ └── rejected ┘

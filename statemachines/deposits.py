@@ -1,4 +1,4 @@
-"""Where bitcoin may arrive in one federation: addresses, and how far its list of outputs was looked at.
+"""Deposits in one federation: our addresses, and how far its list of outputs was scanned.
 
 Addresses are ground ahead of need (about 65,536 tries each), in the order of their indices; the one to give away is the
 first that nobody paid to. The federation lists every output in one order, and ours become deposits of their own

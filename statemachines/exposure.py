@@ -1,4 +1,4 @@
-"""What the gateway has at stake in one federation: what it would lose if nothing there were kept to any more.
+"""The gateway's stake in one federation: what it would lose if the guardians broke every promise.
 
 It is ecash, also inside of transactions, contracts and deposits that are ours, contracts that we funded and know no
 preimage of yet, and every contract for which a call may have left while it is not claimed: the federation's word is

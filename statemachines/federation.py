@@ -1,4 +1,4 @@
-"""A federation that this gateway serves, on which terms, and whether it still does.
+"""A federation that this gateway serves: its terms, and whether it is still served.
 
 Leaving keeps wallet and deposits in the log: who joins again finds his ecash, and what he decided about how far the
 federation is trusted. Stream: `federation/<federation id>`.

@@ -1,4 +1,4 @@
-"""What each state holds, by account of `statemachines/accounts.py`; over all streams it must be what is booked."""
+"""What each state holds, by account of `statemachines/accounts.py`; the sum must equal the books."""
 
 from collections.abc import Callable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Which gateway and node this log belongs to, the indices given out, and whether it was restored from a backup.
+"""The identity of a log: its gateway and node, the indices given out, restores from backups.
 
 What happened after the last event of a backup is in no log: payments may have been made and given up, invoices paid,
 notes spent. So a restored log is frozen: whatever could send money out waits until node and federations were asked

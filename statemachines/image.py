@@ -1,4 +1,4 @@
-"""One payment image belongs to one operation: gateway-wide, on every rail, for ever.
+"""One payment image belongs to one operation, permanently, in the whole gateway.
 
 The claim is told in the append that accepts the operation, so of two racing operations one is refused whole.
 Stream: `image/<payment hash in hex>`.

@@ -1,4 +1,4 @@
-"""What goes into a federation transaction and comes out of it, as plain facts that events can hold.
+"""Inputs and outputs of federation transactions, as plain facts that events can hold.
 
 Ids, keys and scripts are hex. Structs with a field added later leave defaults out, so that old histories keep
 their hashes.

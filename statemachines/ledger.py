@@ -1,4 +1,4 @@
-"""Every msat of a log in double entry: its balances, and whether the machines agree with them.
+"""The books of a log in double entry: its balances, and whether the machines agree with them.
 
 What each event moves and what each state holds is in `bookings.py` and `holdings.py`, the accounts in
 `accounts.py`. Balances of node and chain are not folded here: they are compared, by others.

@@ -1,4 +1,4 @@
-"""What the operator orders of the node once and only once: coins to send, a channel to open.
+"""An order to the node that is carried out once: coins to send, a channel to open.
 
 The node has no key that would make a second call harmless. So the call is intended in a committed event and made at
 most once; when its answer is lost, the node is asked for its trace (a label, a channel with that peer and size), and

@@ -1,4 +1,4 @@
-"""What an operator may know of every open state: when it should be over, whose it is, whom it waits for, what to do.
+"""What an operator may know of every open state: how long it may last, whose it is, whom it waits for, what to do.
 
 None of this ends anything: what is overdue goes on, and is shown.
 """

@@ -1,4 +1,4 @@
-"""An incoming payment: somebody pays our invoice, and we pay its receiver in ecash by funding his contract.
+"""An incoming payment: somebody pays our invoice, and we fund its receiver's contract with ecash.
 
     registered → invoiced → funding(tx) → decrypting → received(preimage)
                      │          │              └─ verified, and no preimage → refunding → refunded

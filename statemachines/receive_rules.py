@@ -1,4 +1,4 @@
-"""How an incoming payment moves: the table over the states of `statemachines/receive.py`, and its fold."""
+"""The rules of an incoming payment: the table over the states of `statemachines/receive.py`, and its fold."""
 
 from collections.abc import Mapping
 

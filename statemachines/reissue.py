@@ -1,4 +1,4 @@
-"""Ecash that somebody gave us as text: ours once its notes are turned into notes that only we know.
+"""Ecash that somebody gave us as text: it is ours once its notes are reissued.
 
 The keys of his notes are in no event. Should the process end before the transaction is signed, nothing left it, the
 notes are still his, and he may hand them in again. Stream: `reissue/<ecash id>`.

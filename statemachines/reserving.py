@@ -1,4 +1,4 @@
-"""The arithmetic of a federation transaction: fees of what goes in and out, notes that pay, notes that are issued.
+"""The arithmetic of a federation transaction: fees, notes to spend, notes to issue.
 
 Amounts are msat. Every item costs its module's fee on its amount, on top of it (client.md 4.3).
 """

@@ -1,4 +1,4 @@
-"""How the events of an outgoing payment fold into its states, and what each state wants done (`send_rules.py`)."""
+"""The fold of an outgoing payment's events into its states, and what each state wants (`send_rules.py`)."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""How an outgoing payment moves: the table over the states of `statemachines/send.py`."""
+"""The rules of an outgoing payment: the table over the states of `statemachines/send.py`."""
 
 from engine.events import Event
 from engine.machine import Decision, Handle, Machine, Rules, State, Tell, table

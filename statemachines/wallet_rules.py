@@ -1,4 +1,4 @@
-"""How a wallet moves: the table over the states of `statemachines/wallet.py`, and its fold."""
+"""The rules of a wallet: the table over the states of `statemachines/wallet.py`, and its fold."""
 
 from collections import Counter
 from collections.abc import Sequence

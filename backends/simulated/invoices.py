@@ -1,4 +1,4 @@
-"""What a gateway asks of a simulated node that is paid: invoices, and held payments to settle or cancel."""
+"""Invoices of a simulated node as the gateway asks for them, and held payments to settle or cancel."""
 
 import hashlib
 from collections import deque

@@ -1,4 +1,4 @@
-"""The payee in a simulated node: its invoices, the HTLCs that arrive for them, and the hands of a test on both."""
+"""The payee in a simulated node: its invoices, the HTLCs that arrive for them, and how a test acts on both."""
 
 import hashlib
 from collections import deque

@@ -1,4 +1,4 @@
-"""`gatewayd fuzz`: look for values that break a property of the gateway, and play what was found again."""
+"""`gatewayd fuzz`: looks for values that break a property of the gateway, and replays what was found."""
 
 import time
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""`gatewayd fuzz sim` and `gatewayd fuzz mutants`: seeds in a row, of the gateway as it is or with a rule taken out."""
+"""`gatewayd fuzz sim` and `gatewayd fuzz mutants`: plays seeds, with all rules or with one disabled."""
 
 import os
 from math import inf

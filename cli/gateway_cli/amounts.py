@@ -1,4 +1,4 @@
-"""Amounts as gateway-cli takes them: `all`, `1000 sats`, `0.5 btc`, or a bare number of msat, in 2024 of satoshi.
+"""Amounts on gateway-cli's command line: `all`, `1000 sats`, `0.5 btc`, or a bare number (msat; satoshi in 2024).
 
 fedimint-core/src/amount.rs and `BitcoinAmountOrAll` of fedimint-core/src/lib.rs.
 """

@@ -1,4 +1,4 @@
-"""Answers that no gateway gives: pages of web servers, and what a proxy says when it does not reach the gateway.
+"""Answers that come from no gateway: pages of web servers and of proxies that cannot reach it.
 
 A gateway answers with JSON, or with a sentence in plain text; it redirects nobody, asks for no user's name, and lets
 pages of every origin read its refusals (tower-http's permissive CORS layer in Rust), which hardly anybody else does.

@@ -1,4 +1,4 @@
-"""Commands of gateway-cli about the gateway as a whole that are run less often."""
+"""Less frequent commands of gateway-cli about the gateway as a whole."""
 
 import time
 from typing import Annotated

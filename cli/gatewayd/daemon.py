@@ -1,4 +1,4 @@
-"""gatewayd as a process: opens the data directory, puts the real world behind the ports, serves, stops cleanly."""
+"""The process gatewayd: opens the data directory, connects the real ports, serves, stops cleanly."""
 
 import os
 import signal

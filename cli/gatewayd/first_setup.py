@@ -1,4 +1,4 @@
-"""A process without a mnemonic: it waits to be given one over the HTTP API, or told to make one."""
+"""A process without a mnemonic: waits for POST `/mnemonic`, which gives one or has one made."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How log lines look: one line an event on stderr, `key=value` on a terminal and JSON elsewhere.
+"""The form of log lines: one line an event on stderr, `key=value` on a terminal and JSON elsewhere.
 
 `FM_LOG_FORMAT=json` asks for JSON on a terminal too. Tracebacks never show local variables, and values
 under names that sound like secrets are struck out: a second net, since nobody should log them at all.

@@ -1,4 +1,4 @@
-"""Where log lines go: a stream that ends nothing when nobody reads it any more, or its disk is full.
+"""The stream of log lines: the gateway goes on when the reader is gone or the disk is full.
 
 The reader of a pipe may leave (`tee`, a log shipper), a disk may be full. What a gateway does is in its log file; the
 lines tell of it and nothing rests on them.

@@ -1,4 +1,4 @@
-"""The start of a gateway, the same for every kind of node: settings are checked, output is set up, the daemon runs."""
+"""The start of a gateway on any kind of node: checks settings, sets up output, runs the daemon."""
 
 import os
 import sys

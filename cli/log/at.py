@@ -1,4 +1,4 @@
-"""`gatewayd log at` and `diff`: the state of everything at one position, and what changed between two."""
+"""`gatewayd log at` and `diff`: all states at one position, and what changed between two positions."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`gatewayd log`: the tools that look into a gateway's log, each in a file of its own."""
+"""`gatewayd log`: the tools that read a gateway's log, each in a file of its own."""
 
 from cyclopts import App
 

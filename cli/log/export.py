@@ -1,4 +1,4 @@
-"""`gatewayd log export` and `import`: a history that an operator can give away, and a log made of it."""
+"""`gatewayd log export` and `import`: an anonymised history to give away, and a log made of it."""
 
 import os
 from collections.abc import Iterator

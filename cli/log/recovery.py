@@ -1,4 +1,4 @@
-"""`gatewayd log simulate-recovery`: what a start of the gateway on this log would do now, without doing it."""
+"""`gatewayd log simulate-recovery`: shows what a start on this log would do, without doing it."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

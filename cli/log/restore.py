@@ -1,4 +1,4 @@
-"""`gatewayd log restore`: a backup becomes a data directory that a gateway may be started on, frozen."""
+"""`gatewayd log restore`: makes a frozen data directory from a backup, on which a gateway may start."""
 
 from collections.abc import Iterator
 from pathlib import Path

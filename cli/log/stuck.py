@@ -1,4 +1,4 @@
-"""`gatewayd log stuck`: what waits, since when, for whom, and what an operator may safely do about it."""
+"""`gatewayd log stuck`: what waits, since when, for whom, and what the operator may safely do."""
 
 import textwrap
 import time

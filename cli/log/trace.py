@@ -1,4 +1,4 @@
-"""`gatewayd log trace`: the way of one payment through all of its machines, as a table or as a diagram."""
+"""`gatewayd log trace`: one payment through all of its machines, as a table or as a diagram."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""`gatewayd log verify`: everything about a log that can be wrong, checked in one reading."""
+"""`gatewayd log verify`: checks everything about a log in one reading."""
 
 from collections.abc import Iterator
 from pathlib import Path

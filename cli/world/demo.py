@@ -1,4 +1,4 @@
-"""`gatewayd demo`: a gateway lives through payments of every kind in an embedded world, and its books are audited.
+"""`gatewayd demo`: a gateway makes payments of every kind in an embedded world, and its books are audited.
 
 The gateway is the one that `gatewayd lnd` starts, in a process of its own with a data directory of its own. It cannot
 tell guardians, Lightning node and chain of this world from real ones but by their addresses.

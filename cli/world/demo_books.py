@@ -1,4 +1,4 @@
-"""The books of the demonstration: what the gateway's log says it has, and what everybody else counts."""
+"""The books of the demonstration: the gateway's log compared with everybody else's accounts."""
 
 from pathlib import Path
 

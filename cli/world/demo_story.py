@@ -1,4 +1,4 @@
-"""What happens in `gatewayd demo`: payments of every kind, one of them through the death of the gateway.
+"""The steps of `gatewayd demo`: payments of every kind, during one of which the gateway is killed.
 
 The gateway is a process of its own and sees guardians and LND over sockets. Ann is a user of the first
 federation, Ben of the second; Carol runs the node at the other end of the Lightning network.

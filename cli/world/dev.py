@@ -1,4 +1,4 @@
-"""`gatewayd dev`: a gateway that has joined and is funded, with users and nodes to pay and to be paid by.
+"""`gatewayd dev`: a funded gateway that has joined federations, with users and nodes to pay and be paid by.
 
 Embedded in this process but for the gateway, or of real programs; each program has a log file of its own.
 """

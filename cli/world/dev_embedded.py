@@ -1,4 +1,4 @@
-"""The embedded world of `gatewayd dev`: all but the gateway is in this process, and blocks come when asked for."""
+"""The embedded world of `gatewayd dev`: everything but the gateway runs in this process; blocks come on demand."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""What `gatewayd demo` and `dev` print: sentences, events as they become durable, a sign of life on terminals."""
+"""The output of `gatewayd demo` and `dev`: sentences, durable events, and a spinner on terminals."""
 
 import shutil
 import time

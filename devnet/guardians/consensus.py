@@ -1,4 +1,4 @@
-"""The one order of transactions that all embedded guardians share, and waiting for it.
+"""The order of transactions that all embedded guardians share, and waiting for it.
 
 As fedimint-server src/consensus/api.rs answers submissions. A transaction takes effect as a whole or
 not at all.

@@ -1,4 +1,4 @@
-"""What every group of endpoints of an embedded guardian works with: its state, parameters, long polls."""
+"""What all groups of endpoints of an embedded guardian share: state, parameters, long polls."""
 
 import math
 from collections.abc import Awaitable, Callable, Mapping

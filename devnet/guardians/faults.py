@@ -1,4 +1,4 @@
-"""What can go wrong at one embedded guardian, all of it switched on and off by the test."""
+"""Faults of one embedded guardian, which a test switches on and off."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass

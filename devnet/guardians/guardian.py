@@ -1,4 +1,4 @@
-"""One embedded guardian as a connection: the guardian API in this process, and what can fail in it.
+"""One embedded guardian as a connection: the guardian API in this process, with faults.
 
 Requests and results pass through JSON text, so that nothing is shared with the caller and only what
 JSON can say arrives.

@@ -1,4 +1,4 @@
-"""A real federation as a user inside this process knows it: its config and connections to its guardians."""
+"""A real federation for a user in this process: its config and connections to its guardians."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""One command to a development environment, for its shell functions: `python -m devnet.shell.client SOCKET COMMAND…`.
+"""Sends one command to a development environment: `python -m devnet.shell.client SOCKET COMMAND…`.
 
 It starts often, so it imports the standard library alone.
 """

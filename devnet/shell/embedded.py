@@ -1,4 +1,4 @@
-"""What one can do by hand in an embedded world: find blocks, send coins, pay and be paid as its users and as Carol."""
+"""Shell commands of an embedded world: find blocks, send coins, pay and be paid as its users and as Carol."""
 
 import logging
 import time

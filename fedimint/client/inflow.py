@@ -1,4 +1,4 @@
-"""How much a guardian may send: bytes a second on its connection, and bytes of one answer.
+"""Bounds what a guardian may send: bytes a second on its connection, and bytes of one answer.
 
 One guardian that floods us, or answers a question about a number with megabytes, would stop the event loop for
 everybody. The bounds are several times what fedimintd 0.13 sends.

@@ -1,4 +1,4 @@
-"""Asking all guardians of a federation at once, and what counts as the federation's answer.
+"""Asks all guardians of a federation at once, and decides what counts as the federation's answer.
 
 The strategies of fedimint-api-client/src/query.rs and src/api/mod.rs. A guardian may be dead, slow or
 lying; none of these may delay an answer that a threshold of the others gives, and no loop runs without

@@ -1,4 +1,4 @@
-"""Setting up a federation of new guardians from code, over their admin API.
+"""Sets up a federation of new guardians over their admin API.
 
 fedimint-server/src/config/setup.rs. The calls are repeatable: equal parameters give the same setup
 code again, and a federation that already runs is left as it is.

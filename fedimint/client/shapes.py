@@ -1,4 +1,4 @@
-"""From JSON builtins to typed values: an answer has the shape we expect, or it is the guardian's error."""
+"""Converts JSON builtins to typed values; an answer of another shape is the guardian's error."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a connection to one guardian is: requests by method name, and the ways they fail.
+"""The interface of a connection to one guardian: requests by method name, and the ways they fail.
 
 The rules are those of fedimint-connectors 0.13 (src/lib.rs, src/error.rs). A method is a core name
 or `module_{instance id}_{name}`; every request carries one value and, for calls kept to guardians,

@@ -1,4 +1,4 @@
-"""How many bytes of a guardian became no message: one of endless empty fragments has no length that could be bounded.
+"""Counts bytes of a guardian that became no message, such as endless empty fragments.
 
 aiohttp reads frames in a callback of the event loop, a microsecond each, before anybody is asked. So this stands
 between it and the socket, counts what comes, and ends what comes to nothing. Bound to asyncio.

@@ -1,4 +1,4 @@
-"""One open socket to a guardian: its requests, and what of the answers is read, decoded and believed.
+"""One open socket to a guardian: its requests, and which answers are read and decoded.
 
 JSON-RPC 2.0 (fedimint-connectors/src/ws.rs). What a guardian sends is read no faster than `inflow.py` says, and an
 answer is decoded only while somebody waits for it. Bound to asyncio, because of aiohttp.

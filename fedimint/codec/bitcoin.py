@@ -1,4 +1,4 @@
-"""Bitcoin's own serialization, as far as it stands inside federation types.
+"""Bitcoin's own serialization, as far as federation types contain it.
 
 Lengths are CompactSize, little-endian, unlike everything else of the federation protocol. Source:
 fedimint-core/src/encoding/btc.rs, which bridges these types to Bitcoin's form.

@@ -1,4 +1,4 @@
-"""JSON forms of ids, amounts and keys: bounds for msgspec to keep, and checks of integers that it cannot bound."""
+"""JSON forms of ids, amounts and keys, with the bounds that msgspec checks and those it cannot."""
 
 from typing import Annotated, Final
 

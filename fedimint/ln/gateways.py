@@ -1,4 +1,4 @@
-"""What a gateway tells a federation of the ln module (v1): its record, its signatures, its JSON.
+"""The ln module (v1) and gateways: the record a gateway registers, its signatures, its JSON.
 
 Source: fedimint-ln-common src/lib.rs, src/route_hints.rs.
 """

@@ -1,4 +1,4 @@
-"""Preimages of lnv2 incoming contracts, from the decryption shares of a threshold of guardians.
+"""Opens the preimages of lnv2 incoming contracts with the decryption shares of a threshold of guardians.
 
 Source: fedimint-gwv2-client src/receive_sm.rs and fedimint-tpe src/lib.rs. Pure, and of plain data,
 so that a worker process can run it. Whether the bytes under the encryption are the preimage, their

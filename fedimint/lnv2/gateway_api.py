@@ -1,4 +1,4 @@
-"""What lnv2 clients and gateways say to each other over HTTP.
+"""The gateway API: what lnv2 clients and gateways say to each other over HTTP.
 
 Source: fedimint-lnv2-common src/gateway_api.rs, and what the Rust gateway 0.13 was recorded to answer. A body is first
 JSON, of which msgspec refuses another shape, and then typed: `decode` raises `DecodeError` for keys off the curve and

@@ -1,4 +1,4 @@
-"""Typed endpoints of a mintv2 module: signature shares, and what recovery from the words asks for.
+"""Typed endpoints of a mintv2 module: signature shares, and what recovery from the mnemonic asks for.
 
 Source: fedimint-mintv2-client src/api.rs. Only `recovery_count` gives up, with
 FederationUnavailable or FederationDisagrees; cancel the others or bound them from outside.

@@ -1,4 +1,4 @@
-"""Collecting mintv2 notes from a threshold of guardians of whom some may lie.
+"""Collects mintv2 notes from a threshold of guardians, some of which may lie.
 
 Source: fedimint-mintv2-client src/output.rs and src/api.rs, but that shares are judged together, and
 one by one only when the notes are wrong (`notes.finalise`).

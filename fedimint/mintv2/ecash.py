@@ -1,4 +1,4 @@
-"""Ecash text as a federation's client takes and gives it: what must hold of it before it is reissued.
+"""Ecash text as clients take and give it, and what must hold of it before it is reissued.
 
 Source: fedimint-mintv2-client src/lib.rs (receive) and src/ecash.rs. Whether notes are spent only
 the federation knows.

@@ -1,4 +1,4 @@
-"""The JSON form of what a mintv2 module has seen, as recovery from the words reads it.
+"""The JSON form of a mintv2 module's history, which recovery from the mnemonic reads.
 
 Source: fedimint-mintv2-common src/lib.rs (RecoveryItem, by serde's external tags).
 """

@@ -1,4 +1,4 @@
-"""mintv2 notes from the client's side: asking for them, collecting them, spending them.
+"""mintv2 notes on the client's side: request, collect, spend.
 
 Sources: fedimint-mintv2-client src/issuance.rs, src/output.rs, src/input.rs. All functions are pure
 and take and return plain data, so that a worker process can run them. Nothing here holds a secret

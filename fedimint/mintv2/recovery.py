@@ -1,4 +1,4 @@
-"""Recovery of mintv2 notes from the words: which notes the mint issued to us, and which are unspent.
+"""Recovers mintv2 notes from the mnemonic: which notes the mint issued to us, and which are unspent.
 
 Source: fedimint-mintv2-client src/lib.rs (prepare_recovery, recover). The mint keeps a list of all
 outputs and inputs. An output is ours when its tweak meets our filter and its blinded nonce is the

@@ -1,4 +1,4 @@
-"""Which mintv2 notes to spend and which to issue: integers only, amounts in msat.
+"""Selects the mintv2 notes to spend and to issue: integers only, amounts in msat.
 
 `held` counts notes by denomination; a note of denomination d is worth 2^d msat. Every input and
 output costs the mint's fee on its value, so a note brings its value less the fee and takes its

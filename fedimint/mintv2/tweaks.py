@@ -1,4 +1,4 @@
-"""Grinding of mintv2 tweaks, also as a small program that a gateway runs beside itself.
+"""Grinds mintv2 tweaks, also as a small program that a gateway runs beside itself.
 
 A tweak names a note. Recovery from the words recognises a client's own notes by their tweaks: the
 sha256 of tweak and filter starts with two zero bytes (fedimint-mintv2-client src/issuance.rs), so

@@ -1,4 +1,4 @@
-"""Typed endpoints of a walletv2 module: what the guardians saw on chain, their fees, their bitcoin.
+"""Typed endpoints of a walletv2 module: outputs found on chain, fees, the federation's bitcoin.
 
 Source: fedimint-walletv2-client src/api.rs. All but `transaction_id`, which waits for an answer for
 ever, raise FederationUnavailable or FederationDisagrees.

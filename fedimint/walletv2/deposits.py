@@ -1,4 +1,4 @@
-"""walletv2 from the client's side: deposit addresses and their grinding, claims, withdrawals.
+"""walletv2 on the client's side: deposit addresses and their grinding, claims, withdrawals.
 
 Sources: fedimint-walletv2-common src/lib.rs, fedimint-walletv2-client src/lib.rs. An address is the
 guardians' multisig tweaked by a key of ours, known by its index. Guardians list only outputs whose

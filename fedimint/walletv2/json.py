@@ -1,4 +1,4 @@
-"""JSON forms of what the guardians' walletv2 module tells of the chain.
+"""JSON forms of what a walletv2 module says about the chain.
 
 Source: fedimint-walletv2-common src/lib.rs. Amounts are satoshi, txids are written reversed.
 """

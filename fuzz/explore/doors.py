@@ -1,4 +1,4 @@
-"""What whoever is asked does and answers: the Lightning node, the guardians, the workers that compute.
+"""What the node, the guardians and the workers do and answer when the gateway asks.
 
 Each door gives every way in which a call may end. The first ways are those without any fault; those that cost one of
 the answers that may get lost come last.

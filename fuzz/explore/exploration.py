@@ -1,4 +1,4 @@
-"""Explores scenes by name, and tells what was seen."""
+"""Explores scenes by name, and describes what was seen."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext

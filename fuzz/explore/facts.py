@@ -1,4 +1,4 @@
-"""The one payment that is explored: its contracts, invoice and amounts, and where in time they end."""
+"""The one payment that is explored: its contracts, invoice, amounts and deadlines."""
 
 import hashlib
 from functools import cache

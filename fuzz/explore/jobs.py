@@ -1,4 +1,4 @@
-"""The gateway's work at one place of an exploration: which jobs there are, and what one does when it goes on."""
+"""The gateway's tasks at one place of an exploration, and one step of each."""
 
 from collections.abc import Iterable
 from types import SimpleNamespace

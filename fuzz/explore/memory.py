@@ -1,4 +1,4 @@
-"""The gateway's log as an exploration keeps it: the states of all streams as one number, and what decisions lead to.
+"""The gateway's log in an exploration: the states of all streams as one number, and where decisions lead.
 
 Equal states have equal numbers, whatever happened before. A decision is made by the real machines, once for each state
 and input, and all of its events and tells are taken or none, as the engine does. That it becomes durable in the same

@@ -1,4 +1,4 @@
-"""Where an exploration stands, and everything that may happen next."""
+"""A place of an exploration, and everything that may happen next."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast

@@ -1,4 +1,4 @@
-"""The gateway put together over stand-ins, and what it takes from an event loop taken from it."""
+"""The gateway put together over stand-ins, without its event loop."""
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager

@@ -1,4 +1,4 @@
-"""What people and time do: who pays, who is paid, the operator, the blocks. None of it waits for the gateway."""
+"""What people and time do, without waiting for the gateway: sender, payer, operator, blocks."""
 
 from collections.abc import Iterator
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""What no path may break, said from outside: of decisions, of what happens in the world, of what is left in the end.
+"""The promises that no path may break: about decisions, about the world outside, about the end.
 
 The promises are those of docs/money.md, by number, in words of their own; nothing here asks the gateway's rules.
 """

@@ -1,4 +1,4 @@
-"""What is explored: one payment of each kind, with the order in which its deadlines come."""
+"""The scenes: one payment of each kind, with the order in which its deadlines come."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

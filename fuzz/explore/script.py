@@ -1,4 +1,4 @@
-"""Runs the product's own coroutines without an event loop, one wait after the other, and keeps where they stand.
+"""Runs the gateway's own coroutines without an event loop, one wait at a time, and remembers their positions.
 
 Whatever a coroutine does with the world goes through a stand-in (`fuzz/explore/stand_ins.py`) and is one of the
 operations below. A coroutine is a function of what it saw, so where it stands is its beginning and the answers so

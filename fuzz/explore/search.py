@@ -1,4 +1,4 @@
-"""The search itself: every place that can be reached, each once, nearest first."""
+"""The search: visits every place that can be reached, each once, nearest first."""
 
 import time
 from array import array

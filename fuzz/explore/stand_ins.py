@@ -1,4 +1,4 @@
-"""Stand-ins for everything that the gateway's parts are given: each use is an operation of `fuzz/explore/script.py`.
+"""Stand-ins for all that the gateway's parts are given: each use is an operation of `fuzz/explore/script.py`.
 
 The real `Gateway` is put together over them, so that what is explored is what runs: its handlers, its watch of HTLCs,
 its desk of federations. Only the engine, the clients of federations and what waits for an event loop are others.

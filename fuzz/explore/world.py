@@ -1,4 +1,4 @@
-"""What is outside of the gateway while one payment is explored: a node, a federation or two, people, and time.
+"""The world outside the gateway in an exploration: a node, one or two federations, people, and time.
 
 Time stands at one of a few moments, the edges at which something becomes too late. Everything here is small and
 abstract; what the gateway makes of it is its own code.

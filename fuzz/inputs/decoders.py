@@ -1,4 +1,4 @@
-"""The decoders of foreign bytes and text: each refuses with an error of ours or returns a value that it reads back.
+"""Every decoder of foreign bytes and text refuses with our error, or returns a value that it reads back.
 
 None may raise anything else, none may take memory out of proportion to what it was given, and no number of what it
 gives is larger than there is (`magnitudes.py`).

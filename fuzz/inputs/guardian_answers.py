@@ -1,4 +1,4 @@
-"""Answers of guardians that are wrong in shape, size or range: an endpoint gives a value or an error of ours.
+"""Answers of guardians with wrong shape, size or range: an endpoint returns a value or raises our error.
 
 No number of a value is larger than there is (`magnitudes.py`).
 """

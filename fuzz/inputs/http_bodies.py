@@ -1,4 +1,4 @@
-"""Bodies that anyone may send: every route answers, or refuses with an error of ours whose status is below 500."""
+"""Bodies that anyone may send: every route answers, or refuses with an error whose status is below 500."""
 
 from collections.abc import Mapping
 from typing import Any

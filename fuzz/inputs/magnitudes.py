@@ -1,4 +1,4 @@
-"""How large the numbers of a decoded value may be: units are in the names of fields, and bounds follow from units."""
+"""Bounds of the numbers in a decoded value, by the units in the names of fields."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Good bytes made bad: what a decoder sees of a broken or hostile peer."""
+"""Damages good bytes, as a broken or hostile peer might."""
 
 from collections.abc import Callable
 

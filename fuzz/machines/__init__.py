@@ -1,1 +1,1 @@
-"""All state machines on a log in memory, walked by chance."""
+"""Random walks of all state machines on a log in memory."""

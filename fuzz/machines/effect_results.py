@@ -1,4 +1,4 @@
-"""What an effect may come back with, the calm way first. Every effect of the machines is here."""
+"""Possible results of every effect of the machines, the ordinary one first."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a walk of the machines must never break, said once more in other words than theirs."""
+"""The promises that a walk of the machines must keep, formulated a second time."""
 
 from collections import Counter
 

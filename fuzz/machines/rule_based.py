@@ -1,4 +1,4 @@
-"""All machines of a gateway as one rule-based machine of Hypothesis, for tests of whoever imports it.
+"""All machines of a gateway as one rule-based machine of Hypothesis, for any test that imports it.
 
 TestGateway = fuzz.machines.rule_based.GatewayMachines.TestCase
 """

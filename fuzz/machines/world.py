@@ -1,4 +1,4 @@
-"""Everything that can happen to a gateway of two federations, by chance: requests, and results of what is wanted.
+"""Everything that can happen to a gateway of two federations, drawn at random: requests, and results of effects.
 
 Results reach the machines as the engine hands them in: also late and repeated, but only while their effect is wanted.
 """

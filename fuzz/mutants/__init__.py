@@ -1,1 +1,1 @@
-"""Gateways with one rule taken out, which a simulation must catch."""
+"""Gateways with one rule disabled, which a simulation must catch."""

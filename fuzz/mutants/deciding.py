@@ -1,4 +1,4 @@
-"""Mutants that decide without what a decision rests on: they fund, call or refuse when they must not."""
+"""Mutants that skip a condition: they fund, call or refuse when they must not."""
 
 from contextlib import AbstractContextManager
 from dataclasses import replace as replaced

@@ -1,4 +1,4 @@
-"""Mutants that decide on what has changed since: random draws seldom catch them, a search of all orders does."""
+"""Mutants that decide on what has changed since: random draws rarely catch them, a search of all orders does."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""A gateway with one rule of docs/money.md taken out: it must be caught, or the simulation proves nothing.
+"""A gateway with one rule of docs/money.md disabled: some simulation must fail.
 
 A mutant is a patch around a run, never a switch in the product. Each names the trap of the protocol that it falls into.
 """

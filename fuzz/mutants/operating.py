@@ -1,4 +1,4 @@
-"""Mutants that loop at a mistake of the program, act on what the operator gave up, or keep his books wrongly."""
+"""Mutants that repeat a fault, act on what the operator gave up, or keep wrong books."""
 
 from contextlib import AbstractContextManager
 from typing import Any

@@ -1,4 +1,4 @@
-"""Mutants that fund wrongly, or answer who paid them wrongly."""
+"""Mutants that fund wrongly, or give payers a wrong answer."""
 
 from contextlib import AbstractContextManager
 from types import SimpleNamespace

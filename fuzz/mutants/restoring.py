@@ -1,4 +1,4 @@
-"""Mutants that go on from a backup as if nothing had happened since."""
+"""Mutants that continue from a backup as if nothing had happened since."""
 
 from contextlib import AbstractContextManager
 from typing import Any

@@ -1,4 +1,4 @@
-"""The world of one simulated run: federations, node, chain and users around one gateway, and who counts beside them."""
+"""The world of one simulated run: federations, node, chain and users around one gateway, and its judges."""
 
 import hashlib
 import random

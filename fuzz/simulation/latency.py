@@ -1,4 +1,4 @@
-"""How long each call takes at each door of a simulated gateway: drawn for every call, in virtual time.
+"""How long each call of a simulated gateway takes: drawn for every call, in virtual time.
 
 What takes time between a check and its act is where others come between: a federation is left while an HTLC is
 measured, an invoice expires while a commit is written. Nothing takes as long as its deadline.

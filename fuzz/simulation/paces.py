@@ -1,4 +1,4 @@
-"""How long calls take in the run of a seed, drawn apart from everything else that its plan has."""
+"""How long calls take in the run of a seed, drawn apart from the rest of its plan."""
 
 import random
 

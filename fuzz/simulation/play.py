@@ -1,4 +1,4 @@
-"""Plays one seed: a function from an integer, and a mask of steps left out, to everything that happened."""
+"""Plays one seed: a function from an integer and a mask of omitted steps to everything that happened."""
 
 import logging
 import tempfile

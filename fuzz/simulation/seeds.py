@@ -1,4 +1,4 @@
-"""Plays a range of seeds on all cores, adds up what they covered, and makes small what failed."""
+"""Plays a range of seeds on all cores, adds up their coverage, and shrinks failures."""
 
 import multiprocessing
 import os

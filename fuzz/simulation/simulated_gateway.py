@@ -1,4 +1,4 @@
-"""A gateway inside the test as if it were a process: started, asked through the table of routes, dead at a point."""
+"""A gateway that behaves like a process inside the test: starts, answers routes, dies at a point."""
 
 import shutil
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""Which transitions of the machines' tables a run takes: counted beside the tables, while a block lasts."""
+"""Counts the transitions of the machines' tables that a run takes."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The doors of a gateway, each with an observer beside it: its node, its guardians, its workers, its clock."""
+"""The gateway's ports, each with an observer: node, guardians, workers, clock."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager

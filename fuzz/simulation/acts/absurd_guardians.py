@@ -1,4 +1,4 @@
-"""Guardians of a simulated run that tell the gateway of absurd numbers, at its own door: nobody else hears them."""
+"""Guardians of a simulated run that tell the gateway, and nobody else, absurd numbers."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple

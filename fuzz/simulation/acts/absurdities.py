@@ -1,4 +1,4 @@
-"""Numbers that no honest guardian or client sends: all of them are refused, and nothing of them is in the log.
+"""Numbers that no honest guardian or client sends: all are refused, and none is in the log.
 
 Drawn apart from everything else, in every twentieth seed, so that all other seeds stay what they are.
 """

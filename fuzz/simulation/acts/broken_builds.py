@@ -1,4 +1,4 @@
-"""Transactions that the program cannot build in a simulated run, by a mistake of its own, and how often it tries.
+"""Transactions that a planted bug keeps the gateway from building, and how often it tries.
 
 A mistake ends one stream: it is tried once, and again only when the operator says so, whatever process runs then.
 """

@@ -1,4 +1,4 @@
-"""What others do wrong, each against the whole gateway: `wrong_steps.py` as deeds, each written down."""
+"""Faults that no gateway can make good, each written down: the acts of `byzantine_steps.py`."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""The worst that happens to a simulated gateway: its log is lost, and what its operator then has is a backup or words.
+"""Loss of a simulated gateway's log: its operator has a backup, or only the mnemonic.
 
 Drawn apart from everything else, in every tenth seed, so that all other seeds stay what they are.
 """

@@ -1,4 +1,4 @@
-"""The operator of a simulated gateway gives up what the node never answered, when nothing can come of it any more."""
+"""The operator of a simulated gateway dismisses calls that the node never answered, once that is safe."""
 
 from contextlib import suppress
 from functools import partial

@@ -1,4 +1,4 @@
-"""What goes wrong in a simulated run: each step does its harm and takes it back when its time is over."""
+"""Faults of a simulated run: each step causes one and ends it when its time is over."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""The operator of a simulated gateway gives a federation up amid a funding, and joins it again when it is back.
+"""The operator of a simulated gateway gives up a federation during a funding, and joins it again later.
 
 Drawn apart from everything else, in every tenth seed, so that all other seeds stay what they are.
 """

@@ -1,4 +1,4 @@
-"""A mistake of the program itself in a simulated run: one transaction cannot be built, and its operator retries later.
+"""A planted bug in a simulated run: one transaction cannot be built, and the operator retries later.
 
 Drawn apart from everything else, in every tenth seed, so that all other seeds stay what they are.
 """

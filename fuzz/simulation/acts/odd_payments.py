@@ -1,4 +1,4 @@
-"""What may happen to invoices beside the gateway: of another network, paid at the node, found in its list."""
+"""Odd invoices and payments: for another network, paid at the node by hand, found in the node's list."""
 
 from contextlib import suppress
 from functools import partial

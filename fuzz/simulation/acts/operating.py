@@ -1,4 +1,4 @@
-"""What the operator does in a simulated run: coins and ecash in and out, terms, leaving, payments of his own."""
+"""The operator in a simulated run: coins and ecash in and out, terms, leaving, payments of their own."""
 
 import contextlib
 import hashlib

@@ -1,4 +1,4 @@
-"""How users are paid in a simulated run, over Lightning or by a user of another federation, honestly or not."""
+"""How users are paid in a simulated run, over Lightning or by a swap, honestly or not."""
 
 import contextlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What a long absence of a simulated gateway may cost: what it was bound to, and could not go on with."""
+"""What a long absence of a simulated gateway may cost: obligations that it could not meet."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

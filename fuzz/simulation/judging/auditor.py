@@ -1,4 +1,4 @@
-"""The promises of docs/money.md as an observer sees them who reads the log as it grows and stands at every door.
+"""Checks docs/money.md from outside: follows the log as it grows, and every outgoing call.
 
 Nothing here asks the gateway: the auditor folds the committed rows itself, and looks at the node, the guardians and
 the answers from outside. Whatever it finds wrong becomes a sentence that begins with the number of

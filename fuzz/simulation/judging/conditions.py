@@ -1,4 +1,4 @@
-"""What must be so in the moment in which a gateway commits money, and what must be so when it refuses to.
+"""What must be true in the moment in which a gateway commits money, or refuses to.
 
 Said a second time, by an observer: contracts and invoices are decoded anew, fees are those that the log had set when
 a payment was accepted, and heights, HTLCs and times are those outside. None of the machines' rules is asked. Each

@@ -1,4 +1,4 @@
-"""Losses that a log admits: each is somebody's wrong that is on record, or not worth its fees.
+"""Losses in a log: each must be explained by a recorded fault, or not be worth its fees.
 
 A contract whose claim a federation refused stays in it, and notes that it refused stay good; both are counted, so that
 in the end nobody's books hide more than these.

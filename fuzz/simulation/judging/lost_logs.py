@@ -1,4 +1,4 @@
-"""What only lost logs know: the events after a backup, and what of their doing the books can never hold.
+"""What only lost logs know: the events after a backup, and their effects that the books cannot hold.
 
 Whatever the log that goes on knows of is judged as strictly as ever. What began after the backup is unknown to it:
 what that moved is asked of node, chain and federations, so that the rest of the books must still agree to the msat.

@@ -1,4 +1,4 @@
-"""What an observer saw outside in the very moment of a decision, found again by the time that its rows bear.
+"""What was true outside in the moment of a decision, found again by the time in its rows.
 
 Whatever decides reads the clock, so the clock tells the observer; rows are durable, and judged, only later.
 """

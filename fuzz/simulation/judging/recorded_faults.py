@@ -1,4 +1,4 @@
-"""What others, and its own program, did wrong around one gateway: who does it writes it down, to judge losses by it."""
+"""Recorded faults of others and of the program around one gateway, by which losses are judged."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""What is at stake in a federation, as an observer counts it who has the books and every stream's state."""
+"""The stake in a federation, counted from the books and the state of every stream."""
 
 from collections.abc import Iterable, Mapping
 

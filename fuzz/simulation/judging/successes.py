@@ -1,4 +1,4 @@
-"""Payments that people wanted in good faith, and how many of them succeeded: a gateway that refuses all is none."""
+"""Counts payments wanted in good faith and those that succeeded, since a gateway that refuses all is useless."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping

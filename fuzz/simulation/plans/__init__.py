@@ -1,1 +1,1 @@
-"""What a seed decides: steps as values, and who draws them."""
+"""What a seed decides: steps as values, and how they are drawn."""

@@ -1,4 +1,4 @@
-"""What others do wrong in a simulated run: a federation, the node and who sits at it, another holder of our words.
+"""Faults of others: a federation, the node and its other users, another holder of the mnemonic.
 
 Honest neighbours never do so, and no gateway can make all of it good. What may be lost by it is judged
 (`fuzz/simulation/judging/losses.py`).

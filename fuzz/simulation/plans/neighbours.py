@@ -1,4 +1,4 @@
-"""Who shares the node with a simulated gateway, and payers in parts: what a seed draws of them.
+"""Other users of a simulated gateway's node, and payers in parts: what a seed draws of them.
 
 Drawn apart from everything else, in every twentieth seed, so that all other seeds stay what they are.
 """

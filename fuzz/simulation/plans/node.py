@@ -1,4 +1,4 @@
-"""Stories of the node and of who else sits at it."""
+"""Stories of the node and its other users."""
 
 import random
 

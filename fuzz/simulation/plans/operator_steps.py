@@ -1,4 +1,4 @@
-"""What the operator decides of federations, node and program in a simulated run, beside terms and leaving."""
+"""The operator's decisions about federations, node and program, besides terms and leaving."""
 
 from fuzz.simulation.plans.step import Step
 

@@ -1,4 +1,4 @@
-"""A run's workload and faults as a function of its seed, and the same with steps left out."""
+"""Draws a run's workload and faults from its seed, and leaves steps out on request."""
 
 import random
 from collections.abc import Callable, Collection

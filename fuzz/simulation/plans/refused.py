@@ -1,4 +1,4 @@
-"""Stories of federations that refuse, and of what the gateway trusts them with."""
+"""Stories of federations that refuse, and of the gateway's trust in them."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What can happen in a simulated run, as plain values: what people do, and what goes wrong.
+"""The steps of a simulated run, as plain values: actions of people, and faults.
 
 Every step begins at its second of the fault phase. Federation 0 has one guardian, federation 1 has four. Amounts of
 Lightning and ecash are msat.

@@ -1,4 +1,4 @@
-"""What must be played within few seeds: steps that belong together, each story in its turn, beside what the dice bring.
+"""Steps that belong together and must be played within few seeds: stories take turns, beside random steps.
 
 What is rare by chance, and rarer the more goes wrong beside it, is told here on purpose. `turn` is how often a
 story was told before, for stories of which there are several versions.

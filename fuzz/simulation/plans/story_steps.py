@@ -1,4 +1,4 @@
-"""The steps that stories are made of. `turn` is how often a story was told before."""
+"""The steps of stories. `turn` is how often a story was told before."""
 
 import random
 from typing import TypeVar

@@ -1,4 +1,4 @@
-"""Stories in which time passes between a check and its act, or the gateway is away for hours and days."""
+"""Stories in which time passes between a check and its act, or the gateway is down for hours and days."""
 
 import random
 

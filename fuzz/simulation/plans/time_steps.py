@@ -1,4 +1,4 @@
-"""What takes time in a simulated run: every call at every door, and a gateway that is away for long."""
+"""Steps that take time in a simulated run: slow calls, and a gateway that is down for long."""
 
 from fuzz.simulation.latency import Pace
 from fuzz.simulation.plans.step import Step
