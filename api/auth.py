@@ -18,7 +18,7 @@ from api import limits
 from api.gates import Gate
 from errors import UnauthorizedError
 
-# bcrypt looks at no more; Rust cuts in silence where Python's binding refuses.
+# bcrypt reads only these; Rust cuts the rest off in silence, Python's binding refuses.
 _BCRYPT_BYTES = 72
 
 

@@ -88,6 +88,6 @@ def in_words(error: msgspec.ValidationError) -> str:
 
 
 def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:
-    """Two values for one name may be read differently by whoever stands in between; serde refuses too."""
+    """Two values for one name may be read differently by programs in between; serde refuses too."""
     if len({name for name, _ in pairs}) < len(pairs):
         raise BodyShapeError("The body names a field twice")

@@ -147,7 +147,7 @@ async def hidden() -> None:
 
 async def set_mnemonic_again(_gateway: Gateway, _payload: structs.SetMnemonicPayload) -> None:
     """POST `/mnemonic` to a gateway that has one. Raises ConflictError always."""
-    raise ConflictError("This gateway has its mnemonic already, and keeps it for ever")
+    raise ConflictError("This gateway already has a mnemonic, which cannot be changed")
 
 
 def _lower(federation_id: str | None) -> str | None:

@@ -1,7 +1,7 @@
 """Admission: gates limit requests at once, buckets limit requests over time, both by caller.
 
 A caller is the text that `api/callers.py` makes of an address. Nobody may take from others what all of them share:
-whoever holds most gives way first, and whoever asked for much lately finds less.
+the caller who holds most gives way first, and a caller who took much lately gets less.
 """
 
 from collections import Counter
@@ -59,7 +59,7 @@ class FairGate(Gate):
     """When all places are taken, the caller who holds most gives up the one that they have held longest.
 
     A newcomer who holds as many is refused, unless the gate `yields`: then they take their own oldest place. That is
-    for requests whose work goes on by itself, such as payments that take days; whoever lost a place may ask again.
+    for requests whose work goes on by itself, such as payments that take days; a caller who lost a place may ask again.
     """
 
     def __init__(self, what: str, capacity: int, *, yields: bool = False) -> None:
@@ -82,7 +82,7 @@ class FairGate(Gate):
                 self._leave(place)
         if scope.cancelled_caught:
             raise BusyError(
-                f"Too many {self._what} at once; what was begun goes on, please ask again"
+                f"Too many {self._what} at once; requests already begun continue, please ask again"
             )
 
     def _make_room(self, newcomer: str) -> None:
@@ -107,17 +107,17 @@ class RateLimit(msgspec.Struct, frozen=True):
     per_second: int = 5
 
 
-#: What a caller took is forgotten so many times more slowly than the bucket fills: whoever takes more than this part
+#: What a caller took is forgotten so many times more slowly than the bucket fills: one who takes more than this part
 #: of all that a limit lets through, in the long run, counts as one who asks for much.
 _REMEMBERED = 10
 
 
 class TokenBucket:
-    """Lets through what a rate limit allows, whoever asks, and a little more for callers who asked for little lately.
+    """Lets through what a rate limit allows to all together, and a little more for callers who asked for little lately.
 
     A bucket of a limit, which begins full (gateway-server/src/rate_limit.rs): a caller alone finds exactly that. Who
     took less than half a bucket of late may overdraw it, by at most another bucket, and the debt is filled first: so
-    one who asks without end keeps nobody out, and in the long run no more comes in than the limit says.
+    one who asks without end keeps nobody out, and in the long run the limit holds.
     """
 
     def __init__(self, limit: RateLimit, now_s: Callable[[], float] = anyio.current_time) -> None:

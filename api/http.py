@@ -183,7 +183,7 @@ async def _call(route: Route, caller: str, payload: object) -> object:
         with anyio.move_on_after(route.seconds):
             return await route.handle(payload)
         raise UnavailableError(
-            f"Not finished within {route.seconds:.0f} seconds; what was begun may still go on"
+            f"Not finished within {route.seconds:.0f} seconds; it may still be under way"
         )
 
 

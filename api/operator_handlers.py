@@ -119,7 +119,7 @@ async def connect_peer(gateway: Gateway, payload: structs.ConnectPeerRequest) ->
 
 
 async def dismiss(gateway: Gateway, payload: structs.DismissPayload) -> structs.DismissResponse:
-    """POST `/dismiss`: wait no more for a call that was never answered."""
+    """POST `/dismiss`: give up on a call that was never answered."""
     stream = payload.stream.strip().lower()
     return structs.DismissResponse(stream=stream, state=await gateway.node.dismiss(stream))
 

@@ -35,7 +35,7 @@ class LnurlError(msgspec.Struct, frozen=True):
 
 
 class ReceiveEcashPayload(msgspec.Struct, frozen=True):
-    """Body of POST `/receive_ecash`: ecash as text, which whoever holds it can spend."""
+    """Body of POST `/receive_ecash`: ecash as text, which every holder can spend."""
 
     notes: str
 

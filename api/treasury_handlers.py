@@ -35,7 +35,9 @@ async def withdraw(gateway: Gateway, payload: structs.WithdrawPayload) -> struct
     """POST `/withdraw`. Raises InputError for a quoted fee together with `all`, as Rust does."""
     wanted_sat = amount_sat(payload.amount)
     if wanted_sat is None and payload.quoted_fees is not None:
-        raise InputError("quoted_fees do not go together with all, whose amount follows the fees")
+        raise InputError(
+            "quoted_fees cannot be given with the amount all, which follows from the fees"
+        )
     withdrawn = await gateway.treasury.withdraw(
         views.WithdrawalRequest(
             federation_id=payload.federation_id.lower(),
@@ -110,5 +112,5 @@ def _fee_sat(fees: structs.PegOutFees) -> int:
     """`Feerate::calculate_fee` of fedimint-core: whole virtual bytes, rounded up."""
     fee_sat = fees.fee_rate.sats_per_kvb * -(-fees.total_weight // 4) // 1000
     if fee_sat > MOST_SAT:
-        raise InputError(f"a fee of {fee_sat} sat is more than there will ever be")
+        raise InputError(f"a fee of {fee_sat} sat is more than all bitcoin")
     return fee_sat

@@ -81,7 +81,7 @@ class SpendEcashPayload(msgspec.Struct, frozen=True):
 
 
 class SpendEcashResponse(msgspec.Struct, frozen=True):
-    """Ecash as text, which whoever holds it can spend."""
+    """Ecash as text, which every holder can spend."""
 
     notes: str
 

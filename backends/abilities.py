@@ -11,7 +11,7 @@ class Abilities(msgspec.Struct, frozen=True, kw_only=True):
     size of an open channel. `pending_channel_fees`: `set_channel_fees` takes a channel that is not confirmed yet.
 
     The gateway asks for `offers`, and the conformance suite for `pending_channel_fees`. Nothing intercepts or splices
-    yet: whoever writes that finds the answer here.
+    yet: the author of the first use finds the answer here.
     """
 
     kind: str

@@ -143,7 +143,7 @@ end raises NodeUnansweredError or NodeRefusedError.
 
 
 def tell_nobody(_problem: str | None) -> None:
-    """A `Tell` for whoever wants the payments alone."""
+    """A `Tell` for callers who want the payments alone."""
 
 
 class LightningNode(Protocol):
@@ -202,7 +202,7 @@ class LightningNode(Protocol):
         ...
 
     def held_payments(self, own: Iterable[bytes] = (), tell: Tell = tell_nobody) -> HeldPayments:
-        """Watch what is locked for held invoices of this node, whoever made them.
+        """Watch what is locked for all held invoices of this node, also those of others.
 
         The invoices of the hashes `own` are watched whatever becomes of the search for others. `tell` hears what that
         search lacks, and None once everything that is held is watched.

@@ -34,7 +34,7 @@ def open_standard_streams() -> None:
 
 @contextmanager
 def reader_may_leave() -> Iterator[None]:
-    """Whoever reads our output may stop: the block ends there, without a complaint, also out of task groups.
+    """The reader of our output may stop: the block ends there, without a complaint, also out of task groups.
 
     Raises OutputError when what is printed goes to a disk without space.
     """
@@ -48,7 +48,7 @@ def reader_may_leave() -> Iterator[None]:
             raise
         _print_nowhere()
         raise OutputError(
-            f"the answer cannot be written: {error.strerror}; what was asked for may be done all the same"
+            f"the answer cannot be written: {error.strerror}; the request may have been carried out"
         ) from error
     except BaseExceptionGroup as group:
         _, others = group.split(BrokenPipeError)

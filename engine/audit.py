@@ -1,6 +1,6 @@
 """Verifies a stored log: the chain holds, it folds, and the read models equal the fold.
 
-Memory holds what is open and no more: finished streams and rebuilt tables lie in a temporary file meanwhile.
+Memory holds only what is open: finished streams and rebuilt tables lie in a temporary file meanwhile.
 """
 
 import heapq

@@ -210,7 +210,7 @@ class Effects:
             try:
                 self._deliver(job.stream, input_)
             except (StreamFaultError, OversizedError) as error:
-                # The same result would fail again for ever.
+                # The same result would always fail again.
                 self._fault(job, error)
                 raise
 

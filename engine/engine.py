@@ -48,7 +48,7 @@ class Ports:
 class Observer:
     """One that only looks: at every committed step, at every contained failure of an effect.
 
-    What it raises ends nothing, and the observers after it hear all the same.
+    What it raises ends nothing, and the observers after it still hear.
     """
 
     committed: Callable[[StoredStep], None] = lambda _step: None
@@ -149,7 +149,7 @@ class Engine:
                     self._effects.reconcile(tasks, stream, now, resumed=True)
                 self._resumable.clear()
                 task_status.started()
-            raise FatalError("a task that was not asked to end has ended the engine's: start again")
+            raise FatalError("a background task stopped unexpectedly: start again")
         except BaseExceptionGroup as group:
             fatal = fatal_in(group)
             if fatal is None:
@@ -287,7 +287,7 @@ class Engine:
         return finished or Position(self._machines.of(stream).initial, 0, 0)
 
     def _fail(self, error: FatalError) -> None:
-        """Whoever met the error hears of it, too; it may be a caller, whose answer it is."""
+        """The caller that met the error hears of it, too."""
         self._failure = self._failure or error
         self._failed.set()
 

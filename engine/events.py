@@ -15,7 +15,7 @@ Upcaster = Callable[[dict[str, object]], dict[str, object]]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A decided fact, never a recipe. Subclasses set `kind`, which is for ever, and raise
+    """A decided fact, never a recipe. Subclasses set `kind`, which never changes, and raise
     `schema_version` together with an upcaster whenever their fields change.
     """
 

@@ -41,9 +41,7 @@ class Journal:
     def check_room(self) -> None:
         """Raises BusyError while too many rows wait for the disk."""
         if self._queued_rows > QUEUE_ROWS_MAX:
-            raise BusyError(
-                "the gateway writes as fast as its disk allows; nothing was begun, try again"
-            )
+            raise BusyError("the write queue is full; nothing was begun, try again")
 
     def add(self, append: Append) -> None:
         """Queue an append behind all earlier ones."""
@@ -59,7 +57,7 @@ class Journal:
             await self._progress.wait()
 
     async def write(self, committed: Callable[[Append], None]) -> None:
-        """Drain the queue for ever; `committed` hears of every append after its commit, in order."""
+        """Drain the queue without end; `committed` hears of every append after its commit, in order."""
         try:
             while True:
                 await self._work.wait()

@@ -89,8 +89,9 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
     # To its last row, here and below: a statement that is left after its first one may fail and nobody hears of it.
     if list(connection.execute("PRAGMA journal_mode = WAL")) != [("wal",)]:
         raise FatalError(
-            f"{path} cannot be switched to write-ahead logging: the disk failed, or its file system shares no memory, "
-            "as one of a network. Put the data directory on a local disk that works and start again"
+            f"{path} cannot be switched to write-ahead logging: the disk failed, or the file system "
+            "does not support shared memory (network file systems do not). Put the data directory on a local disk "
+            "that works and start again"
         )
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")

@@ -43,8 +43,8 @@ def check_place(data_dir: Path) -> bool:
     if not is_here:
         raise ConfigError(
             f"{log} is a copy of a gateway's log: two gateways on one history lose money, and so does one on a "
-            "history that is not the newest. If the original is lost or never started again, make a log that may go "
-            "on: gatewayd log restore COPY NEW_DATA_DIR"
+            "history that is not the newest. If the original is lost or will never be started again, make a log that "
+            "may continue: gatewayd log restore COPY NEW_DATA_DIR"
         )
     return True
 
@@ -63,7 +63,7 @@ def note_place(data_dir: Path) -> None:
 
 
 def renew_place(data_dir: Path) -> None:
-    """As `note_place`, for whoever has the lock of the directory."""
+    """As `note_place`, for the holder of the directory's lock."""
     try:
         _note(data_dir / LOG_NAME, data_dir / PLACE_NAME)
     except OSError as error:

@@ -74,5 +74,5 @@ def _faults_of(stream: str) -> Iterator[None]:
         if isinstance(error, GatewayError) and not isinstance(error, FatalError | FaultError):
             raise
         raise StreamFaultError(
-            f"this gateway made a mistake with {stream}, and nothing was done: {fault_text(error)}"
+            f"a bug of this gateway was met at {stream}, and nothing was done: {fault_text(error)}"
         ) from error

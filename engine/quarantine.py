@@ -61,7 +61,7 @@ class QuarantineLifted(Event, frozen=True):
 
 
 class QuarantinedStream(msgspec.Struct, frozen=True):
-    """A stream that waits for its operator, as he sees it; `is_readable` is false when only a newer version helps."""
+    """A stream that waits for the operator, as they see it; `is_readable` is false when only a newer version helps."""
 
     stream: str
     where: str

@@ -56,7 +56,7 @@ class Store:
         make_private(directory)
         self.path = directory / LOG_NAME
         self.read_models = tuple(read_models)
-        #: Hears of reads that failed, once: whoever decides on what is stored must end.
+        #: Hears once of reads that failed: a process that decides on what is stored must end.
         self.failed: Callable[[FatalError], None] = _nobody_listens
         self._is_whole = True
         self._wal_pages = 0
@@ -128,7 +128,7 @@ class Store:
                     raise
                 raise FaultError(
                     f"a table of this gateway could not be summed up or searched ({error}): "
-                    "ask for less of it; payments go on"
+                    "ask for less of it; payments continue"
                 ) from error
 
     def gaps(self) -> list[Gap]:
@@ -232,7 +232,7 @@ class Store:
         if noted.position > self.head.position:
             raise DamagedError(
                 f"{self.path} ends at position {self.head.position}, but this gateway had written up to "
-                f"{noted.position}: its end is missing. Put back what was taken away, such as "
+                f"{noted.position}: its end is missing. Put back what was removed, such as "
                 f"{self.path.name}-wal, or"
             )
         if noted.position and _head_at(self._write, noted.position) != noted:

@@ -64,7 +64,7 @@ class Anonymiser:
         self._moved_us: int | None = 0 if keep_times else None
 
     def row(self, row: Row) -> Row:
-        """The row without anything of whoever wrote it, in this program's version of its event.
+        """The row without anything that identifies its gateway, in this program's version of its event.
 
         Raises FatalError rather than give away a row that still has something of the original.
         """

@@ -45,7 +45,7 @@ __all__ = ["Gateway", "GatewaySettings", "Outside"]
 DRAIN_PAUSE_S = 0.25
 #: Upstream's patience with its tasks at the end (fedimint-gateway-server/src/lib.rs).
 DRAIN_LIMIT_S = 180.0
-#: Whoever sends SIGTERM sends SIGKILL soon after, docker after ten seconds: of them this much is for the disk.
+#: SIGKILL follows SIGTERM soon, with docker after ten seconds: of them this much is for the disk.
 HALT_LIMIT_S = 2.0
 
 
@@ -128,9 +128,7 @@ class Gateway:
                 )
                 tasks.start_soon(self._warm_up)
                 task_status.started()
-            raise FatalError(
-                "a task that was not asked to end has ended the gateway's: start again"
-            )
+            raise FatalError("a background task stopped unexpectedly: start again")
         finally:
             context.closing.has_begun = True
             with anyio.CancelScope(shield=True):

@@ -90,7 +90,7 @@ class BitcoinEffects:
         """Read the guardians' list, which only grows, until there is something to tell.
 
         Guardians who lie may list outputs of ours without an end, each of them events and work: so few are told at
-        once, with a pause in between, and no more are looked for while many are open.
+        once, with a pause in between, and none are looked for while many are open.
         """
         watching = effect.watching
         wallet = self._wallet(watching.federation_id)
@@ -170,7 +170,7 @@ class BitcoinEffects:
 def look_through(watching: Watching, outputs: Sequence[OutputInfo], start: int) -> OutputsScanned:
     """What a slice of the list holds for us. It ends with the first payment to the last address known.
 
-    Whoever pays to a later address got it after that payment, so the list goes on once more addresses are ground. It
+    The payer to a later address got it after that payment, so the list goes on once more addresses are ground. It
     ends with the tenth output of ours, too.
     """
     positions = {address.script: at for at, address in enumerate(watching.addresses)}

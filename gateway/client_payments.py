@@ -32,7 +32,7 @@ _ANSWERABLE = (send.Claiming, send.Claimed, send.ClaimRejected, send.Cancelled)
 #: States of an invoice that nobody has begun to pay.
 _UNPAID = receive.UNPAID_STATES
 #: Invoices that may wait for a payer at once; each takes about 45 KB of memory until it is paid or has expired, most
-#: of it for the node's word on its HTLCs. So many are asked for in an hour by whoever uses up the limit of requests.
+#: of it for the node's word on its HTLCs. A caller that uses up the limit of requests asks for so many in an hour.
 UNPAID_MAX = 20_000
 #: Half of the places are for invoices that are soon over, so that nobody can take all of them for a day.
 SOON_OVER_S = 3_600

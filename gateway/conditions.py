@@ -1,9 +1,9 @@
 """The conditions of committing money, checked in the very step that decides.
 
 Who measures waits for the node or for guardians, and meanwhile the federation is left, receiving is switched off, time
-runs out. So what a caller found out before counts for nothing here: the engine asks this of every input, whoever hands
-it in, and nothing can happen between the answer and the decision. What only others know is measured before, says when
-that began, and is measured again once it is older than MEASURED_LIMIT_S.
+runs out. So what a caller found out before does not count: the engine asks this of every input, and nothing can happen
+between the answer and the decision. What only others know is measured before, says when that began, and is measured
+again once it is older than MEASURED_LIMIT_S.
 
 A condition on taking new work, or on committing money, belongs into this table and nowhere else.
 """
@@ -210,9 +210,7 @@ def _htlc_held(context: GatewayContext, stream: str, input_: receive.HtlcHeld) -
     if not isinstance(state, receive.UNDECIDED_STATES):
         return input_
     if not is_from_our_node(context, state.invoice):
-        raise UnavailableError(
-            "another Lightning node made this invoice: what is held is somebody else's"
-        )
+        raise UnavailableError("another Lightning node made this invoice: its HTLCs are not ours")
     context.refuse_new_work(state.facts.federation_id)
     context.refuse_unheard()
     check_recent(context, input_.now_unix_s)

@@ -141,8 +141,8 @@ class GatewayContext:
         missing = self.answered.missing(*federation_ids)
         if missing:
             raise UnavailableError(
-                f"this gateway's log {self.why_frozen()}: nothing is paid, funded or given out until "
-                f"{' and '.join(missing)} have told what happened since; see `gatewayd log stuck`"
+                f"this gateway's log {self.why_frozen()}: payments are frozen until "
+                f"{' and '.join(missing)} have answered what happened since; see `gatewayd log stuck`"
             )
 
     def refuse_unheard(self) -> None:

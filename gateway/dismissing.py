@@ -2,7 +2,7 @@
 
 An order without a trace is dismissed once its call can be on its way no longer; a client's payment of which the node
 tells no end once its contract can be claimed no longer, so that it makes no difference to anybody's money what becomes
-of it; a payment of the operator himself once he gave up the node that was called (`gateway/replacing_node.py`). Every
+of it; a payment of the operator's own once they gave up the node that was called (`gateway/replacing_node.py`). Every
 other state ends by itself, and its outlook says what ends it.
 """
 
@@ -24,7 +24,7 @@ def require_stream(stream: str) -> State:
     initial = {machine.kind: machine.initial for machine in ALL_MACHINES}
     if not rest or kind not in initial:
         raise InputError(
-            f"{stream} is no payment, transaction or order: name the stream as `gateway-cli info` shows it, such as "
+            f"{stream} is not a payment, transaction or order: name the stream as `gateway-cli info` shows it, such as "
             "node_order/…"
         )
     return initial[kind]

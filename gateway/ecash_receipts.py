@@ -1,8 +1,8 @@
 """Ecash that anybody hands in: what is checked before a worker or the log spends anything on it.
 
-Whoever holds spent notes could hand them in again and again, each time in other company. So a note that we were given
+A holder of spent notes could hand them in again and again, each time in other company. So a note that we were given
 already is refused at once, one that a reissue is under way for is waited for, and one that the federation refused in
-many companies is tried no more: each note pays, once, for the few rows that it can make us write.
+many companies is not tried again: each note pays, once, for the few rows that it can make us write.
 """
 
 import os
@@ -67,7 +67,7 @@ class EcashReceipts:
                 self._context.foreign_notes.forget(facts.nonces)
         if isinstance(ended.state, reissue.Reissued):
             return facts.amount_msat
-        raise ConflictError("the federation refuses this ecash, most likely since it is spent")
+        raise ConflictError("the federation refuses this ecash, most likely because it is spent")
 
     def _check_notes(self, notes: Sequence[SpendableNote], reissue_id: str) -> None:
         """Costs no more than a look at each note."""
@@ -81,7 +81,7 @@ class EcashReceipts:
             )
         if known.refusals >= REFUSALS_MAX:
             raise ConflictError(
-                f"the federation refused a note of this ecash {known.refusals} times, most likely since it is spent"
+                f"the federation refused a note of this ecash {known.refusals} times, most likely because it is spent"
             )
         for state in self._engine.open_streams().values():
             if (
@@ -94,7 +94,7 @@ class EcashReceipts:
     def _federation_of(self, given: Ecash) -> FederationClient:
         federation_id = given.federation_id()
         if federation_id is None:
-            raise InputError("the ecash does not say which federation it is of")
+            raise InputError("the ecash does not name its federation")
         return self._context.served(federation_id.hex())[0]
 
 

@@ -75,7 +75,9 @@ class FederationClient:
     def bitcoin_wallet(self) -> BitcoinWallet:
         """The walletv2 module. Raises InputError when the federation has none."""
         if self.bitcoin is None:
-            raise InputError("the federation has no walletv2 module: it takes and gives no bitcoin")
+            raise InputError(
+                "the federation has no walletv2 module: it takes no deposits and makes no withdrawals"
+            )
         return self.bitcoin
 
     @property

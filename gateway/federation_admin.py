@@ -51,7 +51,7 @@ from statemachines.wallet import Unopened
 
 #: How long guardians may take to show that they are there.
 STATUS_LIMIT_S = 3.0
-#: For how long what they said is told again to whoever asks.
+#: For how long what they said is told again to callers.
 STATUS_FRESH_S = 5.0
 
 _log = structlog.get_logger("federations")
@@ -165,8 +165,8 @@ class FederationAdmin:
     ) -> FederationInfo:
         """Leave, and tell how the federation stood: what its wallet holds comes back when it is joined again.
 
-        Raises ConflictError while anything of it is under way, unless it is given up: then whoever pays for something
-        in it has his money back, as far as that is not decided, and what is ours rests (`gateway/resting.py`).
+        Raises ConflictError while anything of it is under way, unless it is given up: then others who pay for something
+        in it are refunded, as far as that is not decided, and what is ours rests (`gateway/resting.py`).
         """
         if give_up:  # a restored log may wait for this very federation
             self._context.refuse_when_closing()

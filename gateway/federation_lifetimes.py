@@ -37,7 +37,7 @@ class FederationLifetimes:
         return federation
 
     async def close(self, federation_id: str) -> None:
-        """Serve it no more, and end its connections."""
+        """Stop serving it, and end its connections."""
         federation = self._context.federations.remove(federation_id)
         self._scopes.pop(federation_id).cancel()
         self._context.resting.interrupt(federation_id)

@@ -32,5 +32,5 @@ class ForeignNotes:
             self._notes.pop(nonce, None)
 
     def forget_used(self, tx: str) -> None:
-        """This transaction needs its notes no more: it is signed, or given up. Whoever gave them may be gone."""
+        """This transaction no longer needs its notes: it is signed, or given up. Their giver may be gone."""
         self.forget(self._used.pop(tx, ()))

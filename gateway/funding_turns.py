@@ -40,7 +40,7 @@ class FundingTurns:
         """What `measure` finds out while the wallet brings what the contract needs, or no change is on its way.
 
         The caller hands it to the machine without awaiting anything: others may take the notes in between. After
-        CHANGE_LIMIT_S it is handed in all the same, and the wallet may refuse.
+        CHANGE_LIMIT_S it is handed in nevertheless, and the wallet may refuse.
         """
         found = await measure()
         if not _waits(engine, facts, found):

@@ -1,6 +1,6 @@
 """Watches HTLCs held for our invoices and funds, settles or cancels them.
 
-The watch is opened anew for ever, and what goes wrong with one payment stays with that payment. What is funded decides
+The watch is always opened anew, and what goes wrong with one payment stays with that payment. What is funded decides
 the machine (`statemachines/receive_rules.py`); here it is measured.
 """
 
@@ -25,7 +25,7 @@ _NOT_OURS = (receive.New, receive.InvoiceRefused)
 _WATCHED = (*receive.UNDECIDED_STATES, receive.Funding, receive.Decrypting)
 #: How long something is held and nothing could be decided before that is written down, for the operator to see.
 TOLD_AFTER_S = 10
-#: How long it is held at the most: then the payer has his money back, whatever could not be found out.
+#: How long it is held at the most: then the payer is refunded, whatever could not be found out.
 UNDECIDED_LIMIT_S = 600
 #: Of what others say that much is written down.
 REASON_CHARS_MAX = 500
@@ -44,7 +44,7 @@ class HeldPayments:
         """What the watch cannot see just now, in words for the operator; None when it sees everything."""
 
     async def run(self) -> None:
-        """Watch for ever. What is being answered goes on while the watch is opened anew."""
+        """Watch without end. What is being answered goes on while the watch is opened anew."""
         pause_s = PAUSE_FIRST_S
         async with anyio.create_task_group() as tasks:
             while True:
@@ -126,7 +126,7 @@ class HeldPayments:
         if isinstance(state, _NOT_OURS):
             return  # of somebody else's invoice: the node may serve others too
         if isinstance(state, receive.Registered):
-            raise UnavailableError("the Lightning node has not told yet whose this invoice is")
+            raise UnavailableError("the Lightning node has not said yet whose this invoice is")
         if isinstance(state, receive.UNDECIDED_STATES):
             if not is_from_our_node(self._context, state.invoice):
                 return  # what is held is for an invoice that somebody else has at the node of now

@@ -53,7 +53,7 @@ class _Sum(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def fees_msat(self) -> int:
-        """The sum; it saturates at 63 bits, as JSON has no more."""
+        """The sum; it saturates at 63 bits, the most that JSON holds."""
         sum_msat = (self.fees_upper << 32) + self.fees_lower
         return max(-_LARGEST, min(sum_msat, _LARGEST))
 

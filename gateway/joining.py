@@ -9,7 +9,7 @@ from fedimint.lnv2.gateway_api import PaymentFee
 from gateway.servable import refuse_unservable
 from statemachines.federation import FederationFacts, Fee
 
-#: An event holds no more, as base64 and beside the rest: some 16 guardians with all keys of their modules.
+#: The most that an event holds, as base64 and beside the rest: some 16 guardians with all keys of their modules.
 CONFIG_BYTES_MAX = 180_000
 
 

@@ -13,7 +13,7 @@ _COUNT = (
     "INSERT INTO known_note VALUES (?, ?, ?) ON CONFLICT (nonce) DO UPDATE SET "
     "received = received + excluded.received, refusals = refusals + excluded.refusals"
 )
-#: Of notes at once, since SQLite takes no more bindings than this anywhere.
+#: Of notes at once: the most bindings that every SQLite takes.
 _AT_ONCE = 500
 
 

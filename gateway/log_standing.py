@@ -58,7 +58,7 @@ def _standing(connection: apsw.Connection, machines: Machines, one: streams.Inde
     if type(state).__name__ != one.state_name and position.fault is None:
         raise DamagedError(
             f"the tables say that {one.stream} is {one.state_name}, its rows that it is {type(state).__name__}: "
-            "look with gatewayd log verify"
+            "run gatewayd log verify"
         )
     return Standing(state, one.version, one.began_unix_us, one.since_unix_us, position.fault)
 

@@ -76,7 +76,7 @@ def _told(event: Event, before: Callable[[], State]) -> Iterator[tuple[int, str]
             assert isinstance(refunding, receive.Decrypting | receive.Refunding)
             what = "a contract without preimage stays unclaimed"
             if reason == receive_rules.GIVEN_UP:
-                what = "a contract was funded, and its preimage is asked for no more"
+                what = "a contract was funded, and its preimage is no longer asked for"
             why = f"{what}: {reason}"
             yield refunding.facts.contract_msat, why
         case completion.CompletionRejected(error=error):

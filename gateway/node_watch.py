@@ -8,7 +8,7 @@ from engine.ports import Clock
 from errors import ConfigError, GatewayError, NotReadyError, UnavailableError
 from gateway.node_pin import OtherNodeError
 
-#: How often the node is asked who it is; also the age at which an answer counts no more.
+#: How often the node is asked who it is; also the age at which an answer no longer counts.
 WATCH_PAUSE_S = 5.0
 #: How long one question may take.
 ANSWER_LIMIT_S = 5.0
@@ -97,7 +97,7 @@ class NodeWatch:
             self._behind_since_unix_us = self._clock.now_unix_us()
 
     async def run(self) -> None:
-        """Ask for ever. ConfigError leaves here, to end a gateway on the wrong network."""
+        """Ask without end. ConfigError leaves here, to end a gateway on the wrong network."""
         while True:
             await self.ask()
             await self._clock.sleep(WATCH_PAUSE_S)

@@ -43,7 +43,7 @@ class OperatorEffects:
         """What the node knows of the hash comes first; without an end there, call.
 
         The node takes a hash once, so a call too many is refused and costs nothing, while an end that is not this
-        attempt's would tell the operator of a failure when his payment is about to be made. So a FAILED that was
+        attempt's would tell the operator of a failure when the payment is about to be made. So a FAILED that was
         there before our call is this attempt's end only if a call of it may have left (`resumed`), and either no
         earlier attempt can have left that record or the payment was still in flight when we looked. Every other
         FAILED is of an earlier attempt, or of a time before this log: the call is made.
@@ -121,7 +121,7 @@ class OperatorEffects:
             async for status in statuses:
                 if isinstance(status, Succeeded | Failed):
                     return status
-        raise UnavailableError("the Lightning node stopped telling of a payment that is in flight")
+        raise UnavailableError("the Lightning node stopped reporting a payment in flight")
 
     # --- orders ---
 

@@ -20,7 +20,7 @@ from fedimint import lnv2, mintv2, walletv2
 from gateway import payment_events as upstream
 from statemachines import completion, deposit, deposits, gift, receive, reissue, send, withdrawal
 
-#: What a column of SQLite holds. What is decoded is smaller; a number that is not must not end the log all the same.
+#: What a column of SQLite holds. What is decoded is smaller; a number that is not must nevertheless not end the log.
 _COLUMN_MIN, _COLUMN_MAX = -(1 << 63), (1 << 63) - 1
 
 

@@ -96,7 +96,7 @@ class IncomingFailed(msgspec.Struct, frozen=True):
 
 
 class EcashSent(msgspec.Struct, frozen=True):
-    """Upstream has the text in `ecash`, which is money to whoever reads it: here it is empty."""
+    """Upstream has the text in `ecash`, which is money to every reader: here it is empty."""
 
     operation_id: str
     amount: int

@@ -194,7 +194,9 @@ class PinnedNode:
         if not self._is_ours():
             await self.info()
         if not self._is_ours():
-            raise NodeUnansweredError("the Lightning node went away while it was asked who it is")
+            raise NodeUnansweredError(
+                "the connection to the Lightning node broke while it was asked who it is"
+            )
 
     def _is_ours(self) -> bool:
         return self._known is not None and self._known == self._pin.public_key

@@ -24,7 +24,7 @@ ALIVE_PAUSE_S = 1.0
 async def unreadiness(context: GatewayContext, facts: receive.ReceiveFacts) -> str | None:
     """Why nothing may be funded in this federation now, None when it may.
 
-    Guardians that do not answer now may accept the funding too late, when the payer has his money back.
+    Guardians that do not answer now may accept the funding too late, when the payer is refunded.
     """
     refusal = refusal_to_fund(context, facts)
     if refusal is not None:
@@ -67,7 +67,7 @@ def is_from_our_node(context: GatewayContext, invoice: str) -> bool:
 def check_places(context: GatewayContext, facts: receive.ReceiveFacts) -> None:
     """Raises UnavailableError while as many contracts are funded as may turn out to hold no preimage.
 
-    Whoever pays many such receivers at once would else cost us as much as he likes before the first one is found out.
+    A payer of many such receivers at once could otherwise cost us any amount before the first one is found out.
     """
     terms = context.terms(facts.federation_id)
     assert terms is not None, "what is not served is refused before"
@@ -129,7 +129,7 @@ class SwapReceivers:
     async def preimage(self, payment_hash: str) -> str | None:
         """The preimage (hex) that lost events have bought from the receiver for a swap; None when they have not.
 
-        What an HTLC paid for is nobody's else: a sender who came beside it was given his money back. Waits for the
+        What an HTLC paid for is nobody else's: a sender who came beside it was refunded. Waits for the
         end of what is funded. Raises UnavailableError while a restored log does not know yet.
         """
         context = self._context

@@ -82,7 +82,7 @@ async def _until_answered(
     while True:
         try:
             await ask()
-        except Exception as error:  # noqa: BLE001 (the others must be asked all the same)
+        except Exception as error:  # noqa: BLE001 (the others must still be asked)
             contain(_log, "not_reconciled", error, waits_for=name)
         else:
             _log.info("reconciled", answered=name)
@@ -189,7 +189,7 @@ async def _payer_of(context: GatewayContext, payment_hash: str) -> str:
 
 
 def _abandon_payments(engine: Engine, federation_id: str) -> None:
-    """Give up what the backup had reserved for others and not signed: who waited for it does so no more.
+    """Give up what the backup had reserved for others and not signed: nobody waits for it any longer.
 
     What the lost events made of it was just found. Its notes are looked for with all others.
     """

@@ -67,7 +67,7 @@ def _given_up(states: Iterable[State], node: str) -> Iterable[str]:
             "settled: where the receiver is funded already, that is lost."
         )
     if invoices:
-        yield f"{invoices} invoices that nobody has paid yet can be paid no more."
+        yield f"{invoices} unpaid invoices can no longer be paid."
     if orders:
         yield (
             f"{orders} payments and orders of your own may have been carried out by the old node; gateway-cli dismiss "

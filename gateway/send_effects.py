@@ -63,7 +63,7 @@ class Receivers(Protocol):
         ...
 
     def refusal(self, payment_hash: str, amount_msat: int) -> str | None:
-        """Why the receiver cannot be paid, by the log as it is decided at that moment; None when he can."""
+        """Why the receiver cannot be paid, by the log as it is decided at that moment; None when they can."""
         ...
 
     async def preimage(self, payment_hash: str) -> str | None:
@@ -203,7 +203,7 @@ class SendEffects:
                 if effect.vanished or not isinstance(status, InFlight):
                     return _known(status, effect.node)
             else:
-                raise UnavailableError("the Lightning node stopped telling of the payment")
+                raise UnavailableError("the Lightning node stopped reporting the payment")
         node = (await self._node.info()).public_key
         if effect.vanished:
             _refuse_word_of_another(node, effect.node)

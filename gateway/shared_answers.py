@@ -10,7 +10,7 @@ A = TypeVar("A")
 
 
 class SharedAnswers(Generic[A]):
-    """Answers by key, each given again for `fresh_s`. Strangers can make us ask no more often, whatever they do."""
+    """Answers by key, each given again for `fresh_s`. Strangers cannot make us ask more often."""
 
     def __init__(self, now_unix_us: Callable[[], int], fresh_s: float) -> None:
         self._now_unix_us = now_unix_us
@@ -19,7 +19,7 @@ class SharedAnswers(Generic[A]):
         self._answers: dict[str, tuple[int, A]] = {}
 
     async def of(self, key: str, ask: Callable[[], Awaitable[A]]) -> A:
-        """The answer under this key, asked anew when it is not fresh. Whoever asks may leave: the next one asks then.
+        """The answer under this key, asked anew when it is not fresh. The caller may leave: the next one asks then.
 
         Raises what `ask` raises, to its own caller.
         """

@@ -84,7 +84,7 @@ def own_mistakes(engine: Engine, store: Store) -> Iterator[str]:
         first, *others = gaps
         yield (
             f"the table {name} could not take the event at position {first.position} ({first.why}), "
-            f"nor {len(others)} others: what it shows lacks them; payments go on"
+            f"nor {len(others)} others: what it shows lacks them; payments continue"
         )
 
 
@@ -163,7 +163,7 @@ def open_deposits(engine: Engine, federation_id: str) -> int:
 
 
 async def watch_overdue(engine: Engine, store: Store, clock: Clock) -> None:
-    """Warn, once for each state that becomes overdue, for ever."""
+    """Warn once for each state that becomes overdue, without end."""
     told: Told = frozenset()
     while True:
         try:

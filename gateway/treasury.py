@@ -154,7 +154,7 @@ class Treasury:
     async def pegin_from_onchain(self, request: PeginRequest) -> str:
         """Send coins of the Lightning node to our address in the federation; the txid.
 
-        Raises UnavailableError when the address was ready so late that whoever asked may have asked again.
+        Raises UnavailableError when the address was ready so late that the caller may have asked again.
         """
         asked_unix_s = self._context.now_unix_s()
         address = await self.deposit_address(request.federation_id)
@@ -202,9 +202,7 @@ class Treasury:
                 f"and {fee_sat} sat for the miners and the federation's fees"
             )
         if isinstance(ended, withdrawal.WithdrawalRejected):
-            raise PeerError(
-                f"the withdrawal came to nothing, its ecash is ours again: {ended.error}"
-            )
+            raise PeerError(f"the withdrawal failed, and its ecash is free again: {ended.error}")
         assert isinstance(ended, withdrawal.Withdrawn)
         return Withdrawal(txid=ended.bitcoin_txid, amount_sat=value_sat, fee_sat=fee_sat)
 
@@ -239,10 +237,10 @@ class Treasury:
         if quoted_sat is None:
             return now_sat
         if request.amount_sat is None:
-            raise InputError("a quoted fee and an amount of all exclude each other")
+            raise InputError("a quoted fee cannot be given with the amount all")
         if quoted_sat < now_sat:
             raise ConflictError(
-                f"the quoted fee of {quoted_sat} sat is below the federation's of now, {now_sat} sat"
+                f"the quoted fee of {quoted_sat} sat is below the federation's present fee of {now_sat} sat"
             )
         return quoted_sat
 

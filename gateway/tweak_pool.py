@@ -18,7 +18,7 @@ TROUBLE_PAUSE_S = 5.0
 async def keep_tweaks(
     engine: Engine, federation: FederationClient, grind: GrindTweak, clock: Clock
 ) -> None:
-    """Refill the pool whenever it is not full, for ever. A tweak that a crash loses was never used.
+    """Refill the pool whenever it is not full. A tweak that a crash loses was never used.
 
     Without the pool transactions only take longer, so no trouble here may disturb anything else.
     """

@@ -59,7 +59,7 @@ class ExposureInfo(msgspec.Struct, frozen=True):
 class OpenPayment(msgspec.Struct, frozen=True):
     """A payment that is not over: its state, how long it has been in it, and what last went wrong.
 
-    `federation_id` is None for what is between the operator and his node. `overdue` when the state lasts longer than
+    `federation_id` is None for what is between the operator and their node. `overdue` when the state lasts longer than
     it should (`statemachines/outlook.py`).
     """
 

@@ -4,7 +4,7 @@ Files can be brought back: a snapshot of a disk or a machine, a directory writte
 to pay meanwhile it has on record. So each start asks it for the payments that were begun after the log's newest event;
 when there is one that the log does not know, the log is taken for a backup and frozen as `gatewayd log restore` would
 freeze it. Freezing is safe in any case and ends by itself once node and federations were asked, so one payment too many
-that somebody else made with the node costs a pause and no money; who shares his node says so, and is not asked.
+that somebody else made with the node costs a pause and no money; for a shared node the operator switches this off.
 
 Until the node has told, nothing leaves that rests on it: no call, no invoice, and no contract that HTLCs or a swap pay
 for. Nor is anything decided about these (`gateway/conditions.py`): a copy would fail back HTLCs of contracts that lost

@@ -31,7 +31,7 @@ class WorkerProcesses:
         except (OSError, ImportError) as error:
             raise ConfigError(
                 f"worker processes need a writable /dev/shm for their semaphores ({error}): mount a tmpfs of a few "
-                "megabytes there, as docker does by itself"
+                "megabytes there, as docker does by default"
             ) from error
         # Of its own, so that no burst of work keeps the journal from a thread.
         self._waiting = anyio.CapacityLimiter(WAITING_MAX)

@@ -16,7 +16,7 @@ from statemachines.holdings import HOLDING, holdings
 
 #: What an operator who has set no cap has at stake in one federation at most: 0.05 bitcoin. Upstream knows no bound.
 #: Gateways of usual size have channels of one to ten million sat, so this is what they pay out in one of them, or hold
-#: for receivers, and still a small part of the whole; who serves more knows his federation, and says so.
+#: for receivers, and still a small part of the whole; an operator who serves more knows the federation, and says so.
 CAP_DEFAULT_MSAT: Final = 5_000_000_000
 
 #: Sends of which money may have left our node, or a receiver's federation, and is not claimed back yet.

@@ -1,7 +1,7 @@
 """A federation that this gateway serves: its terms, and whether it is still served.
 
-Leaving keeps wallet and deposits in the log: who joins again finds his ecash, and what he decided about how far the
-federation is trusted. Stream: `federation/<federation id>`.
+Leaving keeps wallet and deposits in the log: joining again finds the ecash, and what the operator decided about trust.
+Stream: `federation/<federation id>`.
 """
 
 from typing import ClassVar
@@ -138,8 +138,8 @@ class Leave(Input, frozen=True):
 class GiveUpFederation(Input, frozen=True):
     """Stop serving it though things are under way: its guardians are gone.
 
-    `receives` and `transactions` (streams) are those for which somebody else pays: they end now, so that he has his
-    money back. All that is ours alone rests. `written_off_msat` is what is held there then.
+    `receives` and `transactions` (streams) are those for which somebody else pays: they end now, and the payer is
+    refunded. All that is ours alone rests. `written_off_msat` is what is held there then.
     """
 
     receives: tuple[str, ...] = ()

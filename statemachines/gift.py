@@ -48,7 +48,7 @@ class Preparing(OpenState, frozen=True):
 
 
 class Given(State, frozen=True):
-    """These notes are whoever holds their text."""
+    """These notes belong to the holder of their text."""
 
     facts: GiftFacts
     notes: tuple[HeldNote, ...]

@@ -45,7 +45,7 @@ class DepositClaim(msgspec.Struct, frozen=True, tag="walletv2.deposit"):
 
 
 class ForeignNote(msgspec.Struct, frozen=True, tag="mintv2.note"):
-    """A note that somebody gave us, reissued before he spends it again. Its key is in no event."""
+    """A note that somebody gave us, reissued before they spend it again. Its key is in no event."""
 
     denomination: int
     nonce: str

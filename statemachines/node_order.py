@@ -85,7 +85,7 @@ class OrderRefused(State, frozen=True):
 
 
 class Dismissed(State, frozen=True):
-    """The node shows no trace of the call, long after it left or did not, and the operator waits no more."""
+    """The node shows no trace of the call, long after it left or did not, and the operator gives it up."""
 
     order: Order
 
@@ -137,9 +137,9 @@ class NodeOrderDismissed(Event, frozen=True):
 
 
 class PlaceOrder(Effect, frozen=True):
-    """Call once; when resumed, look for its trace and call no more."""
+    """Call once; when resumed, only look for its trace."""
 
-    #: On a restored log it is resumed, so it looks for its trace and calls no more.
+    #: On a restored log it is resumed, so it only looks for its trace.
     may_pay_twice: ClassVar[bool] = False
     id: str
     order: Order

@@ -115,7 +115,7 @@ class OperatorPaymentFailed(Input, frozen=True):
 
 
 class DismissOperatorPayment(Input, frozen=True):
-    """The operator's word, after he gave up the node that was called (`gateway/dismissing.py`)."""
+    """The operator's word, after they gave up the node that was called (`gateway/dismissing.py`)."""
 
 
 # --- events ----------------------------------------------------------------------------------------------------

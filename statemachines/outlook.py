@@ -38,7 +38,7 @@ NODE_ENDS: Final = (
 )
 GUARDIANS_END: Final = (
     "its federation decides; if that is gone for good, "
-    "`gateway-cli leave-fed --give-up` waits no more"
+    "`gateway-cli leave-fed --give-up` ends it without them"
 )
 RECEIVE_ENDS: Final = "it ends with the receive of the same payment hash"
 

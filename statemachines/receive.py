@@ -8,7 +8,7 @@ Funding buys the preimage with which the payer's HTLC is settled, or the sender'
 claimed. From the commit of the funding transaction on, the payer's side is given up only when a threshold rejects
 that transaction or a verified decryption gives no preimage.
 
-The contract is funded once per payment hash, whoever pays: stream `receive/<payment hash>`.
+The contract is funded once per payment hash, for an HTLC or a swap: stream `receive/<payment hash>`.
 `statemachines/receive_rules.py` decides; this file names what can be.
 """
 
@@ -31,7 +31,7 @@ from statemachines.outlook import (
 
 #: Blocks that must be left until the HTLC's deadline when the contract is funded (fedimint-gwv2-client/src/lib.rs).
 DEADLINE_BLOCKS_MIN = 2
-#: Seconds that must be left until the receiver stops waiting for his contract: to sign its funding, and to order it.
+#: Seconds that must be left until the receiver stops waiting for the contract: to sign its funding, and to order it.
 CONTRACT_MARGIN_S = 60
 #: An HTLC set of more than this many times the invoice's amount must be failed back (BOLT 4, final node).
 OVERPAID_MAX_FACTOR = 2
@@ -91,7 +91,7 @@ class Held(OpenState, frozen=True):
         federation_id=by_facts,
         waits_for=NODE_AND_FEDERATION,
         what_to_do=(
-            "See that both answer: it is then paid on, or the payer has his money back. Without them he has it back "
+            "See that both answer: it is then paid on, or the payer is refunded. Without them they are refunded "
             "ten minutes after the gateway saw it, or at the HTLC's deadline."
         ),
         ended_by="nothing is decided on its HTLCs yet, and they are failed back when that takes too long",
@@ -115,7 +115,7 @@ class Expired(State, frozen=True):
 
 
 class Declined(State, frozen=True):
-    """It was paid, and nothing was funded: the payer gets his money back."""
+    """It was paid, and nothing was funded: the payer is refunded."""
 
     facts: ReceiveFacts
     reason: str
@@ -360,7 +360,7 @@ class CreateInvoice(Effect, frozen=True):
 
 
 class ForgetInvoice(Effect, frozen=True):
-    """Wait until the invoice can be paid no more: the node closed it, or FORGET_AFTER_EXPIRY_S are over."""
+    """Wait until the invoice can no longer be paid: the node closed it, or FORGET_AFTER_EXPIRY_S are over."""
 
     may_pay_twice: ClassVar[bool] = False
     payment_hash: str

@@ -199,7 +199,7 @@ def _funding_rejected(state: Funding, input_: TransactionRejected) -> Decision:
 
 
 def _funding_abandoned(state: Funding, _input: TransactionAbandoned) -> Decision:
-    """Nothing has left, and whoever pays may have his money back by now: he gets it."""
+    """Nothing has left, and the payer may be refunded by now: they are."""
     detail = "the funding was not signed in time: decided long ago, or by a process that ended"
     return Decision(
         events=(ReceiveFundingFailed(error=detail),),
@@ -289,7 +289,7 @@ def _refund_rejected(state: Refunding, input_: TransactionRejected) -> Decision:
     )
 
 
-#: Why nothing is bought where the operator waits for guardians no more.
+#: Why nothing is bought where the operator no longer waits for guardians.
 GIVEN_UP = "the operator gave the receiver's federation up"
 
 

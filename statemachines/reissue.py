@@ -1,7 +1,7 @@
 """Ecash that somebody gave us as text: it is ours once its notes are reissued.
 
-The keys of his notes are in no event. Should the process end before the transaction is signed, nothing left it, the
-notes are still his, and he may hand them in again. Stream: `reissue/<ecash id>`.
+The keys of these notes are in no event. Should the process end before the transaction is signed, nothing left it, the
+notes are still the giver's, who may hand them in again. Stream: `reissue/<ecash id>`.
 """
 
 from typing import ClassVar

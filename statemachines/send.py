@@ -159,7 +159,7 @@ class Dispatching(OpenState, frozen=True):
 class Unanswered(OpenState, frozen=True):
     """A call may have left, and nothing final is known of it: it may still be under way.
 
-    `failed` is set once the node gave an end to one call while an earlier one was still astray: no further call is
+    `failed` is set once the node gave an end to one call while an earlier one was still unanswered: no further call is
     made then, and what is waited for is the end of the stray one.
     """
 
@@ -265,7 +265,7 @@ class ClaimRejected(State, frozen=True):
 
 
 class Cancelling(OpenState, frozen=True):
-    """Given up for ever; the forfeit is not signed yet. `reason` is one of the names of gateway.md's enum."""
+    """Given up for good; the forfeit is not signed yet. `reason` is one of the names of gateway.md's enum."""
 
     outlook: ClassVar[Outlook] = Outlook(
         due_unix_s=within(ANSWER_S),
@@ -280,7 +280,7 @@ class Cancelling(OpenState, frozen=True):
 
 
 class Cancelled(State, frozen=True):
-    """Given up for ever; `forfeit` (hex) returns the contract to its sender."""
+    """Given up for good; `forfeit` (hex) returns the contract to its sender."""
 
     facts: SendFacts
     reason: str
@@ -362,7 +362,7 @@ class RecordLookedUp(Input, frozen=True):
 class DismissSend(Input, frozen=True):
     """The operator's word, after node and federation were asked (`gateway/dismissing.py`).
 
-    The node has no record, or a FAILED, and the contract can be claimed no more, whatever becomes of the call.
+    The node has no record, or a FAILED, and the contract can no longer be claimed, whatever becomes of the call.
     """
 
 
@@ -489,7 +489,7 @@ class MeasureSwap(Effect, frozen=True):
 
 
 class PayInvoice(Effect, frozen=True):
-    """Call `node` with this intent, once; when resumed, look its record up and call no more."""
+    """Call `node` with this intent, once; when resumed, only look its record up."""
 
     may_pay_twice: ClassVar[bool] = True
     node: str

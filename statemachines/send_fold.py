@@ -39,7 +39,7 @@ from statemachines.send import (
 
 
 def _held_back(state: Accepted | Dispatching | Unanswered, _event: SendHeldBack) -> Unanswered:
-    """Calls that nobody knows of may be astray, whatever is known of this one."""
+    """Unknown calls may still arrive, whatever is known of this one."""
     intent = NOT_OURS
     if not isinstance(state, Accepted):
         intent = msgspec.structs.replace(state.intent, stray_call=True)

@@ -209,7 +209,7 @@ def _looked_up(state: Unanswered, input_: RecordLookedUp) -> Decision:
 
 
 def _dismissed(_state: Unanswered | Vanished, _input: DismissSend) -> Decision:
-    detail = "nobody knows what became of the call, and the contract can be claimed no more: dismissed by the operator"
+    detail = "the outcome of the call is unknown, and the contract can no longer be claimed: dismissed by the operator"
     return _cancel(LIGHTNING_ERROR, detail)
 
 

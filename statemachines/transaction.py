@@ -96,7 +96,7 @@ class Abandoned(State, frozen=True):
 
 
 class GivenUp(State, frozen=True):
-    """Signed, and never sent again: its federation was given up. Perhaps it was accepted all the same."""
+    """Signed, and never sent again: its federation was given up. Perhaps it was accepted nevertheless."""
 
     txid: str
 
@@ -120,7 +120,7 @@ class BuildAbandoned(Input, frozen=True):
 
 
 class GiveUpTransaction(Input, frozen=True):
-    """The operator gave its federation up, and whoever it pays for has an end."""
+    """The operator gave its federation up, and the payment it belongs to has an end."""
 
 
 class SubmissionAccepted(Input, frozen=True):

@@ -170,7 +170,7 @@ def _rejected(state: Wallet, input_: TransactionRejected) -> Decision:
 
 
 def _broken(state: Wallet, tx: str, error: str) -> Tell:
-    """Notes that are lost are at stake no more, so without this they would make room for the next loss."""
+    """Lost notes are no longer at stake, so without this they would make room for the next loss."""
     refused = federation.ClaimRefused(stream=tx, error=error)
     return Tell(federation.stream_of(state.federation_id), refused)
 

@@ -212,7 +212,7 @@ def _rejected(_state: Submitted, input_: TransactionRejected) -> Decision:
 
 
 def _abandoned(_state: Funding, _input: TransactionAbandoned) -> Decision:
-    """Whoever asked may have asked again since."""
+    """The caller may have asked again since."""
     why = "it was not signed in time, so nothing of it left: decided long ago, or by a process that ended"
     return Decision(events=(WithdrawalFailed(error=why),))
 

@@ -122,7 +122,7 @@ async def accept(world: ReceivingWorld) -> Receipt:
 
 
 async def is_rejected(completion: Awaitable[None]) -> bool:
-    """Whether a completion is said to be impossible for ever; any other error goes on."""
+    """Whether a completion is said to be impossible; any other error goes on."""
     try:
         await completion
     except CompletionRejectedError:
@@ -224,7 +224,7 @@ async def ends_a_watch_with_its_connection(world: ReceivingWorld) -> None:
 
 
 async def settles_and_keeps_to_it(world: ReceivingWorld) -> None:
-    """Settling pays for ever: again is fine, cancelling is contradicted."""
+    """Settling is final: again is fine, cancelling is contradicted."""
     receipt = await accept(world)
     await world.node.settle(receipt.payment_hash, receipt.preimage)
     paid = await end(world, receipt)
@@ -238,7 +238,7 @@ async def settles_and_keeps_to_it(world: ReceivingWorld) -> None:
 
 
 async def gives_back_and_keeps_to_it(world: ReceivingWorld) -> None:
-    """Cancelling gives the money back for ever: again is fine, settling is contradicted."""
+    """Cancelling is final: again is fine, settling is contradicted."""
     receipt = await accept(world)
     await world.node.cancel(receipt.payment_hash)
     assert isinstance(await end(world, receipt), Failed)
@@ -270,7 +270,7 @@ async def settles_only_what_has_come(world: ReceivingWorld) -> None:
     except (NodeUnansweredError, NodeRefusedError):
         pass
     else:
-        raise AssertionError("rejected for ever" if rejected else "settled without a payment")
+        raise AssertionError("rejected for good" if rejected else "settled without a payment")
     await begin(world.payer, receipt.invoice)
     await seen(world, receipt)
     await world.node.settle(receipt.payment_hash, receipt.preimage)

@@ -153,7 +153,7 @@ class LndChannels(LndPart):
         async with aclosing(updates):
             async for _ in updates:
                 return
-        raise NodeUnansweredError("LND closed the stream of a channel that it should close")
+        raise NodeUnansweredError("LND ended the stream before the channel was closed")
 
     async def _describe(self, channel: Any, addresses: dict[str, str]) -> Channel:
         policy = await self._policy(channel)

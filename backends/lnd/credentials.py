@@ -77,7 +77,7 @@ def _credential(
     path = text.strip()
     if _SECRET_LIKE.fullmatch(path) or _SECRET_INSIDE.search(path) or {"\n", "\0"} & {*path}:
         raise ConfigError(
-            f"{flag} is a path to a file, or the {what} itself as hex or base64; what is given is neither, and is not "
+            f"{flag} is a path to a file, or the {what} itself as hex or base64; the value is neither, and is not "
             "shown here: perhaps a part of it is missing"
         )
     return Credential(path=Path(path))

@@ -69,7 +69,7 @@ class HeldWatch:
             yield report
 
     def close(self) -> None:
-        """Take no more reports."""
+        """Refuse further reports."""
         self._reports.close()
         self._seen.close()
 

@@ -16,7 +16,7 @@ FUNDING_CONFIRMATIONS = 3
 """What LND asks for at least before a channel is usable."""
 
 FORCED_DELAY_BLOCKS = 144
-"""How long whoever closes a channel alone waits for its own side (LND's least, BOLT 3 `to_self_delay`)."""
+"""How long a node that closes a channel alone waits for its own side (LND's least, BOLT 3 `to_self_delay`)."""
 
 MIN_CAPACITY_SAT = 20_000
 """LND's least (funding/manager.go)."""

@@ -69,7 +69,7 @@ class SimulatedInvoices(SimulatedPayee):
         own: Iterable[bytes] = (),  # noqa: ARG002  # among all that are held
         tell: Tell = tell_nobody,
     ) -> AsyncIterator[AsyncIterator[HeldPayment]]:
-        """Watch what is held, whoever made the invoice."""
+        """Watch what is held for any invoice of this node."""
         async with aclosing(self._watched(tell)) as payments:
             yield payments
 

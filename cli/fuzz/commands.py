@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 fuzz_app = App(
     name="fuzz",
-    help="Look for inputs that break a promise, and play them again.",
+    help="Look for inputs that break a promise, and replay them.",
     help_formatter="plain",
     result_action="return_value",
 )
@@ -87,7 +87,9 @@ def fuzz(
         _tell_replay(campaign.replay(TARGETS[case.target], case), case.target)
         return
     if seeds < 1 or first_seed < 0 or (minutes is not None and minutes <= 0):
-        raise InputError("--seeds and --minutes are above zero, and --first-seed is not below")
+        raise InputError(
+            "--seeds and --minutes must be above zero, and --first-seed must not be negative"
+        )
     targets = campaign.chosen(TARGETS, scenario)
     summary = _run(targets, range(first_seed, first_seed + seeds), minutes, output, quiet=json)
     if json:

@@ -36,7 +36,7 @@ def print_explorations(
     crashes
         How often the process dies, at any moment, and starts again at any other.
     losses
-        How many answers are lost, come late, or leave a call astray.
+        How many answers are lost, come late, or leave a call in transit.
     orders
         How often the operator leaves, joins again, or switches receiving off or on.
     restores
@@ -63,10 +63,12 @@ def print_explorations(
         or (minutes is not None and minutes <= 0)
         or (states is not None and states < 1)
     ):
-        raise InputError("bounds are not below zero, and --minutes and --states are above it")
+        raise InputError(
+            "bounds must not be negative, and --minutes and --states must be above zero"
+        )
     chosen = [name for name in SCENES if not names or name.startswith(names)]
     if not chosen:
-        raise InputError(f"there is none of these; there are {', '.join(SCENES)}")
+        raise InputError(f"no payment has such a name; the names are {', '.join(SCENES)}")
     limits = Limits(states or 1 << 62, inf if minutes is None else 60 * minutes)
     print(f"on one path at most: {_told(bounds)}")
     broken = unseen = 0
@@ -81,7 +83,7 @@ def print_explorations(
     if broken:
         raise PromiseBrokenError(f"{broken} payments break a promise")
     if whole and unseen:
-        raise PromiseBrokenError(f"{unseen} states within the bounds were not gone on from")
+        raise PromiseBrokenError(f"{unseen} states within the bounds were not explored")
 
 
 def _told(bounds: tuple[int, ...]) -> str:

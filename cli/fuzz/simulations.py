@@ -60,7 +60,7 @@ def print_simulations(
         from fuzz.simulation.judging import successes  # noqa: PLC0415
 
     if seeds < 1 or (minutes is not None and minutes <= 0):
-        raise InputError("--seeds and --minutes are above zero")
+        raise InputError("--seeds and --minutes must be above zero")
     processes_at_once = at_once(workers)
     limit_s = inf if minutes is None else 60 * minutes
     summary = simulations.run(
@@ -111,7 +111,7 @@ def print_mutants(
 
     chosen = [name for name in catalogue.MUTANTS if not names or name.startswith(names)]
     if not chosen:
-        raise InputError(f"there is none of these; there are {', '.join(catalogue.MUTANTS)}")
+        raise InputError(f"no mutant has such a name; the names are {', '.join(catalogue.MUTANTS)}")
     alive = 0
     with processes(at_once(workers)) as pool:
         searches = [pool.submit(catalogue.search, name, first_seed) for name in chosen]
@@ -123,13 +123,13 @@ def print_mutants(
             trap = f", trap {mutant.trap}" if mutant.trap else ""
             print(f"{name} (promise {mutant.promise}{trap}): {caught}", flush=True)
     if alive:
-        raise PromiseBrokenError(f"{alive} mutants live: no seed tells them from the gateway")
+        raise PromiseBrokenError(f"{alive} mutants survive: no seed fails with them")
 
 
 def at_once(workers: int | None) -> int:
     """How many processes to use: as many as asked for, or as there are cores. Raises InputError for none."""
     if workers is not None and workers < 1:
-        raise InputError("--workers is above zero")
+        raise InputError("--workers must be above zero")
     return workers or os.cpu_count() or 1
 
 

@@ -38,7 +38,7 @@ def amount_msat(text: str, bare: Literal["msat", "sat"] = "msat") -> int:
     if msat != int(msat):
         raise CliError(f"{text!r} is finer than a millisatoshi", "invalid_input")
     if msat > _MOST_MSAT:
-        raise CliError(f"{text!r} is more than there will ever be", "invalid_input")
+        raise CliError(f"{text!r} is more than all bitcoin", "invalid_input")
     return int(msat)
 
 

@@ -85,7 +85,7 @@ def invite_codes(*, target: GivenTarget) -> None:
 
 
 def dismiss(stream: str, /, *, target: GivenTarget) -> None:
-    """Wait no more for a payment or an order whose call the Lightning node never answered.
+    """Give up on a payment or an order whose call the Lightning node never answered.
 
     The gateway asks node and federation first, and says why when it must go on waiting. An order without a trace can
     be dismissed after an hour, a payment once its contract has expired: then it makes no difference to the gateway's

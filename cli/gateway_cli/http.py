@@ -98,7 +98,7 @@ def call(
         raise CliError(f"{address} is not an address", "invalid_input", str(error)) from error
     except ValueError as error:
         # http.client refuses line breaks in headers, and its message quotes the header.
-        raise CliError("The password may not hold a line break", "invalid_input") from error
+        raise CliError("The password may not contain a line break", "invalid_input") from error
     finally:
         connection.close()
     told = {name.lower(): value for name, value in response.getheaders()}

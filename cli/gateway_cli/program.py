@@ -116,7 +116,7 @@ for _name, _help in {
     "stop": "End what is under way, then stop the gateway.",
     "payment-log": "List what happened in a federation, newest first.",
     "payment-summary": "Sum up the payments of a time, by default of the last 24 hours.",
-    "dismiss": "Wait no more for a payment or an order whose call the node never answered.",
+    "dismiss": "Give up on a payment or an order whose call the node never answered.",
     "retry": "Try again what was quarantined because a mistake of the gateway's program was met in it.",
     "invite-codes": "Show an invite code for each guardian of each federation.",
     "create-password-hash": "Make the bcrypt hash of a password, for gatewayd's settings.",

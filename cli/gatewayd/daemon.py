@@ -56,7 +56,7 @@ def run(settings: Settings) -> None:
     except Exception as error:
         _log.critical("unexpected_end", exc_info=error)
         raise FatalError(
-            f"the gateway met an error that it does not know ({error!r}): start again, and report what it logged"
+            f"unexpected error ({error!r}): start again, and report the log output"
         ) from error
 
 

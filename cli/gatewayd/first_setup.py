@@ -11,7 +11,7 @@ from gateway import secret_files
 
 
 class FirstSetup:
-    """Answers POST `/mnemonic` once. The words it stores are the directory's for ever."""
+    """Answers POST `/mnemonic` once. The directory keeps the words that it stores."""
 
     def __init__(self, directory: Path, random_bytes: Callable[[int], bytes]) -> None:
         self._directory = directory

@@ -43,7 +43,7 @@ app.command("cli.world.dev:dev_app", name="dev", help="Run a development environ
 app.command(
     "cli.fuzz.commands:fuzz_app",
     name="fuzz",
-    help="Look for inputs that break a promise, and play them again.",
+    help="Look for inputs that break a promise, and replay them.",
 )
 app.command(
     "cli.log.commands:log_app", name="log", help="Read the log of a gateway, also of a running one."

@@ -167,7 +167,7 @@ def _refuse_marks(options: GatewayOptions | NodeOptions, environ: Mapping[str, s
             )
         if value and (value[0] in _QUOTES or value[-1] in _QUOTES):
             raise ConfigError(
-                f"{name} is written in quotes, which whoever read the env file kept (as docker does): leave them out"
+                f"{name} has quotes around it, which the reader of the env file kept (docker does): leave them out"
             )
 
 

@@ -107,7 +107,9 @@ def print_diff(
         Print one JSON document.
     """
     if not 0 <= first < last:
-        raise InputError(f"from {first} to {last} is nothing: name the earlier position first")
+        raise InputError(
+            f"nothing lies between {first} and {last}: name the earlier position first"
+        )
     machines, _ = program()
     with reading(data_dir) as connection:
         found = _diff(LogFold(machines), _up_to(connection, last), first, last)

@@ -155,12 +155,12 @@ def _text(found: Stuck) -> Iterator[str]:
         yield ""
     for quarantined in found.quarantined:
         yield cut(f"{shortened(quarantined.stream)}  QUARANTINED: {quarantined.where}", WIDTH)
-        yield from _wrapped("  mistake     ", quarantined.fault)
+        yield from _wrapped("  bug         ", quarantined.fault)
         again = f"gateway-cli retry {quarantined.stream}" if quarantined.is_readable else "start it"
         yield from _wrapped(
             "  what to do  ",
-            "What it holds is safe and booked, and nothing of it goes on by itself. Report the mistake; with a "
-            f"version that has it no more: {again}",
+            "What it holds is safe and booked, and it does nothing by itself. Report the bug; with a "
+            f"version that fixes it: {again}",
         )
     if not found.waiting:
         yield "nothing waits for longer than it should"

@@ -166,7 +166,7 @@ class Story:
         """Have it paid, and wait until the gateway has its money too."""
         answer = await self.client.send(user.body(payment))
         if await user.settle(payment, answer) is None:
-            raise FatalError("a payment of the demonstration was given back")
+            raise FatalError("a payment of the demonstration was refunded")
         await self._until_state(_send_stream(payment), send.Claimed)
 
     async def _ask_in_vain(self, user: EmbeddedUser, payment: OutgoingPayment) -> None:

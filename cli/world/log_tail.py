@@ -41,7 +41,7 @@ class LogTail:
         ]
 
     async def run(self) -> None:
-        """Follow the log of a gateway that has started, for ever. Raises FatalError for rows that cannot be read."""
+        """Follow the log of a gateway that has started, without end. Raises FatalError for rows that cannot be read."""
         connection = open_reader(self._path)
         try:
             while True:

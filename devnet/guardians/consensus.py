@@ -98,7 +98,7 @@ class Consensus:
         try:
             await self.acceptance_delay()
         finally:
-            # Once submitted, a transaction takes its way also when whoever asked has gone.
+            # Once submitted, a transaction takes its way even when the caller has gone.
             placed = self._place(decoded)
         return placed
 

@@ -174,7 +174,7 @@ class EmbeddedFederation:
         return finalised.notes
 
     def issue_ecash(self, amount_msat: int) -> mintv2.Ecash:
-        """Give notes of exactly this value as ecash, which belongs to whoever holds it."""
+        """Give notes of exactly this value as ecash, which belongs to its holder."""
         module = DerivableSecret(self._random_bytes(64))
         issued = self.issue_notes(module, amount_msat)
         spendable = tuple(notes.spendable(module, note) for note in issued)

@@ -56,7 +56,7 @@ def many_answers(
 
 
 class MacaroonCheck(grpc.aio.ServerInterceptor):
-    """Lets through whoever shows the macaroon."""
+    """Lets callers with the macaroon through."""
 
     def __init__(self, macaroon: bytes) -> None:
         self._wanted = macaroon.hex()

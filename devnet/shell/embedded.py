@@ -20,7 +20,7 @@ from fedimint.codec.wire_types import FederationId
 
 _FEE_MAX_MSAT = 1_000_000
 _DELAY_MAX_BLOCKS = 1_000
-#: No more satoshi than there will ever be, and blocks found while one waits.
+#: At most all satoshi, and as many blocks as are found while one waits.
 _MOST_SAT = 21_000_000 * 100_000_000
 _MOST_BLOCKS = 10_000
 

@@ -1,6 +1,6 @@
 """The control socket of a development environment: each connection sends one command and gets one answer.
 
-Both are one line of JSON: a list of words, and `{"output": text}` or `{"error": sentence}`. Whoever can open
+Both are one line of JSON: a list of words, and `{"output": text}` or `{"error": sentence}`. Everyone who can open
 the socket may do everything, so it lies in a folder of its owner alone.
 """
 
@@ -26,7 +26,7 @@ async def serve_shell(
     *,
     task_status: anyio.abc.TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve for ever. Raises ConfigError when there can be no socket at the path."""
+    """Serve without end. Raises ConfigError when there can be no socket at the path."""
     try:
         listener = await anyio.create_unix_listener(path, mode=0o600)
     except OSError as error:

@@ -97,7 +97,7 @@ class Guardians:
 async def threshold_consensus(
     guardians: Guardians, method: str, params: object, decode: Decode[T]
 ) -> T:
-    """Ask until a threshold gave equal values, for ever; others are asked again in between."""
+    """Ask until a threshold gave equal values, without limit; others are asked again in between."""
     question = _Question(guardians, method, params, _on_its_own(decode))
     ballot: _Ballot[T] = _Ballot(guardians.threshold)
 
@@ -163,7 +163,7 @@ async def filter_map(guardians: Guardians, method: str, params: object, decode: 
 async def in_turn(
     guardians: Guardians, method: str, params: object, check: Check[T], *, timeout_s: float
 ) -> T:
-    """Ask one guardian after another, for ever, and return the first answer that passed `check`.
+    """Ask one guardian after another, without limit, and return the first answer that passed `check`.
 
     For answers so large that one is enough to carry. Each guardian, check included, has `timeout_s`;
     which one is first is chance, so that many questions spread.
@@ -182,7 +182,7 @@ async def in_turn(
 async def filter_map_threshold(
     guardians: Guardians, method: str, params: object, check: Check[T]
 ) -> dict[PeerId, T]:
-    """Ask until exactly a threshold of answers passed `check`, one per guardian, for ever."""
+    """Ask until exactly a threshold of answers passed `check`, one per guardian, without limit."""
     question = _Question(guardians, method, params, check)
     accepted: dict[PeerId, T] = {}
 
@@ -329,7 +329,7 @@ class _Question(Generic[T]):
                 return await self.ask(peer)
             except _PeerFailed as failed:
                 # A long poll that the server cut is no failure, so the pauses do not grow. There
-                # is one all the same: a guardian that cuts at once must not make us spin.
+                # is one nevertheless: a guardian that cuts at once must not make us spin.
                 if isinstance(failed.error, GuardianTimeout):
                     pace.reset()
             await pace.wait()

@@ -180,7 +180,7 @@ class WebSocketConnection:
         return tracing
 
     def _lost(self, link: Link, failure: GuardianError) -> None:
-        # Whoever speaks no protocol has answered nothing, and must wait longer each time.
+        # A peer that speaks no protocol has answered nothing, and must wait longer each time.
         is_fair = not isinstance(failure, GuardianProtocolError)
         self._back_off(failure, answered=link.answered and is_fair)
 

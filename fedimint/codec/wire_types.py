@@ -57,13 +57,13 @@ LARGEST_DENOMINATION: Final = 41
 def check_msat(amount_msat: int) -> None:
     """Raise `DecodeError` for more than all bitcoin."""
     if amount_msat > MOST_MSAT:
-        raise DecodeError(f"{amount_msat} msat are more than there will ever be")
+        raise DecodeError(f"{amount_msat} msat are more than all bitcoin")
 
 
 def check_sat(amount_sat: int) -> None:
     """Raise `DecodeError` for more than all bitcoin."""
     if amount_sat > MOST_SAT:
-        raise DecodeError(f"{amount_sat} sat are more than there will ever be")
+        raise DecodeError(f"{amount_sat} sat are more than all bitcoin")
 
 
 def check_denomination(denomination: int) -> None:

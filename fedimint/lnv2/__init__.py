@@ -100,7 +100,7 @@ CIPHER_TEXT: StructCodec[CipherText] = struct(
 
 
 class IncomingContract(msgspec.Struct, frozen=True):
-    """A contract that sells a preimage to whoever funds it."""
+    """A contract that sells a preimage to its funder."""
 
     commitment: Commitment
     ciphertext: CipherText

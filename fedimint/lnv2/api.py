@@ -117,7 +117,7 @@ class Lnv2Api:
     async def gateways(self) -> tuple[str, ...]:
         """Return the URLs of the gateways that a threshold of guardians lists, each for itself.
 
-        Those that more guardians vouch for come first. Waits for that threshold for ever.
+        Those that more guardians vouch for come first. Waits for that threshold without limit.
         """
 
         async def urls(peer: PeerId, result: object) -> set[str]:

@@ -151,7 +151,7 @@ class Paid(msgspec.Struct, frozen=True):
 
 
 class Forfeited(msgspec.Struct, frozen=True):
-    """The gateway gives the contract up for ever: 64 bytes that return it to its sender, who still has to check."""
+    """The gateway gives the contract up for good: 64 bytes that return it to its sender, who still has to check."""
 
     signature: bytes
 

@@ -50,8 +50,8 @@ async def recover_notes(
 ) -> RecoveredNotes:
     """Recover the notes among the first `count` items, which `api.recovery_count()` gave once.
 
-    Ecash that was given away and not redeemed yet is among them: whoever is first has it. Waits for
-    guardians for ever. Raises PeerError when more of them lie than a federation can bear.
+    Ecash that was given away and not redeemed yet is among them: the first to spend it has it. Waits for
+    guardians without limit. Raises PeerError when more of them lie than a federation can bear.
     """
     found = FoundNotes()
     for start in range(0, count, SLICE_SIZE):
@@ -94,7 +94,7 @@ def fold_items(
                 spent.add(item.nonce_hash)
         elif meets_filter(item.tweak, tweak_filter):
             request = NoteRequest(item.denomination, item.tweak)
-            # Somebody else's output can meet the filter: by chance, or because he copied our tweak.
+            # Somebody else's output can meet the filter: by chance, or because they copied our tweak.
             if hash160(notes.blinded_nonce(module, request)) != item.nonce_hash:
                 continue
             nonce_hash = hash160(notes.nonce(module, request))

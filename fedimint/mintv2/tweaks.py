@@ -76,7 +76,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except (BrokenPipeError, KeyboardInterrupt):
-        # Whoever asked is gone, and nothing is lost: an unread tweak was never used.
+        # The caller is gone, and nothing is lost: an unread tweak was never used.
         return 0
     return 0
 

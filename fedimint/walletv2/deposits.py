@@ -94,7 +94,7 @@ class DepositScripts:
         return [coincurve.PublicKey.combine_keys([p, added]).format() for p in self._points]
 
     def is_watched(self, script_pubkey: bytes) -> bool:
-        """Whether the guardians list outputs with this script, of whomever it is."""
+        """Whether the guardians list outputs with this script, ours or not."""
         filtered = SCRIPT.encode(script_pubkey) + self._keys_hash
         return hashlib.sha256(filtered).digest().startswith(ZEROS)
 
@@ -208,7 +208,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return error.exit_code
     except (BrokenPipeError, KeyboardInterrupt):
-        # Whoever asked is gone, and nothing is lost: the next one starts at the same index.
+        # The caller is gone, and nothing is lost: the next one starts at the same index.
         return 0
     return 0
 

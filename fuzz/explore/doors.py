@@ -126,8 +126,8 @@ class Doors:
             begun = world._replace(record="flying", record_ends=moment.height + delay_blocks)
             yield from _done(world, begun, InFlight())
         if world.left.losses:
-            lost = _lost(world)._replace(astray=(*world.astray, ask))
-            yield Outcome(_UNANSWERED, lost, "the call is astray")
+            lost = _lost(world)._replace(in_transit=(*world.in_transit, ask))
+            yield Outcome(_UNANSWERED, lost, "the call is in transit")
 
     def _settle(self, world: World, ask: Ask) -> Iterator[Outcome]:
         if ask.args[1] != facts.preimage().hex():
@@ -269,7 +269,7 @@ def _told(
 
 
 def _done(before: World, after: World, value: object) -> Iterator[Outcome]:
-    """Something is done; or it is, and its caller does not hear of it; or nothing is, and he hears nothing either."""
+    """Something is done; or it is done and the caller hears nothing; or neither."""
     yield Outcome(value, after, "")
     if before.left.losses:
         yield Outcome(_UNANSWERED, _lost(after), "done, and the answer is lost")

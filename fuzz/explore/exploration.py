@@ -33,7 +33,7 @@ def described(name: str, report: Report) -> Sequence[str]:
         lines += [f"  broken   {promise}" for promise in report.broken]
         lines += [f"  {number:3}  {what}" for number, what in enumerate(report.trace, 1)]
     elif report.unseen:
-        lines.append(f"  {report.unseen:,} states were not gone on from: give it more time")
+        lines.append(f"  {report.unseen:,} states were not explored: give it more time")
     else:
         lines.append("  nothing within the bounds is left out")
     return lines

@@ -28,15 +28,15 @@ SENT_MSAT = (1 << NOTE_DENOMINATION) + (1 << 16) + 200 + 1_000
 FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mintv2=FeeConsensus(100, 0))
 MADE_UNIX_S = 10_000
 INVOICE_EXPIRES_UNIX_S = 20_000
-#: As of receivers who wait for ever (LNURL).
+#: As of receivers who wait without limit (LNURL).
 NEVER_UNIX_S = (1 << 53) - 1
 #: The height by which our node must have settled the HTLC.
 HTLC_DEADLINE_HEIGHT = 1_144
-#: From this count of blocks on the sender may take his contract back.
+#: From this count of blocks on the sender may take the contract back.
 CONTRACT_ENDS_BLOCK = 2_000
 GATEWAY_SECRET = secp.decode_secret(b"\x11" * 32)
 GATEWAY_KEY = secp.public_key(GATEWAY_SECRET)
-#: Of the gateway's node, which makes the invoice that is received; whoever is to be sent to has the same.
+#: Of the gateway's node, which makes the invoice that is received; the receiver of a send has the same.
 NODE_SECRET = b"\x12" * 32
 NODE_KEY = secp.public_key(secp.decode_secret(NODE_SECRET)).hex()
 SENT_TXID = "5e" * 32
@@ -73,7 +73,7 @@ def payment_hash() -> bytes:
 
 @cache
 def invoice() -> str:
-    """BOLT 11, by whoever is to be paid."""
+    """BOLT 11, by the node to be paid."""
     fields = bolt11.InvoiceFields(
         network="regtest",
         amount_msat=INVOICE_MSAT,

@@ -192,7 +192,7 @@ class Jobs:
         return Run(memory, world, Job(self.scripts.after(node, TAKEN)), broken)
 
     def _failed(self, node: int) -> Job | None:
-        """An effect is tried again after a pause; whoever asked for something else hears of it."""
+        """An effect is tried again after a pause; any other caller hears of the error."""
         spec = self.scripts.spec(node)
         if spec.work == "effect":
             return self.begun(spec._replace(resumed=True), AT_REST)

@@ -167,7 +167,7 @@ class Model:
                 *(self._done(place.memory, world, doing) for doing in doings),
                 *(
                     move
-                    for call in dict.fromkeys(world.astray)
+                    for call in dict.fromkeys(world.in_transit)
                     for move in self._arrives(place, call)
                 ),
             )
@@ -189,13 +189,13 @@ class Model:
     def _arrives(self, place: Place, call: Ask) -> Iterator[_Move]:
         """A call whose caller is gone reaches the node."""
         world = self._worlds[place.world]
-        read = list(world.astray)
+        read = list(world.in_transit)
         read.remove(call)
-        calm = world._replace(astray=tuple(read), left=world.left._replace(losses=0))
+        calm = world._replace(in_transit=tuple(read), left=world.left._replace(losses=0))
         for outcome in self._doors.outcomes(calm, call):
             after = outcome._replace(world=outcome.world._replace(left=world.left))
             broken = self._promises.broken_outside(place.memory, world, after, call)
-            what = "a call astray reaches the node:", outcome.value
+            what = "a call in transit reaches the node:", outcome.value
             yield _Move(what, place.memory, self._numbered(after.world), None, broken)
 
     def _of_time(self, place: Place, world: World) -> Iterator[Step]:
@@ -225,9 +225,9 @@ class Model:
         yield Step(("the process dies",), self._place(place.memory, down, []), is_fault=True)
         calls = self._calls(place)
         if calls:
-            astray = down._replace(astray=(*down.astray, *calls))
-            what = ("the process dies, and its call is astray",)
-            yield Step(what, self._place(place.memory, astray, []), is_fault=True)
+            in_transit = down._replace(in_transit=(*down.in_transit, *calls))
+            what = ("the process dies, and its call is in transit",)
+            yield Step(what, self._place(place.memory, in_transit, []), is_fault=True)
 
     def _of_disk(self, place: Place, world: World) -> Iterator[Step]:
         """A backup is taken; what was written since is lost, and what was under way with it."""
@@ -243,9 +243,9 @@ class Model:
         yield Step((what,), self._place(run.memory, run.world, []), run.broken, is_fault=True)
         calls = self._calls(place)
         if calls:
-            astray = lost._replace(astray=(*lost.astray, *calls))
-            after = self._place(run.memory, astray, [])
-            yield Step((what, "with a call astray"), after, run.broken, is_fault=True)
+            in_transit = lost._replace(in_transit=(*lost.in_transit, *calls))
+            after = self._place(run.memory, in_transit, [])
+            yield Step((what, "with a call in transit"), after, run.broken, is_fault=True)
 
     def _calls(self, place: Place) -> list[Ask]:
         """Calls to pay that are on their way."""

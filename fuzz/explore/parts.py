@@ -52,7 +52,7 @@ WORDS = "abandon " * 11 + "about"
 
 
 class _Scope(AbstractContextManager["_Scope"]):
-    """A limit of time: that it is over is an answer of whoever was asked."""
+    """A limit of time: its end is an answer of the one that was asked."""
 
     def __init__(self, *_limit: object, **_options: object) -> None: ...
 

@@ -113,9 +113,9 @@ class People:
             yield Doing("the payment fails", world._replace(record="failed"))
         is_over = scene.moments[world.moment].height + 1 >= facts.CONTRACT_ENDS_BLOCK
         if world.contract == "locked" and (is_over or world.heard == "forfeit"):
-            how = "his contract has ended" if is_over else "he has a forfeit"
+            how = "their contract has ended" if is_over else "they have a forfeit"
             back = world._replace(contract="back")
-            yield Doing(f"the sender takes his money back: {how}", back)
+            yield Doing(f"the sender takes the money back: {how}", back)
 
     def _may_ask(self, memory: int) -> bool:
         """A swap is asked for once there is an invoice of ours."""
@@ -125,7 +125,7 @@ class People:
         return not isinstance(state, receive.New | receive.Registered)
 
     def _answer(self, state: object, world: World) -> Iterator[Doing]:
-        """What the gateway tells whoever waits for the end of a send."""
+        """What the gateway tells callers who wait for the end of a send."""
         if not isinstance(state, client_payments._ANSWERABLE):  # noqa: SLF001 - when it answers is the question
             return
         heard = "forfeit" if isinstance(state, send.Cancelled) else "preimage"

@@ -146,18 +146,18 @@ class Promises:
         if ask and ask.door == "node.settle" and ask.args[1] != facts.preimage().hex():
             yield "4: offers the node what is no preimage"
         if after.record != before.record:
-            is_astray = before.astray != after.astray and ask is not None
-            yield from self._pays_well(memory, before, after, is_astray=is_astray)
+            is_in_transit = before.in_transit != after.in_transit and ask is not None
+            yield from self._pays_well(memory, before, after, is_in_transit=is_in_transit)
         if after.htlc != before.htlc:
             yield from self._answers_well(memory, before, after)
         if after.heard != before.heard and after.heard == "preimage":
             yield from self._claims_first(memory)
 
     def _pays_well(
-        self, memory: int, before: World, after: World, *, is_astray: bool
+        self, memory: int, before: World, after: World, *, is_in_transit: bool
     ) -> Iterator[str]:
-        """A call astray is judged by what becomes of it: how long it lies in the node's inbox nobody can know."""
-        if after.record == "flying" and not is_astray:
+        """A call in transit is judged by its outcome: nobody can know how long it lies in the node's inbox."""
+        if after.record == "flying" and not is_in_transit:
             if before.contract != "locked":
                 yield f"3: pays for a contract that is {before.contract}"
             elif after.record_ends >= facts.CONTRACT_ENDS_BLOCK:
@@ -167,7 +167,7 @@ class Promises:
                 self._memories.state(memory, self._scene.send_stream), send.Cancelled
             )
             if is_cancelled or after.heard == "forfeit":
-                yield "2: has given the sender his money back, and the payment is settled"
+                yield "2: has refunded the sender, and the payment is settled"
 
     def _answers_well(self, memory: int, before: World, after: World) -> Iterator[str]:
         state = self._memories.state(memory, self._scene.receive_stream)

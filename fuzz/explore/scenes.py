@@ -95,7 +95,7 @@ def _scenes() -> Iterator[Scene]:
         Moment(
             15_600, end - kept - 1, "the sender's contract has too few blocks left", is_near=True
         ),
-        Moment(19_000, end - 1, "the sender may take his contract back"),
+        Moment(19_000, end - 1, "the sender may take the contract back"),
     )
     yield Scene(
         "send, the invoice ends first",

@@ -28,7 +28,7 @@ class Act(NamedTuple):
 
 
 class Ask(NamedTuple):
-    """Somebody outside is asked. Who is `patient` waits as long as it takes, and asks again by himself."""
+    """Somebody outside is asked. A `patient` caller waits as long as it takes, and asks again by itself."""
 
     door: str
     args: tuple[Hashable, ...] = ()
@@ -55,7 +55,7 @@ class Failed(NamedTuple):
 
 
 class HandedIn(NamedTuple):
-    """The result was decided on; whoever wants the same still is not answered twice."""
+    """The result was decided on; an effect that is still wanted is not answered twice."""
 
 
 class Raised(NamedTuple):

@@ -144,7 +144,7 @@ class _Search(Generic[P, S]):
         return number
 
     def _dead_end(self) -> int | None:
-        """The nearest place from which nothing leads to an end, nor to a place that was not gone on from."""
+        """The nearest place from which nothing leads to an end, nor to a place that was not explored."""
         into: list[list[int]] = [[] for _ in self._places]
         for source, target in zip(self._calm_from, self._calm_to, strict=True):
             into[target].append(source)

@@ -189,9 +189,9 @@ class OverdueError(BaseException):
 
 
 class StandInClock:
-    """The wall clock of the exploration; whoever sleeps begins again some time.
+    """The wall clock of the exploration; a sleeper begins again some time.
 
-    That is right where what was known before the sleep counts no more, as in all loops that look and look again.
+    That is right where nothing known before the sleep still counts, as in all polling loops.
     """
 
     def now_unix_us(self) -> int:

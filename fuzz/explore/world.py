@@ -58,7 +58,7 @@ class World(NamedTuple):
     """Of the payment that our node makes: flying, succeeded, failed."""
     record_ends: int = 0
     """The height at which that payment's HTLC is over, if nobody settles it."""
-    astray: tuple[Ask, ...] = ()
+    in_transit: tuple[Ask, ...] = ()
     """Calls to pay whose caller is gone and which the node has not read yet."""
     contract: str = ""
     """Of the sender: locked, claimed by us, back with the sender."""

@@ -46,7 +46,7 @@ class Endpoint(NamedTuple):
 
 
 class GaveUpError(UnavailableError):
-    """The question would be asked again, for ever: here it ends."""
+    """The question would be asked again without end: here it ends."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ def _budget(_scene: Scene, _effect: send.MeasureBudget) -> Sequence[Input]:
 
 
 def _swap(scene: Scene, effect: send.MeasureSwap) -> Sequence[Input]:
-    """The receiver is judged as he is at this moment, as the gateway's handler does."""
+    """The receiver is judged by its state at this moment, as the gateway's handler does."""
     receiver = scene.state(receive.stream_of(effect.facts.payment_hash))
     refusal = None if isinstance(receiver, receive.Invoiced) else "nobody waits for this"
     return [

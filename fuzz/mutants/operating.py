@@ -23,7 +23,7 @@ def _book_no_routing() -> AbstractContextManager[object]:
 
 
 def _send_what_was_given_up() -> AbstractContextManager[object]:
-    """Who pays for it has his money back, and the guardians take it once they are back."""
+    """The payer is refunded, and the guardians take it once they are back."""
     pair = (transaction.Signed, transaction.GiveUpTransaction)
     return ruled(transaction.MACHINE, (pair, Ignore("it rests, too")))
 

@@ -168,7 +168,7 @@ class Harness:
         return self.node_key or self.world.gateway_node.public_key.hex()
 
     async def keep_alive(self) -> None:
-        """Start the gateway whenever it is dead, for ever."""
+        """Start the gateway whenever it is dead."""
         while True:
             self._catch_up()
             self._replace_directory()

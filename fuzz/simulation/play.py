@@ -74,7 +74,7 @@ async def _run(seed: int, chosen: Sequence[steps.AnyStep], directory: Path) -> O
             with anyio.move_on_after(_LIMIT_S + _away_s(chosen)) as limit:
                 await _play(harness, chosen)
             if limit.cancelled_caught:
-                problems.append("somebody waits for ever")
+                problems.append("somebody waits without end")
             problems += ending.problems(harness)
             problems += successes.problems(chosen, harness.witness.counts)
             tasks.cancel_scope.cancel()

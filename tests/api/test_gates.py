@@ -88,7 +88,9 @@ async def test_who_is_sent_away_is_told_that_what_was_begun_goes_on() -> None:
         await anyio.wait_all_tasks_blocked()
         with gate.hold("b"):
             await anyio.wait_all_tasks_blocked()
-            assert told == ["Too many payments at once; what was begun goes on, please ask again"]
+            assert told == [
+                "Too many payments at once; requests already begun continue, please ask again"
+            ]
     assert gate.held == 0
 
 

@@ -76,7 +76,7 @@ async def until_waiting(gateway: CannedGateway, count: int) -> None:
 async def test_who_waits_longest_for_a_payment_gives_way_and_may_ask_again(
     gateway: CannedGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The payment goes on without him; strangers whose payees hold for days must not keep everybody out."""
+    """The payment goes on without the caller; strangers whose payees hold for days must not keep everybody out."""
     monkeypatch.setattr(limits, "SEND_PAYMENTS", 2)
     gateway.hold = anyio.Event()
     async with server(gateway) as address:

@@ -356,5 +356,5 @@ async def test_the_application_behind_an_address_can_be_exchanged(gateway: Canne
             async with aiohttp.ClientSession(address) as client:
                 assert (await ask(client, "GET", "/info", ADMIN))[0] == 200
             assert answers == []
-            setup.started.set()  # whoever set it up is still there, with the old application
+            setup.started.set()  # its operator is still connected, with the old application
         assert answers == [(200, "null")]

@@ -71,7 +71,7 @@ async def test_a_quote_for_all_is_refused() -> None:
     fees = structs.PegOutFees(structs.Feerate(166), 4000)
     payload = structs.WithdrawPayload(FED, "all", "bc1qa", fees)
     gateway = CannedGateway()
-    with pytest.raises(InputError, match="quoted_fees do not go together with all"):
+    with pytest.raises(InputError, match="quoted_fees cannot be given with the amount all"):
         await treasury.withdraw(gateway, payload)
     assert gateway.calls == []
 

@@ -95,7 +95,7 @@ def test_a_file_that_is_gone_is_refused_until_it_is_back(copy: Path, name: str) 
     aside = copy.parent / name
     (copy / name).rename(aside)
     kept = {path.name: path.read_bytes() for path in copy.iterdir() if path.name != LOCK_NAME}
-    with pytest.raises(DamagedError, match=r"its end is missing\. Put back what was taken away"):
+    with pytest.raises(DamagedError, match=r"its end is missing\. Put back what was removed"):
         states(copy)
     assert (copy / HEAD_NAME).read_bytes() == kept[HEAD_NAME]
     (copy / name).unlink(missing_ok=True)

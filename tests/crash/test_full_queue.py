@@ -94,7 +94,7 @@ async def _fill(store: Store, gate: Gate) -> None:
 
 
 class Sender:
-    """A user who asks again when he is told to."""
+    """A user who asks again when told to."""
 
     def __init__(self, user: EmbeddedUser, payment: OutgoingPayment) -> None:
         self.refusals = 0

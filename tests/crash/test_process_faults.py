@@ -108,7 +108,7 @@ async def test_sigterm_amid_a_payment_ends_it_in_order_and_the_payment_later(
 async def test_sigterm_amid_many_requests_closes_the_log_in_order(
     stage: ProcessStage,
 ) -> None:
-    """Whoever was not answered asks the next one; nobody's ecash is lost or taken twice."""
+    """A caller without an answer asks the next one; nobody's ecash is lost or taken twice."""
     log = stage.process.program.data_dir / LOG_NAME
     before = len(program_of(stage.process).log_path.read_text().splitlines())
     async with anyio.create_task_group() as tasks:

@@ -217,7 +217,7 @@ async def test_what_others_tell_a_quarantined_stream_is_decided_and_its_end_lift
 async def test_a_quarantine_that_loops_is_seen(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The mutant: effects go on. What the tests above rest on, that there is one call a life, then holds no more."""
+    """The mutant: effects go on. What the tests above rest on, that there is one call a life, is then broken."""
     monkeypatch.setattr(Effects, "stop", lambda _self, _stream: None)
     calls = Calls(FatalError("broken"))
     engine = open_engine(store)

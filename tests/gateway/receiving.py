@@ -67,7 +67,7 @@ async def register(gateway: Gateway, user: EmbeddedUser, payment: IncomingPaymen
 
 @asynccontextmanager
 async def paying(scene: Scene, invoice: str) -> AsyncIterator[list[PaymentStatus]]:
-    """Somebody pays an invoice over Lightning; what he hears, the end once the block is left."""
+    """Somebody pays an invoice over Lightning; what they hear, the end once the block is left."""
     heard: list[PaymentStatus] = []
 
     async def pay() -> None:

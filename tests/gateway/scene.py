@@ -51,7 +51,7 @@ T = TypeVar("T")
 
 
 class ManualClock:
-    """Stands still until `advance`; who sleeps wakes when his time has come."""
+    """Stands still until `advance`; sleepers wake when their time has come."""
 
     def __init__(self) -> None:
         self.now_s = float(START_UNIX_S)

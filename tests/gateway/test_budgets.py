@@ -23,7 +23,7 @@ def lag(scene: Scene, blocks: int) -> None:
 
 
 async def test_a_federation_behind_the_chain_lends_no_time_to_the_payment(scene: Scene) -> None:
-    """Its count will jump: an HTLC by that count could then be settled after the sender took his contract back."""
+    """Its count will jump: an HTLC by that count could then be settled after the sender took the contract back."""
     async with scene.joined() as (gateway, routing):
         lag(scene, 600)
         held = scene.world.payee.make_invoice(INVOICE_MSAT, is_held=True)

@@ -168,7 +168,7 @@ def requests(scene: Scene) -> list[tuple[str, Input]]:
 
 
 async def test_no_work_is_taken_for_a_federation_that_was_left(scene: Scene) -> None:
-    """Whoever hands it in, and whatever he had found out before."""
+    """Whatever code hands it in, and whatever it had found out before."""
     async with scene.joined() as (gateway, _):
         await gateway.engine.submit(federation_stream(scene.federation_id), Leave())
         for stream, request in requests(scene):

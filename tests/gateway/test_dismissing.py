@@ -225,7 +225,7 @@ async def test_a_payment_that_the_node_knows_of_is_not_dismissed(scene: Scene) -
 async def test_a_payment_that_vanished_is_dismissed_once_its_contract_can_be_claimed_no_more(
     scene: Scene,
 ) -> None:
-    """Only the operator could have restored the node's database, and he has none."""
+    """Only the operator could have restored the node's database, and has none."""
     async with scene.joined() as (gateway, routing):
         held = scene.world.payee.make_invoice(5_000_000, is_held=True, expiry_s=A_YEAR_S)
         user, payment = await scene.funded(routing, held.text)
@@ -250,7 +250,7 @@ async def test_a_payment_that_vanished_is_dismissed_once_its_contract_can_be_cla
 # --- every state -------------------------------------------------------------------------------------------------
 
 _DISMISSED = {send.Unanswered, send.Vanished, node_order.Ordered}
-#: Not over, and nothing that anybody waits for: what it says is for ever, or until somebody asks.
+#: Not over, and nothing that anybody waits for: what it says lasts, or until somebody asks.
 _STANDS = {
     *(identity.Founded, federation.Joined, federation.Left, wallet.Wallet),
     *(deposits.Watching, deposits.Paused, operator_payment.Failed, reissue.Abandoned),
@@ -276,7 +276,7 @@ def test_every_state_that_is_not_over_is_dismissed_or_says_what_ends_it() -> Non
 @pytest.mark.parametrize("stream", ["", "send", "send/", "nothing/x", "/x"])
 async def test_what_is_no_stream_is_not_dismissed(scene: Scene, stream: str) -> None:
     async with scene.serving() as gateway:
-        with pytest.raises(InputError, match="is no payment, transaction or order"):
+        with pytest.raises(InputError, match="is not a payment, transaction or order"):
             await gateway.node.dismiss(stream)
 
 

@@ -41,7 +41,7 @@ async def test_it_is_paid_once_and_only_the_first_is_claimed(scene: Scene) -> No
 
 
 async def test_once_forfeited_it_is_forfeited_for_ever_and_never_paid(scene: Scene) -> None:
-    """The signature is over the contract, so whoever has it takes every later funding back."""
+    """The signature is over the contract, so its holder takes every later funding back."""
     async with scene.joined() as (gateway, routing):
         user, first = await scene.funded(routing, scene.invoice(expiry_s=0))
         answer = await ask(gateway, user.body(first))

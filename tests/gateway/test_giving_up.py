@@ -132,7 +132,7 @@ async def test_what_giving_up_costs_is_said_before_and_booked_then(scene: Scene)
             assert "leave-fed --give-up" in str(refused.value)
             assert f"{ECASH_MSAT} msat of ecash, deposits and contracts" in str(refused.value)
             await mortal.give_up(gateway)
-        # The sender of the swap, in the other federation, has his money back at once.
+        # The sender of the swap, in the other federation, is refunded at once.
         assert isinstance(answers[0], Forfeited)
         await sender.settle(payment, answers[0])
         assert isinstance(gateway.engine.peek(receiving.stream_of(invoice)), receive.FundingFailed)
@@ -177,7 +177,7 @@ async def test_joining_again_finds_what_was_there_and_spends_it_once(scene: Scen
 async def test_a_funding_that_was_accepted_all_the_same_is_found_on_coming_back(
     scene: Scene,
 ) -> None:
-    """Its notes are spent and its change is ours; the sender had his money back, so the contract is our loss."""
+    """Its notes are spent and its change is ours; the sender was refunded, so the contract is our loss."""
     mortal = Mortal(scene)
     async with scene.joined() as (gateway, routing):
         there = await mortal.join(gateway)
@@ -308,7 +308,7 @@ def _is_frozen(gateway: Gateway) -> bool:
 
 # --- every effect --------------------------------------------------------------------------------------------------
 
-#: Wanted no more once a federation was given up: what wanted them has ended or is paused.
+#: No longer wanted once a federation was given up: what wanted them has ended or is paused.
 _ENDED = {receive.DecryptPreimage, deposits.GrindAddress, deposits.ScanOutputs}
 #: They need the node, or know that nothing more is paid out of a federation that is not served.
 _GO_ON = {

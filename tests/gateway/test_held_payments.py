@@ -42,7 +42,7 @@ async def verified(gateway: Gateway, invoice: str) -> Verification:
 
 
 async def failed_back(scene: Scene, gateway: Gateway, invoice: str) -> receive.Declined:
-    """The payer has his money back, and none of ours moved."""
+    """The payer is refunded, and none of our money moved."""
     async with paying(scene, invoice) as heard:
         declined = await until(gateway, invoice, receive.Declined)
     assert isinstance(declined, receive.Declined)
@@ -98,7 +98,7 @@ async def test_receiving_was_switched_off_meanwhile(scene: Scene) -> None:
 
 
 async def test_the_federation_was_left_meanwhile(scene: Scene) -> None:
-    """An open invoice is no reason to stay: whoever pays it has his money back."""
+    """An open invoice is no reason to stay: its payer is refunded."""
     async with scene.joined() as (gateway, routing):
         await give_ecash(scene, gateway)
         _, _, invoice = await ordered(scene, gateway, routing)
@@ -279,7 +279,7 @@ async def test_what_cannot_be_decided_for_ten_minutes_is_failed_back(scene: Scen
 async def test_a_restored_log_gives_nothing_back_before_its_federation_has_told(
     scene: Scene,
 ) -> None:
-    """The lost events may have funded it: then the payer owes us what his HTLC holds."""
+    """The lost events may have funded it: then the payer owes us what the HTLC holds."""
     async with scene.joined() as (gateway, routing):
         await give_ecash(scene, gateway)
         _, _, invoice = await ordered(scene, gateway, routing)

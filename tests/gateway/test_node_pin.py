@@ -26,7 +26,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Address:
-    """Where the gateway looks for its node: whoever is there answers."""
+    """Where the gateway looks for its node: the one that is there answers."""
 
     def __init__(self, node: SimulatedNode) -> None:
         self._node = node

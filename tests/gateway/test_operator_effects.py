@@ -249,7 +249,7 @@ async def test_a_payment_that_the_node_loses_from_sight_is_asked_for_again(
         return InFlight()
 
     monkeypatch.setattr(asked.node, "lookup", in_flight)
-    with pytest.raises(UnavailableError, match="stopped telling"):
+    with pytest.raises(UnavailableError, match="stopped reporting"):
         await asked.attempt(1, resumed=True)
 
 

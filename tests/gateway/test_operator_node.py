@@ -284,7 +284,7 @@ async def test_what_is_no_stream_is_neither_dismissed_nor_tried_again(
 ) -> None:
     async with scene.serving() as gateway:
         for act in (gateway.node.dismiss, gateway.node.retry):
-            with pytest.raises(InputError, match="is no payment, transaction or order"):
+            with pytest.raises(InputError, match="is not a payment, transaction or order"):
                 await act(stream)
         with pytest.raises(NotFoundError, match="send/unknown is not quarantined"):
             await gateway.node.retry("send/unknown")

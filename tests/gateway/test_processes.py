@@ -137,7 +137,7 @@ async def test_a_worker_that_was_killed_is_unavailable_once() -> None:
 
 
 async def test_a_caller_that_is_cancelled_leaves_his_worker_at_its_work(tmp_path: Path) -> None:
-    """The worker goes on once the caller has left; one that waited for it would wait for ever."""
+    """The worker goes on once the caller has left; one that waited for it would never end."""
     begun, may_end = tmp_path / "begun", tmp_path / "may_end"
     os.mkfifo(begun)
     os.mkfifo(may_end)

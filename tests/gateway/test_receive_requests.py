@@ -122,7 +122,7 @@ async def test_a_hash_has_one_invoice_whoever_asks_and_in_whichever_federation(
 
 
 async def test_an_invoice_that_the_node_refuses_is_given_up_with_its_reason(scene: Scene) -> None:
-    """What only the node knows is told to who asked and to the operator, and is not tried for ever."""
+    """What only the node knows is told to who asked and to the operator, and is not tried without end."""
     async with scene.joined() as (gateway, routing):
         scene.world.gateway_node.script(Fault.REFUSED, call="create_invoice")
         user = scene.world.new_user(0)

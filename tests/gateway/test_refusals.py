@@ -1,4 +1,4 @@
-"""Refusals that are on record: the payment is cancelled for ever, and the signature gives the money back."""
+"""Refusals that are on record: the payment is cancelled for good, and the signature gives the money back."""
 
 from pathlib import Path
 from typing import Any
@@ -228,7 +228,7 @@ async def test_a_second_contract_while_the_first_is_under_way(scene: Scene) -> N
 
 
 async def test_another_contract_after_the_first_was_given_back(scene: Scene) -> None:
-    """Older clients try an invoice again; whoever tries must not wait until the contract expires."""
+    """Older clients try an invoice again, and must not wait until the contract expires."""
     async with scene.joined() as (gateway, routing):
         invoice = scene.invoice()
         first, refused = await scene.funded(routing, invoice)

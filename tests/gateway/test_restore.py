@@ -245,7 +245,7 @@ async def test_a_payment_that_only_the_lost_events_know_is_told_and_never_paid_t
 async def test_a_forfeit_that_only_the_lost_events_know_is_not_followed_by_a_payment(
     scene: Scene,
 ) -> None:
-    """The node refused the call and has no record: only the lost log knew that the sender has his money back."""
+    """The node refused the call and has no record: only the lost log knew that the sender was refunded."""
     async with scene.joined() as (gateway, routing):
         pass
     backup = Backup(scene)

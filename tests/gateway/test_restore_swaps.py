@@ -1,4 +1,4 @@
-"""A restored log, and a direct swap of whose sender the backup knows nothing: what was bought for him is paid for."""
+"""A restored log and a direct swap whose sender the backup does not know: what was bought for them is paid for."""
 
 import shutil
 from pathlib import Path
@@ -114,7 +114,7 @@ async def test_a_swap_that_lost_events_may_have_given_back_is_not_begun_again(sc
 
 
 async def test_a_swap_beside_an_htlc_is_given_back_after_a_restore_too(scene: Scene) -> None:
-    """The preimage is the HTLC's, and the lost events may have given the sender his money back (seed 3059)."""
+    """The preimage is the HTLC's, and the lost events may have refunded the sender (seed 3059)."""
     swap = Swap(scene)
     async with scene.joined() as (gateway, routing):
         await swap.order(gateway)

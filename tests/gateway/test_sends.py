@@ -136,7 +136,7 @@ async def test_a_record_is_as_old_as_the_question_for_it(scene: Scene) -> None:
             scene.clock.advance(LOOK_UP_PAUSE_S)
             async with node.while_it_answers():
                 scene.world.gateway_node.deliver_delayed()
-                scene.clock.advance(200)  # the invoice's end, and the margin for what is astray
+                scene.clock.advance(200)  # the invoice's end, and the margin for what is in transit
             await scene.drive(lambda: bool(answers))
         assert isinstance(answers[0], Paid)
         await until(gateway, payment, send.Claimed)

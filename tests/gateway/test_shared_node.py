@@ -57,7 +57,7 @@ def shared(tmp_path: Path) -> Shared:
 
 
 async def test_one_hash_at_two_gateways_is_paid_for_once(shared: Shared) -> None:
-    """The receiver gives both the same preimage: whoever comes second makes no invoice and funds nothing."""
+    """The receiver gives both the same preimage: the second one makes no invoice and funds nothing."""
     async with shared.serving() as (one, one_routing, other, routing):
         user = shared.one.world.new_user(0)
         secret = fresh_secret(user._random_bytes)

@@ -289,7 +289,7 @@ async def test_a_gateway_whose_tasks_were_ended_does_not_seem_to_run(scene: Scen
             await anyio.wait_all_tasks_blocked()  # until the watch of the node sleeps
             scene.clock.advance(60)
             await anyio.sleep_forever()
-    assert "not asked to end" in str(fatal_in(ended.value))
+    assert "a background task stopped" in str(fatal_in(ended.value))
 
 
 async def test_a_look_that_fails_ends_nothing(scene: Scene) -> None:

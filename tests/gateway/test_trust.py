@@ -235,7 +235,7 @@ async def test_nothing_is_paid_after_notes_were_refused_until_the_operator_says_
         )
         async with receiving.paying(scene, invoice) as heard:
             await receiving.until(gateway, invoice, receive.FundingFailed)
-        assert isinstance(heard[-1], Failed), "it costs whoever tries nothing"
+        assert isinstance(heard[-1], Failed), "trying costs a caller nothing"
         await scene.drive(lambda: not _transactions(gateway))
         (problem,) = (await gateway.info()).problems
         assert f"refused the claim of tx/{scene.federation_id}-" in problem

@@ -138,7 +138,7 @@ async def accepted_and_gone(
 
 
 async def test_a_swap_waits_for_the_nodes_word(scene: Scene, node: SlowNode) -> None:
-    """Begun before it, it would be abandoned unsigned, and its sender be given his money back."""
+    """Begun before it, it would be abandoned unsigned, and its sender refunded."""
     other = scene.add_federation("other")
     async with scene.joined() as (gateway, routing):
         await gateway.federations.connect_federation(other.invite_code().to_text(), recover=False)
@@ -190,7 +190,7 @@ async def test_a_second_contract_is_not_given_back_before_the_node_has_told(
 async def test_the_operator_is_refused_until_the_node_has_told(
     scene: Scene, node: SlowNode
 ) -> None:
-    """He would have found another way by then."""
+    """The payer would have found another way by then."""
     async with scene.joined():
         pass
     async with unheard(scene, node) as gateway:

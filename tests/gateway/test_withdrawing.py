@@ -46,7 +46,7 @@ async def test_all_of_nothing_is_told_as_such(scene: Scene, held_msat: int, word
 
 
 async def test_coins_do_not_follow_long_after_they_were_asked_for(scene: Scene) -> None:
-    """The address was not ground yet; whoever asked has given up by then, or asked again."""
+    """The address was not ground yet; the caller has given up by then, or asked again."""
     hold = Hold()
 
     async def slow_grind(

@@ -1,4 +1,4 @@
-"""Invoices that real nodes do not make: a stranger's that nobody can reach, and bob's that he holds."""
+"""Invoices that real nodes do not make: a stranger's that nobody can reach, and held ones of bob."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Reaching a running LND with a macaroon that allows what docs/lnd.md names and no more."""
+"""Reaching a running LND with a macaroon that allows only what docs/lnd.md names."""
 
 import subprocess
 from pathlib import Path

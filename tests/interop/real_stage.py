@@ -173,7 +173,7 @@ class RealStage:
             )
 
     async def node_gain_msat(self) -> int:
-        """Bob's loss: he pays no fees of the channel, and nobody else is there."""
+        """Bob's loss, who pays no fees of the channel; nobody else is there."""
         return self._first_msat - await self._bobs_msat()
 
     async def _bobs_msat(self) -> int:

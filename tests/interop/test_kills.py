@@ -105,7 +105,7 @@ class Mortal:
         await self.is_spent(payment)
 
     async def is_spent(self, payment: OutgoingPayment) -> None:
-        """The federation holds the contract no more; it lets a contract be spent once."""
+        """The federation no longer holds the contract; it lets a contract be spent once."""
         lnv2 = self.served.joined.lnv2
         assert await lnv2.outgoing_contract_expiration(payment.out_point) is None
 

@@ -138,7 +138,7 @@ async def _play(directory: Path) -> None:
 
 
 async def _lost_after_failed(play: _Play) -> None:
-    """The first call stays astray, the second fails: nothing is given back before the invoice has expired."""
+    """The first call stays unanswered, the second fails: nothing is given back before the invoice has expired."""
     payment = await play.fund(play.invoice().text)
     play.world.gateway_node.script(Fault.DELAYED)
     play.world.network.unreachable.add(play.world.payee.name)

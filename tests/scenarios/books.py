@@ -35,7 +35,7 @@ async def at_rest(stage: Stage) -> ledger.Report:
 
 
 def unclaimed_msat(stage: Stage, federation: StagedFederation) -> int:
-    """What the gateway gave away and nobody made his: the gateway died before it could tell."""
+    """What the gateway gave away and nobody reissued: the gateway died before it could tell."""
     name = federation.federation_id
     given_msat = _given_msat(stage.gateway.rows())[name]
     return given_msat - stage.witness.given_back_msat.get(name, 0)

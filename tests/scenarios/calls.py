@@ -65,7 +65,7 @@ class Calls:
         await patiently(join)
 
     async def leave(self, federation: StagedFederation) -> None:
-        """Serve a federation no more. Asks until there is an answer, or it is so."""
+        """Leave a federation. Asks until there is an answer, or it is so."""
         try:
             await self._post("/leave_fed", {"federation_id": federation.federation_id})
         except UnavailableError:
@@ -136,7 +136,7 @@ class Calls:
         return msgspec.json.decode(await self._post("/open_channel", body), type=str)
 
     async def dismiss(self, stream: str) -> None:
-        """Wait no more for what the node never answered."""
+        """Give up on what the node never answered."""
         await self._post("/dismiss", {"stream": stream})
 
     async def open_payments(self) -> list[str]:

@@ -1,6 +1,6 @@
 """One payment of each kind, from its beginning to its end, whatever the gateway dies of meanwhile.
 
-Whoever calls a gateway that dies asks again where that is safe, and else looks first at what became of it.
+A caller of a gateway that dies asks again where that is safe, and otherwise first looks what became of it.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _CONFLICT = 409
 async def pay(
     stage: Stage, federation: StagedFederation, user: EmbeddedUser, invoice: str
 ) -> bytes | None:
-    """What comes of an invoice that the user wants paid: its preimage, or None and his money is back at once."""
+    """What comes of an invoice that the user wants paid: its preimage, or None and an immediate refund."""
     calls = Calls(stage.gateway)
     routing = await patiently(lambda: calls.routing_info(federation))
     payment = await user.fund(invoice, routing)
@@ -51,7 +51,7 @@ async def send(
 async def send_in_vain(
     stage: Stage, federation: StagedFederation, user: EmbeddedUser, invoice: str
 ) -> None:
-    """The gateway cannot pay the invoice, and the user gets his money back at once."""
+    """The gateway cannot pay the invoice, and the user is refunded at once."""
     assert await pay(stage, federation, user, invoice) is None, "the gateway paid"
 
 
@@ -105,7 +105,7 @@ async def receive(
     """Somebody pays the user over Lightning, and gets the user's preimage for it; after a death perhaps anew."""
     payment, invoice = await ordered(stage, federation, user, amount_msat)
     while (preimage := await stage.other_node.pay(invoice)) is None:
-        assert _was_given_up(stage, payment), "the payer got his money back"
+        assert _was_given_up(stage, payment), "the payer was refunded"
         payment, invoice = await ordered(stage, federation, user, amount_msat)
     assert preimage == payment.preimage
     await claim(user, payment)
@@ -128,7 +128,7 @@ async def try_to_swap(
     receiver: tuple[StagedFederation, EmbeddedUser],
     amount_msat: int,
 ) -> bool:
-    """As `swap`; False when the gateway gave it up, which leaves everybody his money."""
+    """As `swap`; False when the gateway gave it up, which leaves everybody their money."""
     payment, invoice = await ordered(stage, *receiver, amount_msat)
     while await pay(stage, *sender, invoice) is None:
         if not _was_given_up(stage, payment):

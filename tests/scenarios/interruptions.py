@@ -40,7 +40,7 @@ async def the_node_restarts_while_a_receiver_is_funded(stage: Stage) -> None:
 
 
 async def a_guardian_restarts_while_a_payment_is_held(stage: Stage) -> None:
-    """It is paid while the federation is away: the sender has his preimage, the claim waits."""
+    """It is paid while the federation is away: the sender has the preimage, the claim waits."""
     federation = stage.federations[0]
     await served(stage, federation)
     user = await federation.new_user(USER_MSAT)

@@ -92,7 +92,7 @@ async def a_payment_vanishes_from_the_node_and_comes_back(stage: SimulatedStage)
 
 
 async def the_claim_of_a_contract_is_refused(stage: SimulatedStage) -> None:
-    """The sender has his preimage, and in the end his money too: that is the federation's fault.
+    """The sender has the preimage, and in the end the money too: that is the federation's fault.
 
     Nobody else is paid for there until the operator says so.
     """
@@ -172,7 +172,7 @@ async def the_federation_refuses_to_fund(stage: SimulatedStage) -> None:
 
 
 async def a_contract_holds_no_preimage(stage: SimulatedStage) -> None:
-    """The payer has his money back, and the gateway its own, less fees."""
+    """The payer is refunded, and the gateway has its own back, less fees."""
     federation = stage.federations[0]
     await served(stage, federation)
     await _in_vain(stage, federation, AMOUNT_MSAT)
@@ -203,7 +203,7 @@ async def taking_a_contract_back_is_refused(stage: SimulatedStage) -> None:
 
 
 async def a_swap_whose_contract_holds_no_preimage(stage: SimulatedStage) -> None:
-    """Its sender has his money back, and the gateway its own, less fees."""
+    """Its sender is refunded, and the gateway has its own back, less fees."""
     first, second = stage.federations[:2]
     await served(stage, first, second)
     sender, receiver = await first.new_user(USER_MSAT), await second.new_user(0)
@@ -243,7 +243,7 @@ async def the_node_gives_up_what_it_holds_while_its_receiver_is_funded(
 
 
 async def _in_vain(stage: SimulatedStage, federation: SimulatedFederation, amount_msat: int) -> int:
-    """A payment to a receiver who hides another preimage; the worth of his contract."""
+    """A payment to a receiver who hides another preimage; the worth of that contract."""
     user = await federation.new_user(0)
     payment, invoice = await flows.ordered(
         stage, federation, user, amount_msat, Flaw.WRONG_PREIMAGE

@@ -175,7 +175,7 @@ async def _is_paid(calls: Calls, invoice: str) -> bool:
 
 
 async def the_operator_sends_coins_and_opens_a_channel(stage: SimulatedStage) -> None:
-    """What he orders and hears nothing of, he looks for in the node, and does himself."""
+    """An operator who hears nothing of an order looks at the node, and does it by hand."""
     calls = await served(stage, stage.federations[0])
     node = stage.world.gateway_node
     node.fund_onchain(NODE_COINS_SAT)

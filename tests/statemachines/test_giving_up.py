@@ -1,4 +1,4 @@
-"""A federation given up: whoever else pays has an end, what is ours rests, and the books say what it cost."""
+"""A federation given up: payments of others have an end, what is ours rests, and the books say what it cost."""
 
 import pytest
 
@@ -83,7 +83,7 @@ def test_a_swap_that_hangs_on_it_is_given_back_in_the_append_that_gives_it_up() 
 
 
 def test_a_funding_that_was_signed_is_never_sent_again() -> None:
-    """Its notes are free; guardians may have accepted it all the same."""
+    """Its notes are free; guardians may nevertheless have accepted it."""
     scene = swapping()
     scene.build(swaps.FUNDING)
     assert give_up(scene) == NOTES_MSAT

@@ -268,7 +268,7 @@ def test_a_funding_that_was_not_signed_gives_everybody_back_what_he_had() -> Non
 
 @pytest.mark.parametrize(("late_s", "end"), [(0, "Signed"), (1, "Abandoned")])
 def test_bytes_count_only_when_they_become_durable_in_time(late_s: int, end: str) -> None:
-    """Whoever built them took his time: the check is made once more with the bytes in hand."""
+    """The build took long: the check is made once more with the bytes in hand."""
     scene = after(INVOICED, htlc())
     signed = SignedTransaction(txid_of(TX), b"bytes", scene.reservation(TX).issues)
     scene.deliver(TX, Built(signed=signed, now_unix_s=5_000 + SIGN_WITHIN_S + late_s))

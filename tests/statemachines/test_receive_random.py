@@ -110,7 +110,7 @@ def _is_in_time(now_unix_s: int) -> bool:
 
 
 def _may_give_up(before: State, input_: Input) -> bool:
-    """When the payer may get his money back."""
+    """When the payer may be refunded."""
     match before, input_:
         case Invoiced(), HtlcHeld():
             return not _may_fund(before, input_)

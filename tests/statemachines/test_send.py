@@ -325,8 +325,8 @@ def test_what_the_node_that_was_called_says_counts_whatever_another_said() -> No
 
 
 def test_only_a_payment_without_answer_is_dismissed() -> None:
-    for astray in ((*STRAY, CallUnanswered()), (BUDGET, SeenInFlight(), CallUnanswered())):
-        scene = after(*astray)
+    for unanswered in ((*STRAY, CallUnanswered()), (BUDGET, SeenInFlight(), CallUnanswered())):
+        scene = after(*unanswered)
         scene.deliver(STREAM, DismissSend())
         reason, detail = cancelled(scene)
         assert reason == send_rules.LIGHTNING_ERROR

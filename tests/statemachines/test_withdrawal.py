@@ -111,7 +111,7 @@ def test_every_event_of_a_withdrawal_can_be_stored() -> None:
 
 
 def test_a_withdrawal_that_was_not_signed_in_time_never_leaves() -> None:
-    """Whoever asked for it may have asked again, or sent the bitcoin from elsewhere."""
+    """The caller may have asked again, or sent the bitcoin from elsewhere."""
     scene = requested()
     before = scene.wallet
     assert scene.reservation(TX).sign_by_unix_s == 5_000 + SIGN_WITHIN_S

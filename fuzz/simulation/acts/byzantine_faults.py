@@ -155,7 +155,7 @@ def _answer_to(harness: Harness, payment_hash: str) -> State:
 async def node_forgets_invoices(
     harness: Harness, _step: byzantine_steps.NodeForgetsInvoices
 ) -> None:
-    """Whoever pays one of them is refused by the node; what was paid it remembers from its channels."""
+    """The node refuses payers of these invoices; what was paid before it remembers from its channels."""
     node = harness.world.gateway_node
     for payment_hash in [*node.invoices]:
         if payment_hash.hex() in harness.wrongs.of_another_gateway:

@@ -23,7 +23,7 @@ from gateway.restoring import restore
 #: Seeds that end with this digit have a disaster.
 _DIGIT = 6
 _LOSES_EVERYTHING = 0.15
-#: Of a gateway that passes no probe for so long, the backup is taken all the same.
+#: Of a gateway that passes no probe for so long, the backup is taken nevertheless.
 _IDLE_S = 10.0
 
 

@@ -60,7 +60,7 @@ async def _clock_jump(harness: Harness, step: steps.ClockJump) -> None:
 
 
 async def _crowd(harness: Harness, step: steps.Crowd) -> None:
-    """Whoever comes is told to come again, or takes the place of one of these, who is told so."""
+    """A caller is told to come again, or takes the place of one of these, which is told so."""
     async with anyio.create_task_group() as callers:
         for gate in harness.gateway.gates():
             for _ in range(gate.free):

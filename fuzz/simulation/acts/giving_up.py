@@ -52,7 +52,7 @@ def draw(seed: int) -> tuple[steps.AnyStep, ...]:
 
 
 async def give_up(harness: Harness, step: GiveUp) -> None:
-    """At the first such moment; whoever else is there in it is left alone, too."""
+    """At the first such moment; everybody else in the federation is left alone, too."""
     guardians = harness.federation(step.federation).guardians
     vanished = anyio.Event()
 

@@ -42,7 +42,7 @@ def foreign_invoice(harness: Harness, amount_msat: int, expiry_s: int) -> str:
 
 
 def pay_by_hand(harness: Harness, invoice: str) -> None:
-    """Somebody at the gateway's node pays this invoice; nobody will call there before him."""
+    """Somebody at the gateway's node pays this invoice; nobody will call there before them."""
     fields = bolt11.decode(invoice)
     assert fields.amount_msat is not None
     with suppress(NodeRefusedError, NodeUnansweredError):
@@ -158,7 +158,7 @@ async def cancel_as_neighbour(harness: Harness, step: byzantine_steps.NeighbourC
 
 
 async def pay_as_neighbour(harness: Harness, step: byzantine_steps.NeighbourPays) -> None:
-    """Whoever of both is first, the node pays once."""
+    """Whichever of the two is first, the node pays once."""
 
     def found() -> list[str]:
         return [

@@ -85,7 +85,7 @@ async def withdraw(harness: Harness, step: steps.Withdraw) -> bool:
 
 
 async def hand_in(harness: Harness, step: steps.HandIn) -> bool:
-    """Either the gateway has it in the end or whoever was quicker."""
+    """In the end the gateway has it, or somebody who was quicker."""
     ecash = harness.federation(step.federation).issue_ecash(round_up_msat(step.amount_msat))
     harness.witness.handed_in += [(step.federation, note) for note in ecash.notes()]
     async with anyio.create_task_group() as tasks:

@@ -56,7 +56,7 @@ async def _ordered(
 
 
 async def receive(harness: Harness, step: steps.Receive) -> bool:
-    """To the end: the user has what was paid for, and the payer his preimage or his money. Whether he paid."""
+    """To the end: the user has what was paid for, and the payer a preimage or a refund. Returns whether they paid."""
     if step.payer == "pays early":
         await _receive_early(harness, step)
         return False
@@ -78,7 +78,7 @@ async def receive(harness: Harness, step: steps.Receive) -> bool:
 
 
 async def _receive_early(harness: Harness, step: steps.Receive) -> None:
-    """Whoever finds the invoice in the node's list pays it, perhaps before the gateway knows of it."""
+    """Somebody finds the invoice in the node's list and pays it, perhaps before the gateway knows of it."""
     user = harness.new_user(step.federation)
     order = step.amount_msat, step.expiry_s
     async with anyio.create_task_group() as tasks:

@@ -39,7 +39,7 @@ from statemachines import (
 from statemachines.identity import IndexTaken
 from statemachines.send import stream_of as send_stream
 
-#: Of a receive whose contract is bought or being bought: its payer may not get his money back.
+#: Of a receive whose contract is bought or being bought: its payer may not be refunded.
 _BOUGHT = (receive.Funding, receive.Decrypting, receive.Received)
 
 #: Of a payment whose routing and amount are booked.
@@ -236,7 +236,7 @@ class Auditor:
         return encoded in self._signed
 
     def spent_unbooked_msat(self) -> int:
-        """What somebody spent at the node himself, and no payment of the gateway's took for its own."""
+        """What somebody spent at the node by hand, and no payment of the gateway's took for its own."""
         return sum(
             self.wrongs.spent_by_hand_msat(self.node, payment_hash)
             for payment_hash in self.wrongs.paid_by_hand
@@ -300,7 +300,7 @@ class Auditor:
         )
 
     def forfeit_leaves(self, contract_id: str) -> None:
-        """A sender may take his contract back."""
+        """A sender may take the contract back."""
         state = self.state_of(send_stream(contract_id))
         self._check(
             isinstance(state, send.Cancelled),
@@ -321,7 +321,7 @@ class Auditor:
         return self.state_of(operation) if operation else None
 
     def _operation_of(self, payment_hash: str) -> str:
-        """Whose the payment is: the operator's once a client's has ended without preimage and he asked for it."""
+        """Whose the payment is: the operator's, if they asked for it once a client's had ended without preimage."""
         state = self.state_of(image.stream_of(payment_hash))
         if not isinstance(state, image.Claimed):
             return ""

@@ -105,12 +105,12 @@ class Conditions:
         """What was decided to be funded is signed by the process that decided it, before the world has changed."""
         decided = self._decided[step.row.stream]
         if step.row.epoch != decided.epoch:
-            yield f"4: {step.row.stream} was decided by an earlier process, and is signed all the same"
+            yield f"4: {step.row.stream} was decided by an earlier process, and is signed nevertheless"
         elif now_s - decided.unix_s > SIGNED_WITHIN_S:
             yield f"4: {step.row.stream} is signed {now_s - decided.unix_s:.0f} s after it was decided"
 
     def _is_trusted(self, facts: send.SendFacts) -> Iterator[str]:
-        """The sender's federation refused no claim, and holds no more of ours than may be at stake there."""
+        """The sender's federation refused no claim, and our stake there is within the cap."""
         served = self.state_of(federation.stream_of(facts.federation_id))
         if not isinstance(served, federation.Joined):
             yield f"9: {facts.contract_id} is paid for a federation that is not served"
@@ -155,7 +155,7 @@ class Conditions:
 
 
 def _receiver_waits(facts: receive.ReceiveFacts, now_s: float) -> Iterator[str]:
-    """By the gateway's own clock, whoever pays; what that may be wrong by, the clock outside judges."""
+    """By the gateway's own clock, for HTLCs and swaps; the clock outside judges how wrong that may be."""
     contract = lnv2.INCOMING_CONTRACT.decode(bytes.fromhex(facts.contract))
     left_s = contract.commitment.expiration_unix_s - now_s
     if left_s <= RECEIVER_S_MIN - 1:  # whole seconds are counted

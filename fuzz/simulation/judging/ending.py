@@ -26,7 +26,7 @@ _TIMELOCK_BLOCKS = 200
 
 
 async def calm(harness: Harness) -> None:
-    """No more faults from here on, once the gateway is back; what the network kept back is delivered."""
+    """Faults stop here, once the gateway is back; the network delivers what it kept back."""
     await harness.is_back.wait()
     harness.is_calm.set()
     harness.crash.disarm()
@@ -44,14 +44,14 @@ async def calm(harness: Harness) -> None:
 
 
 async def _mine_for_refunds(harness: Harness) -> None:
-    """Whoever waits for a contract to expire does so; by now the gateway has claimed what is its own."""
+    """Users wait for contracts to expire; by now the gateway has claimed what is its own."""
     while True:
         harness.mine(max(0, harness.wanted_height - harness.world.chain.height))
         await anyio.sleep(_LOOK_PAUSE_S)
 
 
 async def at_rest(harness: Harness) -> None:
-    """Return when the durable log has nothing under way. Whoever waits too long adds a problem."""
+    """Return when the durable log has nothing under way. A stream that waits too long adds a problem."""
     with anyio.move_on_after(REST_S):
         while under_way(harness):  # noqa: ASYNC110 - as an operator looks
             await anyio.sleep(_LOOK_PAUSE_S)
@@ -69,7 +69,7 @@ def under_way(harness: Harness) -> dict[str, State]:
 
 
 def problems(harness: Harness) -> list[str]:
-    """Everything that is wrong in the end, whoever noticed it."""
+    """Everything that is wrong in the end, from every judge."""
     booked = Counter(harness.auditor.balances())
     found = [*harness.auditor.problems, *harness.witness.problems]
     found += _outside(harness, booked)
@@ -151,7 +151,7 @@ def _paid_out_sat(harness: Harness) -> int:
 
 
 def _of_others_msat(harness: Harness, number: int) -> int:
-    """Users' notes, and ecash as text that nobody has made his yet."""
+    """Users' notes, and ecash as text that nobody has reissued yet."""
     spent = harness.federation(number).consensus.ledger.spent_nonces
     users_msat = sum(user.balance_msat() for of, user in harness.users if of == number)
     texts = dict(harness.auditor.given[harness.federation_id(number)])

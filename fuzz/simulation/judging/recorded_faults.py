@@ -28,7 +28,7 @@ class Wrongs:
     lost_records: dict[str, PaymentRecord] = field(default_factory=dict)
     """What the node knew of payments that it knows nothing of now."""
     paid_by_hand: dict[str, int] = field(default_factory=dict)
-    """What the invoices ask for that somebody paid at the node himself, msat by payment hash."""
+    """What the invoices ask for that somebody paid at the node by hand, msat by payment hash."""
 
     def payment(self, node: SimulatedNode, payment_hash: str) -> PaymentStatus:
         """How a payment stands, whatever the node knows of it."""
@@ -37,7 +37,7 @@ class Wrongs:
         return lost.status if isinstance(known, NotFound) and lost is not None else known
 
     def spent_by_hand_msat(self, node: SimulatedNode, payment_hash: str) -> int:
-        """What left the node for an invoice that somebody paid himself, routing included."""
+        """What left the node for an invoice that somebody paid by hand, routing included."""
         status = self.payment(node, payment_hash)
         if not isinstance(status, Succeeded):
             return 0

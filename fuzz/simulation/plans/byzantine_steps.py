@@ -25,7 +25,7 @@ class CrashAt(Step, frozen=True):
 
 
 class FederationRefuses(Step, frozen=True):
-    """All guardians refuse the next good transactions of a kind, each for ever."""
+    """All guardians refuse the next good transactions of a kind, each for good."""
 
     federation: int
     kind: Kind
@@ -70,7 +70,7 @@ class NodeGivesUp(Step, frozen=True):
 
 
 class NeighbourCancels(Step, frozen=True):
-    """Who shares the node cancels the first invoice of the gateway's that he finds there, unpaid or held."""
+    """Another user of the node cancels the first unpaid or held invoice of the gateway's there."""
 
     is_held: bool
     for_s: float

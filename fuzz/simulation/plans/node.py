@@ -19,7 +19,7 @@ from fuzz.simulation.plans.story_steps import (
 
 
 def given_up(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
-    """The receiver is paid for, and what pays for him is failed back."""
+    """The receiver is paid for, and the HTLC that pays for it is cancelled."""
     federation = turn % 2
     slow = [
         steps.GuardianSlow(

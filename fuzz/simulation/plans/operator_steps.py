@@ -4,7 +4,7 @@ from fuzz.simulation.plans.step import Step
 
 
 class SetCap(Step, frozen=True):
-    """No more than so much may be at stake in a federation; None is the default."""
+    """The cap on the stake in a federation; None is the default."""
 
     federation: int
     cap_msat: int | None

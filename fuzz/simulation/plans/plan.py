@@ -44,7 +44,7 @@ class Plan(msgspec.Struct, frozen=True):
 def draw(seed: int) -> Plan:
     """The plan of a seed: people first, then trouble; every other seed tells a story, every tenth a disaster.
 
-    Nothing goes wrong in every other tenth, so that whoever refuses payments is seen to do so.
+    Nothing goes wrong in every other tenth, so that a gateway that refuses payments is noticed.
     """
     dice = random.Random(f"plan {seed}")
     if seed % 10 == _CALM_DIGIT:

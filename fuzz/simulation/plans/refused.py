@@ -19,9 +19,9 @@ from fuzz.simulation.plans.story_steps import (
 
 
 def claim_refused(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
-    """The sender has his preimage, and the gateway nothing: that is the federation's fault.
+    """The sender has the preimage, and the gateway nothing: that is the federation's fault.
 
-    Who comes after him is given his money back, until the operator says so.
+    Later senders are refunded, until the operator says otherwise.
     """
     federation = turn % 2
     send = sending(dice, federation, "takes")

@@ -108,7 +108,7 @@ class HandIn(Step, frozen=True):
 
 
 class Give(Step, frozen=True):
-    """The operator takes ecash out, and a user makes it his, or does not."""
+    """The operator takes ecash out, and a user reissues it, or does not."""
 
     federation: int
     amount_msat: int

@@ -60,7 +60,7 @@ def test_a_file_of_what_was_mended_says_so(
     ("arguments", "sentence"),
     [
         (["--scenario", "nothing"], "no scenario nothing"),
-        (["--seeds", "0"], "are above zero"),
+        (["--seeds", "0"], "must be above zero"),
         (["--replay", "missing.json"], "cannot read"),
     ],
 )

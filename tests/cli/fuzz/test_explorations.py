@@ -34,7 +34,7 @@ def test_what_is_left_out_is_an_error_for_whoever_wants_it_all(
     assert program.main([*search, "--whole"]) == 1
     shown = capsys.readouterr()
     assert shown.out.count("give it more time") == 2
-    assert "within the bounds were not gone on from" in shown.err
+    assert "within the bounds were not explored" in shown.err
 
 
 @pytest.mark.parametrize(

@@ -91,15 +91,15 @@ def test_mutants_are_searched_by_name_and_one_that_lives_is_an_error(
     shown = capsys.readouterr()
     assert "settle once (promise 4, trap 10.2.9): LIVES\n" in shown.out
     assert "fund again (promise 4, trap 10.2.11): caught by seed 17\n" in shown.out
-    assert shown.err == "gatewayd: 1 mutants live: no seed tells them from the gateway\n"
+    assert shown.err == "gatewayd: 1 mutants survive: no seed fails with them\n"
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["sim", "--seeds", "0"], "are above zero"),
-        (["sim", "--workers", "0"], "--workers is above zero"),
-        (["mutants", "nobody"], "there is none of these; there are call before the intent,"),
+        (["sim", "--seeds", "0"], "must be above zero"),
+        (["sim", "--workers", "0"], "--workers must be above zero"),
+        (["mutants", "nobody"], "no mutant has such a name; the names are call before the intent,"),
         (["mutants", "--first-seed", "-1"], "--first-seed: '-1' is no whole number"),
     ],
 )

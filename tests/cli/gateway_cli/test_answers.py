@@ -202,7 +202,7 @@ async def test_set_mnemonic_on_a_gateway_that_has_one(run: Run) -> None:
     code, output = await run("cfg", "set-mnemonic")
     answer = json.loads(output)
     assert (code, answer["code"]) == (1, "invalid_state")
-    assert "has its mnemonic already" in answer["error"]
+    assert "already has a mnemonic" in answer["error"]
 
 
 async def test_ecash_may_come_from_stdin(

@@ -201,9 +201,9 @@ def test_a_byte_order_mark_is_named() -> None:
 
 def test_quotes_and_line_ends_of_env_files_are_named_and_no_value_is_shown() -> None:
     changes: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"network": '"regtest"'}, "--network (FM_GATEWAY_NETWORK) is written in quotes"),
-        ({"data_dir": "'/data"}, "--data-dir (FM_GATEWAY_DATA_DIR) is written in quotes"),
-        ({"network": "\u201cregtest\u201d"}, "--network (FM_GATEWAY_NETWORK) is written in quotes"),
+        ({"network": '"regtest"'}, "--network (FM_GATEWAY_NETWORK) has quotes around it"),
+        ({"data_dir": "'/data"}, "--data-dir (FM_GATEWAY_DATA_DIR) has quotes around it"),
+        ({"network": "\u201cregtest\u201d"}, "--network (FM_GATEWAY_NETWORK) has quotes around it"),
         ({"bcrypt_password_hash": HASH + "\r"}, "holds a carriage return"),
     )
     for change, says in changes:
@@ -213,7 +213,7 @@ def test_quotes_and_line_ends_of_env_files_are_named_and_no_value_is_shown() -> 
         assert HASH not in str(caught.value)
     with pytest.raises(ConfigError, match=r"--node-host \(FM_NODE_HOST\) holds a carriage"):
         read_settings(OPTIONS, replace(NODE, node_host="here\r"), {})
-    with pytest.raises(ConfigError, match="FM_GATEWAY_MNEMONIC is written in quotes") as shown:
+    with pytest.raises(ConfigError, match="FM_GATEWAY_MNEMONIC has quotes around it") as shown:
         read_settings(OPTIONS, NODE, {"FM_GATEWAY_MNEMONIC": '"abandon about"'})
     assert "abandon" not in str(shown.value)
 

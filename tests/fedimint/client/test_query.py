@@ -26,7 +26,7 @@ integer: Callable[[object], int] = shape(int)
 
 
 class Fake:
-    """A guardian that gives its answers in order, the last one for ever. Errors are raised."""
+    """A guardian that gives its answers in order, the last one again and again. Errors are raised."""
 
     def __init__(self, *answers: object) -> None:
         self.answers = answers

@@ -136,12 +136,12 @@ def test_a_funding_for_an_htlc_that_is_gone_is_told_by_the_shortest_path() -> No
 def test_a_forfeit_that_comes_too_early_is_told_by_the_shortest_path() -> None:
     report = explored(SHORT_INVOICE, FAULTS, mutated=MUTANTS["cancel on unknown"].apply())
     assert report.trace[-7:] == (
-        "PayInvoice asks node.pay: the call is astray",
+        "PayInvoice asks node.pay: the call is in transit",
         "PayInvoice goes on",
         "PayInvoice goes on",
         "PayInvoice asks node.lookup: NotFound",
         "PayInvoice goes on: send is Cancelling",
-        "a call astray reaches the node: InFlight",
+        "a call in transit reaches the node: InFlight",
         "SignForfeit goes on: send is Cancelled",
     )
     assert described(SHORT_INVOICE, report)[-1].endswith(report.trace[-1])
@@ -151,5 +151,5 @@ def test_what_there_was_no_time_for_is_told() -> None:
     report = explored(SHORT_INVOICE, FAULTS, Limits(states=50))
     assert report.unseen > 0
     assert described(SHORT_INVOICE, report)[-1] == (
-        f"  {report.unseen} states were not gone on from: give it more time"
+        f"  {report.unseen} states were not explored: give it more time"
     )
