@@ -121,6 +121,7 @@ def _spread(
                 yield fault, 1 + int(share * reads)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("scenario", [*SCENARIOS, *INTERRUPTIONS], ids=lambda one: one.__name__)
 def test_scenario(scenario: Scenario, tmp_path: Path) -> None:

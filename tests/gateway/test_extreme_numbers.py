@@ -62,6 +62,7 @@ async def test_a_contract_too_large_for_one_claim_is_refused_with_nothing_writte
         assert isinstance(await ask(gateway, honest.body(payment)), Paid)
 
 
+@pytest.mark.slow
 async def test_the_largest_contract_is_claimed_in_one_transaction(scene: Scene) -> None:
     """Guardians who vouch for it lose what they sign, and nobody waits for the loop meanwhile."""
     evil = scene.add_federation("evil")

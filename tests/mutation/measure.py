@@ -131,7 +131,7 @@ def units() -> None:
 
 
 def _fail(tests: Sequence[str]) -> bool:
-    return pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", *tests]) != 0
+    return pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", "-m", "", *tests]) != 0
 
 
 # --- the simulation ------------------------------------------------------------------------------------------------

@@ -182,6 +182,7 @@ async def _check_end(run: Run, user: EmbeddedUser, payment: OutgoingPayment) -> 
         assert held.balance_msat == 0
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_send_ends_once_whatever_crashes_and_whatever_the_node_does(tmp_path: Path) -> None:
     crashes: set[str] = set()

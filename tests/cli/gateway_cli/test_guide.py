@@ -9,7 +9,7 @@ from devnet.served_world import served_world
 from tests.scenarios.guide import Guide
 from tests.scenarios.simulated import SimulatedBitcoin
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

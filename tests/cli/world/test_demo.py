@@ -11,6 +11,7 @@ from cli.world.demo_books import Books
 
 
 # It starts two gateways and grinds two deposit addresses, each of which takes some seconds or, rarely, a minute.
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_the_demonstration_adds_up_and_tells_its_story(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -4,7 +4,7 @@ import pytest
 
 from tests.cli.world.dev_environment import dev_environment
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

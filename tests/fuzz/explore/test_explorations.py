@@ -24,6 +24,7 @@ def test_a_payment_without_faults_is_explored_to_its_ends() -> None:
     assert report.transitions > report.states
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "bounds"),
     [
@@ -53,6 +54,7 @@ _FORFEIT = "2: signs a forfeit for a payment that is flying at the node"
 _OUTLIVES = "3: pays with an HTLC that may outlive the sender's contract"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mutant", "scene", "broken"),
     [
@@ -94,6 +96,7 @@ def test_a_rule_that_is_taken_out_is_missed(mutant: str, scene: str, broken: str
     assert report.broken == (broken,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EXPLORED_MUTANTS)
 def test_what_is_no_longer_so_is_missed(name: str) -> None:
     mutant = EXPLORED_MUTANTS[name]
