@@ -18,19 +18,7 @@ from fedimint.client.shapes import shape, u64
 from fedimint.client.transport import GuardianProtocolError
 from fedimint.codec.encoding import BYTES, from_hex
 from fedimint.codec.wire_types import TRANSACTION_ID, PeerId, TransactionId
-from fedimint.lnv2.api import Lnv2Api, OutgoingContractExpiration
-from fedimint.mintv2.api import Mintv2Api
 from fedimint.transaction import TRANSACTION_ERROR, Accepted, TransactionError
-
-__all__ = [
-    "FederationApi",
-    "FinallyRejected",
-    "GuardianStatus",
-    "Lnv2Api",
-    "Mintv2Api",
-    "OutgoingContractExpiration",
-    "SubmissionResult",
-]
 
 RESUBMIT_FIRST_PAUSE_S: Final = 2.0
 RESUBMIT_MAX_PAUSE_S: Final = 600.0

@@ -13,8 +13,8 @@ from fedimint.codec.bitcoin import display_hash
 from fedimint.codec.wire_types import Network, OutPoint, TransactionId
 from fedimint.walletv2 import OutputInfo
 from fedimint.walletv2.api import OUTPUT_SLICE_SIZE, PENDING_TRANSACTIONS_MAX
-from gateway.federation import BitcoinWallet
 from gateway.federation_registry import FederationRegistry
+from gateway.modules.walletv2 import WalletV2
 from gateway.ports import GrindAddress as Grind
 from statemachines import reserving
 from statemachines.deposit import (
@@ -83,7 +83,7 @@ class BitcoinEffects:
     async def grind(self, effect: GrindAddress, _context: EffectContext) -> AddressGround:
         """In a process of its own; what a crash interrupts is found again."""
         wallet = self._wallet(effect.federation_id)
-        ground = await self._grind(wallet.secret, wallet.config, effect.start)
+        ground = await self._grind(wallet.key.secret, wallet.config, effect.start)
         return AddressGround(address=DepositAddress(ground.index, ground.script_pubkey.hex()))
 
     async def scan(self, effect: ScanOutputs, _context: EffectContext) -> OutputsScanned:
@@ -157,9 +157,9 @@ class BitcoinEffects:
         self._rejections[stream] = tries + 1
         await self._clock.sleep(self._poll_pause_s * min(2**tries, CLAIM_PAUSES_MAX))
 
-    def _wallet(self, federation_id: str) -> BitcoinWallet:
+    def _wallet(self, federation_id: str) -> WalletV2:
         try:
-            return self._federations.client(federation_id).bitcoin_wallet()
+            return self._federations.client(federation_id).module(WalletV2)
         except InputError as error:
             raise UnavailableError(str(error)) from error
 

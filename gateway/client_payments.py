@@ -17,6 +17,7 @@ from fedimint.lnv2.gateway_api import (
 from gateway import receive_requests, send_requests
 from gateway.context import GatewayContext
 from gateway.ecash_receipts import EcashReceipts
+from gateway.modules.lnv2 import LnV2
 from gateway.receive_effects import NOT_ANSWERED
 from gateway.views import Verification
 from statemachines import receive, send
@@ -67,7 +68,7 @@ class ClientPayments:
         return RoutingInfo(
             lightning_public_key=node.public_key,
             lightning_alias=node.alias,
-            module_public_key=federation.module_public_key.hex(),
+            module_public_key=federation.module(LnV2).public_key.hex(),
             send_fee_minimum=transaction_fee,
             send_fee_default=payment_fee(terms.facts.lightning_fee) + transaction_fee,
             expiration_delta_minimum=send.EXPIRATION_DELTA_MINIMUM_BLOCKS,
@@ -89,7 +90,8 @@ class ClientPayments:
         if isinstance(self._engine.peek(stream), send.New):
             self._context.refuse_new_work(federation_id)
             node = self._context.watch.connected()
-            confirmed = await federation.lnv2.outgoing_contract_expiration(request.out_point)
+            lightning = federation.module(LnV2)
+            confirmed = await lightning.api.outgoing_contract_expiration(request.out_point)
             federation, terms = self._context.served(federation_id)
             verified = send_requests.verify(
                 request,

@@ -11,8 +11,8 @@ from backends.operations import CALL_ASTRAY_S, Node
 from engine import streams
 from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
-from fedimint.codec.wire_types import OutPoint, TransactionId
 from gateway.context import GatewayContext
+from gateway.modules.lnv2 import LnV2
 from gateway.operator_effects import trace_of
 from statemachines import ALL_MACHINES, federation, node_order, operator_payment, send
 from statemachines.outlook import OpenState
@@ -87,8 +87,7 @@ async def _refuse_send(context: GatewayContext, state: send.Unanswered | send.Va
     if isinstance(context.engine.peek(federation.stream_of(facts.federation_id)), federation.Left):
         return  # given up: nothing is claimed there
     client = context.federations.client(facts.federation_id)
-    out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
-    found = await client.lnv2.outgoing_contract_expiration(out_point)
+    found = await client.module(LnV2).expiration(facts)
     if found is not None and found.remaining_blocks:
         raise ConflictError(
             "the node that was called may pay it or have paid it, until the invoice has expired "

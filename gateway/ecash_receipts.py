@@ -15,6 +15,7 @@ from fedimint.mintv2 import Ecash, SpendableNote, ecash
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
 from gateway.known_notes import of_notes
+from gateway.modules.mintv2 import MintV2
 from statemachines import reissue
 from statemachines.items import ForeignNote
 
@@ -44,8 +45,9 @@ class EcashReceipts:
         self._context.refuse_new_work(federation.federation_id)
         reissue_id = given.operation_id().hex()
         self._check_notes(given.notes(), reissue_id)
+        rules = federation.module(MintV2).ecash_rules(federation.config.federation_id())
         spendable = await self._context.outside.cpu.run(
-            ecash.notes_to_reissue, given, federation.ecash_rules, os.urandom
+            ecash.notes_to_reissue, given, rules, os.urandom
         )
         facts = reissue.ReissueFacts(
             id=reissue_id,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import msgspec
@@ -10,35 +11,24 @@ from engine.engine import Ports
 from engine.ports import Randomness
 from errors import FatalError, InputError
 from fedimint.client.query import Guardians
-from fedimint.codec import secp
-from fedimint.codec.wire_types import PeerId
 from fedimint.config import ClientConfig
 from fedimint.crypto import secrets
 from fedimint.crypto.secrets import DerivableSecret
-from fedimint.federation_api import FederationApi, Lnv2Api, Mintv2Api
-from fedimint.lnv2.config import LnV2ClientConfig
-from fedimint.lnv2.decryption import DecryptionKeys
-from fedimint.mintv2.config import MintV2ClientConfig
-from fedimint.mintv2.ecash import EcashRules
-from fedimint.mintv2.notes import MintKeys
-from fedimint.walletv2.api import Walletv2Api
-from fedimint.walletv2.config import WalletV2ClientConfig
+from fedimint.federation_api import FederationApi
 from gateway.guardian_health import GuardianHealth, WatchedConnection
+from gateway.modules.module import Module, ModuleKey
+from gateway.modules.table import MODULES
 from gateway.ports import Connect
 from statemachines.federation import FederationFacts, Joined
-from statemachines.reserving import FederationFees
+
+M = TypeVar("M", bound=Module[Any, Any])
 
 
-@dataclass(frozen=True)
-class BitcoinWallet:
-    """The walletv2 module of a federation, and our secret in it. Its repr shows nothing."""
+class FoundModule(NamedTuple):
+    """A module that this gateway uses, in a config: the id of its instance, and its own config."""
 
-    api: Walletv2Api
-    config: WalletV2ClientConfig
-    secret: DerivableSecret
-
-    def __repr__(self) -> str:
-        return "BitcoinWallet(…)"
+    instance_id: int
+    config: Any
 
 
 @dataclass(frozen=True)
@@ -49,14 +39,7 @@ class FederationClient:
     index: int
     config: ClientConfig
     core: FederationApi
-    lnv2: Lnv2Api
-    mint: Mintv2Api
-    mint_keys: MintKeys
-    mint_secret: DerivableSecret
-    gateway_secret: secp.SecretKey
-    decryption_keys: DecryptionKeys
-    ecash_rules: EcashRules
-    bitcoin: BitcoinWallet | None
+    modules: Mapping[str, Module[Any, Any]]
     health: GuardianHealth
 
     def __repr__(self) -> str:
@@ -68,22 +51,16 @@ class FederationClient:
         return self.facts.federation_id
 
     @property
-    def module_public_key(self) -> bytes:
-        """The key that outgoing contracts name as the gateway's, 33 bytes."""
-        return secp.public_key(self.gateway_secret)
+    def keys(self) -> dict[str, ModuleKey]:
+        """Our key in each module, by its kind."""
+        return {kind: module.key for kind, module in self.modules.items()}
 
-    def bitcoin_wallet(self) -> BitcoinWallet:
-        """The walletv2 module. Raises InputError when the federation has none."""
-        if self.bitcoin is None:
-            raise InputError(
-                "the federation has no walletv2 module: it takes no deposits and makes no withdrawals"
-            )
-        return self.bitcoin
-
-    @property
-    def tweak_filter(self) -> bytes:
-        """What every mintv2 tweak of ours must meet, so that recovery finds the note."""
-        return secrets.mintv2_tweak_filter(self.mint_secret)
+    def module(self, wanted: type[M]) -> M:
+        """Its module of this kind. Raises InputError when it has none."""
+        found = self.modules.get(wanted.kind)
+        if not isinstance(found, wanted):
+            raise _lacking(wanted)
+        return found
 
     async def aclose(self) -> None:
         """Close the connections to all guardians at once: one that does not answer has two seconds."""
@@ -92,38 +69,30 @@ class FederationClient:
                 closing.start_soon(connection.aclose)
 
 
-@dataclass(frozen=True)
-class ServedModules:
-    """The modules this gateway uses of a federation; it can do without walletv2."""
-
-    lnv2_id: int
-    lnv2: LnV2ClientConfig
-    mint_id: int
-    mint: MintV2ClientConfig
-    wallet: tuple[int, WalletV2ClientConfig] | None
-
-    @property
-    def fees(self) -> FederationFees:
-        return FederationFees(
-            lnv2=self.lnv2.fee_consensus,
-            mintv2=self.mint.fee_consensus,
-            walletv2=self.wallet[1].fee_consensus if self.wallet is not None else None,
-        )
+def served_modules(config: ClientConfig) -> dict[str, FoundModule]:
+    """The modules of `config` that we use, by kind. Raises InputError when it lacks one that we need."""
+    found = {}
+    for kind, module in MODULES.items():
+        at = config.find(module.config_type)
+        if at is not None:
+            found[kind] = FoundModule(*at)
+        elif module.is_required:
+            raise _lacking(module)
+    return found
 
 
-def mint_secret(root: DerivableSecret, facts: FederationFacts) -> DerivableSecret:
-    """What the keys of our notes follow from, also of a federation that is not served any more."""
+def module_key(root: DerivableSecret, facts: FederationFacts, kind: str) -> ModuleKey:
+    """Our key in a module, also of a federation that is not served any more."""
+    return _key(root, facts, served_modules(stored_config(facts))[kind])
+
+
+def _key(root: DerivableSecret, facts: FederationFacts, found: FoundModule) -> ModuleKey:
     client = secrets.client_secret(root, bytes.fromhex(facts.federation_id))
-    return secrets.module_secret(client, served_modules(stored_config(facts)).mint_id)
+    return ModuleKey(found.instance_id, secrets.module_secret(client, found.instance_id))
 
 
-def served_modules(config: ClientConfig) -> ServedModules:
-    """The modules of `config` that we use. Raises InputError when it lacks one."""
-    lnv2, mint = config.find(LnV2ClientConfig), config.find(MintV2ClientConfig)
-    if lnv2 is None or mint is None:
-        missing = "lnv2" if lnv2 is None else "mintv2"
-        raise InputError(f"the federation has no {missing} module, which this gateway needs")
-    return ServedModules(*lnv2, *mint, config.find(WalletV2ClientConfig))
+def _lacking(module: type[Module[Any, Any]]) -> InputError:
+    return InputError(f"the federation has no {module.kind} module{module.without}")
 
 
 def open_federation(
@@ -146,36 +115,17 @@ def open_federation(
     guardians = Guardians(
         connections, sleep_s=ports.clock.sleep, jitter=lambda: _jitter(ports.randomness)
     )
-    client = secrets.client_secret(root, bytes.fromhex(facts.federation_id))
-    lnv2_secret = secrets.module_secret(client, modules.lnv2_id)
-    mint_keys = _mint_keys(modules.mint)
     return FederationClient(
         facts=facts,
         index=joined.index,
         config=config,
         core=FederationApi(guardians),
-        lnv2=Lnv2Api(guardians, modules.lnv2_id),
-        mint=Mintv2Api(guardians, modules.mint_id),
-        mint_keys=mint_keys,
-        mint_secret=secrets.module_secret(client, modules.mint_id),
-        gateway_secret=secrets.lnv2_gateway_secret(lnv2_secret),
-        decryption_keys=DecryptionKeys(modules.lnv2.tpe_agg_pk, modules.lnv2.tpe_pks),
-        ecash_rules=EcashRules(
-            config.federation_id(), modules.mint.amount_unit, modules.mint.fee_consensus, mint_keys
-        ),
-        bitcoin=_bitcoin_wallet(modules, guardians, client),
+        modules={
+            kind: MODULES[kind].open(_key(root, facts, found), found.config, guardians)
+            for kind, found in modules.items()
+        },
         health=health,
     )
-
-
-def _bitcoin_wallet(
-    modules: ServedModules, guardians: Guardians, client: DerivableSecret
-) -> BitcoinWallet | None:
-    if modules.wallet is None:
-        return None
-    module_id, config = modules.wallet
-    secret = secrets.module_secret(client, module_id)
-    return BitcoinWallet(Walletv2Api(guardians, module_id), config, secret)
 
 
 def stored_config(facts: FederationFacts) -> ClientConfig:
@@ -188,8 +138,3 @@ def stored_config(facts: FederationFacts) -> ClientConfig:
 
 def _jitter(randomness: Randomness) -> float:
     return int.from_bytes(randomness.random_bytes(4)) / (1 << 32)
-
-
-def _mint_keys(mint: MintV2ClientConfig) -> MintKeys:
-    peer_keys: Mapping[int, Mapping[PeerId, bytes]] = mint.tbs_pks
-    return MintKeys(aggregate_keys=mint.tbs_agg_pks, peer_keys=peer_keys)

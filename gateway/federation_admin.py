@@ -9,14 +9,14 @@ from fedimint.codec.invite import InviteCode
 from fedimint.config import ClientConfig
 from fedimint.config_json import json_client_config
 from fedimint.discovery import download_config, refuse_unspoken
-from fedimint.mintv2.recovery import recover_notes
 from gateway import fees, joining, secret_files, status, trust
-from gateway.build import held_note
 from gateway.client_payments import payment_fee
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, open_federation, stored_config
 from gateway.federation_lifetimes import FederationLifetimes
 from gateway.federation_registry import NotServedError
+from gateway.modules.lnv2 import LnV2
+from gateway.modules.mintv2 import MintV2
 from gateway.reconciliation import reconcile_federation
 from gateway.servable import refuse_another_config
 from gateway.shared_answers import SharedAnswers
@@ -132,10 +132,7 @@ class FederationAdmin:
             outside.ports,
         )
         try:
-            count = await client.mint.recovery_count()
-            found = await recover_notes(
-                client.mint, client.mint_secret, client.mint_keys, count, outside.cpu.run
-            )
+            found = await client.module(MintV2).recover(outside.cpu)
         finally:
             with anyio.CancelScope(shield=True):
                 await client.aclose()
@@ -143,7 +140,7 @@ class FederationAdmin:
             _log.error(
                 "notes_not_recovered", federation=facts.federation_id, lost_msat=found.lost_msat
             )
-        return tuple(map(held_note, found.notes))
+        return found.notes
 
     def _refuse_second_join(self, federation_id: str) -> None:
         if federation_id in self._context.federations:
@@ -306,12 +303,12 @@ class FederationAdmin:
             federation, _ = self._context.served(federation_id)
         except NotServedError:
             return None
-        version = federation.config.modules[federation.lnv2.module_id].version
+        lightning = federation.module(LnV2).key.instance_id
         return Serving(
             connectivity=await self._connectivity.of(
                 federation_id, lambda: _connectivity(federation)
             ),
-            lnv2=version,
+            lnv2=federation.config.modules[lightning].version,
         )
 
     async def invite_codes(self) -> tuple[FederationInvites, ...]:

@@ -19,13 +19,13 @@ class ForeignNotes:
         for note in notes:
             self._notes[note.note().nonce.hex()] = note
 
-    def find(self, tx: str, nonces: Iterable[str]) -> tuple[SpendableNote, ...] | None:
-        """All of these notes, for the transaction of this stream; None when one of them was forgotten."""
+    def find(self, tx: str, nonces: Iterable[str]) -> dict[str, SpendableNote] | None:
+        """All of these notes by nonce, for the transaction of this stream; None when one of them was forgotten."""
         wanted = tuple(nonces)
-        found = [self._notes.get(nonce) for nonce in wanted]
         if wanted:
             self._used[tx] = wanted
-        return tuple(note for note in found if note is not None) if None not in found else None
+        known = self._notes
+        return {one: known[one] for one in wanted} if known.keys() >= set(wanted) else None
 
     def forget(self, nonces: Iterable[str]) -> None:
         for nonce in nonces:

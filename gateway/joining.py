@@ -6,7 +6,7 @@ from errors import InputError
 from fedimint.codec.invite import InviteCode
 from fedimint.config import ClientConfig
 from fedimint.lnv2.gateway_api import PaymentFee
-from gateway.servable import refuse_unservable
+from gateway.servable import module_fees, refuse_unservable
 from statemachines.federation import FederationFacts, Fee
 
 #: The most that an event holds, as base64 and beside the rest: some 16 guardians with all keys of their modules.
@@ -38,7 +38,7 @@ def federation_facts(
         federation_id=config.federation_id().hex(),
         invite_code=public_invite.to_text(),
         client_config=encoded,
-        module_fees=modules.fees,
+        module_fees=module_fees(modules),
         lightning_fee=Fee(lightning_fee.base, lightning_fee.parts_per_million),
         transaction_fee=Fee(transaction_fee.base, transaction_fee.parts_per_million),
     )

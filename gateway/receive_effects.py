@@ -13,12 +13,9 @@ from backends.operations import Node
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect
 from engine.ports import Clock
-from errors import InputError, PeerError
-from fedimint import lnv2
-from fedimint.codec.wire_types import OutPoint, PeerId, TransactionId
-from fedimint.lnv2.decryption import Decryption, DecryptionKeys, decrypt
-from gateway.federation import FederationClient
+from errors import InputError
 from gateway.federation_registry import FederationRegistry
+from gateway.modules.lnv2 import LnV2
 from gateway.ports import Cpu
 from statemachines.completion import CancelHtlcs, NodeConfirmed, NodeContradicted, SettleHtlcs
 from statemachines.receive import (
@@ -114,28 +111,13 @@ class ReceiveEffects:
     async def decrypt(
         self, effect: DecryptPreimage, _context: EffectContext
     ) -> Decrypted | Undecryptable:
-        """Believe a threshold of guardians first; when their key fails, ask others instead of the liars.
-
-        A share that does not verify decides nothing: only a key that verifies shows what the contract holds.
-        """
-        federation = self._federations.client(effect.federation_id)
-        contract = lnv2.INCOMING_CONTRACT.decode(bytes.fromhex(effect.contract))
-        out_point = OutPoint(TransactionId(bytes.fromhex(effect.txid)), 0)
-        liars: set[PeerId] = set()
-        while True:
-            decryption = await self._decrypt_with(federation, contract, out_point, liars)
-            if decryption.decrypted is not None:
-                break
-            if not decryption.missing_peers:
-                raise PeerError("the guardians' keys contradict each other; ask the federation")
-            liars.update(decryption.bad_peers)
-            if len(liars) > federation.core.guardians.max_failures:
-                raise PeerError(f"guardians {sorted(liars)} send wrong decryption shares")
-        preimage = decryption.decrypted.preimage
-        if lnv2.is_preimage(contract.commitment.payment_image, preimage):
-            return Decrypted(preimage=preimage.hex())
+        """Only a key of the federation that verifies shows what the contract holds, or that it holds none."""
+        lightning = self._federations.client(effect.federation_id).module(LnV2)
+        opened = await lightning.opened(effect.contract, effect.txid, self._cpu)
+        if opened.preimage is not None:
+            return Decrypted(preimage=opened.preimage.hex())
         return Undecryptable(
-            decryption_key=decryption.decrypted.decryption_key.hex(), now_unix_s=self._now_unix_s()
+            decryption_key=opened.decryption_key.hex(), now_unix_s=self._now_unix_s()
         )
 
     async def settle(
@@ -160,36 +142,5 @@ class ReceiveEffects:
             return NodeContradicted(error=str(rejected))
         return NodeConfirmed()
 
-    async def _decrypt_with(
-        self,
-        federation: FederationClient,
-        contract: lnv2.IncomingContract,
-        out_point: OutPoint,
-        liars: set[PeerId],
-    ) -> Decryption:
-        async def believed(peer: PeerId, share: bytes) -> bytes:
-            if peer in liars:
-                raise PeerError(f"guardian {peer} sent a wrong decryption share before")
-            return share
-
-        shares = await federation.lnv2.decryption_key_share(out_point, believed)
-        return await self._cpu.run(
-            decrypt_shares,
-            contract,
-            shares,
-            federation.decryption_keys,
-            federation.core.guardians.threshold,
-        )
-
     def _now_unix_s(self) -> int:
         return self._clock.now_unix_us() // 1_000_000
-
-
-def decrypt_shares(
-    contract: lnv2.IncomingContract,
-    shares: Mapping[PeerId, bytes],
-    keys: DecryptionKeys,
-    threshold: int,
-) -> Decryption:
-    """`fedimint.lnv2.decryption.decrypt`, as a worker is called."""
-    return decrypt(contract, shares, keys, threshold=threshold)

@@ -10,6 +10,7 @@ from fedimint.lnv2 import HashImage, tpe
 from fedimint.lnv2.gateway_api import CreateInvoice, PaymentFee
 from fedimint.mintv2 import selection
 from gateway.federation import FederationClient
+from gateway.modules.lnv2 import LnV2
 from gateway.ports import Cpu
 from statemachines.receive import ReceiveFacts, RequestReceive
 from statemachines.reserving import CLAIM_MAX_MSAT
@@ -37,7 +38,7 @@ async def verify(
     if not receive_enabled:
         prefix = federation.federation_id[:8]
         raise InputError(f"Receiving payments is disabled for federation {prefix}")
-    if commitment.refund_pk != federation.module_public_key:
+    if commitment.refund_pk != federation.module(LnV2).public_key:
         raise InputError("the contract does not name this gateway's key: it is another gateway's")
     expected_msat = receive_fee.subtract_from(request.amount_msat)
     if not expected_msat:

@@ -10,6 +10,7 @@ from fedimint.codec import bolt11
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
 from gateway.funding_turns import M
+from gateway.modules.lnv2 import LnV2
 from statemachines import receive
 from statemachines.federation import FRUITLESS_MAX
 
@@ -38,7 +39,7 @@ async def _is_alive(context: GatewayContext, federation: FederationClient) -> bo
     with anyio.move_on_after(ALIVE_LIMIT_S):
         for _ in range(ALIVE_TRIES):
             with contextlib.suppress(GatewayError):
-                await federation.lnv2.consensus_block_count()
+                await federation.module(LnV2).api.consensus_block_count()
                 return True
             await context.outside.ports.clock.sleep(ALIVE_PAUSE_S)
     return False

@@ -16,13 +16,13 @@ from backends.lightning import LightningNode
 from engine.engine import Engine
 from engine.machine import State
 from fedimint.codec.wire_types import ContractId
-from fedimint.mintv2.recovery import recover_notes
-from gateway.build import held_note
 from gateway.containing import contain
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient
 from gateway.freeze import NODE
 from gateway.log import machines
+from gateway.modules.lnv2 import LnV2
+from gateway.modules.mintv2 import MintV2
 from statemachines import gift, identity, image, receive, send, transaction
 from statemachines.federation import RECOVERED_NOTES_PER_EVENT
 from statemachines.transaction import wallet_of
@@ -152,7 +152,7 @@ async def _find_contract(
     async with limiter:
         contract_id = ContractId(bytes.fromhex(facts.contract_id))
         # A deadline that is over: who has the contract says so, and who has not says that.
-        out_point = await federation.lnv2.await_incoming_contract(contract_id, 0)
+        out_point = await federation.module(LnV2).api.await_incoming_contract(contract_id, 0)
     if out_point is None:
         return
     found = receive.FundingFound(
@@ -228,17 +228,10 @@ async def _find_notes(context: GatewayContext, federation: FederationClient) -> 
     """Make the wallet what the federation says it is; False when notes moved meanwhile and it must be asked again."""
     engine, stream = context.engine, wallet_of(federation.federation_id)
     before = _wallet(engine, stream)
-    count = await federation.mint.recovery_count()
-    recovered = await recover_notes(
-        federation.mint,
-        federation.mint_secret,
-        federation.mint_keys,
-        count,
-        context.outside.cpu.run,
-    )
+    recovered = await federation.module(MintV2).recover(context.outside.cpu)
     if _notes_of(_wallet(engine, stream)) != _notes_of(before):
         return False
-    unspent = {note.nonce: note for note in map(held_note, recovered.notes)}
+    unspent = {note.nonce: note for note in recovered.notes}
     gone = [note.nonce for note in before.notes if note.nonce not in unspent]
     others = _given_away(context)
     fresh = [note for note in unspent.values() if note.nonce not in others]

@@ -22,11 +22,9 @@ from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from engine.ports import Clock
 from errors import InputError, UnavailableError
-from fedimint import lnv2
-from fedimint.codec.wire_types import OutPoint, TransactionId
-from gateway.build import sign_forfeit
 from gateway.federation_registry import FederationRegistry
 from gateway.funding_turns import M
+from gateway.modules.lnv2 import LnV2
 from statemachines import send_rules
 from statemachines.send import (
     BudgetMeasured,
@@ -214,10 +212,9 @@ class SendEffects:
         return CallUnanswered()
 
     async def forfeit(self, effect: SignForfeit, _context: EffectContext) -> ForfeitSigned:
-        """The signature is the same each time: BIP-340 without auxiliary randomness."""
-        federation = self._federations.client(effect.federation_id)
-        signature = sign_forfeit(federation.gateway_secret, bytes.fromhex(effect.contract_id))
-        return ForfeitSigned(forfeit=signature.hex())
+        """The signature is the same each time."""
+        lightning = self._federations.client(effect.federation_id).module(LnV2)
+        return ForfeitSigned(forfeit=lightning.forfeit(bytes.fromhex(effect.contract_id)).hex())
 
     async def _recorded(self, payment_hash: bytes) -> Input | None:
         """The node's record, None when it has none."""
@@ -227,21 +224,11 @@ class SendEffects:
         return _known(record, (await self._node.info()).public_key)
 
     async def _remaining_blocks(self, facts: SendFacts, node: NodeInfo) -> int:
-        """Blocks until the sender may take the contract back; 0 when it is gone, another one, or nobody can tell.
-
-        HTLCs end by the chain, the contract by the count of blocks that the guardians agree on. Where that count is
-        behind it will jump, so the chain as our node sees it counts as well, and the shorter time is what is left.
-        """
+        """Blocks until the sender may take the contract back; 0 when it is gone, another one, or nobody can tell."""
         if facts.federation_id not in self._federations:
             return 0  # given up: nothing more is paid out of it, and the node alone decides how this ends
-        federation = self._federations.client(facts.federation_id)
-        out_point = OutPoint(TransactionId(bytes.fromhex(facts.txid)), facts.out_idx)
-        found = await federation.lnv2.outgoing_contract_expiration(out_point)
-        if found is None or found.contract_id.hex() != facts.contract_id:
-            return 0
-        contract = lnv2.OUTGOING_CONTRACT.decode(bytes.fromhex(facts.contract))
-        block_count = node.block_height + 1
-        return min(found.remaining_blocks, max(0, contract.expiration_block_height - block_count))
+        lightning = self._federations.client(facts.federation_id).module(LnV2)
+        return await lightning.remaining_blocks(facts, node.block_height + 1)
 
     def _now_unix_s(self) -> int:
         return self._clock.now_unix_us() // 1_000_000

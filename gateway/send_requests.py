@@ -9,10 +9,11 @@ from errors import InputError
 from fedimint import lnv2
 from fedimint.codec import bolt11, secp
 from fedimint.codec.wire_types import Network
-from fedimint.federation_api import OutgoingContractExpiration
 from fedimint.lnv2 import HashImage
+from fedimint.lnv2.api import OutgoingContractExpiration
 from fedimint.lnv2.gateway_api import PaymentFee, SendPayment
 from gateway.federation import FederationClient
+from gateway.modules.lnv2 import LnV2
 from statemachines.reserving import CLAIM_MAX_MSAT
 from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS, RequestSend, SendFacts
 
@@ -20,7 +21,7 @@ from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS, RequestSend, Sen
 def authenticate(request: SendPayment, federation: FederationClient) -> None:
     """Steps 1 and 2: the contract names our key, and its owner signed for this invoice. Raises InputError."""
     contract = request.contract
-    if contract.claim_pk != federation.module_public_key:
+    if contract.claim_pk != federation.module(LnV2).public_key:
         raise InputError("the contract does not name this gateway's key: it is another gateway's")
     if not secp.verify_schnorr(contract.refund_pk, request.invoice.auth_digest(), request.auth):
         raise InputError("auth is not a signature of the contract's refund key over the invoice")

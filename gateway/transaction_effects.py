@@ -10,13 +10,14 @@ from fedimint.client.transport import cut
 from fedimint.codec.wire_types import TransactionId
 from fedimint.crypto.secrets import TWEAK_SIZE
 from fedimint.federation_api import FinallyRejected
-from fedimint.mintv2.collecting import NoteCollector
 from fedimint.modules import MODULE_CODECS
 from fedimint.transaction import InputRefused, OutputRefused
-from gateway.build import NONCE_SIZE, Materials, ModuleKeys, build, held_note, note_requests
+from gateway.build import NONCE_SIZE, build
 from gateway.federation import FederationClient
 from gateway.federation_registry import FederationRegistry
 from gateway.foreign_notes import ForeignNotes
+from gateway.modules.mintv2 import MintV2
+from gateway.modules.module import Materials
 from gateway.ports import Cpu
 from statemachines.items import ForeignNote
 from statemachines.transaction import (
@@ -80,7 +81,7 @@ class TransactionEffects:
         random_bytes = self._randomness.random_bytes
         starts = tuple(random_bytes(TWEAK_SIZE) for _ in range(missing))
         materials = Materials(random_bytes(NONCE_SIZE), starts, foreign_notes)
-        built = await self._cpu.run(build, module_keys(federation), reservation, materials)
+        built = await self._cpu.run(build, federation.keys, reservation, materials)
         return Built(signed=built, now_unix_s=self._now_unix_s())
 
     async def submit(
@@ -99,34 +100,11 @@ class TransactionEffects:
         """The notes come after the transaction's other outputs."""
         if not effect.issues:
             return NotesCollected(notes=(), lost_msat=0)
-        federation = self._federations.client(effect.federation_id)
-        collector = NoteCollector(
-            federation.core.guardians, federation.mint_keys, federation.mint_secret, self._cpu.run
-        )
-        txid = TransactionId(bytes.fromhex(effect.txid))
-        end = effect.start + len(effect.issues)
-        finalised = await collector.collect(
-            lambda check: federation.mint.signature_shares(txid, effect.start, end, check),
-            note_requests(effect.issues),
-        )
-        lost_msat = sum(1 << effect.issues[index].denomination for index in finalised.invalid)
-        return NotesCollected(notes=tuple(map(held_note, finalised.notes)), lost_msat=lost_msat)
+        mint = self._federations.client(effect.federation_id).module(MintV2)
+        return await mint.collect(effect.txid, effect.start, effect.issues, self._cpu)
 
     def _now_unix_s(self) -> int:
         return self._clock.now_unix_us() // 1_000_000
-
-
-def module_keys(federation: FederationClient) -> ModuleKeys:
-    """What a worker needs to build transactions of this federation."""
-    bitcoin = federation.bitcoin
-    return ModuleKeys(
-        federation.lnv2.module_id,
-        federation.mint.module_id,
-        federation.gateway_secret,
-        federation.mint_secret,
-        bitcoin.api.module_id if bitcoin is not None else None,
-        bitcoin.secret if bitcoin is not None else None,
-    )
 
 
 def _describe(rejected: FinallyRejected, federation: FederationClient) -> str:

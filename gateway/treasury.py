@@ -6,15 +6,15 @@ from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, PeerError, UnavailableError
 from fedimint.codec import addresses
 from fedimint.codec.invite import InviteCode
-from fedimint.crypto.secrets import DerivableSecret
-from fedimint.mintv2 import SpendableNote, ecash, notes, selection
+from fedimint.mintv2 import ecash, selection
 from fedimint.walletv2 import deposits
 from gateway import secret_files
 from gateway.bitcoin_addresses import destination, our_address
-from gateway.build import note_of
 from gateway.conditions import is_recent
 from gateway.context import GatewayContext
-from gateway.federation import FederationClient, mint_secret
+from gateway.federation import FederationClient, module_key
+from gateway.modules.mintv2 import MintV2, spendable_notes
+from gateway.modules.walletv2 import WalletV2
 from gateway.operator_node import OperatorNode
 from gateway.treasury_views import PeginRequest, SentEcash, Withdrawal, WithdrawalRequest
 from gateway.views import FederationBalanceInfo, GatewayBalances
@@ -22,7 +22,6 @@ from statemachines import deposits as deposits_machine
 from statemachines import gift, reserving, withdrawal
 from statemachines.federation import FederationFacts, Joined, Left
 from statemachines.federation import stream_of as federation_stream
-from statemachines.items import HeldNote
 from statemachines.node_order import SendCoins
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
@@ -124,8 +123,8 @@ class Treasury:
         if isinstance(state, gift.GiftRefused):
             raise ConflictError(state.reason)
         assert isinstance(state, gift.Given)
-        secret = mint_secret(self._context.root, federation)
-        given = await self._context.outside.cpu.run(spendable_notes, secret, state.notes)
+        key = module_key(self._context.root, federation, MintV2.kind)
+        given = await self._context.outside.cpu.run(spendable_notes, key.secret, state.notes)
         return ecash.with_invite(given, self._invite(federation)).to_text()
 
     def _invite(self, federation: FederationFacts) -> InviteCode:
@@ -140,7 +139,7 @@ class Treasury:
     async def deposit_address(self, federation_id: str) -> str:
         """The first address that nobody paid to; waits for one that is being ground."""
         federation, _ = self._context.served(federation_id)
-        federation.bitcoin_wallet()
+        federation.module(WalletV2)
         answer = await self._engine.wait(deposits_machine.stream_of(federation_id), _has_address)
         assert isinstance(answer.state, deposits_machine.Watching)
         script = bytes.fromhex(answer.state.unused[0].script)
@@ -148,7 +147,7 @@ class Treasury:
 
     async def recheck_address(self, federation_id: str, address: str) -> None:
         """Nothing to do: every output of the federation is looked at, in order. Raises InputError for no address."""
-        self._context.served(federation_id)[0].bitcoin_wallet()
+        self._context.served(federation_id)[0].module(WalletV2)
         our_address(address, self._context.settings.network)
 
     async def pegin_from_onchain(self, request: PeginRequest) -> str:
@@ -178,7 +177,7 @@ class Treasury:
         """
         self._context.refuse_new_work(request.federation_id)
         federation, _ = self._context.served(request.federation_id)
-        bitcoin = federation.bitcoin_wallet()
+        bitcoin = federation.module(WalletV2)
         quoted_unix_s = self._context.now_unix_s()
         network = self._context.settings.network
         to = destination(request.address, request.amount_sat, network)
@@ -208,7 +207,7 @@ class Treasury:
 
     async def withdraw_to_onchain(self, federation_id: str, amount_sat: int | None) -> Withdrawal:
         """Pay out to the wallet of the Lightning node; None is all."""
-        self._context.served(federation_id)[0].bitcoin_wallet()
+        self._context.served(federation_id)[0].module(WalletV2)
         address = await self._node.onchain_address()
         return await self.withdraw(WithdrawalRequest(federation_id, address, amount_sat, None))
 
@@ -230,7 +229,7 @@ class Treasury:
 
     async def _fee_sat(self, federation: FederationClient, request: WithdrawalRequest) -> int:
         """What the miners get: the fee of now, or a quoted one that is no lower."""
-        now_sat = await federation.bitcoin_wallet().api.send_fee_sat()
+        now_sat = await federation.module(WalletV2).api.send_fee_sat()
         if now_sat is None:
             raise PeerError("the federation knows no fee for its transactions yet; try again later")
         quoted_sat = request.quoted_fee_sat
@@ -243,13 +242,6 @@ class Treasury:
                 f"the quoted fee of {quoted_sat} sat is below the federation's present fee of {now_sat} sat"
             )
         return quoted_sat
-
-
-def spendable_notes(
-    mint_secret: DerivableSecret, held: tuple[HeldNote, ...]
-) -> tuple[SpendableNote, ...]:
-    """Our notes with their keys; run in a worker."""
-    return tuple(notes.spendable(mint_secret, note_of(note)) for note in held)
 
 
 def _is_over(state: State) -> bool:

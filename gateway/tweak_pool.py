@@ -5,6 +5,7 @@ from engine.machine import State
 from engine.ports import Clock
 from errors import BusyError, FaultError, UnavailableError
 from gateway.federation import FederationClient
+from gateway.modules.mintv2 import MintV2
 from gateway.ports import GrindTweak
 from statemachines.transaction import wallet_of
 from statemachines.wallet import TWEAK_POOL_SIZE, AddTweaks, Wallet
@@ -22,7 +23,10 @@ async def keep_tweaks(
 
     Without the pool transactions only take longer, so no trouble here may disturb anything else.
     """
-    stream, tweak_filter = wallet_of(federation.federation_id), federation.tweak_filter
+    stream, tweak_filter = (
+        wallet_of(federation.federation_id),
+        federation.module(MintV2).tweak_filter,
+    )
     while True:
         try:
             await engine.wait(stream, _wants_tweaks)

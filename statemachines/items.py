@@ -3,9 +3,11 @@
 Ids, keys and scripts are hex. Structs with a field added later leave defaults out, so that old histories keep
 their hashes.
 
-The tag of each says the kind of module it belongs to, so that another kind's stand beside it in the same lists. Notes
-and issues are many: each is an array that begins with a short tag, "m2" for mintv2.
+`module` is the kind of module that each belongs to. Its tag says the same, so that another kind's stand beside it in
+the same lists. Notes and issues are many: each is an array that begins with a short tag, "m2" for mintv2.
 """
+
+from typing import ClassVar
 
 import msgspec
 
@@ -15,6 +17,7 @@ import msgspec
 class ContractClaim(msgspec.Struct, frozen=True, tag="lnv2.outgoing"):
     """An outgoing lnv2 contract claimed with its preimage (hex). `amount_msat` is the contract's."""
 
+    module: ClassVar[str] = "lnv2"
     txid: str
     out_idx: int
     amount_msat: int
@@ -24,6 +27,7 @@ class ContractClaim(msgspec.Struct, frozen=True, tag="lnv2.outgoing"):
 class IncomingRefund(msgspec.Struct, frozen=True, tag="lnv2.incoming"):
     """An incoming lnv2 contract of ours whose preimage was none, taken back with its decryption key."""
 
+    module: ClassVar[str] = "lnv2"
     txid: str
     out_idx: int
     amount_msat: int
@@ -33,6 +37,7 @@ class IncomingRefund(msgspec.Struct, frozen=True, tag="lnv2.incoming"):
 class DepositClaim(msgspec.Struct, frozen=True, tag="walletv2.deposit"):
     """A walletv2 output on an address of ours, claimed at a fee for the miners."""
 
+    module: ClassVar[str] = "walletv2"
     output_index: int
     address_index: int
     value_sat: int
@@ -47,6 +52,7 @@ class DepositClaim(msgspec.Struct, frozen=True, tag="walletv2.deposit"):
 class ForeignNote(msgspec.Struct, frozen=True, tag="mintv2.note"):
     """A note that somebody gave us, reissued before they spend it again. Its key is in no event."""
 
+    module: ClassVar[str] = "mintv2"
     denomination: int
     nonce: str
 
@@ -61,6 +67,7 @@ Claim = ContractClaim | IncomingRefund | DepositClaim | ForeignNote
 class HeldNote(msgspec.Struct, frozen=True, array_like=True, tag="m2"):
     """A mintv2 note of ours: its key follows from mnemonic, denomination and tweak. All fields but one are hex."""
 
+    module: ClassVar[str] = "mintv2"
     denomination: int
     tweak: str
     nonce: str
@@ -77,6 +84,7 @@ class HeldNote(msgspec.Struct, frozen=True, array_like=True, tag="m2"):
 class FundedContract(msgspec.Struct, frozen=True, tag="lnv2.incoming"):
     """An incoming lnv2 contract (hex of its consensus encoding), funded by us."""
 
+    module: ClassVar[str] = "lnv2"
     contract: str
     amount_msat: int
 
@@ -84,6 +92,7 @@ class FundedContract(msgspec.Struct, frozen=True, tag="lnv2.incoming"):
 class PegOut(msgspec.Struct, frozen=True, tag="walletv2.peg_out"):
     """Bitcoin to a scriptPubKey (hex), with a fee for the miners on top."""
 
+    module: ClassVar[str] = "walletv2"
     script: str
     value_sat: int
     fee_sat: int
@@ -100,6 +109,7 @@ Output = FundedContract | PegOut
 class Issue(msgspec.Struct, frozen=True, array_like=True, tag="m2"):
     """A mintv2 note to be issued. An empty `tweak` (hex) means that the pool was empty: one is ground when building."""
 
+    module: ClassVar[str] = "mintv2"
     denomination: int
     tweak: str
 

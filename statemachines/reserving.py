@@ -14,15 +14,7 @@ from fedimint.codec.wire_types import FeeConsensus
 from fedimint.mintv2 import selection
 from fedimint.mintv2.selection import InsufficientNotesError, Representation
 from fedimint.transaction import MAX_TRANSACTION_BYTES
-from statemachines.items import (
-    Claim,
-    DepositClaim,
-    ForeignNote,
-    FundedContract,
-    HeldNote,
-    Output,
-    PegOut,
-)
+from statemachines.items import Claim, HeldNote, Output, PegOut
 
 #: Bytes that a note takes in a transaction: one spent, with its signature, and one issued.
 SPENT_NOTE_BYTES: Final = 155
@@ -137,10 +129,7 @@ def halves_worth_issuing(
 
 def claim_fee_msat(fees: FederationFees, claim: Claim) -> int:
     """What the federation charges for an input."""
-    if isinstance(claim, DepositClaim):
-        return _wallet(fees).fee_msat(claim.amount_msat)
-    module = fees.mintv2 if isinstance(claim, ForeignNote) else fees.lnv2
-    return module.fee_msat(claim.amount_msat)
+    return _of_module(fees, claim.module).fee_msat(claim.amount_msat)
 
 
 def claim_worth_msat(fees: FederationFees, claim: Claim) -> int:
@@ -151,8 +140,7 @@ def claim_worth_msat(fees: FederationFees, claim: Claim) -> int:
 
 def output_fee_msat(fees: FederationFees, output: Output) -> int:
     """What the federation charges for an output."""
-    module = fees.lnv2 if isinstance(output, FundedContract) else _wallet(fees)
-    return module.fee_msat(output.amount_msat)
+    return _of_module(fees, output.module).fee_msat(output.amount_msat)
 
 
 def pick(notes: Sequence[HeldNote], counts: dict[int, int]) -> tuple[HeldNote, ...]:
@@ -192,10 +180,11 @@ def _without(notes: Sequence[HeldNote], taken: Sequence[HeldNote]) -> list[HeldN
     return [note for note in notes if note.nonce not in nonces]
 
 
-def _wallet(fees: FederationFees) -> FeeConsensus:
-    if fees.walletv2 is None:
-        raise FatalError("bitcoin was asked of a federation without a walletv2 module")
-    return fees.walletv2
+def _of_module(fees: FederationFees, kind: str) -> FeeConsensus:
+    found: FeeConsensus | None = getattr(fees, kind)
+    if found is None:
+        raise FatalError(f"an item for a federation without a {kind} module")
+    return found
 
 
 def _held(notes: Sequence[HeldNote]) -> Counter[int]:

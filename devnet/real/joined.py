@@ -9,7 +9,7 @@ from fedimint.codec.invite import InviteCode
 from fedimint.codec.wire_types import FederationId
 from fedimint.config import ClientConfig
 from fedimint.discovery import download_config
-from fedimint.federation_api import Lnv2Api
+from fedimint.lnv2.api import Lnv2Api
 from fedimint.lnv2.config import LnV2ClientConfig
 
 

@@ -9,9 +9,11 @@ from fedimint import lnv2
 from fedimint.codec import bolt11, secp
 from fedimint.codec.wire_types import FeeConsensus
 from fedimint.crypto import bls
+from fedimint.crypto.secrets import DerivableSecret, lnv2_gateway_secret
 from fedimint.lnv2 import HashImage, OutgoingContract
 from fedimint.lnv2.gateway_api import PaymentFee, RoutingInfo
 from fuzz.explore.world import RECEIVERS, SENDERS
+from gateway.modules.module import ModuleKey
 from statemachines import ALL_MACHINES
 from statemachines.federation import FederationFacts, Fee
 from statemachines.items import HeldNote
@@ -34,8 +36,9 @@ NEVER_UNIX_S = (1 << 53) - 1
 HTLC_DEADLINE_HEIGHT = 1_144
 #: From this count of blocks on the sender may take the contract back.
 CONTRACT_ENDS_BLOCK = 2_000
-GATEWAY_SECRET = secp.decode_secret(b"\x11" * 32)
-GATEWAY_KEY = secp.public_key(GATEWAY_SECRET)
+#: Of the gateway in the federation's lnv2 module.
+LIGHTNING_KEY = ModuleKey(1, DerivableSecret(b"\x11" * 64))
+GATEWAY_KEY = secp.public_key(lnv2_gateway_secret(LIGHTNING_KEY.secret))
 #: Of the gateway's node, which makes the invoice that is received; the receiver of a send has the same.
 NODE_SECRET = b"\x12" * 32
 NODE_KEY = secp.public_key(secp.decode_secret(NODE_SECRET)).hex()

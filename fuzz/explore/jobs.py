@@ -31,6 +31,8 @@ from fuzz.explore.script import (
 from fuzz.explore.stand_ins import StandInCore, StandInLnv2, StandInMint
 from fuzz.explore.world import World
 from gateway.held_payments import HeldPayments
+from gateway.modules.lnv2 import LnV2
+from gateway.modules.mintv2 import MintV2
 from statemachines import identity
 from statemachines.receive import ForgetInvoice
 from statemachines.transaction import CollectNotes, NotesCollected
@@ -239,17 +241,18 @@ def _age_of(effect: Effect, age: int = SINCE_NOW) -> int:
 
 def _client(federation_id: str) -> Any:
     """The client of a federation, as far as the gateway's parts use it."""
+    lightning: Any = StandInLnv2(federation_id)
+    config: Any = SimpleNamespace(tpe_agg_pk=b"", tpe_pks={})
+    modules = {
+        LnV2: LnV2(facts.LIGHTNING_KEY, config, lightning),
+        MintV2: StandInMint(federation_id),
+    }
     return SimpleNamespace(
         federation_id=federation_id,
         index=0,
-        lnv2=StandInLnv2(federation_id),
         core=StandInCore(),
-        mint=StandInMint(federation_id),
-        mint_secret=None,
-        mint_keys=None,
-        gateway_secret=facts.GATEWAY_SECRET,
-        decryption_keys=None,
-        bitcoin=None,
+        keys={},
+        module=modules.__getitem__,
         config=SimpleNamespace(federation_name=lambda: "explored"),
     )
 

@@ -26,7 +26,6 @@ from fuzz.explore.stand_ins import (
     StandInCpu,
     StandInEngine,
     StandInFederations,
-    StandInMint,
     StandInNode,
     StandInRandomness,
     StandInServed,
@@ -94,15 +93,8 @@ def without_event_loop() -> Iterator[None]:
         for name in ("Lock", "Semaphore", "CapacityLimiter"):
             stack.enter_context(patch.object(anyio, name, _Unlimited))
         stack.enter_context(patch.object(anyio, "create_task_group", _Group))
-        stack.enter_context(patch.object(reconciliation, "recover_notes", _recover_notes))
-        stack.enter_context(patch.object(reconciliation, "held_note", lambda note: note))
         stack.enter_context(patch.object(held_payments, "contain", _contain))
         yield
-
-
-async def _recover_notes(mint: StandInMint, *_keys: object) -> SimpleNamespace:
-    """Notes as the log has them: how they are found in a history is tested with the client of federations."""
-    return SimpleNamespace(notes=await mint.notes_of_ours())
 
 
 def _contain(_log: object, _event: str, error: Exception, **_facts: str) -> None:

@@ -13,13 +13,15 @@ from backends.operations import InvoiceRecord, NodeTransaction
 from engine.engine import Answer, Conditions
 from engine.machine import Input, State
 from fedimint.codec.wire_types import ContractId, OutPoint, TransactionId
-from fedimint.federation_api import OutgoingContractExpiration
+from fedimint.lnv2.api import OutgoingContractExpiration
 from fuzz.explore import facts
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Pause, Read, Until, later, now
 from gateway.federation_registry import NotServedError
 from gateway.freeze import NODE, Answered
-from statemachines.items import HeldNote
+from statemachines.transaction import NotesCollected
+
+_GUARDIANS = SimpleNamespace(threshold=3, max_failures=1)
 
 
 class StandInEngine:
@@ -222,7 +224,7 @@ class StandInRandomness:
 class StandInLnv2:
     """The contracts of one federation."""
 
-    module_id = 1
+    guardians = _GUARDIANS
 
     def __init__(self, federation_id: str) -> None:
         self._federation_id = federation_id
@@ -251,25 +253,20 @@ class StandInLnv2:
 
 
 class StandInMint:
-    """The notes of one federation, which its history tells of."""
-
-    module_id = 2
+    """The notes of one federation: how its history is read is tested with the client of federations."""
 
     def __init__(self, federation_id: str) -> None:
         self._federation_id = federation_id
 
-    async def recovery_count(self) -> int:
-        return 0
-
-    async def notes_of_ours(self) -> tuple[HeldNote, ...]:
+    async def recover(self, _cpu: object) -> NotesCollected:
         asked = Ask("guardians.our_notes", (self._federation_id,))
-        return cast("tuple[HeldNote, ...]", await later(asked))
+        return NotesCollected(notes=await later(asked), lost_msat=0)
 
 
 class StandInCore:
     """Transactions to one federation."""
 
-    guardians = SimpleNamespace(threshold=3, max_failures=1)
+    guardians = _GUARDIANS
 
     async def submit_until_final(self, _encoded: bytes, txid: TransactionId) -> Any:
         return await later(Ask("guardians.submit", (txid.hex(),), patient=True))

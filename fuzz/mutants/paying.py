@@ -16,9 +16,9 @@ from errors import ConflictError, InputError
 from fedimint.lnv2.gateway_api import Forfeited, Paid, SendPayment
 from fuzz.mutants.mutant import Mutant, Pair, both, decided, ruled, without_tells
 from gateway import client_payments, send_requests
-from gateway.build import sign_forfeit
 from gateway.client_payments import ClientPayments
 from gateway.federation import FederationClient
+from gateway.modules.lnv2 import LnV2
 from gateway.send_effects import SendEffects
 from gateway.transaction_effects import TransactionEffects
 from statemachines import (
@@ -132,8 +132,9 @@ def _serve_contracts_of_others() -> AbstractContextManager[object]:
     def believe(request: SendPayment, federation: FederationClient) -> None:
         del federation
         claim_pk = request.contract.claim_pk
-        named = cast("FederationClient", SimpleNamespace(module_public_key=claim_pk))
-        authenticate(request, named)
+        module = SimpleNamespace(public_key=claim_pk)
+        named = SimpleNamespace(module=lambda _wanted: module)
+        authenticate(request, cast("FederationClient", named))
 
     return patch.object(send_requests, "authenticate", believe)
 
@@ -172,7 +173,7 @@ def _forfeit_what_is_refused() -> AbstractContextManager[object]:
             federation, _terms = self._context.served(request.federation_id.hex())
             send_requests.authenticate(request, federation)
             contract_id = request.contract.contract_id()
-            return Forfeited(sign_forfeit(federation.gateway_secret, contract_id))
+            return Forfeited(federation.module(LnV2).forfeit(contract_id))
 
     return patch.object(ClientPayments, "send_payment", forfeit)
 

@@ -13,8 +13,8 @@ from engine.effects import EffectContext
 from engine.machine import Decision, Handle, Input, State, Tell
 from fedimint import lnv2
 from fuzz.mutants.mutant import Mutant, Pair, both, decided, ruled, without_tells
-from gateway import receive_effects
 from gateway.held_payments import HeldPayments
+from gateway.modules import lnv2 as lnv2_module
 from gateway.receive_effects import ReceiveEffects
 from statemachines import (
     completion,
@@ -143,7 +143,7 @@ def _take_a_foreign_invoice_for_ours() -> AbstractContextManager[object]:
 
 def _settle_with_anything() -> AbstractContextManager[object]:
     believing = SimpleNamespace(**{**vars(lnv2), "is_preimage": lambda *_: True})
-    return patch.object(receive_effects, "lnv2", believing)
+    return patch.object(lnv2_module, "lnv2", believing)
 
 
 MUTANTS = (

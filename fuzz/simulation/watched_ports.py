@@ -1,6 +1,6 @@
 """The gateway's ports, each with an observer: node, guardians, workers, clock."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +18,8 @@ from fedimint.codec.encoding import BYTES
 from fedimint.crypto.secrets import TWEAK_SIZE
 from fuzz.simulation.judging.auditor import Auditor
 from fuzz.simulation.latency import Latency
-from gateway.build import Materials, ModuleKeys, build
+from gateway.build import build
+from gateway.modules.module import Materials, ModuleKey
 from gateway.ports import Connect
 from statemachines.items import Issue, Reservation
 
@@ -173,8 +174,8 @@ class QuickWorkers:
 
 
 def _unground(
-    keys: ModuleKeys, reservation: Reservation, materials: Materials
-) -> tuple[ModuleKeys, Reservation, Materials]:
+    keys: Mapping[str, ModuleKey], reservation: Reservation, materials: Materials
+) -> tuple[Mapping[str, ModuleKey], Reservation, Materials]:
     starts = iter(materials.tweak_starts)
     issues = tuple(
         issue if issue.tweak else Issue(issue.denomination, next(starts).hex())

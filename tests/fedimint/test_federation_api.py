@@ -20,13 +20,9 @@ from fedimint.codec.invite import InviteCode
 from fedimint.codec.wire_types import ContractId, OutPoint, PeerId, TransactionId
 from fedimint.config import ClientConfig
 from fedimint.discovery import common_versions, download_config, supported_versions
-from fedimint.federation_api import (
-    FederationApi,
-    FinallyRejected,
-    Lnv2Api,
-    Mintv2Api,
-    OutgoingContractExpiration,
-)
+from fedimint.federation_api import FederationApi, FinallyRejected
+from fedimint.lnv2.api import Lnv2Api, OutgoingContractExpiration
+from fedimint.mintv2.api import Mintv2Api
 from fedimint.transaction import TRANSACTION, Accepted, InvalidWitnessLength
 from tests.fedimint.played import DEAD, HANG, Nap, Recorded, Scripted, guardians, key_of
 

@@ -18,7 +18,7 @@ from fedimint.codec import bolt11
 from fedimint.crypto import secrets
 from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, RoutingInfo
 from gateway.application import Gateway
-from gateway.build import held_note
+from gateway.modules.mintv2 import held_note
 from statemachines import receive
 from statemachines.transaction import wallet_of
 from statemachines.wallet import RecoverNotes

@@ -160,7 +160,7 @@ def _effects(clock: Sleeper, lies: Lies) -> BitcoinEffects:
         receive_fee_sat=receive_fee_sat,
     )
     federation = SimpleNamespace(
-        bitcoin_wallet=lambda: SimpleNamespace(api=api),
+        module=lambda _wanted: SimpleNamespace(api=api),
         facts=SimpleNamespace(module_fees=BITCOIN_FEES),
     )
     federations = cast("FederationRegistry", SimpleNamespace(client=lambda _id: federation))

@@ -13,8 +13,8 @@ from errors import GatewayError, InputError, UnavailableError
 from fedimint import lnv2
 from fedimint.codec import bolt11, secp
 from fedimint.codec.json_types import OutPointJson
-from fedimint.federation_api import OutgoingContractExpiration
 from fedimint.lnv2 import HashImage, OutgoingContract, PointImage
+from fedimint.lnv2.api import OutgoingContractExpiration
 from fedimint.lnv2.gateway_api import Forfeited, Paid, PaymentFee, SendPayment
 from fedimint.lnv2.json import PaymentImageJson
 from gateway.application import Gateway

@@ -171,7 +171,7 @@ FINE: list[Change] = [
 @pytest.mark.parametrize("change", FINE)
 @pytest.mark.parametrize("config", [ONE, FOUR], ids=["one", "four"])
 def test_what_differs_and_can_be_served_is_taken(change: Change, config: ClientConfig) -> None:
-    assert refuse_unservable(change(config), "regtest").lnv2_id == LNV2_ID
+    assert refuse_unservable(change(config), "regtest")["lnv2"].instance_id == LNV2_ID
 
 
 def test_a_config_that_no_event_holds_is_refused() -> None:
@@ -194,7 +194,7 @@ def test_a_version_beyond_all_numbers_is_no_config(number: int) -> None:
 async def test_a_real_federation_of_0_13_is_servable_and_speaks_with_us() -> None:
     told = json.loads((VECTORS / "federation-v2.json").read_text())
     config = ClientConfig.from_json(told["client_config"])
-    assert refuse_unservable(config, "regtest").wallet is not None
+    assert set(refuse_unservable(config, "regtest")) == {"lnv2", "mintv2", "walletv2"}
     invite = InviteCode.parse(told["invite_code"])
     await refuse_unspoken(invite, config, lambda _url, _secret: AnswersThis(told["version"]))
     nothing = {**told["version"], "modules": {}}

@@ -18,8 +18,8 @@ from fedimint.codec import secp
 from fedimint.codec.encoding import BYTES, UnknownVariant
 from fedimint.codec.wire_types import OutPoint, PeerId, consensus_hash
 from fedimint.config import ClientConfig
-from fedimint.federation_api import Lnv2Api
 from fedimint.lnv2 import CipherText, Commitment, HashImage, IncomingContract, tpe
+from fedimint.lnv2.api import Lnv2Api
 from fedimint.lnv2.config import LnV2ClientConfig
 from fedimint.transaction import (
     TRANSACTION,

@@ -15,7 +15,7 @@ from errors import PeerError
 from fedimint.codec import bolt11, secp
 from fedimint.codec.bolt11 import InvoiceFields
 from fedimint.codec.json_types import OutPointJson
-from fedimint.federation_api import Lnv2Api
+from fedimint.lnv2.api import Lnv2Api
 from fedimint.lnv2.gateway_api import (
     Forfeited,
     Paid,
