@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import apsw
 import msgspec
 
-from engine.chain import ChainedRow
-from engine.store import select_rows
+from engine.chain import ChainedRow, Row
+from engine.store import Store, select_rows
 
 PAGE_ROWS = 500
 
@@ -20,6 +20,11 @@ class RowFilter(msgspec.Struct, frozen=True, kw_only=True):
     kind: str | None = None
     since_unix_us: int | None = None
     until_unix_us: int | None = None
+
+
+def row_at(store: Store, position: int) -> Row:
+    """The row at a position that there is."""
+    return next(store.rows(position - 1)).row
 
 
 def find_rows(

@@ -1,8 +1,18 @@
 """Pages of the payment log, and sums over a time, from what is committed (`payment_entries.py`)."""
 
+from collections.abc import Mapping
+
+import anyio.lowlevel
 import msgspec
 
+from engine.chain import StoredStep
+from engine.fold import steps
+from engine.machine import State
+from engine.quarantine import QuarantinedError
+from engine.search import row_at
+from engine.tables import COLUMN_MAX
 from fedimint.codec.wire_types import Duration
+from gateway import payment_tables
 from gateway.context import GatewayContext
 from gateway.history_views import (
     LogQuery,
@@ -11,51 +21,11 @@ from gateway.history_views import (
     PaymentStats,
     PaymentSummary,
 )
-from gateway.payment_events import DEFAULT_KINDS, with_subject
-
-_PAGE = """
-    SELECT position, kind, module, unix_us, payload, subject FROM payment_entry
-    WHERE federation_id = ? AND position <= ? AND kind IN (SELECT value FROM json_each(?))
-    ORDER BY position DESC LIMIT ?
-"""
-# Both the beginning and the end of a payment must lie within the time.
-_ENDED = """
-    FROM payment WHERE is_outgoing = ? AND began_unix_us >= ? AND ended_unix_us >= began_unix_us
-    AND ended_unix_us < ?
-"""
-# Fees are summed by halves of 32 bits, since SQLite refuses a sum beyond 64, which few numbers that fit can make.
-_SUMS = f"""
-    SELECT succeeded, count(*), sum(fee_msat >> 32), sum(fee_msat & 4294967295), sum(ended_unix_us - began_unix_us)
-    {_ENDED} GROUP BY succeeded
-"""
-_MIDDLE = f"""
-    SELECT ended_unix_us - began_unix_us AS latency_us
-    {_ENDED} AND succeeded ORDER BY latency_us LIMIT ? OFFSET ?
-"""
-_LARGEST = (1 << 63) - 1
-
-
-class _Row(msgspec.Struct, frozen=True, array_like=True):
-    position: int
-    kind: str
-    module: str
-    unix_us: int
-    payload: bytes
-    subject: bytes | None
-
-
-class _Sum(msgspec.Struct, frozen=True, array_like=True):
-    succeeded: bool
-    count: int
-    fees_upper: int
-    fees_lower: int
-    latency_us: int
-
-    @property
-    def fees_msat(self) -> int:
-        """The sum; it saturates at 63 bits, the most that JSON holds."""
-        sum_msat = (self.fees_upper << 32) + self.fees_lower
-        return max(-_LARGEST, min(sum_msat, _LARGEST))
+from gateway.log import machines
+from gateway.payment_entries import payload_of
+from gateway.payment_events import DEFAULT_KINDS
+from gateway.payment_payloads import Known
+from gateway.payment_tables import Ended, Entry
 
 
 class History:
@@ -63,60 +33,93 @@ class History:
 
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
+        self._machines = machines()
 
     async def payment_log(self, query: LogQuery) -> tuple[PaymentLogEntry, ...]:
-        """Entries of one federation, newest first. Raises InputError for a federation that is not served."""
-        federation, _ = self._context.served(query.federation_id)
-        end_id = _LARGEST if query.end_id is None else min(query.end_id, _LARGEST)
-        kinds = msgspec.json.encode(query.kinds or DEFAULT_KINDS).decode()
-        rows = self._context.store.query(
-            _PAGE, (query.federation_id, end_id, kinds, min(query.limit, _LARGEST))
-        )
-        module_ids = {module.kind: id_ for id_, module in federation.config.modules.items()}
-        return tuple(self._entry(msgspec.convert(row, _Row), module_ids) for row in rows)
+        """Entries of one federation, newest first. Raises InputError for a federation that is not served.
 
-    def _entry(self, row: _Row, module_ids: dict[str, int]) -> PaymentLogEntry:
-        network = self._context.settings.network
-        payload = with_subject(row.module, row.kind, row.payload, row.subject, network)
-        module_id = module_ids.get(row.module)
-        return PaymentLogEntry(
-            id=row.position,
-            kind=row.kind,
-            module=None if module_id is None else ModuleOfEntry(row.module, module_id),
-            ts_usecs=row.unix_us,
-            payload=msgspec.Raw(payload),
+        An entry whose event this program cannot read is left out; its stream is quarantined, which `info` shows.
+        """
+        federation, _ = self._context.served(query.federation_id)
+        end_position = COLUMN_MAX if query.end_id is None else query.end_id
+        entries = payment_tables.page(
+            self._context.store,
+            query.federation_id,
+            end_position,
+            query.kinds or DEFAULT_KINDS,
+            query.limit,
         )
+        modules = {
+            module.kind: ModuleOfEntry(module.kind, id_)
+            for id_, module in federation.config.modules.items()
+        }
+        told = await self._told({entry.position: entry for entry in entries}, modules)
+        return tuple(one for entry in entries if (one := told[entry.position]) is not None)
+
+    async def _told(
+        self, entries: Mapping[int, Entry], modules: Mapping[str, ModuleOfEntry]
+    ) -> dict[int, PaymentLogEntry | None]:
+        """By position. Each stream is read once, and others have their turn in between."""
+        known = Known(self._context.settings.network, self._state_of)
+        told: dict[int, PaymentLogEntry | None] = {}
+        for position in entries:
+            if position not in told:
+                await anyio.lowlevel.checkpoint()
+                stream = row_at(self._context.store, position).stream
+                for step in steps(self._machines, self._context.store.rows_of(stream)):
+                    entry = entries.get(step.row.position)
+                    if entry is not None:
+                        module = modules.get(entry.kind.module)
+                        told[entry.position] = _told(entry, module, step, known)
+        return told
+
+    def _state_of(self, stream: str) -> State | None:
+        try:
+            return self._context.engine.peek(stream)
+        except QuarantinedError:
+            return None
 
     async def payment_summary(self, start_unix_ms: int, end_unix_ms: int) -> PaymentSummary:
         """Payments of start <= time < end, over every federation."""
-        times = tuple(min(ms, _LARGEST // 1_000) * 1_000 for ms in (start_unix_ms, end_unix_ms))
+        start_us, end_us = (
+            min(ms, COLUMN_MAX // 1_000) * 1_000 for ms in (start_unix_ms, end_unix_ms)
+        )
         return PaymentSummary(
-            outgoing=self._direction((1, *times)), incoming=self._direction((0, *times))
+            outgoing=self._direction(Ended(True, start_us, end_us)),
+            incoming=self._direction(Ended(False, start_us, end_us)),
         )
 
-    def _direction(self, which: tuple[int, ...]) -> PaymentStats:
+    def _direction(self, which: Ended) -> PaymentStats:
         """Averages and medians are those of upstream's integers (fedimint-core/src/util)."""
-        rows = self._context.store.query(_SUMS, which)
-        sums = {
-            one.succeeded: one for one in (msgspec.convert(r, _Sum, strict=False) for r in rows)
-        }
+        store = self._context.store
+        sums = payment_tables.sums(store, which)
         good, bad = sums.get(True), sums.get(False)
         failures = 0 if bad is None else bad.count
         if good is None:
             return PaymentStats(None, None, 0, 0, failures)
+        middle_us = payment_tables.middle_latencies_us(store, which, good.count)
         return PaymentStats(
             average_latency=_duration(good.latency_us // good.count),
-            median_latency=_duration(self._median_us(which, good.count)),
+            median_latency=_duration(sum(middle_us) // len(middle_us)),
             total_fees=good.fees_msat,
             total_success=good.count,
             total_failure=failures,
         )
 
-    def _median_us(self, which: tuple[int, ...], count: int) -> int:
-        middle = (2 - count % 2, (count - 1) // 2)
-        rows = self._context.store.query(_MIDDLE, (*which, *middle))
-        latencies_us = [msgspec.convert(latency_us, int) for (latency_us,) in rows]
-        return sum(latencies_us) // len(latencies_us)
+
+def _told(
+    entry: Entry, module: ModuleOfEntry | None, step: StoredStep, known: Known
+) -> PaymentLogEntry | None:
+    payload = payload_of(step, known)
+    if payload is None:
+        return None
+    return PaymentLogEntry(
+        id=entry.position,
+        kind=entry.kind.kind,
+        module=module,
+        ts_usecs=step.row.recorded_unix_us,
+        payload=msgspec.Raw(msgspec.json.encode(payload)),
+    )
 
 
 def _duration(latency_us: int) -> Duration:

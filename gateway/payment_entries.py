@@ -5,143 +5,54 @@ besides its entries one row from its beginning to its end. What no entry was beg
 receive that could not be funded, an invoice that was closed for a swap.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
-import apsw
-import msgspec
-
-from engine.chain import Row
+from engine.chain import StoredStep
 from engine.events import Event
 from engine.read_model import Step
-from fedimint import lnv2, mintv2, walletv2
-from gateway import payment_events as upstream
-from statemachines import completion, deposit, deposits, gift, receive, reissue, send, withdrawal
+from engine.tables import Tables
+from gateway import payment_payloads as payloads
+from gateway import payment_tables
+from gateway.payment_events import EntryKind, Payload
+from gateway.payment_payloads import Known, Told
+from gateway.payment_tables import PaymentTables
+from statemachines import completion, deposit, gift, receive, reissue, send, withdrawal
 
-#: What a column of SQLite holds. What is decoded is smaller; a number that is not must nevertheless not end the log.
-_COLUMN_MIN, _COLUMN_MAX = -(1 << 63), (1 << 63) - 1
+Follow = Callable[[PaymentTables, Any, Any], str | None]
+"""What an event does to its payment, if it is of one: given the event and the state that it leads to.
+
+Returns the federation whose log has the event's entry, None when there is none.
+"""
 
 
 class PaymentEntries:
-    """The tables behind `/payment_log` and `/payment_summary`.
-
-    `subject` is the contract or the script that an entry is about, in bytes: it is read when somebody looks at it.
-    The indices hold all that a filter or a sum reads, since a year's payments are summed while others are paid.
-    """
+    """The tables behind `/payment_log` and `/payment_summary`."""
 
     name = "payment_entries"
-    version = 2
-    tables = ("payment_entry", "payment", "deposit_address")
-    ddl = """
-    CREATE TABLE payment_entry (
-        position        INTEGER PRIMARY KEY,
-        federation_id   TEXT    NOT NULL,
-        kind            TEXT    NOT NULL,
-        module          TEXT    NOT NULL,
-        unix_us         INTEGER NOT NULL,
-        payload         BLOB    NOT NULL,
-        subject         BLOB
-    ) STRICT;
-    CREATE INDEX payment_entry_by_federation ON payment_entry (federation_id, position, kind);
-    CREATE TABLE payment (
-        stream          TEXT    PRIMARY KEY,
-        federation_id   TEXT    NOT NULL,
-        is_outgoing     INTEGER NOT NULL,
-        is_swap         INTEGER NOT NULL,
-        fee_msat        INTEGER NOT NULL,
-        began_unix_us   INTEGER NOT NULL,
-        ended_unix_us   INTEGER,
-        succeeded       INTEGER
-    ) STRICT, WITHOUT ROWID;
-    CREATE INDEX payment_by_beginning
-        ON payment (began_unix_us, is_outgoing, ended_unix_us, succeeded, fee_msat);
-    CREATE TABLE deposit_address (
-        federation_id   TEXT    NOT NULL,
-        address_index   INTEGER NOT NULL,
-        script          BLOB    NOT NULL,
-        PRIMARY KEY (federation_id, address_index)
-    ) STRICT, WITHOUT ROWID;
-    """
+    version = 3
+    tables = payment_tables.NAMES
+    ddl = payment_tables.DDL
 
-    def fold(self, connection: apsw.Connection, steps: Sequence[Step]) -> None:
+    def fold(self, connection: Tables, steps: Sequence[Step]) -> None:
         """Most events have no entry."""
         for step in steps:
-            write = _WRITERS.get(type(step.event))
-            if write is not None:
-                write(_Tables(connection, step.row), step.event, step.state)
+            entry, tables = _ENTRIES.get(type(step.event)), PaymentTables(connection, step.row)
+            if entry is not None:
+                federation_id = entry.follow(tables, step.event, step.state)
+                if federation_id is not None:
+                    tables.enter(federation_id, entry.kind)
+            elif isinstance(step.event, completion.CompletionRejected):
+                tables.answered()  # which upstream does not tell
 
 
-@dataclass(frozen=True, slots=True)
-class _Tables:
-    """The tables, at the row of one event."""
-
-    connection: apsw.Connection
-    row: Row
-
-    @property
-    def operation_id(self) -> str:
-        """An id like upstream's random ones, of the stream."""
-        return hashlib.sha256(self.row.stream.encode()).hexdigest()
-
-    @property
-    def unix_ms(self) -> int:
-        return self.row.recorded_unix_us // 1_000
-
-    def enter(
-        self,
-        federation_id: str,
-        module: str,
-        kind: str,
-        payload: upstream.Payload,
-        subject: bytes | None = None,
-    ) -> None:
-        """Add the event's entry."""
-        row, encoded = self.row, msgspec.json.encode(payload)
-        self.connection.execute(
-            "INSERT INTO payment_entry VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (row.position, federation_id, kind, module, row.recorded_unix_us, encoded, subject),
-        )
-
-    def begin(self, federation_id: str, *, is_outgoing: bool, is_swap: bool, fee_msat: int) -> None:
-        """A payment begins; it brings us `fee_msat` if it succeeds."""
-        row, fee = self.row, min(max(fee_msat, _COLUMN_MIN), _COLUMN_MAX)
-        self.connection.execute(
-            "INSERT INTO payment VALUES (?, ?, ?, ?, ?, ?, NULL, NULL)",
-            (row.stream, federation_id, is_outgoing, is_swap, fee, row.recorded_unix_us),
-        )
-
-    def end(self, *, succeeded: bool) -> bool:
-        """The payment is over; False when it never began, or was over before."""
-        self.connection.execute(
-            "UPDATE payment SET ended_unix_us = ?, succeeded = ? "
-            "WHERE stream = ? AND ended_unix_us IS NULL",
-            (self.row.recorded_unix_us, succeeded, self.row.stream),
-        )
-        return bool(self.connection.changes())
-
-    def receiving_federation(self, payment_hash: str, *, is_swap: bool) -> str | None:
-        """Where this hash was received, by a swap or by HTLCs."""
-        found = self.connection.execute(
-            "SELECT federation_id FROM payment WHERE stream = ? AND is_swap = ?",
-            (receive.stream_of(payment_hash), is_swap),
-        ).fetchone()
-        return None if found is None else str(found[0])
-
-    def script(self, federation_id: str, address_index: int) -> bytes | None:
-        """The script of a deposit address."""
-        found = self.connection.execute(
-            "SELECT script FROM deposit_address WHERE federation_id = ? AND address_index = ?",
-            (federation_id, address_index),
-        ).fetchone()
-        return found[0] if found is not None and isinstance(found[0], bytes) else None
+def payload_of(step: StoredStep, known: Known) -> Payload | None:
+    """What the entry of an event says; None when this program cannot read the event any more."""
+    entry = _ENTRIES.get(type(step.event))
+    return None if entry is None else entry.tell(Told(step.row, known), step.event, step.state)
 
 
-# --- outgoing ------------------------------------------------------------------------------------------------------
-
-
-def _send_accepted(tables: _Tables, event: send.SendAccepted, _state: object) -> None:
+def _send_accepted(tables: PaymentTables, event: send.SendAccepted, _state: object) -> str:
     facts = event.facts
     tables.begin(
         facts.federation_id,
@@ -149,40 +60,22 @@ def _send_accepted(tables: _Tables, event: send.SendAccepted, _state: object) ->
         is_swap=facts.is_swap,
         fee_msat=facts.minimum_msat - facts.invoice_msat,
     )
-    started = upstream.OutgoingStarted(
-        operation_start=tables.unix_ms,
-        min_contract_amount=facts.minimum_msat,
-        invoice_amount=facts.invoice_msat,
-        max_delay=facts.max_delay_blocks,
-    )
-    contract = bytes.fromhex(facts.contract)
-    tables.enter(facts.federation_id, lnv2.KIND, upstream.OUTGOING_STARTED, started, contract)
+    return facts.federation_id
 
 
-def _send_paid(tables: _Tables, _event: object, state: send.Paid) -> None:
-    """A direct swap names the receiver's federation, whose receive was recorded before."""
-    facts, target = state.facts, None
-    tables.end(succeeded=True)
-    if facts.is_swap:
-        target = tables.receiving_federation(facts.payment_hash, is_swap=True)
-    succeeded = upstream.OutgoingSucceeded(upstream.image_of(facts.payment_hash), target)
-    tables.enter(facts.federation_id, lnv2.KIND, upstream.OUTGOING_SUCCEEDED, succeeded)
+def _send_paid(tables: PaymentTables, _event: object, state: send.Paid) -> str:
+    tables.end(is_outgoing=True, succeeded=True)
+    return state.facts.federation_id
 
 
-def _send_cancelling(tables: _Tables, event: send.SendCancelling, state: send.Cancelling) -> None:
-    facts = state.facts
-    tables.end(succeeded=False)
-    error = upstream.cancellation(event.reason, event.detail)
-    failed = upstream.OutgoingFailed(upstream.image_of(facts.payment_hash), error)
-    tables.enter(facts.federation_id, lnv2.KIND, upstream.OUTGOING_FAILED, failed)
+def _send_cancelling(tables: PaymentTables, _event: object, state: send.Cancelling) -> str:
+    tables.end(is_outgoing=True, succeeded=False)
+    return state.facts.federation_id
 
 
-# --- incoming ------------------------------------------------------------------------------------------------------
-
-
-def _receive_funding_signed(
-    tables: _Tables, _event: object, state: receive.Funding | receive.Decrypting
-) -> None:
+def _receive_begun(
+    tables: PaymentTables, _event: object, state: receive.Funding | receive.Decrypting
+) -> str:
     """As upstream, once the funding transaction is decided and not before: ecash may be too little for it."""
     facts = state.facts
     tables.begin(
@@ -191,152 +84,96 @@ def _receive_funding_signed(
         is_swap=bool(state.payer),
         fee_msat=facts.invoice_msat - facts.contract_msat,
     )
-    started = upstream.IncomingStarted(tables.unix_ms, facts.invoice_msat)
-    contract = bytes.fromhex(facts.contract)
-    tables.enter(facts.federation_id, lnv2.KIND, upstream.INCOMING_STARTED, started, contract)
+    return facts.federation_id
 
 
-def _receive_succeeded(tables: _Tables, _event: object, state: receive.Received) -> None:
-    facts = state.facts
-    tables.end(succeeded=True)
-    image = upstream.Imaged(upstream.image_of(facts.payment_hash))
-    tables.enter(facts.federation_id, lnv2.KIND, upstream.INCOMING_SUCCEEDED, image)
+def _receive_succeeded(tables: PaymentTables, _event: object, state: receive.Received) -> str:
+    tables.end(is_outgoing=False, succeeded=True)
+    return state.facts.federation_id
 
 
-def _funding_failed(
-    tables: _Tables, event: receive.ReceiveFundingFailed, state: receive.FundingFailed
-) -> None:
-    _receive_failed(tables, state.facts, event.error)
-
-
-def _refunding(tables: _Tables, _event: object, state: receive.Refunding) -> None:
-    _receive_failed(tables, state.facts, "the contract holds no preimage")
-
-
-def _refund_lost(
-    tables: _Tables, event: receive.ReceiveRefundLost, state: receive.RefundLost
-) -> None:
-    _receive_failed(tables, state.facts, event.reason)
-
-
-def _receive_failed(tables: _Tables, facts: receive.ReceiveFacts, error: str) -> None:
+def _receive_failed(
+    tables: PaymentTables,
+    _event: object,
+    state: receive.FundingFailed | receive.Refunding | receive.RefundLost,
+) -> str | None:
     """Told once: a contract without preimage may also be lost later on."""
-    if tables.end(succeeded=False):
-        failed = upstream.IncomingFailed(upstream.image_of(facts.payment_hash), error)
-        tables.enter(facts.federation_id, lnv2.KIND, upstream.INCOMING_FAILED, failed)
+    is_first = tables.end(is_outgoing=False, succeeded=False)
+    return state.facts.federation_id if is_first else None
 
 
-def _completed(
-    tables: _Tables, _event: object, state: completion.Settled | completion.Cancelled
-) -> None:
+def _completed(tables: PaymentTables, _event: object, _state: object) -> str | None:
     """HTLCs of a payment that was begun are answered, settled or not."""
-    federation_id = tables.receiving_federation(state.payment_hash, is_swap=False)
-    if federation_id is not None:
-        image = upstream.Imaged(upstream.image_of(state.payment_hash))
-        tables.enter(federation_id, lnv2.KIND, upstream.COMPLETED, image)
+    return tables.answered()
 
 
-# --- ecash ---------------------------------------------------------------------------------------------------------
+def _of_facts(
+    _tables: object,
+    _event: object,
+    state: gift.Given
+    | reissue.Reissuing
+    | reissue.Reissued
+    | reissue.ReissueRejected
+    | withdrawal.Submitted
+    | withdrawal.Withdrawn
+    | withdrawal.WithdrawalRejected,
+) -> str:
+    return state.facts.federation_id
 
 
-def _gift_given(tables: _Tables, event: gift.GiftGiven, state: gift.Given) -> None:
-    amount_msat = sum(note.amount_msat for note in event.notes)
-    sent = upstream.EcashSent(tables.operation_id, amount_msat)
-    tables.enter(state.facts.federation_id, mintv2.KIND, upstream.SEND, sent)
+def _of_deposit(
+    _tables: object, _event: object, state: deposit.Claiming | deposit.Claimed | deposit.Found
+) -> str:
+    return state.federation_id
 
 
-def _reissue_requested(tables: _Tables, event: reissue.ReissueRequested, _state: object) -> None:
-    facts = event.facts
-    received = upstream.EcashReceived(facts.id, facts.amount_msat)
-    tables.enter(facts.federation_id, mintv2.KIND, upstream.RECEIVE, received)
+class _EntryOf(NamedTuple):
+    """The entry that an event has: its kind, what the event does to its payment, and what is told of it."""
+
+    kind: EntryKind
+    follow: Follow
+    tell: Callable[[Told, Any, Any], Payload]
 
 
-def _reissue_ended(
-    tables: _Tables, _event: object, state: reissue.Reissued | reissue.ReissueRejected
-) -> None:
-    status = "Success" if isinstance(state, reissue.Reissued) else "Rejected"
-    updated = upstream.Updated(state.facts.id, status)
-    tables.enter(state.facts.federation_id, mintv2.KIND, upstream.RECEIVE_UPDATE, updated)
+_OUTGOING_STARTED = _EntryOf(EntryKind.OUTGOING_STARTED, _send_accepted, payloads.outgoing_started)
+_OUTGOING_SUCCEEDED = _EntryOf(
+    EntryKind.OUTGOING_SUCCEEDED, _send_paid, payloads.outgoing_succeeded
+)
+_OUTGOING_FAILED = _EntryOf(EntryKind.OUTGOING_FAILED, _send_cancelling, payloads.outgoing_failed)
+_INCOMING_STARTED = _EntryOf(EntryKind.INCOMING_STARTED, _receive_begun, payloads.incoming_started)
+_INCOMING_SUCCEEDED = _EntryOf(
+    EntryKind.INCOMING_SUCCEEDED, _receive_succeeded, payloads.incoming_succeeded
+)
+_INCOMING_FAILED = _EntryOf(EntryKind.INCOMING_FAILED, _receive_failed, payloads.incoming_failed)
+_COMPLETED = _EntryOf(EntryKind.COMPLETED, _completed, payloads.completed)
+_ECASH_SENT = _EntryOf(EntryKind.ECASH_SENT, _of_facts, payloads.ecash_sent)
+_ECASH_RECEIVED = _EntryOf(EntryKind.ECASH_RECEIVED, _of_facts, payloads.ecash_received)
+_ECASH_DECIDED = _EntryOf(EntryKind.ECASH_DECIDED, _of_facts, payloads.ecash_decided)
+_COINS_SENT = _EntryOf(EntryKind.COINS_SENT, _of_facts, payloads.coins_sent)
+_COINS_LEFT = _EntryOf(EntryKind.COINS_LEFT, _of_facts, payloads.coins_left)
+_COINS_RECEIVED = _EntryOf(EntryKind.COINS_RECEIVED, _of_deposit, payloads.coins_received)
+_COINS_CLAIMED = _EntryOf(EntryKind.COINS_CLAIMED, _of_deposit, payloads.coins_claimed)
 
-
-# --- coins ---------------------------------------------------------------------------------------------------------
-
-
-def _withdrawal_signed(tables: _Tables, _event: object, state: withdrawal.Submitted) -> None:
-    facts = state.facts
-    sent = upstream.CoinsSent(tables.operation_id, facts.address, facts.value_sat, facts.fee_sat)
-    tables.enter(facts.federation_id, walletv2.KIND, upstream.SEND, sent)
-
-
-def _withdrawal_done(
-    tables: _Tables, event: withdrawal.WithdrawalDone, state: withdrawal.Withdrawn
-) -> None:
-    _withdrawal_ended(tables, state.facts, {"Success": event.bitcoin_txid})
-
-
-def _withdrawal_failed(
-    tables: _Tables, _event: object, state: withdrawal.WithdrawalRejected
-) -> None:
-    _withdrawal_ended(tables, state.facts, "Aborted")
-
-
-def _withdrawal_ended(
-    tables: _Tables, facts: withdrawal.WithdrawalFacts, status: str | dict[str, str]
-) -> None:
-    updated = upstream.Updated(tables.operation_id, status)
-    tables.enter(facts.federation_id, walletv2.KIND, upstream.SEND_UPDATE, updated)
-
-
-def _address_ground(
-    tables: _Tables, event: deposits.DepositsAddressGround, state: deposits.Watching
-) -> None:
-    script = bytes.fromhex(event.address.script)
-    tables.connection.execute(
-        "INSERT INTO deposit_address VALUES (?, ?, ?)",
-        (state.federation_id, event.address.index, script),
-    )
-
-
-def _deposit_claiming(
-    tables: _Tables, event: deposit.DepositClaiming, state: deposit.Claiming
-) -> None:
-    output = state.output
-    received = upstream.CoinsReceived(
-        tables.operation_id, output.value_sat, event.fee_sat, output.out_point
-    )
-    script = tables.script(state.federation_id, output.address_index)
-    tables.enter(state.federation_id, walletv2.KIND, upstream.RECEIVE, received, script)
-
-
-def _deposit_ended(tables: _Tables, _event: object, state: deposit.Claimed | deposit.Found) -> None:
-    """A claim that is rejected is made again, with an entry of its own."""
-    status = "Success" if isinstance(state, deposit.Claimed) else "Aborted"
-    updated = upstream.Updated(tables.operation_id, status)
-    tables.enter(state.federation_id, walletv2.KIND, upstream.RECEIVE_UPDATE, updated)
-
-
-#: The state is the one that the event leads to.
-_WRITERS: Mapping[type[Event], Callable[[_Tables, Any, Any], None]] = {
-    send.SendAccepted: _send_accepted,
-    send.SendPaid: _send_paid,
-    send.SendCancelling: _send_cancelling,
-    receive.ReceiveFundingSigned: _receive_funding_signed,
-    receive.ReceiveFoundFunded: _receive_funding_signed,
-    receive.ReceiveSucceeded: _receive_succeeded,
-    receive.ReceiveFundingFailed: _funding_failed,
-    receive.ReceiveRefunding: _refunding,
-    receive.ReceiveRefundLost: _refund_lost,
-    completion.CompletionSettled: _completed,
-    completion.CompletionCancelled: _completed,
-    gift.GiftGiven: _gift_given,
-    reissue.ReissueRequested: _reissue_requested,
-    reissue.ReissueDone: _reissue_ended,
-    reissue.ReissueFailed: _reissue_ended,
-    withdrawal.WithdrawalSigned: _withdrawal_signed,
-    withdrawal.WithdrawalDone: _withdrawal_done,
-    withdrawal.WithdrawalFailed: _withdrawal_failed,
-    deposits.DepositsAddressGround: _address_ground,
-    deposit.DepositClaiming: _deposit_claiming,
-    deposit.DepositClaimed: _deposit_ended,
-    deposit.DepositClaimRejected: _deposit_ended,
+_ENTRIES: Mapping[type[Event], _EntryOf] = {
+    send.SendAccepted: _OUTGOING_STARTED,
+    send.SendPaid: _OUTGOING_SUCCEEDED,
+    send.SendCancelling: _OUTGOING_FAILED,
+    receive.ReceiveFundingSigned: _INCOMING_STARTED,
+    receive.ReceiveFoundFunded: _INCOMING_STARTED,
+    receive.ReceiveSucceeded: _INCOMING_SUCCEEDED,
+    receive.ReceiveFundingFailed: _INCOMING_FAILED,
+    receive.ReceiveRefunding: _INCOMING_FAILED,
+    receive.ReceiveRefundLost: _INCOMING_FAILED,
+    completion.CompletionSettled: _COMPLETED,
+    completion.CompletionCancelled: _COMPLETED,
+    gift.GiftGiven: _ECASH_SENT,
+    reissue.ReissueRequested: _ECASH_RECEIVED,
+    reissue.ReissueDone: _ECASH_DECIDED,
+    reissue.ReissueFailed: _ECASH_DECIDED,
+    withdrawal.WithdrawalSigned: _COINS_SENT,
+    withdrawal.WithdrawalDone: _COINS_LEFT,
+    withdrawal.WithdrawalFailed: _COINS_LEFT,
+    deposit.DepositClaiming: _COINS_RECEIVED,
+    deposit.DepositClaimed: _COINS_CLAIMED,
+    deposit.DepositClaimRejected: _COINS_CLAIMED,
 }

@@ -1,45 +1,46 @@
 """Upstream's names for what happens to payments, ecash and coins: kinds, modules and payloads.
 
 Sources: src/events.rs of fedimint-gwv2-client and fedimint-walletv2-client, src/event.rs of fedimint-mintv2-client.
-Amounts of lnv2 and mintv2 are msat, of walletv2 satoshi; ids and hashes are hex. Contracts and addresses, which are
-long to write and seldom read, are added to a payload when somebody looks at it.
+Amounts of lnv2 and mintv2 are msat, of walletv2 satoshi; ids and hashes are hex.
 """
+
+from enum import Enum
+from typing import Final
 
 import msgspec
 
-from fedimint import lnv2
-from fedimint.codec import addresses
-from fedimint.codec.wire_types import Network
+from fedimint import lnv2, mintv2, walletv2
 from fedimint.lnv2.json import CommitmentJson, OutgoingContractJson, PaymentImageJson
 
-OUTGOING_STARTED = "outgoing-payment-started"
-OUTGOING_SUCCEEDED = "outgoing-payment-succeeded"
-OUTGOING_FAILED = "outgoing-payment-failed"
-INCOMING_STARTED = "incoming-payment-started"
-INCOMING_SUCCEEDED = "incoming-payment-succeeded"
-INCOMING_FAILED = "incoming-payment-failed"
-COMPLETED = "complete-lightning-payment-succeeded"
-SEND = "payment-send"
-SEND_UPDATE = "payment-send-update"
-RECEIVE = "payment-receive"
-RECEIVE_UPDATE = "payment-receive-update"
+
+class EntryKind(Enum):
+    """A kind of entry: its number in our tables, the kind of module it is about, and what upstream calls it."""
+
+    OUTGOING_STARTED = 0, lnv2.KIND, "outgoing-payment-started"
+    OUTGOING_SUCCEEDED = 1, lnv2.KIND, "outgoing-payment-succeeded"
+    OUTGOING_FAILED = 2, lnv2.KIND, "outgoing-payment-failed"
+    INCOMING_STARTED = 3, lnv2.KIND, "incoming-payment-started"
+    INCOMING_SUCCEEDED = 4, lnv2.KIND, "incoming-payment-succeeded"
+    INCOMING_FAILED = 5, lnv2.KIND, "incoming-payment-failed"
+    COMPLETED = 6, lnv2.KIND, "complete-lightning-payment-succeeded"
+    ECASH_SENT = 7, mintv2.KIND, "payment-send"
+    ECASH_RECEIVED = 8, mintv2.KIND, "payment-receive"
+    ECASH_DECIDED = 9, mintv2.KIND, "payment-receive-update"
+    COINS_SENT = 10, walletv2.KIND, "payment-send"
+    COINS_LEFT = 11, walletv2.KIND, "payment-send-update"
+    COINS_RECEIVED = 12, walletv2.KIND, "payment-receive"
+    COINS_CLAIMED = 13, walletv2.KIND, "payment-receive-update"
+
+    def __init__(self, number: int, module: str, kind: str) -> None:
+        self.number = number
+        self.module = module
+        self.kind = kind
+
 
 #: What a query without kinds asks for: every kind there is. Of ecash and coins, upstream's list
 #: (fedimint-gateway-server/src/lib.rs) has the kinds of older modules alone, so that nothing of the present ones would
 #: show. The updates tell of a deposit or withdrawal that it failed.
-DEFAULT_KINDS = (
-    OUTGOING_STARTED,
-    OUTGOING_SUCCEEDED,
-    OUTGOING_FAILED,
-    INCOMING_STARTED,
-    INCOMING_SUCCEEDED,
-    INCOMING_FAILED,
-    COMPLETED,
-    SEND,
-    SEND_UPDATE,
-    RECEIVE,
-    RECEIVE_UPDATE,
-)
+DEFAULT_KINDS: Final = frozenset(one.kind for one in EntryKind)
 
 #: Cancellations that upstream's enum has with a text and without (fedimint-gwv2-client/src/send_sm.rs).
 _REASONS_WITH_TEXT = ("RegistrationError", "FinalizationError", "LightningRpcError")
@@ -61,6 +62,7 @@ class OutgoingStarted(msgspec.Struct, frozen=True):
     min_contract_amount: int
     invoice_amount: int
     max_delay: int
+    outgoing_contract: OutgoingContractJson
 
 
 class OutgoingSucceeded(msgspec.Struct, frozen=True):
@@ -82,6 +84,7 @@ class IncomingStarted(msgspec.Struct, frozen=True):
 
     operation_start: int
     invoice_amount: int
+    incoming_contract_commitment: CommitmentJson
 
 
 class Imaged(msgspec.Struct, frozen=True):
@@ -116,12 +119,13 @@ class CoinsSent(msgspec.Struct, frozen=True):
 
 
 class CoinsReceived(msgspec.Struct, frozen=True):
-    """`outpoint` is "txid:vout" on the chain."""
+    """`outpoint` is "txid:vout" on the chain; there is no address for one that this log does not know."""
 
     operation_id: str
     value: int
     fee: int
     outpoint: str
+    address: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class Updated(msgspec.Struct, frozen=True):
@@ -156,21 +160,3 @@ def cancellation(reason: str, detail: str) -> str | dict[str, str]:
     if reason in _REASONS_ALONE:
         return reason
     return {reason if reason in _REASONS_WITH_TEXT else "LightningRpcError": detail}
-
-
-def with_subject(
-    module: str, kind: str, payload: bytes, subject: bytes | None, network: Network
-) -> bytes:
-    """A stored payload (JSON) as it is shown: with the contract, or the address of the script, that it is about."""
-    if subject is None:
-        return payload
-    fields: dict[str, object] = msgspec.json.decode(payload)
-    if module != lnv2.KIND:
-        fields["address"] = addresses.segwit_address(subject, network)
-    elif kind == OUTGOING_STARTED:
-        contract = lnv2.OUTGOING_CONTRACT.decode(subject)
-        fields["outgoing_contract"] = OutgoingContractJson.of(contract)
-    else:
-        commitment = lnv2.INCOMING_CONTRACT.decode(subject).commitment
-        fields["incoming_contract_commitment"] = CommitmentJson.of(commitment)
-    return msgspec.json.encode(fields)

@@ -7,14 +7,16 @@ import apsw
 import msgspec
 import pytest
 
-from engine.chain import Row
+from engine.chain import Row, StoredStep
 from engine.events import Event
 from engine.fold import Position
+from engine.machine import State
 from fedimint import lnv2
 from fedimint.lnv2.json import CommitmentJson, IncomingContractJson, OutgoingContractJson
 from gateway.log import machines
-from gateway.payment_entries import PaymentEntries
-from gateway.payment_events import with_subject
+from gateway.payment_entries import PaymentEntries, payload_of
+from gateway.payment_events import EntryKind
+from gateway.payment_payloads import Known
 from statemachines import (
     completion,
     deposit,
@@ -44,50 +46,62 @@ class Log:
         self.connection.execute(self.model.ddl)
         self.machines = machines()
         self.known: dict[str, Position] = {}
-        self.rows = 0
+        self.steps: dict[int, StoredStep] = {}
 
     def happen(self, stream: str, *events: Event, unix_us: int | None = None) -> None:
         for event in events:
-            self.rows += 1
-            before = self.known.get(stream)
+            before, position = self.known.get(stream), len(self.steps) + 1
             row = Row(
-                position=self.rows,
-                append=self.rows,
+                position=position,
+                append=position,
                 stream=stream,
                 version=1 if before is None else before.version + 1,
                 event=self.machines.codec.encode(event),
                 epoch=1,
-                recorded_unix_us=unix_us or START_UNIX_US + self.rows * 1_000_000,
+                recorded_unix_us=unix_us or START_UNIX_US + position * 1_000_000,
             )
-            step = self.machines.step(self.known, row)
+            step = self.steps[position] = self.machines.step(self.known, row)
             self.known[stream] = Position.after(step)
             self.model.fold(self.connection, [step])
 
     def entries(self) -> list[tuple[str, str, str, Any]]:
         """Federation, module, kind and payload as shown, in order."""
+        known = Known("regtest", self._state_of)
         rows = self.connection.execute(
-            "SELECT federation_id, module, kind, payload, subject FROM payment_entry ORDER BY position"
+            "SELECT federation_id, position, kind FROM payment_entry "
+            "JOIN payment_federation ON number = federation ORDER BY position"
         )
+        kinds = {one.number: one for one in EntryKind}
         return [
             (
-                str(federation_id),
-                str(module),
-                str(kind),
-                msgspec.json.decode(
-                    with_subject(str(module), str(kind), payload, subject, "regtest")
-                ),
+                federation_id.hex(),
+                kinds[number].module,
+                kinds[number].kind,
+                msgspec.json.decode(msgspec.json.encode(payload_of(self.steps[position], known))),
             )
-            for federation_id, module, kind, payload, subject in rows
-            if isinstance(payload, bytes)
-            if subject is None or isinstance(subject, bytes)
+            for federation_id, position, number in msgspec.convert(
+                list(rows), list[tuple[bytes, int, int]]
+            )
         ]
+
+    def _state_of(self, stream: str) -> State | None:
+        return self.known[stream].state if stream in self.known else None
 
     def kinds(self) -> list[str]:
         return [kind for _, _, kind, _ in self.entries()]
 
-    def payments(self) -> list[tuple[object, ...]]:
-        """Stream, fee and success of every payment."""
-        return list(self.connection.execute("SELECT stream, fee_msat, succeeded FROM payment"))
+    def payments(self) -> list[tuple[int, bool | None]]:
+        """Fee and success of every payment in the order of their ends; None of what is under way."""
+        over = self.connection.execute("SELECT fee_msat, succeeded FROM payment ORDER BY position")
+        under_way = self.connection.execute(
+            "SELECT fee_msat, NULL FROM payment_under_way WHERE NOT is_over"
+        )
+        return msgspec.convert([*over, *under_way], list[tuple[int, bool | None]], strict=False)
+
+    def remembered(self) -> int:
+        """Payments that a later event may still be about."""
+        ((count,),) = self.connection.execute("SELECT count(*) FROM payment_under_way")
+        return msgspec.convert(count, int)
 
 
 # --- what a Rust gateway recorded --------------------------------------------------------------------------------
@@ -222,16 +236,18 @@ def test_a_payment_brings_what_it_is_paid_above_what_it_gives() -> None:
     log = Log()
     for entry in recorded():
         _replay(log, entry)
-    fees = {str(stream): (fee_msat, succeeded) for stream, fee_msat, succeeded in log.payments()}
-    started = {
-        f"send/{_image(e)}": e["payload"]
-        for e in recorded()
-        if e["kind"] == "outgoing-payment-started"
-    }
+    started = [e["payload"] for e in recorded() if e["kind"] == "outgoing-payment-started"]
     assert len(started) == 4
-    for stream, payload in started.items():
-        fee_msat = payload["min_contract_amount"] - payload["invoice_amount"]
-        assert fees[stream] == (fee_msat, payload["invoice_amount"] < 10**10)
+    outgoing = msgspec.convert(
+        list(log.connection.execute("SELECT fee_msat, succeeded FROM payment WHERE is_outgoing")),
+        list[tuple[int, bool]],
+        strict=False,
+    )
+    assert sorted(outgoing) == sorted(
+        (one["min_contract_amount"] - one["invoice_amount"], one["invoice_amount"] < 10**10)
+        for one in started
+    )
+    assert log.remembered() == 0
 
 
 # --- how a send is cancelled -------------------------------------------------------------------------------------
@@ -251,7 +267,7 @@ def test_a_fee_that_fits_no_column_is_as_much_as_fits(
         _send_facts(started["payload"], HASH), minimum_msat=minimum_msat, invoice_msat=invoice_msat
     )
     log.happen(send.stream_of(facts.contract_id), send.SendAccepted(facts=facts))
-    assert [fee_msat for _, fee_msat, _ in log.payments()] == [column_msat]
+    assert log.payments() == [(column_msat, None)]
 
 
 @pytest.mark.parametrize(
@@ -290,12 +306,12 @@ def test_what_was_declined_or_could_not_be_funded_was_never_begun() -> None:
     log = Log()
     log.happen(RECEIVE, *_registered(FACTS), receive.ReceiveDeclined(reason="too late"))
     log.happen(COMPLETION, _begun(HASH), *_CANCELLED)
-    assert log.entries() == log.payments() == []
+    assert (log.entries(), log.payments()) == ([], [])
     log = Log()
     funding(log)
     log.happen(RECEIVE, receive.ReceiveFundingFailed(error="too little ecash"))
     log.happen(COMPLETION, *_CANCELLED)
-    assert log.entries() == log.payments() == []
+    assert (log.entries(), log.payments()) == ([], [])
 
 
 def test_a_funding_that_a_threshold_rejects_fails_the_payment() -> None:
@@ -309,7 +325,8 @@ def test_a_funding_that_a_threshold_rejects_fails_the_payment() -> None:
         "complete-lightning-payment-succeeded",
     ]
     assert log.entries()[1][3] == {"payment_image": {"Hash": HASH}, "error": "spent"}
-    assert log.payments() == [(RECEIVE, 10_000, 0)]
+    assert log.payments() == [(10_000, False)]
+    assert log.remembered() == 0
 
 
 @pytest.mark.parametrize(
