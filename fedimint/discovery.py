@@ -4,7 +4,7 @@ fedimint-api-client/src/lib.rs, fedimint-core/src/module/version.rs and fedimint
 src/api_version_discovery.rs.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -159,13 +159,14 @@ async def refuse_unspoken(
     invite: InviteCode,
     config: ClientConfig,
     connect: Connect,
+    kinds: Collection[str],
     *,
     sleep_s: Callable[[float], Awaitable[None]] = anyio.sleep,
 ) -> None:
     """Ask every guardian which versions it offers, within ten seconds, and go on if a threshold speaks ours.
 
-    Raises InputError when they offer versions that we do not speak, of the core or of any module of `config` that
-    we could use; FederationUnavailable when too few answer. Closes the connections it makes.
+    Raises InputError when they offer versions that we do not speak, of the core or of a module of `config` that
+    is of one of `kinds`; FederationUnavailable when too few answer. Closes the connections it makes.
     """
     urls = {peer: endpoint.url for peer, endpoint in config.api_endpoints.items()}
     async with _guardians_at(urls, invite, connect, sleep_s) as everybody:
@@ -176,7 +177,7 @@ async def refuse_unspoken(
     if len(failures) > everybody.max_failures:
         raise FederationUnavailable("version", failures)
     unspoken = [
-        _unspoken(config, {peer: said})
+        _unspoken(config, {peer: said}, kinds)
         for peer, said in answers.items()
         if not isinstance(said, GatewayError)
     ]
@@ -188,21 +189,20 @@ async def refuse_unspoken(
         )
 
 
-def _unspoken(config: ClientConfig, offered: Mapping[PeerId, SupportedVersions]) -> str:
+def _unspoken(
+    config: ClientConfig, offered: Mapping[PeerId, SupportedVersions], kinds: Collection[str]
+) -> str:
     """What of a guardian's offer we cannot speak with, empty when there is nothing."""
     common = common_versions(config, offered)
     if common is None:
         return "the core API"
-    kinds = [
+    return ", ".join(
         module.kind
         for instance_id, module in sorted(config.modules.items())
-        if module.kind in _SERVED and instance_id not in common.modules
-    ]
-    return ", ".join(kinds)
+        if module.kind in kinds and instance_id not in common.modules
+    )
 
 
-#: Of the other kinds a gateway needs nothing.
-_SERVED: Final = frozenset({lnv2.KIND, mintv2.KIND, walletv2.KIND})
 _versions: Callable[[object], SupportedVersions] = shape(SupportedVersions)
 
 

@@ -17,6 +17,7 @@ from gateway.federation_lifetimes import FederationLifetimes
 from gateway.federation_registry import NotServedError
 from gateway.modules.lnv2 import LnV2
 from gateway.modules.mintv2 import MintV2
+from gateway.modules.table import MODULES
 from gateway.reconciliation import reconcile_federation
 from gateway.servable import refuse_another_config
 from gateway.shared_answers import SharedAnswers
@@ -97,7 +98,9 @@ class FederationAdmin:
             transaction_fee=settings.transaction_fee,
         )
         self._refuse_another_config(federation_id, config)
-        await refuse_unspoken(invite, config, outside.connect, sleep_s=outside.ports.clock.sleep)
+        await refuse_unspoken(
+            invite, config, outside.connect, MODULES, sleep_s=outside.ports.clock.sleep
+        )
         recovered = await self._recover(facts, invite) if recover else ()
         # A caller that leaves from here on must not leave a federation joined and not served.
         with anyio.CancelScope(shield=True):

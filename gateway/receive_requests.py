@@ -8,12 +8,12 @@ from errors import InputError
 from fedimint import lnv2
 from fedimint.lnv2 import HashImage, tpe
 from fedimint.lnv2.gateway_api import CreateInvoice, PaymentFee
-from fedimint.mintv2 import selection
 from gateway.federation import FederationClient
 from gateway.modules.lnv2 import LnV2
 from gateway.ports import Cpu
+from statemachines.items import IncomingRefund
 from statemachines.receive import ReceiveFacts, RequestReceive
-from statemachines.reserving import CLAIM_MAX_MSAT
+from statemachines.reserving import CLAIM_MAX_MSAT, claim_worth_msat
 
 EXPIRY_MAX_S = 86_400
 
@@ -70,16 +70,10 @@ async def verify(
             contract_expires_unix_s=commitment.expiration_unix_s,
             invoice_expires_unix_s=now_unix_s + request.expiry_s,
             expiry_s=request.expiry_s,
-            refund_worth_msat=_refund_worth_msat(federation, commitment.amount_msat),
+            refund_worth_msat=claim_worth_msat(
+                federation.facts.module_fees, IncomingRefund("", 0, commitment.amount_msat, "")
+            ),
             description=description if isinstance(description, str) else None,
             description_hash=description.hex() if isinstance(description, bytes) else None,
         )
     )
-
-
-def _refund_worth_msat(federation: FederationClient, contract_msat: int) -> int:
-    """What taking the contract back would bring in notes; 0 when it is not worth the smallest one."""
-    module_fees = federation.facts.module_fees
-    left_msat = contract_msat - module_fees.lnv2.fee_msat(contract_msat)
-    smallest_msat = selection.cost_msat(selection.SMALLEST_DENOMINATION, module_fees.mintv2)
-    return left_msat if left_msat >= smallest_msat else 0

@@ -14,7 +14,8 @@ from fedimint.lnv2.api import OutgoingContractExpiration
 from fedimint.lnv2.gateway_api import PaymentFee, SendPayment
 from gateway.federation import FederationClient
 from gateway.modules.lnv2 import LnV2
-from statemachines.reserving import CLAIM_MAX_MSAT
+from statemachines.items import ContractClaim
+from statemachines.reserving import CLAIM_MAX_MSAT, claim_fee_msat
 from statemachines.send import EXPIRATION_DELTA_MINIMUM_BLOCKS, RequestSend, SendFacts
 
 
@@ -72,7 +73,9 @@ def verify(
         minimum_msat=max(
             minimum_fee.add_to(invoice.amount_msat),
             # A contract that the fee of its own claim eats up could not be claimed at all.
-            federation.facts.module_fees.lnv2.fee_msat(contract.amount_msat),
+            claim_fee_msat(
+                federation.facts.module_fees, ContractClaim("", 0, contract.amount_msat, "")
+            ),
         ),
         is_swap=invoice.payee == own_node,
         max_delay_blocks=max(0, confirmed.remaining_blocks - EXPIRATION_DELTA_MINIMUM_BLOCKS),

@@ -24,6 +24,7 @@ from fedimint.transaction import DynItem
 from fedimint.walletv2.config import WALLET_V2
 from fuzz.inputs.guardian_answers import AnswersThis
 from gateway.joining import CONFIG_BYTES_MAX, federation_facts
+from gateway.modules.table import MODULES
 from gateway.servable import refuse_another_config, refuse_unservable
 from statemachines import identity
 from statemachines.federation import Joined
@@ -196,10 +197,12 @@ async def test_a_real_federation_of_0_13_is_servable_and_speaks_with_us() -> Non
     config = ClientConfig.from_json(told["client_config"])
     assert set(refuse_unservable(config, "regtest")) == {"lnv2", "mintv2", "walletv2"}
     invite = InviteCode.parse(told["invite_code"])
-    await refuse_unspoken(invite, config, lambda _url, _secret: AnswersThis(told["version"]))
+    await refuse_unspoken(
+        invite, config, lambda _url, _secret: AnswersThis(told["version"]), MODULES
+    )
     nothing = {**told["version"], "modules": {}}
     with pytest.raises(InputError, match="a version of lnv2, mintv2, walletv2 that"):
-        await refuse_unspoken(invite, config, lambda _url, _secret: AnswersThis(nothing))
+        await refuse_unspoken(invite, config, lambda _url, _secret: AnswersThis(nothing), MODULES)
 
 
 # --- coming back ---------------------------------------------------------------------------------------------------
