@@ -4,25 +4,26 @@ Source: fedimint-server src/consensus/transaction.rs: inputs one by one, signatu
 one, then the balance. The order matters, since clients count equal errors.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
 from devnet.guardians.ledger import Draft
-from devnet.guardians.module_rules import InputMeta, LightningRules, MintRules, Moment, OutputMeta
+from devnet.guardians.lightning_rules import LightningRules
+from devnet.guardians.mint_rules import MintRules
+from devnet.guardians.module_rules import InputMeta, ModuleRules, Moment, OutputMeta
 from devnet.guardians.wallet_rules import WalletRules
 from errors import FatalError
 from fedimint import lnv2, mintv2, walletv2
 from fedimint.codec import secp
-from fedimint.codec.encoding import UnknownVariant
+from fedimint.codec.encoding import Codec, UnknownVariant
 from fedimint.codec.errors import DecodeError
 from fedimint.codec.wire_types import ModuleError, OutPoint, TransactionId
 from fedimint.config import ClientConfig
-from fedimint.crypto import bls
 from fedimint.lnv2.config import LnV2ClientConfig
 from fedimint.mintv2.config import MintV2ClientConfig
 from fedimint.module_configs import ModuleClientConfig
-from fedimint.modules import MODULE_CODECS
+from fedimint.modules import MODULE_CODECS, ModuleCodecs
 from fedimint.transaction import (
     TRANSACTION,
     DynItem,
@@ -44,6 +45,7 @@ _REMEMBERED_TRANSACTIONS: Final = 64
 EmbeddedInput = lnv2.Input | mintv2.Input | walletv2.Input
 EmbeddedOutput = lnv2.Output | mintv2.Output | walletv2.Output
 C = TypeVar("C", bound=ModuleClientConfig)
+T = TypeVar("T")
 
 
 class DecodedTransaction(NamedTuple):
@@ -64,8 +66,12 @@ class TransactionRules:
     def __init__(self, config: ClientConfig) -> None:
         self._config = config
         self._mint = MintRules(module_config(config, MintV2ClientConfig))
-        self._lightning = LightningRules(module_config(config, LnV2ClientConfig))
         self.wallet = WalletRules(module_config(config, WalletV2ClientConfig))
+        self._rules: Mapping[str, ModuleRules] = {
+            lnv2.KIND: LightningRules(module_config(config, LnV2ClientConfig)),
+            mintv2.KIND: self._mint,
+            walletv2.KIND: self.wallet,
+        }
         self.refuses: Callable[[DecodedTransaction], bool] | None = None
         self.refused: set[TransactionId] = set()
 
@@ -97,10 +103,14 @@ class TransactionRules:
             [item.note for item in decoded.inputs if isinstance(item, mintv2.MintInput)]
         )
         inputs: list[InputMeta] = []
-        for dyn_item, item in zip(transaction.inputs, decoded.inputs, strict=True):
-            brought = self._process_input(draft, item, moment)
+        for dyn_item, spent in zip(transaction.inputs, decoded.inputs, strict=True):
+            brought = (
+                ModuleError("UnknownInputVariant", (spent.index,))
+                if isinstance(spent, UnknownVariant)
+                else self._rules[self._kind(dyn_item)].process_input(draft, spent, moment)
+            )
             if isinstance(brought, ModuleError):
-                codec = MODULE_CODECS[self._kind(dyn_item)].input_error
+                codec = self._codecs(dyn_item).input_error
                 return InputRefused(DynItem(dyn_item.module_instance_id, codec.encode(brought)))
             inputs.append(brought)
         unsigned = _signature_error(transaction, [meta.public_key for meta in inputs])
@@ -108,68 +118,40 @@ class TransactionRules:
             return unsigned
         outputs: list[OutputMeta] = []
         for index, dyn_item in enumerate(transaction.outputs):
-            out_point = OutPoint(txid, index)
-            taken = self._process_output(draft, decoded.outputs[index], out_point, moment)
+            paid, out_point = decoded.outputs[index], OutPoint(txid, index)
+            taken = (
+                ModuleError("UnknownOutputVariant", (paid.index,))
+                if isinstance(paid, UnknownVariant)
+                else self._rules[self._kind(dyn_item)].process_output(
+                    draft, paid, out_point, moment
+                )
+            )
             if isinstance(taken, ModuleError):
-                codec = MODULE_CODECS[self._kind(dyn_item)].output_error
+                codec = self._codecs(dyn_item).output_error
                 return OutputRefused(DynItem(dyn_item.module_instance_id, codec.encode(taken)))
             outputs.append(taken)
         return _balance(inputs, outputs)
 
-    def _process_input(
-        self, draft: Draft, item: EmbeddedInput, moment: Moment
-    ) -> InputMeta | ModuleError:
-        match item:
-            case lnv2.InputV0():
-                return self._lightning.process_input(draft, item.inner, moment)
-            case mintv2.MintInput():
-                return self._mint.process_input(draft, item.note)
-            case walletv2.WalletInput():
-                return self.wallet.process_input(draft, item)
-            case UnknownVariant(index):
-                return ModuleError("UnknownInputVariant", (index,))
-
-    def _process_output(
-        self, draft: Draft, item: EmbeddedOutput, out_point: OutPoint, moment: Moment
-    ) -> OutputMeta | ModuleError:
-        match item:
-            case lnv2.OutputV0():
-                return self._lightning.process_output(draft, item.inner, out_point, moment)
-            case mintv2.MintOutput():
-                return self._mint.process_output(draft, item, out_point)
-            case walletv2.WalletOutput():
-                return self.wallet.process_output(draft, item, out_point)
-            case UnknownVariant(index):
-                return ModuleError("UnknownOutputVariant", (index,))
-
     def _decode(self, data: bytes) -> DecodedTransaction:
         transaction = TRANSACTION.decode(data)
-        inputs = tuple(self._decode_input(item) for item in transaction.inputs)
-        outputs = tuple(self._decode_output(item) for item in transaction.outputs)
-        return DecodedTransaction(transaction, inputs, outputs)
+        return DecodedTransaction(
+            transaction,
+            tuple(self._item(one, self._codecs(one).input) for one in transaction.inputs),
+            tuple(self._item(one, self._codecs(one).output) for one in transaction.outputs),
+        )
 
-    def _decode_input(self, dyn_item: DynItem) -> EmbeddedInput:
-        item: EmbeddedInput = MODULE_CODECS[self._kind(dyn_item)].input.decode(dyn_item.body)
-        match item:
-            case lnv2.InputV0(lnv2.IncomingInput(aggregate_decryption_key=key)):
-                bls.decode_g1(key)
-            case mintv2.MintInput(note):
-                bls.decode_g1(note.signature)
+    def _item(self, dyn_item: DynItem, codec: Codec[T]) -> T:
+        item = codec.decode(dyn_item.body)
+        if not isinstance(item, UnknownVariant):
+            self._rules[self._kind(dyn_item)].check(item)
         return item
 
-    def _decode_output(self, dyn_item: DynItem) -> EmbeddedOutput:
-        item: EmbeddedOutput = MODULE_CODECS[self._kind(dyn_item)].output.decode(dyn_item.body)
-        match item:
-            case lnv2.OutputV0(lnv2.IncomingOutput(contract)):
-                bls.decode_g1(contract.ciphertext.pk)
-                bls.decode_g2(contract.ciphertext.signature)
-            case mintv2.MintOutput(blinded_nonce=blinded_nonce):
-                bls.decode_g1(blinded_nonce)
-        return item
+    def _codecs(self, dyn_item: DynItem) -> ModuleCodecs:
+        return MODULE_CODECS[self._kind(dyn_item)]
 
     def _kind(self, item: DynItem) -> str:
         kind = self._config.kind_of(item.module_instance_id)
-        if kind is None or kind not in MODULE_CODECS:
+        if kind is None or kind not in self._rules:
             raise DecodeError(f"module {item.module_instance_id} has no inputs or outputs")
         return kind
 

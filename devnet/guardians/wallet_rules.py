@@ -7,7 +7,7 @@ of its checks. A claim joins the deposit to the federation's one output, a withd
 from backends.simulated.chain import ChainOutput
 from devnet.guardians.chain_wallet import ChainWallet, Spending, WalletDraft, next_tweak
 from devnet.guardians.ledger import Draft
-from devnet.guardians.module_rules import InputMeta, OutputMeta
+from devnet.guardians.module_rules import InputMeta, Moment, OutputMeta
 from fedimint import walletv2
 from fedimint.codec.wire_types import ModuleError, OutPoint, consensus_hash
 from fedimint.walletv2 import FederationWallet
@@ -30,7 +30,13 @@ class WalletRules:
         """Return the least miner fee of a withdrawal now; None while there is no fee rate."""
         return self._fee_sat(wallet, self.config.send_tx_vbytes)
 
-    def process_input(self, draft: Draft, item: walletv2.WalletInput) -> InputMeta | ModuleError:
+    def check(self, item: walletv2.WalletInput | walletv2.WalletOutput) -> None:
+        """Decoding checks all of it."""
+
+    def process_input(
+        self, draft: Draft, item: walletv2.WalletInput, moment: Moment
+    ) -> InputMeta | ModuleError:
+        del moment
         wallet = draft.wallet
         if not wallet.claim(item.output_index):
             return ModuleError("OutputAlreadySpent")
@@ -58,8 +64,9 @@ class WalletRules:
         return InputMeta(amount_msat, self.config.fee_consensus.fee_msat(amount_msat), item.tweak)
 
     def process_output(
-        self, draft: Draft, item: walletv2.WalletOutput, out_point: OutPoint
+        self, draft: Draft, item: walletv2.WalletOutput, out_point: OutPoint, moment: Moment
     ) -> OutputMeta | ModuleError:
+        del moment
         wallet = draft.wallet
         if item.value_sat < self.config.dust_limit_sat:
             return ModuleError("UnderDustLimit")
