@@ -7,12 +7,6 @@ import msgspec
 from fedimint import ln, lnv2, mint, mintv2, wallet, walletv2
 from fedimint.codec.encoding import Codec
 from fedimint.codec.wire_types import ModuleError
-from fedimint.transaction import DynItem
-
-ModuleInput = ln.Input | lnv2.Input | mint.Input | mintv2.Input | wallet.Input | walletv2.Input
-ModuleOutput = (
-    ln.Output | lnv2.Output | mint.Output | mintv2.Output | wallet.Output | walletv2.Output
-)
 
 
 class ModuleCodecs(msgspec.Struct, frozen=True):
@@ -36,15 +30,3 @@ MODULE_CODECS: dict[str, ModuleCodecs] = {
     for module in (ln, lnv2, mint, mintv2, wallet, walletv2)
 }
 """By kind. The meta module has no inputs or outputs."""
-
-
-def decode_input(kind: str | None, item: DynItem) -> ModuleInput | DynItem:
-    """Read an input of module `kind`; of an unknown kind it stays as it is. Raises `DecodeError`."""
-    codecs = MODULE_CODECS.get(kind or "")
-    return item if codecs is None else codecs.input.decode(item.body)
-
-
-def decode_output(kind: str | None, item: DynItem) -> ModuleOutput | DynItem:
-    """Read an output of module `kind`; of an unknown kind it stays as it is. Raises `DecodeError`."""
-    codecs = MODULE_CODECS.get(kind or "")
-    return item if codecs is None else codecs.output.decode(item.body)

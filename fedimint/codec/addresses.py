@@ -28,10 +28,6 @@ class ParsedAddress(msgspec.Struct, frozen=True):
     script_pubkey: bytes
     networks: tuple[Network, ...]
 
-    def legacy_network(self) -> Network:
-        """Return the network upstream encodes with it (`get_network_for_address`): the first."""
-        return self.networks[0]
-
 
 def parse_address(text: str) -> ParsedAddress:
     """Read an address. Raises `DecodeError`."""
