@@ -38,5 +38,5 @@ class DirectoryLock:
 def _unusable(path: Path, error: OSError) -> ConfigError:
     return ConfigError(
         f"{path} cannot be locked ({error.strerror}): give this user the directory on a writable file system "
-        "that knows locks"
+        "that supports locks"
     )

@@ -16,8 +16,8 @@ _OF_A_STATEMENT = (
     apsw.RangeError,
 )
 _ADVICE = (
-    "keep this data directory as it is, and go on from a backup "
-    "by `gatewayd log restore` (docs/engine.md, 'When a log is damaged')"
+    "keep this data directory as it is, and continue from a backup "
+    "with `gatewayd log restore` (docs/engine.md, 'When a log is damaged')"
 )
 
 
@@ -41,7 +41,7 @@ def storage_error(path: Path, error: Exception) -> StorageError:
         case apsw.FullError() | OSError(errno=errno.ENOSPC | errno.EDQUOT | errno.EFBIG):
             sentence = (
                 f"the disk is full, {path} cannot grow: free some space and start again; "
-                "whatever was acknowledged is in the log"
+                "everything acknowledged is in the log"
             )
         case apsw.ReadOnlyError() | apsw.CantOpenError() | apsw.PermissionsError():
             sentence = _not_writable(path, str(error))
@@ -49,13 +49,13 @@ def storage_error(path: Path, error: Exception) -> StorageError:
             sentence = _not_writable(path, str(error.strerror))
         case apsw.IOError() | OSError():
             sentence = (
-                f"the disk failed while {path} was read or written ({error}): look after the disk and start again; "
-                "whatever was acknowledged is in the log, unless the disk lost what it said it had"
+                f"the disk failed while {path} was read or written ({error}): check the disk and start again; "
+                "everything acknowledged is in the log, unless the disk lost what it had confirmed"
             )
         case _:
             sentence = (
                 f"{path} cannot be used as a log ({type(error).__name__}: {error}): "
-                f"start again; when that says the same, {_ADVICE}"
+                f"start again; if that fails in the same way, {_ADVICE}"
             )
     return StorageError(sentence)
 

@@ -25,8 +25,8 @@ from statemachines.federation import stream_of as federation_stream
 from statemachines.identity import Restoration
 
 UNHEARD = (
-    "the Lightning node has not told yet what was paid after the log's newest event: until then nothing is paid, no "
-    "contract is funded and no payment is failed back"
+    "the Lightning node has not said yet what was paid after the log's newest event: until then nothing is paid, no "
+    "contract is funded and no HTLC is cancelled"
 )
 
 
@@ -115,7 +115,7 @@ class GatewayContext:
         """What follows "the log", in words."""
         restoration = self.restoration
         if restoration is not None and restoration.evidence:
-            return f"was taken for a backup, since {restoration.evidence}"
+            return f"was taken for a backup, because {restoration.evidence}"
         return "was restored from a backup"
 
     def refuse_new_work(self, *federation_ids: str) -> None:

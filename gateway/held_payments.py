@@ -58,7 +58,9 @@ class HeldPayments:
                                 tasks.start_soon(self._answer, payment)
                 except Exception as error:  # noqa: BLE001 (nothing may end the watch but the end of the process)
                     contain(_log, "held_payments_lost", error)
-                    self._tell(f"the Lightning node tells of no payments that it holds: {error}")
+                    self._tell(
+                        f"the Lightning node does not report the payments that it holds: {error}"
+                    )
                 await self._context.outside.ports.clock.sleep(pause_s)
                 pause_s = min(2 * pause_s, PAUSE_LONGEST_S)
 
@@ -166,7 +168,7 @@ class HeldPayments:
         """Why the node cannot settle what it reported, perhaps long ago; None when it holds it still."""
         invoice = await self._context.outside.node.invoice(payment.payment_hash)
         if invoice is None or invoice.status != "Pending":
-            return "the Lightning node does not hold the payment any more"
+            return "the Lightning node no longer holds the payment"
         return None
 
     async def _answer_again(self, payment: HeldPayment, answer: State) -> None:

@@ -82,11 +82,11 @@ def _told(event: Event, before: Callable[[], State]) -> Iterator[tuple[int, str]
         case completion.CompletionRejected(error=error):
             answering = before()
             if isinstance(answering, completion.Settling):
-                why = f"the node took no settlement: {error}. Look whether its channel was closed"
+                why = f"the node did not accept the settlement: {error}. Check whether its channel was closed"
                 yield answering.amount_msat, why
         case wallet.NotesLost(amount_msat=amount_msat):
             why = "the federation refuses these notes: somebody else spent them"
-            yield amount_msat, f"{why}, perhaps a second gateway with these words"
+            yield amount_msat, f"{why}, perhaps a second gateway with this mnemonic"
         case transaction.TxCollected(lost_msat=lost_msat):
             yield lost_msat, "no threshold of guardians signed these notes validly: ask them"
         case deposit.DepositDropped(reason=reason):

@@ -49,7 +49,7 @@ def refusal_to_fund(context: GatewayContext, facts: receive.ReceiveFacts) -> str
     """Why nothing may be funded in this federation by the log as it is decided, None when it may."""
     terms = context.terms(facts.federation_id)
     if terms is None or facts.federation_id not in context.federations:
-        return "the gateway does not serve the receiver's federation any more"
+        return "the gateway no longer serves the receiver's federation"
     if not terms.receive_enabled:
         return "receiving is switched off for the receiver's federation"
     if terms.fruitless(context.now_unix_s()) >= FRUITLESS_MAX:

@@ -52,13 +52,13 @@ def _given_up(states: Iterable[State], node: str) -> Iterable[str]:
     invoices = sum(isinstance(one, receive.Registered | receive.Invoiced) for one in states)
     orders = sum(isinstance(one, operator_payment.Paying | node_order.Ordered) for one in states)
     yield (
-        "Whatever the old node holds in channels and on chain is not this gateway's business any more: recover it from "
-        "the node's own backups."
+        "This gateway no longer looks after channels and coins of the old node: recover them from the node's own "
+        "backups."
     )
     if paid_msat:
         yield (
             f"{len(paid_msat)} payments of clients, {sum(paid_msat)} msat, may be paid by the old node, and their "
-            "contracts can then not be claimed: nobody else can tell. Their senders have their money back when the "
+            "contracts can then not be claimed: nobody else can tell. Their senders are refunded when the "
             "contracts expire; gateway-cli dismiss then ends them here."
         )
     if held_msat:

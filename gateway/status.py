@@ -50,7 +50,7 @@ def problems(
     if frozen_until:
         found.append(
             f"the log {why_frozen}, and what needs them is frozen until "
-            f"{' and '.join(frozen_until)} have told what happened since"
+            f"{' and '.join(frozen_until)} have answered what happened since"
         )
     if watch.is_other:
         found.append(watch.last_error)
@@ -59,7 +59,7 @@ def problems(
     elif not watch.info.synced_to_chain:
         found.append(
             f"the Lightning node is at block {watch.info.block_height}, behind the chain: until it has caught up no "
-            f"invoices are given out, and payments are failed back after {BEHIND_LIMIT_S:.0f} seconds"
+            f"invoices are given out, and HTLCs are cancelled after {BEHIND_LIMIT_S:.0f} seconds"
         )
     found += [one.health.problem(one.config.federation_name()) for one in federations]
     overdue = sum(payment.overdue for payment in open_now)
@@ -73,13 +73,13 @@ def own_mistakes(engine: Engine, store: Store) -> Iterator[str]:
     for one in engine.faults.quarantined():
         lift = f"gateway-cli retry {one.stream}" if one.is_readable else "a version that reads it"
         yield (
-            f"{one.stream} is quarantined since {one.where} met a mistake of this program: {one.fault}. What it holds "
-            f"is safe and booked, the rest goes on; report it, and then: {lift}"
+            f"{one.stream} is quarantined because {one.where} met a bug of this gateway: {one.fault}. What it holds "
+            f"is safe and booked, and the rest continues; report the bug, and then: {lift}"
         )
     for stream, fault in engine.faults.noted.items():
         yield f"an input to {stream} was given up: {fault}"
     if engine.observer_error is not None:
-        yield f"what happens is not told to everybody who listens: {engine.observer_error}"
+        yield f"an observer of events failed: {engine.observer_error}"
     for name, gaps in groupby(store.gaps(), key=lambda gap: gap.name):
         first, *others = gaps
         yield (

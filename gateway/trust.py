@@ -13,7 +13,7 @@ from statemachines import exposure
 from statemachines.federation import FRUITLESS_MAX, Joined
 from statemachines.send import SendFacts
 
-#: From this share of the cap on the operator is told, in percent: larger payments may be given back already.
+#: From this share of the cap on the operator is told, in percent: larger payments may be refunded already.
 NEARLY_FULL_PERCENT = 90
 
 
@@ -24,7 +24,7 @@ def distrust(context: GatewayContext, facts: SendFacts, *, is_new: bool) -> str 
     """
     terms = context.terms(facts.federation_id)
     if terms is None:
-        return "the gateway does not serve the sender's federation any more"
+        return "the gateway no longer serves the sender's federation"
     if not is_new:
         return exposure.distrust(terms.trust, 0, 0)
     return exposure.distrust(
@@ -73,13 +73,13 @@ def _problem(name: str | None, at: ExposureInfo) -> str | None:
     known_as = f"{name or 'a federation'} ({at.federation_id})"
     if at.refused_claim is not None:
         return (
-            f"{known_as} refused the claim of {at.refused_claim}: payments out of it are given back; ask its guardians "
-            "why, then say `gateway-cli cfg trust-again --federation-id …`, or leave it"
+            f"{known_as} refused the claim of {at.refused_claim}: payments out of it are refunded; ask its guardians "
+            "why, then run `gateway-cli cfg trust-again --federation-id …`, or leave it"
         )
     if at.exposure_msat * 100 >= at.cap_msat * NEARLY_FULL_PERCENT:
         return (
             f"{at.exposure_msat // 1000} of at most {at.cap_msat // 1000} sat are at stake in {known_as}: payments out "
-            "of it that would exceed this are given back; withdraw with `gateway-cli ecash pegout`, or raise it with "
+            "of it that would exceed this are refunded; withdraw with `gateway-cli ecash pegout`, or raise it with "
             "`gateway-cli cfg set-exposure-cap`"
         )
     return None

@@ -30,8 +30,8 @@ OURSELVES: Final = "the gateway itself"
 OPERATOR: Final = "the operator"
 RECEIVE: Final = "the receive of the same hash"
 
-LET: Final = "Keep gateway and node running: it goes on by itself, also after a restart."
-GUARDIANS: Final = "See that a threshold of guardians is reachable; it then goes on by itself."
+LET: Final = "Keep gateway and node running: it continues by itself, also after a restart."
+GUARDIANS: Final = "See that a threshold of guardians is reachable; it then continues by itself."
 
 NODE_ENDS: Final = (
     "it ends with the Lightning node's own word, and what the node holds times out with its HTLCs"

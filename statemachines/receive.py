@@ -94,7 +94,7 @@ class Held(OpenState, frozen=True):
             "See that both answer: it is then paid on, or the payer is refunded. Without them they are refunded "
             "ten minutes after the gateway saw it, or at the HTLC's deadline."
         ),
-        ended_by="nothing is decided on its HTLCs yet, and they are failed back when that takes too long",
+        ended_by="nothing is decided on its HTLCs yet, and they are cancelled when that takes too long",
     )
     facts: ReceiveFacts
     invoice: str

@@ -100,7 +100,7 @@ _PAYERS: Final = table(
     ignored(
         (Expired, Declined, Funding, FundingFailed, *_FUNDED),
         _HTLCS,
-        "what is held for this hash has its answer in the completion, or is failed back",
+        "what is held for this hash has its answer in the completion, or is cancelled",
     ),
 )
 

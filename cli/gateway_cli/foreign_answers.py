@@ -37,7 +37,7 @@ def foreign_answer(
         advice = "The gateway may still do what was asked: look at `gateway-cli info` before asking again"
         return Foreign(f"{sentence}. {advice}", "timeout")
     if status in {401, 403, 407}:
-        advice = "It wants to know you itself; gateway-cli has the gateway's password alone"
+        advice = "It asks for a login of its own; gateway-cli only sends the gateway's password"
         return Foreign(f"{sentence}. {advice}", "auth_failed")
     return Foreign(f"{sentence}. {_advice(status, headers)}", "connection_failed")
 
@@ -71,10 +71,10 @@ def _advice(status: int, headers: Mapping[str, str]) -> str:
     if status in _UNREACHED:
         return "It does not reach the gateway behind it: does gatewayd run, where the proxy looks for it?"
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        return "It lets no request of this length through"
+        return "It refuses requests of this length"
     if "location" in headers:
-        return f"It sends on to {_origin(headers['location'])}: if the gateway is there, give that as --address"
-    return "Give as --address where gatewayd itself listens, or a proxy that passes every path on"
+        return f"It redirects to {_origin(headers['location'])}: if the gateway is there, give that as --address"
+    return "Give --address the address of gatewayd itself, or of a proxy that forwards every path"
 
 
 def _origin(location: str) -> str:

@@ -284,7 +284,7 @@ for _name, _help in {
         f"cli.gateway_cli.older:{_name.replace('-', '_')}",
         name=_name,
         help=_help,
-        group="Names of 2024",
+        group="Deprecated names",
     )
 
 

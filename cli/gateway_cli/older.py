@@ -14,7 +14,7 @@ from cli.gateway_cli.target import (
 )
 from cli.numbers import DecimalNumber, WholeNumber
 
-_CLAIMED = "Coins that arrive there are claimed without any command"
+_CLAIMED = "Deposits there are claimed without a command"
 
 
 def balance(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None:

@@ -35,7 +35,7 @@ _WITH_ADDRESS = (
     ("onchain", "send"),
     ("withdraw",),
 )
-_OLDER = "Names of 2024"
+_OLDER = "Deprecated names"
 
 
 def _banner() -> str:
@@ -46,7 +46,7 @@ def _banner() -> str:
 
 app = App(
     name="gateway-cli",
-    help="Ask and steer a running gateway.",
+    help="Control a running gateway.",
     version=_banner,
     version_flags=["--version", "-V"],
     help_formatter="plain",
@@ -57,7 +57,7 @@ add_help(app, program="cli.gateway_cli.program")
 
 @app.command
 def info(*, target: GivenTarget) -> None:
-    """Show the gateway's state, its federations, and every payment that is not over."""
+    """Show the gateway's state, its federations, and every open payment."""
     print_answer(target.call("/info"))
 
 
@@ -95,7 +95,7 @@ def leave_fed(
     give_up: Annotated[bool, Parameter(negative="")] = False,
     target: GivenTarget,
 ) -> None:
-    """Leave a federation. Its ecash stays ours, and is there again after joining again.
+    """Leave a federation. Its ecash stays ours, and is found again when the federation is joined again.
 
     Parameters
     ----------
@@ -113,11 +113,11 @@ def leave_fed(
 
 for _name, _help in {
     "seed": "Show the mnemonic, from which every key follows.",
-    "stop": "End what is under way, then stop the gateway.",
-    "payment-log": "List what happened in a federation, newest first.",
-    "payment-summary": "Sum up the payments of a time, by default of the last 24 hours.",
+    "stop": "Finish payments under way, then stop the gateway.",
+    "payment-log": "List payments and other events of a federation, newest first.",
+    "payment-summary": "Sum up the payments of a period, by default the last 24 hours.",
     "dismiss": "Give up on a payment or an order whose call the node never answered.",
-    "retry": "Try again what was quarantined because a mistake of the gateway's program was met in it.",
+    "retry": "Try again a payment or federation that was quarantined after a bug of the gateway.",
     "invite-codes": "Show an invite code for each guardian of each federation.",
     "create-password-hash": "Make the bcrypt hash of a password, for gatewayd's settings.",
 }.items():
@@ -134,7 +134,7 @@ for _name, _help in {
 for _name, _help in {
     "balance": "Same as get-balances; of one federation as a number of msat.",
     "address": "Same as ecash pegin, as a bare string.",
-    "deposit": "Tell where to send coins; they are claimed without this command.",
+    "deposit": "Say where to send coins; they are claimed without this command.",
     "withdraw": "Same as ecash pegout, but a bare number is satoshi, as it was in 2024.",
     "backup": "Same as ecash backup.",
     "restore": "Same as connect-fed --recover.",
@@ -172,7 +172,7 @@ def _launch(
         Parameter(env_var="FM_RPC_PASSWORD", show_default=False, allow_leading_hyphen=True),
     ] = None,
 ) -> None:
-    """Ask and steer a running gateway.
+    """Control a running gateway.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def _run(given: list[str]) -> int:
             app_for(given)(_tell_addresses_apart(given), exit_on_error=False, print_error=False)
     except UnusedCliTokensError:
         # Not which: they may be words of a mnemonic, or ecash.
-        sentence = "Words are left over at the end: a value with blanks in it wants quotes"
+        sentence = "There are extra words at the end: put a value with blanks into quotes"
         complaint, code = {"error": sentence, "code": "invalid_input"}, 4
     except CycloptsError as error:
         complaint, code = {"error": str(error), "code": "invalid_input"}, 4

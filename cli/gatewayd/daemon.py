@@ -94,7 +94,7 @@ async def _set_up(settings: Settings, listener: Listener, setup: FirstSetup) -> 
         callers=Callers(settings.trusted_proxies),
         debug=settings.debug,
         closing=True,
-        no_route="This gateway waits for its mnemonic, and for nothing else: gateway-cli cfg set-mnemonic",
+        no_route="This gateway first needs a mnemonic: gateway-cli cfg set-mnemonic",
     )
     await listener.serve(app)
     _log.info("listening", host=listener.host, port=listener.port, waits_for="POST /mnemonic")

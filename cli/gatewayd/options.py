@@ -17,7 +17,7 @@ class GatewayOptions:
     """Flags that stand before the subcommand."""
 
     data_dir: Annotated[str | None, Parameter(env_var="FM_GATEWAY_DATA_DIR")] = None
-    """Folder of everything the gateway keeps; made when missing."""
+    """Data directory of the gateway; made when missing."""
 
     listen: Annotated[str | None, Parameter(env_var="FM_GATEWAY_LISTEN_ADDR")] = None
     """Address to serve the HTTP API on, such as 127.0.0.1:8175."""
@@ -38,7 +38,7 @@ class GatewayOptions:
             env_var="FM_GATEWAY_LIQUIDITY_MANAGER_BCRYPT_PASSWORD_HASH",
         ),
     ] = None
-    """bcrypt hash of a second password, which may do all but spend, join, leave, stop and see the mnemonic."""
+    """bcrypt hash of a second password, which allows all but to spend, join, leave, stop and see the mnemonic."""
 
     network: Annotated[str | None, Parameter(env_var="FM_GATEWAY_NETWORK")] = None
     """bitcoin, testnet, testnet4, signet or regtest."""
@@ -46,7 +46,7 @@ class GatewayOptions:
     default_routing_fees: Annotated[str, Parameter(env_var="FM_DEFAULT_ROUTING_FEES")] = (
         "2000 msat,3000"
     )
-    """Fee for the way through Lightning: an amount, a comma, parts per million."""
+    """Fee for routing over Lightning: an amount, a comma, parts per million."""
 
     default_transaction_fees: Annotated[str, Parameter(env_var="FM_DEFAULT_TRANSACTION_FEES")] = (
         "2000 msat,3000"
@@ -64,11 +64,11 @@ class GatewayOptions:
     """How many invoices a second clients may ask for in the long run."""
 
     trusted_proxies: Annotated[str, Parameter(env_var="FM_GATEWAY_TRUSTED_PROXIES")] = ""
-    """Addresses or networks of reverse proxies, such as 127.0.0.1,10.0.0.0/8, whose X-Forwarded-For is believed: \
-limits for each caller count callers then, not proxies."""
+    """Addresses or networks of reverse proxies, such as 127.0.0.1,10.0.0.0/8, whose X-Forwarded-For is believed, \
+so that limits count callers and not proxies."""
 
     node_is_shared: Annotated[bool, Parameter(negative="")] = False
-    """Others pay with the Lightning node, too: payments that the log does not know are then no sign of an old log. \
+    """Others pay with this Lightning node too: unknown payments of it are then no sign of an old log. \
 [env var: FM_GATEWAY_NODE_IS_SHARED]"""
 
     skip_setup: Annotated[bool, Parameter(negative="")] = False

@@ -14,7 +14,7 @@ def restore_backup(backup: Path, data_dir: Path, /, *, json: Json = False) -> No
     """Make a data directory of a backup, frozen until its gateway has asked what happened since.
 
     A gateway started on it follows what is under way and pays, funds and gives out nothing new until its Lightning
-    node and every federation have answered; it then goes on by itself. Only ever do this when the original log is
+    node and every federation have answered; it then continues by itself. Only ever do this when the original log is
     lost or will never be started again.
 
     Parameters
@@ -36,5 +36,5 @@ def _text(restored: Restored) -> Iterator[str]:
     yield f"last event  position {restored.position}, {time_text(restored.backup_unix_s * 1_000_000)}, {age} ago"
     if not restored.has_mnemonic:
         yield "mnemonic    not in the backup: give FM_GATEWAY_MNEMONIC on the first start"
-    yield "next        start gatewayd on it; it goes on by itself once node and federations have answered"
+    yield "next        start gatewayd on it; it continues by itself once node and federations have answered"
     yield "never       start the original, or this backup a second time"

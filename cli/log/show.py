@@ -41,7 +41,7 @@ def print_events(
 ) -> None:
     """Print events in order, each with what it says on a second line.
 
-    Rows are taken as they stand. Those of a stream, or between positions, are looked up; for a kind or a time the log
+    The chain is not checked. Rows of a stream, or between positions, are looked up; for a kind or a time the log
     is read once, up to the limit.
 
     Parameters

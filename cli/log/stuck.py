@@ -35,7 +35,7 @@ WIDTH = 100
 #: Whom a state waits for whose federation was given up, and what may be done.
 _RESTS = (
     "nobody: its federation was given up",
-    "Join the federation again, should it come back.",
+    "If the federation comes back, join it again.",
 )
 
 
@@ -68,9 +68,9 @@ def print_stuck(
     verify: Verify = False,
     json: Json = False,
 ) -> None:
-    """Print what waits for longer than it should, for whom, and what may safely be done; and what was lost.
+    """Print what is overdue, whom it waits for and what may safely be done; and what was lost.
 
-    Rows and tables are taken as they stand, so that this takes seconds beside a long log.
+    Rows and tables are read without a check of the chain, so this takes seconds on a long log.
 
     Parameters
     ----------
@@ -163,7 +163,7 @@ def _text(found: Stuck) -> Iterator[str]:
             f"version that fixes it: {again}",
         )
     if not found.waiting:
-        yield "nothing waits for longer than it should"
+        yield "nothing is overdue"
     now_us = int(time.time()) * 1_000_000
     for one in found.waiting:
         age = duration_text(max(0, now_us - one.since_unix_s * 1_000_000))

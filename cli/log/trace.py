@@ -81,7 +81,7 @@ def print_trace(
 ) -> None:
     """Print everything that one payment did, and how long each machine was in each state.
 
-    Rows are found by their streams and taken as they stand, so that this takes a second beside a long log. A text
+    Rows are found by their streams, without a check of the chain, so this takes a second on a long log. A text
     that no stream has in its name, such as a txid, is looked for in all of it.
 
     Parameters

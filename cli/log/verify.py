@@ -22,7 +22,7 @@ class Found(msgspec.Struct, frozen=True):
 def print_verified(data_dir: Path, /, *, json: Json = False) -> None:
     """Check hash chain, read models and books, and print the newest position and hash.
 
-    Keep what it prints: a log that later lacks rows at its end can only be told from this.
+    Keep what it prints: only this shows later that rows at the end of a log are missing.
     Ends with exit code 70 when anything is wrong. What this program cannot read of a sound log is UNREAD: a gateway
     started on it leaves these streams alone.
 

@@ -78,5 +78,5 @@ def test_words_that_are_left_over_are_not_repeated(
 ) -> None:
     assert gateway_cli.main(words.split()) == 4
     answer = json.loads(capsys.readouterr().out)
-    assert "left over" in answer["error"]
+    assert "extra words" in answer["error"]
     assert "ability" not in answer["error"]

@@ -72,7 +72,7 @@ def test_a_flipped_byte_is_refused_or_does_not_count(left: Path, name: str) -> N
             except FatalError as error:
                 sentences.append(str(error).replace(str(directory), ""))
     for sentence in sentences:
-        assert "go on from a backup" in sentence
+        assert "continue from a backup" in sentence
     assert len(sentences) > FLIPS // 10
 
 

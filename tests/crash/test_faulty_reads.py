@@ -62,6 +62,6 @@ class Plays:
 def test_a_fault_at_every_read(fault: ReadFault, *, after_a_crash: bool) -> None:
     plays = Plays(fault, after_a_crash=after_a_crash)
     for sentence in plays.sentences:
-        assert "start again" in sentence or "go on from a backup" in sentence
+        assert "start again" in sentence or "continue from a backup" in sentence
     assert plays.reads > 20
     assert plays.refused <= (0 if fault is ReadFault.FAILS else plays.reads * HARMED_SHARE)

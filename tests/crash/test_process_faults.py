@@ -221,7 +221,7 @@ async def test_a_damaged_log_is_refused_until_it_is_whole_again(stage: ProcessSt
     stage.process.program.begin()
     code, sentence = await ended(stage.process)
     assert code == 70
-    assert "keep this data directory as it is, and go on from a backup" in sentence
+    assert "keep this data directory as it is, and continue from a backup" in sentence
     for path, before in kept.items():
         path.write_bytes(before)
     await stage.process.start()

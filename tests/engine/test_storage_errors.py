@@ -27,7 +27,7 @@ PATH = Path("/data/gateway.sqlite3")
         (apsw.FullError("full"), "the disk is full, /data/gateway.sqlite3 cannot grow: free some space"),
         (OSError(errno.ENOSPC, "No space left"), "the disk is full"),
         (OSError(errno.EIO, "Input/output error"), r"the disk failed .*Input/output error.* start again"),
-        (apsw.IOError("disk I/O error"), r"the disk failed .*disk I/O error.*: look after the disk"),
+        (apsw.IOError("disk I/O error"), r"the disk failed .*disk I/O error.*: check the disk"),
         (OSError(errno.EROFS, "Read-only file system"), r"for writing \(Read-only file system\): give this user"),
         (apsw.ReadOnlyError("readonly"), r"cannot be opened for writing \(readonly\)"),
         (apsw.CorruptError("malformed"), r"is damaged \(malformed\); keep this data directory as it is"),

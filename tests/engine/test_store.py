@@ -56,7 +56,7 @@ def test_the_lock_is_free_after_close_and_after_a_failed_start(tmp_path: Path) -
     open_store(tmp_path).close()
     (tmp_path / LOG_NAME).write_bytes(b"no database" * 1000)
     for _ in range(2):
-        with pytest.raises(DamagedError, match=r"is damaged .* go on from a backup"):
+        with pytest.raises(DamagedError, match=r"is damaged .* continue from a backup"):
             open_store(tmp_path)
 
 

@@ -55,7 +55,7 @@ def node(scene: Scene) -> SlowNode:
 
 async def leave(scene: Scene, gateway: Gateway) -> str:
     await gateway.federations.leave_federation(scene.federation_id)
-    return "the gateway does not serve the receiver's federation any more"
+    return "the gateway no longer serves the receiver's federation"
 
 
 async def switch_off(scene: Scene, gateway: Gateway) -> str:

@@ -104,7 +104,7 @@ async def test_the_federation_was_left_meanwhile(scene: Scene) -> None:
         _, _, invoice = await ordered(scene, gateway, routing)
         await gateway.federations.leave_federation(scene.federation_id)
         declined = await failed_back(scene, gateway, invoice)
-        assert "does not serve the receiver's federation" in declined.reason
+        assert "no longer serves the receiver's federation" in declined.reason
 
 
 async def test_the_receivers_contract_has_expired(scene: Scene) -> None:
@@ -174,11 +174,19 @@ async def test_a_watch_that_is_lost_is_a_problem_until_it_is_back(scene: Scene) 
         told: list[str] = []
         while not told:
             await anyio.lowlevel.checkpoint()
-            told = [one for one in (await gateway.info()).problems if "tells of no payments" in one]
+            told = [
+                one
+                for one in (await gateway.info()).problems
+                if "does not report the payments" in one
+            ]
         while told:
             scene.clock.advance(PAUSE_FIRST_S)
             await anyio.lowlevel.checkpoint()
-            told = [one for one in (await gateway.info()).problems if "tells of no payments" in one]
+            told = [
+                one
+                for one in (await gateway.info()).problems
+                if "does not report the payments" in one
+            ]
         assert (await gateway.info()).problems == ()
 
 

@@ -82,7 +82,7 @@ async def test_payments_that_are_held_wait_for_the_nodes_word(scene: Scene, node
         await a_while(scene)
         held = gateway.engine.peek(stream_of(invoice))
         assert isinstance(held, receive.Held)
-        assert "has not told yet" in held.reason
+        assert "has not said yet" in held.reason
         await heard(node)
         await scene.while_time_passes(lambda: until(gateway, invoice, receive.Received))
     assert isinstance(statuses[-1], Succeeded)
@@ -179,7 +179,7 @@ async def test_a_second_contract_is_not_given_back_before_the_node_has_told(
     async with unheard(scene, node) as gateway:
         async with asking(gateway, first.body(payment)) as answers:
             await sent_until(gateway, payment, send.Accepted)
-            with pytest.raises(UnavailableError, match="has not told yet"):
+            with pytest.raises(UnavailableError, match="has not said yet"):
                 await ask(gateway, second.body(other))
             await heard(node)
             await scene.drive(lambda: bool(answers))
@@ -194,7 +194,7 @@ async def test_the_operator_is_refused_until_the_node_has_told(
     async with scene.joined():
         pass
     async with unheard(scene, node) as gateway:
-        with pytest.raises(UnavailableError, match="has not told yet"):
+        with pytest.raises(UnavailableError, match="has not said yet"):
             await gateway.node.pay_operator_invoice(scene.invoice())
         await heard(node)
         await scene.drive(lambda: gateway._context.word.is_given)

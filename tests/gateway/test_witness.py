@@ -116,7 +116,7 @@ async def test_until_the_node_has_told_nothing_is_paid_and_everybody_sees_it(
 
     monkeypatch.setattr(scene.world.gateway_node, "payments_since", slow)
     async with scene.serving() as gateway:
-        assert any("has not told yet" in one for one in (await gateway.info()).problems)
+        assert any("has not said yet" in one for one in (await gateway.info()).problems)
         user, payment = await scene.funded(routing)
         async with anyio.create_task_group() as caller:
             caller.start_soon(ask, gateway, user.body(payment))
@@ -124,7 +124,7 @@ async def test_until_the_node_has_told_nothing_is_paid_and_everybody_sees_it(
             assert scene.spent_msat() == 0
             await scene.drive(lambda: gateway._context.word.is_given)
             await scene.while_time_passes(lambda: until(gateway, payment, send.Claimed))
-        assert not any("has not told yet" in one for one in (await gateway.info()).problems)
+        assert not any("has not said yet" in one for one in (await gateway.info()).problems)
 
 
 async def test_a_log_that_cannot_be_read_for_it_ends_the_start(

@@ -95,7 +95,7 @@ class LndOptions:
     """File with LND's admin macaroon."""
 
     lnd_time_pref: Annotated[str, Parameter(env_var="FM_LND_TIME_PREF")] = "0.5"
-    """Whether routes shall be cheap (-1) or reliable (1)."""
+    """Cheap (-1) or reliable (1) routes."""
 
     lnd_payment_timeout: Annotated[str, Parameter(env_var="FM_LND_PAYMENT_TIMEOUT_SECS")] = "180"
     """Seconds for which LND looks for a route, 1 to 600."""

@@ -206,7 +206,7 @@ def anyio_backend() -> str:
             ("deposit_address", FED),
             {
                 "address": canned.ADDRESS,
-                "note": "Coins that arrive there are claimed without any command",
+                "note": "Deposits there are claimed without a command",
             },
         ),
         ("lightning get-funding-address", ("onchain_address",), canned.ADDRESS),

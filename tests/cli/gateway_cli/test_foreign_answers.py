@@ -46,7 +46,7 @@ def whole(status: str, headers: str, body: str) -> bytes:
         (
             whole("413 Request Entity Too Large", NGINX, PAGE.format("413")),
             "connection_failed",
-            ("It lets no request of this length through",),
+            ("It refuses requests of this length",),
         ),
         (
             whole("400 Bad Request", NGINX, PAGE.format("400 The plain HTTP request was sent")),
@@ -56,42 +56,42 @@ def whole(status: str, headers: str, body: str) -> bytes:
         (
             whole("401 Unauthorized", 'WWW-Authenticate: Basic realm="x"\r\n', ""),
             "auth_failed",
-            ("HTTP status 401", "It wants to know you itself"),
+            ("HTTP status 401", "It asks for a login of its own"),
         ),
         (
             whole("403 Forbidden", NGINX, PAGE.format("403 Forbidden")),
             "auth_failed",
-            ("It wants to know you itself",),
+            ("It asks for a login of its own",),
         ),
         (
             whole("301 Moved", "Location: https://gw.example:8443/v1/info?k=hush\r\n", ""),
             "connection_failed",
-            ("It sends on to https://gw.example:8443: if the gateway is there",),
+            ("It redirects to https://gw.example:8443: if the gateway is there",),
         ),
         (
             whole("302 Found", "Location: /login\r\n", ""),
             "connection_failed",
-            ("It sends on to another path of the same host",),
+            ("It redirects to another path of the same host",),
         ),
         (
             whole("302 Found", "Location: http://[x\r\n", ""),
             "connection_failed",
-            ("It sends on to a place that is no URL",),
+            ("It redirects to a place that is no URL",),
         ),
         (
             whole("200 OK", "", "\n<!DOCTYPE html><title>My node\n \u202e</title>"),
             "connection_failed",
-            ("HTTP status 200 OK, with a page called 'My node'", "Give as --address where"),
+            ("HTTP status 200 OK, with a page called 'My node'", "Give --address the address"),
         ),
         (
             whole("404 Not Found", NGINX, PAGE.format("404 Not Found")),
             "connection_failed",
-            ("HTTP status 404 Not Found. Give as --address where gatewayd itself listens",),
+            ("HTTP status 404 Not Found. Give --address the address of gatewayd itself",),
         ),
         (
             whole("404 Not Found", "Content-Type: text/plain\r\n", "404 page not found\n"),
             "connection_failed",
-            ("404 Not Found, which says '404 page not found'. Give as --address where",),
+            ("404 Not Found, which says '404 page not found'. Give --address the address",),
         ),
         (
             whole("503 Service Unavailable", "Server: envoy\r\n", "upstream connect error"),
