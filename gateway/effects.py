@@ -4,13 +4,12 @@ from collections.abc import Mapping
 
 from engine.effects import Handler
 from engine.machine import Effect
-from gateway import status, trust
+from gateway import status
 from gateway.bitcoin_effects import BitcoinEffects
 from gateway.context import GatewayContext
 from gateway.freeze import held_back
 from gateway.operator_effects import OperatorEffects
 from gateway.receive_effects import ReceiveEffects
-from gateway.receivers import SwapReceivers
 from gateway.send_effects import SendEffects
 from gateway.transaction_effects import TransactionEffects
 from gateway.witness import until_heard
@@ -30,14 +29,7 @@ def handlers(context: GatewayContext) -> Mapping[type[Effect], Handler]:
             await context.engine.wait(stream, lambda state: isinstance(state, Joined))
 
     unguarded = {
-        **SendEffects(
-            node,
-            federations,
-            ports.clock,
-            SwapReceivers(context),
-            distrust=lambda facts: trust.distrust(context, facts, is_new=False),
-            pinned=lambda: context.pin.public_key,
-        ).handlers(),
+        **SendEffects(context).handlers(),
         **ReceiveEffects(node, federations, outside.cpu, ports.clock).handlers(),
         **TransactionEffects(
             federations, context.foreign_notes, outside.cpu, ports.randomness, ports.clock

@@ -5,13 +5,11 @@ payment, its refusal of this call, or no answer. Only the machine decides what f
 given back on comes with the key of the node that has it, asked for after the record.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Mapping
 
 from backends.lightning import (
     Failed,
     InFlight,
-    LightningNode,
     NodeInfo,
     NodeRefusedError,
     NotFound,
@@ -20,11 +18,11 @@ from backends.lightning import (
 )
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
-from engine.ports import Clock
 from errors import InputError, UnavailableError
-from gateway.federation_registry import FederationRegistry
-from gateway.funding_turns import M
+from gateway import trust
+from gateway.context import GatewayContext
 from gateway.modules.lnv2 import LnV2
+from gateway.receivers import SwapReceivers
 from statemachines import send_rules
 from statemachines.send import (
     BudgetMeasured,
@@ -49,50 +47,15 @@ from statemachines.send import (
 LOOK_UP_PAUSE_S = 15.0
 
 
-class Receivers(Protocol):
-    """The receivers that a direct swap can pay, by the payment hash of their invoice (hex)."""
-
-    async def measured(self, payment_hash: str, measure: Callable[[], Awaitable[M]]) -> M:
-        """What `measure` finds out, again after waiting when the receiver's side needs change that is on its way."""
-        ...
-
-    async def unreadiness(self, payment_hash: str) -> str | None:
-        """Why the receiver's federation, asked now, cannot fund in time; None when it can."""
-        ...
-
-    def refusal(self, payment_hash: str, amount_msat: int) -> str | None:
-        """Why the receiver cannot be paid, by the log as it is decided at that moment; None when they can."""
-        ...
-
-    async def preimage(self, payment_hash: str) -> str | None:
-        """What lost events have bought from the receiver, hex; None when nothing."""
-        ...
-
-
-#: Why no call may leave for a payment that one may have left for before, by the log as it is now; None when it may.
-Distrust = Callable[[SendFacts], str | None]
-
-
 class SendEffects:
-    """Handlers over one Lightning node and the open federations."""
+    """Handlers over the Lightning node and the open federations of a gateway."""
 
-    def __init__(
-        self,
-        node: LightningNode,
-        federations: FederationRegistry,
-        clock: Clock,
-        receivers: Receivers,
-        *,
-        distrust: Distrust,
-        pinned: Callable[[], str | None],
-    ) -> None:
-        """`pinned` is the public key (hex) of the node by the log as it is decided at that moment."""
-        self._node = node
-        self._pinned = pinned
-        self._federations = federations
-        self._clock = clock
-        self._receivers = receivers
-        self._distrust = distrust
+    def __init__(self, context: GatewayContext) -> None:
+        self._context = context
+        self._node = context.outside.node
+        self._federations = context.federations
+        self._clock = context.outside.ports.clock
+        self._receivers = SwapReceivers(context)
 
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect of the machine."""
@@ -150,7 +113,7 @@ class SendEffects:
                 max_fee_msat=intent.max_fee_msat,
                 max_delay_blocks=intent.max_delay_blocks,
             ) as statuses:
-                if self._pinned() != effect.node:  # nothing was sent yet
+                if self._context.pin.public_key != effect.node:  # nothing was sent yet
                     return CallRefused(reason="the gateway's Lightning node was replaced")
                 async for status in statuses:
                     if not isinstance(status, NotFound):
@@ -180,7 +143,7 @@ class SendEffects:
                 failed_reason=status.reason if isinstance(status, Failed) else None,
                 remaining_blocks=await self._remaining_blocks(facts, node),
                 looked_up_unix_s=looked_up_unix_s,
-                untrusted=self._distrust(facts),
+                untrusted=trust.distrust(self._context, facts, is_new=False),
             )
             if send_rules.may_decide(effect, record):
                 return record
