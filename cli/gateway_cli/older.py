@@ -48,7 +48,7 @@ def address(*, federation_id: PastedId, target: GivenTarget) -> None:
 
 
 def deposit(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None:
-    """Tell where to send coins; they are claimed without this command.
+    """Say where to send coins; they are claimed without this command.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def deposit(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None
         Show the deposit address of this federation.
     """
     if federation_id is None:
-        where = "Send coins to what `gateway-cli ecash pegin --federation-id ID` shows"
+        where = "Send coins to the address that `gateway-cli ecash pegin --federation-id ID` shows"
         print_answer({"note": f"{where}. {_CLAIMED}"})
         return
     print_answer({"address": _deposit_address(target, federation_id), "note": _CLAIMED})
@@ -87,17 +87,6 @@ def withdraw(
     print_answer(target.call("/withdraw", body, timeout_s=PATIENT_SECONDS))
 
 
-def backup(*, federation_id: PastedId, target: GivenTarget) -> None:
-    """Same as ecash backup.
-
-    Parameters
-    ----------
-    federation_id
-        Id of the federation.
-    """
-    target.call("/backup", {"federation_id": federation_id})
-
-
 def restore(invite_code: str, /, *, target: GivenTarget) -> None:
     """Same as connect-fed --recover.
 
@@ -108,17 +97,6 @@ def restore(invite_code: str, /, *, target: GivenTarget) -> None:
     """
     body = {"invite_code": invite_code, "use_tor": None, "recover": True}
     print_answer(target.call("/connect_fed", body, timeout_s=PATIENT_SECONDS))
-
-
-def config(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None:
-    """Same as cfg client-config.
-
-    Parameters
-    ----------
-    federation_id
-        Show only this federation's.
-    """
-    print_answer(target.call("/config", {"federation_id": federation_id}))
 
 
 def get_funding_address(*, target: GivenTarget) -> None:

@@ -36,6 +36,7 @@ _WITH_ADDRESS = (
     ("withdraw",),
 )
 _OLDER = "Deprecated names"
+_RENAMED = {"backup": "ecash:backup", "config": "cfg:client_config"}
 
 
 def _banner() -> str:
@@ -140,7 +141,8 @@ for _name, _help in {
     "restore": "Same as connect-fed --recover.",
     "config": "Same as cfg client-config.",
 }.items():
-    app.command(f"cli.gateway_cli.older:{_name}", name=_name, help=_help, group=_OLDER)
+    _function = _RENAMED.get(_name, f"older:{_name}")
+    app.command(f"cli.gateway_cli.{_function}", name=_name, help=_help, group=_OLDER)
 
 
 @app.command

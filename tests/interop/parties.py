@@ -11,11 +11,11 @@ from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.real.fedimint_cli import FedimintCli
 from devnet.real.fedimintd import RealFederation
-from devnet.real.joined import JoinedFederation
 from devnet.real.world import RealWorld
 from devnet.users.user import EmbeddedUser
 from fedimint.lnv2.gateway_api import RoutingInfo
 from fedimint.mintv2 import Ecash
+from tests.devnet.joined import JoinedFederation
 from tests.interop.books import Books, books_of
 from tests.interop.gateway_log import GatewayLog
 

@@ -7,7 +7,6 @@ import pytest
 
 from devnet.processes import until
 from devnet.real.fedimintd import RealFederation
-from devnet.real.joined import JoinedFederation
 from devnet.real.world import RealWorld
 from devnet.users.receiving import Flaw, IncomingOrder, IncomingPayment
 from devnet.users.user import EmbeddedUser
@@ -18,6 +17,7 @@ from fedimint.codec.addresses import parse_address
 from fedimint.codec.wire_types import OutPoint
 from fedimint.lnv2.gateway_api import PaymentFee, RoutingInfo
 from fedimint.transaction import DynItem
+from tests.devnet.joined import JoinedFederation
 
 pytestmark = pytest.mark.anyio
 

@@ -14,7 +14,6 @@ from devnet.guardians.faults import garbage, wrong_shares
 from devnet.guardians.federation import PASSWORD, EmbeddedFederation
 from devnet.guardians.server import GuardianServer, serving
 from devnet.processes import free_port
-from devnet.real.joined import JoinedFederation
 from devnet.users.user import EmbeddedUser
 from errors import ConfigError, InputError
 from fedimint.client.transport import (
@@ -27,6 +26,7 @@ from fedimint.client.transport import (
 from fedimint.client.websocket import WebSocketConnection
 from fedimint.codec import secp
 from fedimint.lnv2 import HashImage, OutgoingContract
+from tests.devnet.joined import JoinedFederation
 
 pytestmark = pytest.mark.anyio
 
