@@ -18,10 +18,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from fedimint.codec import secp
-from fedimint.codec.wire_types import PeerId
+from fedimint.codec.wire_types import FeeConsensus, PeerId
 from fedimint.crypto import bls, secrets, tbs
 from fedimint.mintv2 import notes
-from fedimint.mintv2.notes import MintKeys, Note, NoteRequest
+from fedimint.mintv2.config import MintV2ClientConfig
+from fedimint.mintv2.notes import Note, NoteRequest
 
 NOTES, THRESHOLD, GUARDIANS = 10, 3, 4
 LARGEST_RATIO = 1 / 3
@@ -34,7 +35,7 @@ def one_by_one(
     module: secrets.DerivableSecret,
     requests: Sequence[NoteRequest],
     answers: Answers,
-    keys: MintKeys,
+    keys: MintV2ClientConfig,
 ) -> tuple[Note, ...]:
     """The notes, with every share verified under its guardian's key."""
     collected = []
@@ -46,26 +47,28 @@ def one_by_one(
         shares = {}
         for peer in sorted(answers)[:THRESHOLD]:
             share = bls.decode_g1(answers[peer][index])
-            key = bls.decode_g2(keys.peer_keys[request.denomination][peer])
+            key = bls.decode_g2(keys.tbs_pks[request.denomination][peer])
             assert tbs.verify(tbs.Signed(blinded, share, key))
             shares[peer] = share
         signature = tbs.unblind(tbs.aggregate(shares), blinding)
-        key = bls.decode_g2(keys.aggregate_keys[request.denomination])
+        key = bls.decode_g2(keys.tbs_agg_pks[request.denomination])
         assert tbs.verify(tbs.Signed(message, signature, key))
         encoded = bls.encode_g1(signature)
         collected.append(Note(request.denomination, request.tweak, nonce, encoded))
     return tuple(collected)
 
 
-def federation(denominations: Sequence[int]) -> tuple[MintKeys, dict[int, tbs.DealtKeys]]:
+def federation(denominations: Sequence[int]) -> tuple[MintV2ClientConfig, dict[int, tbs.DealtKeys]]:
     """Keys of four guardians for each denomination, public ones encoded."""
     dealt = {d: tbs.deal(THRESHOLD, GUARDIANS, os.urandom) for d in denominations}
-    keys = MintKeys(
+    keys = MintV2ClientConfig(
         {d: bls.encode_g2(of.aggregate_key) for d, of in dealt.items()},
         {
             d: {PeerId(peer): bls.encode_g2(key) for peer, key in enumerate(of.public_keys)}
             for d, of in dealt.items()
         },
+        FeeConsensus(0, 0),
+        amount_unit=0,
     )
     return keys, dealt
 

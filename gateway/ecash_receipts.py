@@ -45,9 +45,12 @@ class EcashReceipts:
         self._context.refuse_new_work(federation.federation_id)
         reissue_id = given.operation_id().hex()
         self._check_notes(given.notes(), reissue_id)
-        rules = federation.module(MintV2).ecash_rules(federation.config.federation_id())
         spendable = await self._context.outside.cpu.run(
-            ecash.notes_to_reissue, given, rules, os.urandom
+            ecash.notes_to_reissue,
+            given,
+            federation.config.federation_id(),
+            federation.module(MintV2).config,
+            os.urandom,
         )
         facts = reissue.ReissueFacts(
             id=reissue_id,

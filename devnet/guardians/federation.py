@@ -25,7 +25,7 @@ from fedimint.crypto import bls, tbs
 from fedimint.crypto.secrets import TWEAK_SIZE, DerivableSecret
 from fedimint.mintv2 import notes, selection
 from fedimint.mintv2.config import MintV2ClientConfig
-from fedimint.mintv2.notes import MintKeys, Note, NoteRequest
+from fedimint.mintv2.notes import Note, NoteRequest
 from fedimint.walletv2 import FederationWallet
 
 PASSWORD: Final = "guardian"  # noqa: S105 - of guardians that hold no money of anybody
@@ -191,10 +191,9 @@ class EmbeddedFederation:
         ledger.wallet.utxo = FederationWallet(held_sat, out_point, tweak)
         ledger.faucet_owes_msat -= value_sat * 1000
 
-    def mint_keys(self) -> MintKeys:
-        """Return the public keys of the mint."""
-        config = module_config(self.config, MintV2ClientConfig)
-        return MintKeys(config.tbs_agg_pks, config.tbs_pks)
+    def mint_keys(self) -> MintV2ClientConfig:
+        """Return the config of the mint, with its public keys."""
+        return module_config(self.config, MintV2ClientConfig)
 
     def audit(self) -> FederationAudit:
         """Return the books as they stand now."""

@@ -20,7 +20,7 @@ from fedimint.mintv2 import notes, selection
 from fedimint.mintv2.api import Mintv2Api
 from fedimint.mintv2.collecting import NoteCollector
 from fedimint.mintv2.config import MintV2ClientConfig
-from fedimint.mintv2.notes import MintKeys, Note, NoteRequest
+from fedimint.mintv2.notes import Note, NoteRequest
 from fedimint.transaction import TRANSACTION, DynItem, Transaction, sign_transaction
 
 T = TypeVar("T")
@@ -86,8 +86,7 @@ class EmbeddedWallet:
         self._fee = mint.fee_consensus
         self._guardians = guardians
         self._api = Mintv2Api(guardians, self.module_id)
-        keys = MintKeys(mint.tbs_agg_pks, mint.tbs_pks)
-        self._collector = NoteCollector(guardians, keys, module, run_here)
+        self._collector = NoteCollector(guardians, mint, module, run_here)
         self._random_bytes = random_bytes
 
     def balance_msat(self) -> int:

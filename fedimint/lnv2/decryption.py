@@ -15,13 +15,7 @@ from fedimint.codec.errors import DecodeError
 from fedimint.codec.wire_types import PeerId
 from fedimint.crypto import bls
 from fedimint.lnv2 import tpe
-
-
-class DecryptionKeys(msgspec.Struct, frozen=True):
-    """The public keys of an lnv2 module, 48 bytes each, as its config has them."""
-
-    aggregate_key: bytes
-    peer_keys: Mapping[PeerId, bytes]
+from fedimint.lnv2.config import LnV2ClientConfig
 
 
 class Decrypted(msgspec.Struct, frozen=True):
@@ -54,7 +48,7 @@ class Decryption(msgspec.Struct, frozen=True):
 def decrypt(
     contract: lnv2.IncomingContract,
     shares_by_peer: Mapping[PeerId, bytes],
-    keys: DecryptionKeys,
+    keys: LnV2ClientConfig,
     *,
     threshold: int,
 ) -> Decryption:
@@ -77,7 +71,7 @@ def decrypt(
                 bad_peers.append(peer)
         if len(believed) < threshold:
             return Decryption(None, _in_order(bad_peers), threshold - len(believed))
-        decrypted = _decrypt(contract, believed, keys.aggregate_key)
+        decrypted = _decrypt(contract, believed, keys.tpe_agg_pk)
         if decrypted is not None:
             return Decryption(decrypted, _in_order(bad_peers))
         guilty = _guilty(contract, believed, keys)
@@ -100,7 +94,7 @@ def _decrypt(
 
 
 def _guilty(
-    contract: lnv2.IncomingContract, shares: Mapping[PeerId, bytes], keys: DecryptionKeys
+    contract: lnv2.IncomingContract, shares: Mapping[PeerId, bytes], keys: LnV2ClientConfig
 ) -> list[PeerId]:
     """Those whose shares are not theirs. Raises InputError when the ciphertext is to blame."""
     ciphertext, commitment_hash = contract.ciphertext, contract.commitment_hash()
@@ -109,8 +103,8 @@ def _guilty(
     return [
         peer
         for peer, share in shares.items()
-        if peer not in keys.peer_keys
-        or not tpe.verify_share(keys.peer_keys[peer], share, ciphertext, commitment_hash)
+        if peer not in keys.tpe_pks
+        or not tpe.verify_share(keys.tpe_pks[peer], share, ciphertext, commitment_hash)
     ]
 
 

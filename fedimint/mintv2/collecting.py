@@ -16,7 +16,8 @@ from fedimint.codec.wire_types import PeerId
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.mintv2 import notes
 from fedimint.mintv2.api import CheckShares
-from fedimint.mintv2.notes import Finalised, MintKeys, NoteRequest
+from fedimint.mintv2.config import MintV2ClientConfig
+from fedimint.mintv2.notes import Finalised, NoteRequest
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -39,7 +40,7 @@ class NoteCollector:
     """Collects notes for one client of a mintv2 module: its guardians and keys, the client's secret."""
 
     guardians: Guardians
-    keys: MintKeys
+    keys: MintV2ClientConfig
     module: DerivableSecret
     run_cpu: RunCpu
 

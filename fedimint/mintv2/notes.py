@@ -18,6 +18,7 @@ from fedimint.codec.errors import DecodeError
 from fedimint.codec.wire_types import PeerId
 from fedimint.crypto import bls, tbs
 from fedimint.crypto.secrets import DerivableSecret, mintv2_note
+from fedimint.mintv2.config import MintV2ClientConfig
 
 
 class NoteRequest(msgspec.Struct, frozen=True):
@@ -41,13 +42,6 @@ class Note(msgspec.Struct, frozen=True):
     def amount_msat(self) -> int:
         """The face value, 2^denomination."""
         return 1 << self.denomination
-
-
-class MintKeys(msgspec.Struct, frozen=True):
-    """The public keys of a mintv2 module by denomination, 96 bytes each, as its config has them."""
-
-    aggregate_keys: Mapping[int, bytes]
-    peer_keys: Mapping[int, Mapping[PeerId, bytes]]
 
 
 class Finalised(msgspec.Struct, frozen=True):
@@ -111,7 +105,7 @@ def finalise(
     module: DerivableSecret,
     requests: Sequence[NoteRequest],
     shares_by_peer: Mapping[PeerId, Sequence[bytes]],
-    keys: MintKeys,
+    keys: MintV2ClientConfig,
     *,
     threshold: int,
     random_bytes: Callable[[int], bytes],
@@ -156,7 +150,7 @@ def finalise(
 
 
 def invalid_notes(
-    notes: Sequence[mintv2.Note], keys: MintKeys, random_bytes: Callable[[int], bytes]
+    notes: Sequence[mintv2.Note], keys: MintV2ClientConfig, random_bytes: Callable[[int], bytes]
 ) -> tuple[int, ...]:
     """The indices of notes, usually someone else's, that the federation would not honour.
 
@@ -164,7 +158,7 @@ def invalid_notes(
     """
     batch: dict[int, tbs.Signed] = {}
     for index, note in enumerate(notes):
-        key = keys.aggregate_keys.get(note.denomination)
+        key = keys.tbs_agg_pks.get(note.denomination)
         try:
             signature = bls.decode_g1(note.signature)
         except DecodeError:
@@ -203,8 +197,8 @@ def _derive(module: DerivableSecret, request: NoteRequest) -> _Pending:
     return _Pending(request, nonce, tbs.message_v2(nonce), secret.to_bls_scalar())
 
 
-def _aggregate_key(keys: MintKeys, denomination: int) -> bls.G2Point:
-    key = keys.aggregate_keys.get(denomination)
+def _aggregate_key(keys: MintV2ClientConfig, denomination: int) -> bls.G2Point:
+    key = keys.tbs_agg_pks.get(denomination)
     if key is None:
         raise InputError(f"the federation does not issue notes of denomination {denomination}")
     return bls.decode_g2(key)
@@ -237,13 +231,13 @@ def _shares_are_good(
     pending: Sequence[_Pending],
     peer: PeerId,
     points: Sequence[bls.G1Point],
-    keys: MintKeys,
+    keys: MintV2ClientConfig,
     random_bytes: Callable[[int], bytes],
 ) -> bool:
     """Whether all shares of one guardian are signatures under its own keys."""
     batch = []
     for note, share in zip(pending, points, strict=True):
-        key = keys.peer_keys.get(note.request.denomination, {}).get(peer)
+        key = keys.tbs_pks.get(note.request.denomination, {}).get(peer)
         if key is None:
             return False
         blinded = tbs.blind(note.message, note.blinding)

@@ -19,8 +19,9 @@ from fedimint.crypto.secrets import DerivableSecret, mintv2_tweak_filter
 from fedimint.mintv2 import RECOVERY_ITEMS, RecoveryInput, RecoveryItem, notes
 from fedimint.mintv2.api import Mintv2Api
 from fedimint.mintv2.collecting import NoteCollector, RunCpu
+from fedimint.mintv2.config import MintV2ClientConfig
 from fedimint.mintv2.json import recovery_items
-from fedimint.mintv2.notes import MintKeys, Note, NoteRequest
+from fedimint.mintv2.notes import Note, NoteRequest
 from fedimint.mintv2.tweaks import meets_filter
 
 SLICE_SIZE: Final = 2_500
@@ -46,7 +47,7 @@ class RecoveredNotes(msgspec.Struct, frozen=True):
 
 
 async def recover_notes(
-    api: Mintv2Api, module: DerivableSecret, keys: MintKeys, count: int, run_cpu: RunCpu
+    api: Mintv2Api, module: DerivableSecret, keys: MintV2ClientConfig, count: int, run_cpu: RunCpu
 ) -> RecoveredNotes:
     """Recover the notes among the first `count` items, which `api.recovery_count()` gave once.
 

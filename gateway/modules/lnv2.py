@@ -10,7 +10,7 @@ from fedimint.codec.wire_types import OutPoint, PeerId, TransactionId
 from fedimint.crypto import secrets
 from fedimint.lnv2.api import Lnv2Api, OutgoingContractExpiration
 from fedimint.lnv2.config import LnV2ClientConfig
-from fedimint.lnv2.decryption import Decryption, DecryptionKeys, decrypt
+from fedimint.lnv2.decryption import Decryption, decrypt
 from fedimint.transaction import DynItem
 from gateway.modules.module import (
     Materials,
@@ -134,14 +134,15 @@ class LnV2(Module[LnV2ClientConfig, Lnv2Api]):
             return share
 
         shares = await self.api.decryption_key_share(out_point, believed)
-        keys = DecryptionKeys(self.config.tpe_agg_pk, self.config.tpe_pks)
-        return await cpu.run(decrypt_shares, contract, shares, keys, self.api.guardians.threshold)
+        return await cpu.run(
+            decrypt_shares, contract, shares, self.config, self.api.guardians.threshold
+        )
 
 
 def decrypt_shares(
     contract: lnv2.IncomingContract,
     shares: Mapping[PeerId, bytes],
-    keys: DecryptionKeys,
+    keys: LnV2ClientConfig,
     threshold: int,
 ) -> Decryption:
     """`fedimint.lnv2.decryption.decrypt`, as a worker is called."""

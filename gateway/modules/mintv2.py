@@ -5,15 +5,15 @@ from typing import ClassVar
 
 from errors import FatalError
 from fedimint import mintv2
-from fedimint.codec.wire_types import FederationId, PeerId, TransactionId
+from fedimint.codec.wire_types import PeerId, TransactionId
 from fedimint.crypto import secrets
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.mintv2 import SpendableNote, notes, selection, tweaks
 from fedimint.mintv2.api import Mintv2Api
 from fedimint.mintv2.collecting import NoteCollector
 from fedimint.mintv2.config import MintV2ClientConfig
-from fedimint.mintv2.ecash import BITCOIN, EcashRules
-from fedimint.mintv2.notes import MintKeys, Note, NoteRequest
+from fedimint.mintv2.ecash import BITCOIN
+from fedimint.mintv2.notes import Note, NoteRequest
 from fedimint.mintv2.recovery import recover_notes
 from fedimint.transaction import DynItem
 from gateway.modules.module import Materials, Module, ModuleKey, SignedInput, of_other_guardians
@@ -65,26 +65,15 @@ class MintV2(Module[MintV2ClientConfig, Mintv2Api]):
         return DynItem(key.instance_id, mintv2.OUTPUT.encode(asked))
 
     @property
-    def keys(self) -> MintKeys:
-        """The keys of the guardians, under which notes verify."""
-        return MintKeys(aggregate_keys=self.config.tbs_agg_pks, peer_keys=self.config.tbs_pks)
-
-    @property
     def tweak_filter(self) -> bytes:
         """What every tweak of ours must meet, so that recovery finds the note."""
         return secrets.mintv2_tweak_filter(self.key.secret)
-
-    def ecash_rules(self, federation_id: FederationId) -> EcashRules:
-        """What must hold of ecash that is handed in."""
-        return EcashRules(
-            federation_id, self.config.amount_unit, self.config.fee_consensus, self.keys
-        )
 
     async def collect(
         self, txid: str, start: int, issues: Sequence[Issue], cpu: Cpu
     ) -> NotesCollected:
         """The notes that a transaction issued as its outputs from `start` on."""
-        collector = NoteCollector(self.api.guardians, self.keys, self.key.secret, cpu.run)
+        collector = NoteCollector(self.api.guardians, self.config, self.key.secret, cpu.run)
         of, end = TransactionId(bytes.fromhex(txid)), start + len(issues)
         found = await collector.collect(
             lambda check: self.api.signature_shares(of, start, end, check), _requests(issues)
@@ -95,7 +84,7 @@ class MintV2(Module[MintV2ClientConfig, Mintv2Api]):
     async def recover(self, cpu: Cpu) -> NotesCollected:
         """Our unspent notes in the federation's history. None of ours may be being issued meanwhile."""
         count = await self.api.recovery_count()
-        found = await recover_notes(self.api, self.key.secret, self.keys, count, cpu.run)
+        found = await recover_notes(self.api, self.key.secret, self.config, count, cpu.run)
         return NotesCollected(notes=tuple(map(held_note, found.notes)), lost_msat=found.lost_msat)
 
 

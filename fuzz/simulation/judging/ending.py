@@ -87,7 +87,7 @@ def _bad_notes(harness: Harness) -> Iterator[str]:
             continue
         for tx in wallet.spending:
             yield f"6: the notes of {tx} are neither spent nor free"
-        keys = federation.mint_keys().aggregate_keys
+        keys = federation.mint_keys().tbs_agg_pks
         for held in wallet.notes:
             nonce = bytes.fromhex(held.nonce)
             signature = bls.decode_g1(bytes.fromhex(held.signature))

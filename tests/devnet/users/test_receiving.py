@@ -22,7 +22,7 @@ from fedimint.codec.wire_types import Network, OutPoint, PeerId
 from fedimint.lnv2 import tpe
 from fedimint.lnv2.api import Lnv2Api
 from fedimint.lnv2.config import LnV2ClientConfig
-from fedimint.lnv2.decryption import Decrypted, DecryptionKeys, decrypt
+from fedimint.lnv2.decryption import Decrypted, decrypt
 from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, PaymentFee, RoutingInfo
 from fedimint.lnv2.json import IncomingContractJson
 from fedimint.transaction import DynItem, InputRefused, OutputRefused
@@ -76,9 +76,8 @@ class World:
 
         found = self.federation.config.find(LnV2ClientConfig)
         assert found is not None
-        keys = DecryptionKeys(found[1].tpe_agg_pk, found[1].tpe_pks)
         shares = await self.api.decryption_key_share(out_point, keep)
-        decrypted = decrypt(payment.contract, shares, keys, threshold=3).decrypted
+        decrypted = decrypt(payment.contract, shares, found[1], threshold=3).decrypted
         assert decrypted is not None
         return decrypted
 

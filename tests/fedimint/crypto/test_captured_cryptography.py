@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedimint import lnv2, mintv2
-from fedimint.codec.encoding import BYTES, U8, Reader, mapping
-from fedimint.codec.wire_types import G1, G2, PEER_ID, PeerId
+from fedimint.codec.encoding import BYTES, Reader, mapping
+from fedimint.codec.wire_types import G1, PEER_ID, FeeConsensus, PeerId
 from fedimint.crypto import bls, tbs
 from fedimint.lnv2 import tpe
 from fedimint.mintv2 import notes
+from fedimint.mintv2.config import MINT_V2, MintV2ClientConfig
 from fedimint.transaction import DYN_ITEM, TRANSACTION, Transaction
 
 VECTORS = Path(__file__).parents[2] / "vectors"
@@ -66,10 +67,9 @@ def _module_config(instance: int) -> Reader:
     return Reader(item.body, 0, len(item.body))
 
 
-def _mint_keys() -> notes.MintKeys:
+def _mint_keys() -> MintV2ClientConfig:
     reader = _module_config(MINTV2)
-    aggregate = mapping(U8, G2).read(reader)
-    return notes.MintKeys(aggregate, mapping(U8, mapping(PEER_ID, G2)).read(reader))
+    return MINT_V2.read(reader)
 
 
 def _lightning_keys() -> tuple[bytes, dict[PeerId, bytes]]:
@@ -101,7 +101,7 @@ def test_every_signature_share_is_good() -> None:
             output = mintv2.OUTPUT.decode(item.body)
             assert isinstance(output, mintv2.MintOutput)
             blinded = bls.decode_g1(output.blinded_nonce)
-            key = bls.decode_g2(keys.peer_keys[output.denomination][PeerId(0)])
+            key = bls.decode_g2(keys.tbs_pks[output.denomination][PeerId(0)])
             signed.append(tbs.Signed(blinded, bls.decode_g1(bytes.fromhex(share)), key))
         batch[txid] = signed
     assert len(batch) > 10
@@ -136,8 +136,11 @@ def test_every_ciphertext_is_valid_and_decrypts_to_its_preimage() -> None:
 def test_ecash_of_a_real_federation_is_valid() -> None:
     federation = json.loads((VECTORS / "federation-v2.json").read_text())
     config = federation["client_config_json"]["modules"]["2"]
-    keys = notes.MintKeys(
-        {int(d): bytes.fromhex(key) for d, key in config["tbs_agg_pks"].items()}, {}
+    keys = MintV2ClientConfig(
+        {int(d): bytes.fromhex(key) for d, key in config["tbs_agg_pks"].items()},
+        {},
+        FeeConsensus(0, 0),
+        0,
     )
     ecash = mintv2.Ecash.parse(federation["ecash_1000448_msat"])
     found = [spendable.note() for spendable in ecash.notes()]

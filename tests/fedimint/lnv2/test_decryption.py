@@ -11,16 +11,20 @@ from hypothesis import strategies as st
 from errors import InputError
 from fedimint import lnv2
 from fedimint.codec import secp
-from fedimint.codec.wire_types import PeerId, consensus_hash
+from fedimint.codec.wire_types import FeeConsensus, PeerId, consensus_hash
 from fedimint.crypto import bls
 from fedimint.lnv2 import tpe
-from fedimint.lnv2.decryption import Decrypted, Decryption, DecryptionKeys, decrypt
+from fedimint.lnv2.config import LnV2ClientConfig
+from fedimint.lnv2.decryption import Decrypted, Decryption, decrypt
 
 THRESHOLD, GUARDIANS = 3, 4
 PREIMAGE = b"\x02" * 32
 DEALT = tpe.deal(THRESHOLD, GUARDIANS, os.urandom)
-KEYS = DecryptionKeys(
-    DEALT.aggregate_key, {PeerId(peer): key for peer, key in enumerate(DEALT.public_keys)}
+KEYS = LnV2ClientConfig(
+    DEALT.aggregate_key,
+    {PeerId(peer): key for peer, key in enumerate(DEALT.public_keys)},
+    FeeConsensus(0, 0),
+    "regtest",
 )
 
 
@@ -41,7 +45,7 @@ SHARES = {
 ANOTHER_POINT = bls.encode_g1(bls.G1Point())
 
 
-def _decrypt(shares: dict[PeerId, bytes], keys: DecryptionKeys = KEYS) -> Decryption:
+def _decrypt(shares: dict[PeerId, bytes], keys: LnV2ClientConfig = KEYS) -> Decryption:
     return decrypt(CONTRACT, shares, keys, threshold=THRESHOLD)
 
 
@@ -85,7 +89,7 @@ def test_a_stranger_among_the_guardians_is_a_bad_peer() -> None:
 
 def test_keys_that_contradict_each_other_blame_nobody() -> None:
     other = tpe.deal(THRESHOLD, GUARDIANS, os.urandom)
-    keys = msgspec.structs.replace(KEYS, aggregate_key=other.aggregate_key)
+    keys = msgspec.structs.replace(KEYS, tpe_agg_pk=other.aggregate_key)
     assert _decrypt(SHARES, keys) == Decryption(None)
 
 

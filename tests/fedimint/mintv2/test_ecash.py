@@ -24,16 +24,19 @@ from fedimint.mintv2 import (
     ecash,
     notes,
 )
-from fedimint.mintv2.ecash import EcashRules
-from fedimint.mintv2.notes import MintKeys
+from fedimint.mintv2.config import MintV2ClientConfig
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 MODULE = DerivableSecret(bytes(range(64)))
 FEDERATION_ID = FederationId(b"\x0f" * 32)
 DENOMINATIONS = (6, 7, 10, 11)
 DEALT = {d: tbs.deal(1, 1, os.urandom) for d in DENOMINATIONS}
-KEYS = MintKeys({d: bls.encode_g2(dealt.aggregate_key) for d, dealt in DEALT.items()}, {})
-RULES = EcashRules(FEDERATION_ID, 0, FeeConsensus(100, 0), KEYS)
+MINT = MintV2ClientConfig(
+    {d: bls.encode_g2(dealt.aggregate_key) for d, dealt in DEALT.items()},
+    {},
+    FeeConsensus(100, 0),
+    0,
+)
 INVITE = InviteCode.of(
     {PeerId(1): "wss://one.example/", PeerId(0): "wss://zero.example/"}, FEDERATION_ID
 )
@@ -44,7 +47,7 @@ def _note(denomination: int, number: int) -> SpendableNote:
     [output] = notes.blinded_outputs(MODULE, [request])
     [secret_share] = DEALT[denomination].secret_shares
     share = bls.encode_g1(tbs.sign_share(bls.decode_g1(output.blinded_nonce), secret_share))
-    keys = MintKeys(KEYS.aggregate_keys, {denomination: {PeerId(0): b""}})
+    keys = msgspec.structs.replace(MINT, tbs_pks={denomination: {PeerId(0): b""}})
     [note] = notes.finalise(
         MODULE, [request], {PeerId(0): [share]}, keys, threshold=1, random_bytes=os.urandom
     ).notes
@@ -54,8 +57,8 @@ def _note(denomination: int, number: int) -> SpendableNote:
 GOOD = (_note(10, 1), _note(10, 2), _note(11, 1))
 
 
-def _reissued(given: Ecash, rules: EcashRules = RULES) -> tuple[SpendableNote, ...]:
-    return ecash.notes_to_reissue(given, rules, os.urandom)
+def _reissued(given: Ecash, mint: MintV2ClientConfig = MINT) -> tuple[SpendableNote, ...]:
+    return ecash.notes_to_reissue(given, FEDERATION_ID, mint, os.urandom)
 
 
 def test_good_notes_are_taken_in_their_order() -> None:
@@ -68,14 +71,16 @@ def test_ecash_of_a_real_federation_is_taken() -> None:
     federation = json.loads((VECTORS / "federation-v2.json").read_text())
     config = federation["client_config_json"]["modules"]["2"]
     keys = {int(d): bytes.fromhex(key) for d, key in config["tbs_agg_pks"].items()}
-    rules = EcashRules(
-        FederationId(bytes.fromhex(federation["federation_id"])),
-        config["amount_unit"],
+    mint = MintV2ClientConfig(
+        keys,
+        {},
         FeeConsensus(config["fee_consensus"]["base"], config["fee_consensus"]["parts_per_million"]),
-        MintKeys(keys, {}),
+        config["amount_unit"],
     )
+    federation_id = FederationId(bytes.fromhex(federation["federation_id"]))
     given = Ecash.parse(federation["ecash_1000448_msat"])
-    assert sum(note.amount_msat() for note in _reissued(given, rules)) == 1_000_448
+    reissued = ecash.notes_to_reissue(given, federation_id, mint, os.urandom)
+    assert sum(note.amount_msat() for note in reissued) == 1_000_448
 
 
 def _moved() -> SpendableNote:
@@ -117,16 +122,16 @@ def test_other_ecash_is_refused_without_showing_it(given: Ecash, problem: str) -
 def test_a_note_must_be_worth_more_than_its_fee() -> None:
     given = Ecash.of(FEDERATION_ID, (_note(7, 1),))
     assert len(_reissued(given)) == 1
-    rules = msgspec.structs.replace(RULES, fee=FeeConsensus(128, 0))
+    mint = msgspec.structs.replace(MINT, fee_consensus=FeeConsensus(128, 0))
     with pytest.raises(InputError, match="128 msat"):
-        _reissued(given, rules)
+        _reissued(given, mint)
 
 
 def test_ecash_in_another_unit_is_taken_by_its_own_mint() -> None:
-    rules = msgspec.structs.replace(RULES, unit=7)
+    mint = msgspec.structs.replace(MINT, amount_unit=7)
     given = ecash.with_invite(GOOD, INVITE, unit=7)
     assert isinstance(given.fields[-1], EcashUnit)
-    assert _reissued(given, rules) == GOOD
+    assert _reissued(given, mint) == GOOD
 
 
 @pytest.mark.parametrize("api_secret", [None, "hush"])

@@ -11,21 +11,24 @@ from hypothesis import strategies as st
 from errors import FatalError, InputError
 from fedimint import mintv2
 from fedimint.codec import secp
-from fedimint.codec.wire_types import PeerId
+from fedimint.codec.wire_types import FeeConsensus, PeerId
 from fedimint.crypto import bls, secrets, tbs
 from fedimint.mintv2 import notes
-from fedimint.mintv2.notes import MintKeys, NoteRequest
+from fedimint.mintv2.config import MintV2ClientConfig
+from fedimint.mintv2.notes import NoteRequest
 
 THRESHOLD, GUARDIANS = 3, 4
 DENOMINATIONS = range(9, 13)
 MODULE = secrets.root_secret("abandon " * 11 + "about").child(2)
 DEALT = {d: tbs.deal(THRESHOLD, GUARDIANS, os.urandom) for d in DENOMINATIONS}
-KEYS = MintKeys(
+KEYS = MintV2ClientConfig(
     {d: bls.encode_g2(dealt.aggregate_key) for d, dealt in DEALT.items()},
     {
         d: {PeerId(peer): bls.encode_g2(key) for peer, key in enumerate(dealt.public_keys)}
         for d, dealt in DEALT.items()
     },
+    FeeConsensus(0, 0),
+    0,
 )
 REQUESTS = tuple(NoteRequest(9 + i % 4, i.to_bytes(16, "big")) for i in range(5))
 NOT_A_POINT = b"\xff" * 48
@@ -53,7 +56,7 @@ def _answers(*peers: int) -> Answers:
     return {PeerId(peer): list(ANSWERS[PeerId(peer)]) for peer in peers}
 
 
-def _finalise(answers: Answers, keys: MintKeys = KEYS) -> notes.Finalised:
+def _finalise(answers: Answers, keys: MintV2ClientConfig = KEYS) -> notes.Finalised:
     return notes.finalise(
         MODULE, REQUESTS, answers, keys, threshold=THRESHOLD, random_bytes=os.urandom
     )
@@ -144,7 +147,7 @@ def test_a_guardian_without_keys_is_a_bad_peer() -> None:
 def test_a_note_that_fails_under_good_shares_is_reported_and_the_others_kept() -> None:
     """The config's aggregate key of one denomination contradicts its guardians' keys."""
     other = bls.encode_g2(bls.G2Point())
-    keys = msgspec.structs.replace(KEYS, aggregate_keys={**KEYS.aggregate_keys, 10: other})
+    keys = msgspec.structs.replace(KEYS, tbs_agg_pks={**KEYS.tbs_agg_pks, 10: other})
     done = _finalise(_answers(0, 1, 2), keys)
     assert done.invalid == (1,)
     assert done.bad_peers == ()
@@ -155,7 +158,7 @@ def test_a_note_that_fails_under_good_shares_is_reported_and_the_others_kept() -
 def test_one_guardian_alone_makes_notes() -> None:
     dealt = tbs.deal(1, 1, os.urandom)
     key = bls.encode_g2(dealt.aggregate_key)
-    keys = MintKeys({9: key}, {9: {PeerId(0): key}})
+    keys = MintV2ClientConfig({9: key}, {9: {PeerId(0): key}}, FeeConsensus(0, 0), 0)
     request = (NoteRequest(9, bytes(16)),)
     (output,) = notes.blinded_outputs(MODULE, request)
     blinded = bls.decode_g1(output.blinded_nonce)

@@ -19,7 +19,7 @@ from fedimint.client.query import Guardians
 from fedimint.client.transport import GuardianRefused, GuardianUnreachable
 from fedimint.codec import secp, wire_types
 from fedimint.codec.errors import DecodeError
-from fedimint.codec.wire_types import PeerId, consensus_hash, hash160
+from fedimint.codec.wire_types import FeeConsensus, PeerId, consensus_hash, hash160
 from fedimint.crypto import bls, tbs
 from fedimint.crypto.secrets import DerivableSecret, mintv2_tweak_filter
 from fedimint.mintv2 import (
@@ -32,8 +32,9 @@ from fedimint.mintv2 import (
     tweaks,
 )
 from fedimint.mintv2.api import Mintv2Api
+from fedimint.mintv2.config import MintV2ClientConfig
 from fedimint.mintv2.json import RecoveryItemJson, recovery_items
-from fedimint.mintv2.notes import MintKeys, NoteRequest
+from fedimint.mintv2.notes import NoteRequest
 from fedimint.mintv2.recovery import FoundNotes, RecoveredNotes, fold_items, recover_notes
 from tests.fedimint.played import Nap
 
@@ -45,13 +46,15 @@ MODULE = DerivableSecret(bytes(range(64)))
 THRESHOLD, GUARDIANS = 3, 4
 DENOMINATION = 10
 DEALT = tbs.deal(THRESHOLD, GUARDIANS, os.urandom)
-KEYS = MintKeys(
+KEYS = MintV2ClientConfig(
     {DENOMINATION: bls.encode_g2(DEALT.aggregate_key)},
     {
         DENOMINATION: {
             PeerId(peer): bls.encode_g2(key) for peer, key in enumerate(DEALT.public_keys)
         }
     },
+    FeeConsensus(0, 0),
+    0,
 )
 FILTER = mintv2_tweak_filter(MODULE)
 
@@ -299,7 +302,9 @@ async def test_more_liars_than_a_federation_can_bear_end_the_recovery() -> None:
 async def test_notes_that_the_mint_signed_wrongly_are_counted() -> None:
     # Another aggregate key in the config than the guardians' own keys make.
     other = tbs.deal(THRESHOLD, GUARDIANS, os.urandom)
-    keys = MintKeys({DENOMINATION: bls.encode_g2(other.aggregate_key)}, KEYS.peer_keys)
+    keys = msgspec.structs.replace(
+        KEYS, tbs_agg_pks={DENOMINATION: bls.encode_g2(other.aggregate_key)}
+    )
     recovered = await recover_notes(_api(HISTORY), MODULE, keys, len(HISTORY), _inline)
     assert recovered == RecoveredNotes((), 3 << DENOMINATION)
 
