@@ -345,12 +345,23 @@ def test_a_contract_without_preimage_fails_once(events: tuple[Event, ...], error
     assert error in log.entries()[1][3]["error"]
 
 
+def test_a_settlement_that_the_node_refuses_is_told_by_no_entry_and_forgotten() -> None:
+    log = Log()
+    funded(log)
+    log.happen(RECEIVE, _SUCCEEDED)
+    assert log.remembered() == 1
+    log.happen(COMPLETION, _SETTLING, completion.CompletionRejected(error="cancelled"))
+    assert log.kinds() == ["incoming-payment-started", "incoming-payment-succeeded"]
+    assert log.remembered() == 0
+
+
 def test_a_swap_answers_no_htlcs_and_names_its_federation() -> None:
     log = Log()
     funding(log, payer="send/x")
     log.happen(COMPLETION, *_CANCELLED)
     log.happen(RECEIVE, _SIGNED, receive.ReceiveFunded(), _SUCCEEDED)
     assert log.kinds() == ["incoming-payment-started", "incoming-payment-succeeded"]
+    assert log.remembered() == 0
 
 
 # --- ecash and coins ---------------------------------------------------------------------------------------------
