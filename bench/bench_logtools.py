@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.bench_restart import build, in_fresh_process, join, memory_kib
 from cli.gatewayd.program import main as gatewayd
 from cli.log.reading import program
-from engine.store import LOG_NAME, open_reader
+from engine.rows import LOG_NAME, open_reader
 
 PAYMENTS, OPEN_NOW = 20_000, 1_000
 #: Processor time, in readings of all rows.
@@ -54,12 +54,14 @@ def calls(data_dir: Path, folder: Path) -> dict[str, tuple[str, ...]]:
     reader = open_reader(data_dir / LOG_NAME)
     ((rows,),) = reader.execute("SELECT max(position) FROM log")
     ((stream, hash_stream),) = reader.execute(
-        "SELECT a.stream, b.stream FROM log a JOIN log b ON b.append = a.append "
+        "SELECT (SELECT stream FROM stream_name WHERE id = a.stream_id), "
+        "(SELECT stream FROM stream_name WHERE id = b.stream_id) "
+        "FROM log a JOIN log b ON b.append = a.append "
         "WHERE a.position > ? AND a.kind = 'send.accepted' AND b.kind = 'image.claimed' LIMIT 1",
         (rows // 2,),
     )
     ((signed,),) = reader.execute(
-        "SELECT json_extract(CAST(body AS TEXT), '$.signed.txid') FROM log "
+        "SELECT json_extract(CAST(unpacked(body) AS TEXT), '$.txid') FROM log "
         "WHERE position > ? AND kind = 'tx.signed' LIMIT 1",
         (rows // 2,),
     )

@@ -31,7 +31,7 @@ from bench.processor_time import cpu_by_part, difference
 from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.served_world import served_world
-from engine.store import LOG_NAME, open_reader
+from engine.rows import LOG_NAME, open_reader
 
 GUARDIANS = 4
 PAYMENTS = 40

@@ -33,7 +33,8 @@ from engine.chain import verified
 from engine.engine import Ports
 from engine.fold import fold
 from engine.ports import SystemClock, SystemRandomness
-from engine.store import LOG_NAME, Store, open_reader, read_rows
+from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.store import Store
 from fedimint.client.transport import GuardianUnreachable
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.lnv2.gateway_api import PaymentFee

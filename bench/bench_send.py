@@ -27,7 +27,7 @@ from devnet.processes import until
 from devnet.real import peers
 from devnet.real.fedimint_cli import FedimintCli, SendOutcome
 from devnet.real.world import NEEDED_PEERS, RealWorld, real_world
-from engine.store import LOG_NAME, open_reader
+from engine.rows import LOG_NAME, open_reader
 
 WARM_UP, SENDS = 2, 6
 AMOUNT_MSAT = 1_234_567

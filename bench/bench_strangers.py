@@ -30,7 +30,7 @@ from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.served_world import served_world
 from devnet.users.receiving import IncomingOrder
-from engine.store import LOG_NAME, open_reader
+from engine.rows import LOG_NAME, open_reader
 from fedimint.lnv2.gateway_api import RoutingInfo, SendPaymentPayload
 from fedimint.mintv2 import Ecash, SpendableNote
 

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench.stand_ins import NODE, incoming, outgoing, signed, with_notes
+from bench.stand_ins import NODE, digits, incoming, outgoing, signed, with_notes
 from engine.chain import Row, StoredStep, verified
 from engine.fold import Position, fold
 from engine.machine import Input, State
@@ -42,7 +42,12 @@ class BuiltLog:
     def finished_send(self, federation_id: str) -> None:
         """Paid, and its contract claimed."""
         stream = self.open_send(federation_id)
-        self.tell(stream, send.PaymentSucceeded(preimage="aa" * 32, routing_fee_msat=1_000))
+        self.tell(
+            stream,
+            send.PaymentSucceeded(
+                preimage=digits("preimage", next(self._numbers), 64), routing_fee_msat=1_000
+            ),
+        )
         self._end_transactions()
 
     def finished_receive(self, federation_id: str) -> None:
@@ -58,7 +63,7 @@ class BuiltLog:
             ),
         )
         self._end_transactions()
-        self.tell(stream, receive.Decrypted(preimage="bb" * 32))
+        self.tell(stream, receive.Decrypted(preimage=digits("preimage", next(self._numbers), 64)))
         self.tell(completion.stream_of(facts.payment_hash), completion.NodeConfirmed())
 
     def open_send(self, federation_id: str) -> str:

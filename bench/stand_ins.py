@@ -1,5 +1,9 @@
-"""Facts, transactions and notes as large as real ones, that no cryptography was spent on."""
+"""Facts, transactions and notes as large as real ones, that no cryptography was spent on.
 
+They are as random as real ones, too: a log keeps what repeats itself in less.
+"""
+
+import hashlib
 from collections.abc import Iterator, Sequence
 
 from fedimint.crypto.secrets import TWEAK_SIZE
@@ -13,18 +17,24 @@ INVOICE_MSAT, CONTRACT_MSAT = 1_234_567, 1_240_000
 CONTRACT_DIGITS, INCOMING_DIGITS, INVOICE_LETTERS = 280, 640, 330
 TX_FIXED_BYTES, TX_OUTPUT_BYTES = 300, 70
 EXPIRES_UNIX_S = 4_000_000_000
+LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
+
+
+def digits(name: str, number: int, count: int) -> str:
+    """So many hex digits, the same for the same name and number."""
+    return hashlib.shake_256(f"{name} {number}".encode()).hexdigest((count + 1) // 2)[:count]
 
 
 def outgoing(number: int, federation_id: str) -> SendFacts:
     """A contract like a real client's, and nobody else's."""
     return SendFacts(
         federation_id=federation_id,
-        contract_id=f"{number:064x}",
-        txid=f"{number * 3:064x}",
+        contract_id=digits("contract id", number, 64),
+        txid=digits("txid", number, 64),
         out_idx=0,
-        contract="c" * CONTRACT_DIGITS,
-        payment_hash=f"{number * 7:064x}",
-        invoice="l" * INVOICE_LETTERS,
+        contract=digits("contract", number, CONTRACT_DIGITS),
+        payment_hash=digits("hash", number, 64),
+        invoice=invoice(number),
         invoice_msat=INVOICE_MSAT,
         invoice_expires_unix_s=EXPIRES_UNIX_S,
         contract_msat=CONTRACT_MSAT,
@@ -37,9 +47,9 @@ def incoming(number: int, federation_id: str) -> tuple[ReceiveFacts, str]:
     """What an invoice was asked for with, and the invoice."""
     facts = ReceiveFacts(
         federation_id=federation_id,
-        contract_id=f"{number * 5:064x}",
-        contract="c" * INCOMING_DIGITS,
-        payment_hash=f"{number * 11 + 1:064x}",
+        contract_id=digits("incoming id", number, 64),
+        contract=digits("incoming", number, INCOMING_DIGITS),
+        payment_hash=digits("incoming hash", number, 64),
         invoice_msat=INVOICE_MSAT,
         contract_msat=INVOICE_MSAT - 10_000,
         contract_expires_unix_s=EXPIRES_UNIX_S,
@@ -48,7 +58,13 @@ def incoming(number: int, federation_id: str) -> tuple[ReceiveFacts, str]:
         refund_worth_msat=0,
         description="",
     )
-    return facts, f"{number:0{INVOICE_LETTERS}}"
+    return facts, invoice(number)
+
+
+def invoice(number: int) -> str:
+    """Letters of bech32, five bits each."""
+    random = int(digits("invoice", number, INVOICE_LETTERS * 5 // 4 + 1), 16)
+    return "".join(LETTERS[random >> 5 * index & 31] for index in range(INVOICE_LETTERS))
 
 
 def signed(number: int, reservation: Reservation) -> SignedTransaction:
@@ -57,17 +73,21 @@ def signed(number: int, reservation: Reservation) -> SignedTransaction:
         Issue(issue.denomination, issue.tweak or tweak(number, index))
         for index, issue in enumerate(reservation.issues)
     )
-    encoded = bytes(TX_FIXED_BYTES + TX_OUTPUT_BYTES * len(issues))
-    return SignedTransaction(f"{number * 13:064x}", encoded, issues)
+    size = TX_FIXED_BYTES + TX_OUTPUT_BYTES * len(issues)
+    encoded = bytes.fromhex(digits("transaction", number, 2 * size))
+    return SignedTransaction(digits("own txid", number, 64), encoded, issues)
 
 
 def tweak(number: int, index: int) -> str:
-    return (number << 16 | index).to_bytes(TWEAK_SIZE).hex()
+    return digits("tweak", number << 16 | index, 2 * TWEAK_SIZE)
 
 
 def with_notes(issues: Sequence[Issue], numbers: Iterator[int]) -> tuple[HeldNote, ...]:
     """The notes that were asked for."""
-    return tuple(
-        HeldNote(issue.denomination, issue.tweak, f"{next(numbers):066x}", "5f" * 48)
-        for issue in issues
-    )
+    return tuple(note(issue, next(numbers)) for issue in issues)
+
+
+def note(issue: Issue, number: int) -> HeldNote:
+    """A note of this issue."""
+    nonce, signature = digits("nonce", number, 66), digits("signature", number, 96)
+    return HeldNote(issue.denomination, issue.tweak, nonce, signature)

@@ -12,9 +12,11 @@ import msgspec
 
 from engine.chain import Head, Row, StoredStep, checked
 from engine.fold import Machines, Position, hash_of_states
+from engine.folded_tables import REBUILD_ROWS
 from engine.machine import State
 from engine.read_model import Gap, ReadModel, fold_containing
-from engine.store import REBUILD_ROWS, newest_head, read_rows
+from engine.rows import NAME_STREAM, add_functions, newest_head, read_rows
+from engine.schema import LOG_TABLES
 from errors import FatalError
 
 #: Looks at a step and the state before it, and tells what is wrong with it.
@@ -119,8 +121,10 @@ class _Verification:
 
     def _fold(self, rows: Iterator[Row], inspect: Inspect) -> bool:
         """Fold all rows into open states and scratch tables; False when one of them does not fold."""
+        add_functions(self._scratch)
         for sql in (
             "PRAGMA journal_mode = MEMORY",
+            LOG_TABLES,
             _FINISHED,
             *(model.ddl for model in self._read_models),
         ):
@@ -129,6 +133,7 @@ class _Verification:
             try:
                 steps = [self._step(row, inspect) for row in chunk]
                 with self._scratch:
+                    self._name_begun(chunk)
                     for model in self._read_models:
                         self._gaps += fold_containing(self._scratch, model, steps)
                     self._keep_finished(steps)
@@ -153,6 +158,11 @@ class _Verification:
         else:
             self._open[row.stream] = Position.after(step)
         return step
+
+    def _name_begun(self, rows: Iterable[Row]) -> None:
+        """Number streams as the log does: the tables have these numbers."""
+        begun = [(row.stream,) for row in rows if row.version == 1]
+        self._scratch.executemany(NAME_STREAM, begun)
 
     def _keep_finished(self, steps: Iterable[StoredStep]) -> None:
         finished = [

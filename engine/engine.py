@@ -17,6 +17,7 @@ from engine.chain import Row, StoredStep, verified
 from engine.effects import Effects, Handler, JobStatus, fatal_in
 from engine.faults import Faults, known
 from engine.fold import Machines, Position, fold, steps
+from engine.history import HistoryCheck
 from engine.journal import Append, Journal
 from engine.machine import Effect, Input, State
 from engine.plan import Plan
@@ -80,7 +81,7 @@ class Engine:
         *,
         conditions: Conditions = no_conditions,
     ) -> None:
-        """Verify the chain, replay the log into memory, and rebuild outdated read models.
+        """Bring what is open into memory; read the whole log only to rebuild outdated read models.
 
         Raises FatalError when the log is damaged or not readable by this program. No effect runs before `run`.
         """
@@ -93,14 +94,9 @@ class Engine:
         self._conditions = conditions
         self._live: dict[str, Position] = {}
         self.faults = Faults(self._live)
-        replayed = steps(machines, verified(store.rows()), self._live, keep_final=False)
-        outdated = store.outdated_read_models()
-        if outdated:
-            store.rebuild(outdated, replayed)
-        # The log is read once: after a rebuild no row is left.
-        for _ in replayed:
-            pass
+        self._replay()
         self._journal = Journal(store, ports.run_blocking, ports.probe)
+        self._history = HistoryCheck(store, ports.run_blocking, ports.clock)
         self._decided = store.head.position
         self._changed: dict[str, anyio.Event] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
@@ -140,6 +136,7 @@ class Engine:
                 self._tasks = tasks
                 tasks.start_soon(self._journal.write, self._committed)
                 tasks.start_soon(self._end_on_failure)
+                tasks.start_soon(self._history.run)
                 for record, fact in self.faults.unrecorded():
                     self.deliver(record, fact)
                 for stream, error in self._unclear.items():
@@ -256,6 +253,20 @@ class Engine:
         """Every effect that runs now."""
         return self._effects.statuses()
 
+    def _replay(self) -> None:
+        outdated = self._store.outdated_read_models()
+        kept = None if outdated else self._store.open_streams(self._machines)
+        if kept is not None:
+            self._live.update(kept)
+            return
+        rows = verified(self._store.rows())
+        replayed = steps(self._machines, rows, self._live, keep_final=False)
+        self._store.rebuild(outdated, replayed)
+        # The log is read once: after a rebuild no row is left.
+        for _ in replayed:
+            pass
+        self._store.checked_before = 0
+
     async def _change_of(self, stream: str) -> None:
         changed = self._changed.setdefault(stream, anyio.Event())
         try:
@@ -344,6 +355,7 @@ class Engine:
 
     def _committed(self, append: Append) -> None:
         assert self._tasks is not None
+        self._history.notice(append.steps[-1].row.position)
         for step in append.steps:
             for observer in self._observers:
                 self._show(observer.committed, step)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import takewhile
+from typing import Union
 
 import msgspec
 
@@ -49,6 +50,10 @@ class Machines:
             raise FatalError("two machines have the same kind")
         self.codec = EventCodec([e for machine in every for e in machine.events], upcasters)
         self._state_encoder = msgspec.json.Encoder(order="deterministic")
+        self._state_decoders = {
+            machine.kind: msgspec.json.Decoder(Union[machine.states])  # noqa: UP007 (made of a tuple)
+            for machine in every
+        }
 
     def __iter__(self) -> Iterator[Machine]:
         return iter(self._by_kind.values())
@@ -63,6 +68,14 @@ class Machines:
     def encode_state(self, state: State) -> bytes:
         """JSON of a state with its tag, the same bytes for the same state."""
         return self._state_encoder.encode(state)
+
+    def decode_state(self, stream: str, encoded: bytes) -> State:
+        """What `encode_state` made of a state of this stream. Raises FatalError when another program did."""
+        try:
+            state: State = self._state_decoders[self.of(stream).kind].decode(encoded)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise FatalError(f"a stored state of {stream} cannot be decoded: {error}") from error
+        return state
 
     def step(self, known: Mapping[str, Position], row: Row) -> StoredStep:
         """Fold one row onto the states known so far.
@@ -89,13 +102,18 @@ class Machines:
 
 
 def fold(
-    machines: Machines, rows: Iterable[Row], *, keep_final: bool, until: int | None = None
+    machines: Machines,
+    rows: Iterable[Row],
+    *,
+    keep_final: bool,
+    until: int | None = None,
+    known: dict[str, Position] | None = None,
 ) -> dict[str, Position]:
-    """The position of every stream after `rows` (those up to position `until`).
+    """The position of every stream after `rows` (those up to position `until`), `known` being what was before.
 
     `keep_final` as in `steps`.
     """
-    known: dict[str, Position] = {}
+    known = {} if known is None else known
     wanted = rows if until is None else takewhile(lambda row: row.position <= until, rows)
     for _ in steps(machines, wanted, known, keep_final=keep_final):
         pass

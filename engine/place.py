@@ -16,8 +16,8 @@ from pathlib import Path
 
 from engine.lock import DirectoryLock
 from engine.opening import make_private
+from engine.rows import LOG_NAME
 from engine.storage_errors import storage_error
-from engine.store import LOG_NAME
 from errors import ConfigError
 
 PLACE_NAME = "gateway.place"

@@ -10,6 +10,7 @@ import msgspec
 from engine.chain import Row
 from engine.events import Event
 from engine.machine import State
+from engine.rows import id_of, name_hash
 from engine.storage_errors import is_of_storage
 
 
@@ -24,6 +25,8 @@ class Step(Protocol):
     def state(self) -> State: ...
     @property
     def final(self) -> bool: ...
+    @property
+    def fault(self) -> str | None: ...
 
 
 class ReadModel(Protocol):
@@ -74,11 +77,12 @@ class StreamIndex:
     """Every stream's kind, version, age and the name of its state. For looking only: decisions rest on the log."""
 
     name = "streams"
-    version = 2
+    version = 3
     tables = ("stream",)
     ddl = """
     CREATE TABLE stream (
-        stream          TEXT PRIMARY KEY,
+        id              INTEGER PRIMARY KEY,
+        name_hash       INTEGER NOT NULL,
         kind            TEXT    NOT NULL,
         state_name      TEXT    NOT NULL,
         final           INTEGER NOT NULL,
@@ -88,6 +92,7 @@ class StreamIndex:
         since_unix_us   INTEGER NOT NULL
     ) STRICT;
     CREATE INDEX stream_by_kind ON stream (kind, final, began_unix_us);
+    CREATE INDEX stream_by_name_hash ON stream (name_hash);
     """
 
     def fold(self, connection: apsw.Connection, steps: Sequence[Step]) -> None:
@@ -123,6 +128,7 @@ class _Run:
         row = self.newest.row
         return (
             row.stream,
+            name_hash(row.stream),
             row.stream.partition("/")[0],
             type(self.newest.state).__name__,
             row.version,
@@ -134,16 +140,17 @@ class _Run:
 
 
 # Only the second touches `final`, and with it the index: most events leave both alone.
-_COLUMNS = "stream, kind, state_name, version, position, began_unix_us, since_unix_us"
+_COLUMNS = "id, name_hash, kind, state_name, version, position, began_unix_us, since_unix_us"
+_VALUES = f"{id_of('?1')}, ?2, ?3, ?4, ?5, ?6, ?7, ?8"
 _NEWEST = (
-    "state_name = ?3, version = ?4, position = ?5, "
-    "since_unix_us = iif(?8 AND state_name = ?3, since_unix_us, ?7)"
+    "state_name = ?4, version = ?5, position = ?6, "
+    "since_unix_us = iif(?9 AND state_name = ?4, since_unix_us, ?8)"
 )
 _KEEP_UNFINISHED = (
-    f"INSERT INTO stream ({_COLUMNS}, final) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0) "  # noqa: S608 (constants)
-    f"ON CONFLICT (stream) DO UPDATE SET {_NEWEST}"
+    f"INSERT INTO stream ({_COLUMNS}, final) VALUES ({_VALUES}, 0) "  # noqa: S608 (constants)
+    f"ON CONFLICT (id) DO UPDATE SET {_NEWEST}"
 )
 _KEEP_FINISHED = (
-    f"INSERT INTO stream ({_COLUMNS}, final) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1) "  # noqa: S608 (same)
-    f"ON CONFLICT (stream) DO UPDATE SET {_NEWEST}, final = 1"
+    f"INSERT INTO stream ({_COLUMNS}, final) VALUES ({_VALUES}, 1) "  # noqa: S608 (same)
+    f"ON CONFLICT (id) DO UPDATE SET {_NEWEST}, final = 1"
 )

@@ -6,7 +6,8 @@ import apsw
 import msgspec
 
 from engine.chain import ChainedRow, Row
-from engine.store import Store, select_rows
+from engine.rows import id_of, select_rows
+from engine.store import Store
 
 PAGE_ROWS = 500
 
@@ -35,7 +36,9 @@ def find_rows(
     Positions and a stream are looked up; for a kind or a time all rows in question are read, once.
     """
     # Within a stream, versions have the order of positions, and an index.
-    order, of_stream = ("position", "") if wanted.stream is None else ("version", "stream = ?2 AND")
+    order, of_stream = (
+        ("position", "") if wanted.stream is None else ("version", f"stream_id = {id_of('?2')} AND")
+    )
     where = (
         f"{of_stream} {order} > ?1 AND position > ?8 AND (?3 IS NULL OR kind = ?3) "
         "AND recorded_unix_us >= coalesce(?4, recorded_unix_us) "

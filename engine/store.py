@@ -2,17 +2,17 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from itertools import islice
 from pathlib import Path
 
 import apsw
 
 from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, StoredStep, chain_hash, verified
-from engine.events import EncodedEvent
+from engine.checks import check_end, check_newest, check_open, first_unchecked
+from engine.fold import Machines, Position, fold
+from engine.folded_tables import FoldedTables, gaps_in
 from engine.head_file import HeadFile
 from engine.lock import DirectoryLock
 from engine.opening import (
-    BUSY_MS,
     Migrations,
     check_pages,
     close,
@@ -24,20 +24,37 @@ from engine.opening import (
     schema_of,
     transaction,
 )
-from engine.read_model import Gap, ReadModel, StreamIndex, fold_containing
+from engine.packing import Packing
+from engine.read_model import Gap, ReadModel
+from engine.rows import (
+    LOG_NAME,
+    NAME_STREAM,
+    add_functions,
+    head_at,
+    id_of,
+    name_hash,
+    newest_head,
+    open_reader,
+    read_rows,
+    read_stream,
+)
 from engine.storage_errors import DamagedError, StorageError, is_of_storage, storage_error
-from errors import FatalError, FaultError, NotFoundError
+from errors import FatalError, FaultError
 
-LOG_NAME = "gateway.sqlite3"
 #: Pages of the WAL before it is checkpointed: 4 MiB, a few thousand events.
 WAL_PAGES = 1000
-#: More rows than a page has room for.
-PAGE_ROWS_MAX = 64
-#: Rows folded at a time when a read model is rebuilt: bounds memory.
-REBUILD_ROWS = 1_000
+#: The pages of a larger file are checked beside the running gateway, since a start must not wait for it.
+CHECKED_BYTES = 64 << 20
 
-_ROW_COLUMNS = (
-    "position, append, stream, version, kind, schema_version, body, epoch, recorded_unix_us, hash"
+_INSERT = (
+    "INSERT INTO log (position, append, stream_id, version, kind, schema_version, body, epoch, recorded_unix_us, hash) "  # noqa: S608
+    f"VALUES (?1, ?2, {id_of('?3')}, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+)
+
+#: By other pages than those by which the rows are found.
+_INDEXED_VERSION = (
+    "SELECT version FROM stream WHERE name_hash = ? "
+    "AND (SELECT stream FROM stream_name WHERE stream_name.id = stream.id) = ?"
 )
 
 
@@ -58,6 +75,9 @@ class Store:
         self.read_models = tuple(read_models)
         #: Hears once of reads that failed: a process that decides on what is stored must end.
         self.failed: Callable[[FatalError], None] = _nobody_listens
+        #: Rows up to the first were checked by earlier processes alone; the chain is whole up to the second.
+        self.checked_before = self.checked = 0
+        self.head = EMPTY_HEAD
         self._is_whole = True
         self._wal_pages = 0
         with ExitStack() as opened:
@@ -74,30 +94,44 @@ class Store:
         opened.callback(self._noted.close)
         self._write = open_writer(self.path)
         opened.callback(close, self._write)
+        add_functions(self._write)
         self._write.set_wal_hook(self._grown)
-        self._check_end()
+        self._tables = FoldedTables(self._write, self.read_models)
+        self._check(opened)
+        migrate(self._write, migrations)
+        self._packing = self._keep_dictionary()
+        self._tables.forget_others()
+        self._raise_epoch()
+        self._noted.write(self.head, self.checked)
+
+    def _check(self, opened: ExitStack) -> None:
+        """Open the reading side and check what a start rests on. Until then nothing is changed."""
+        noted = self._noted.read()
+        self.head = check_end(self._write, self.path, noted)
         tables = schema_of(self._write)
         wal_pages = fold_in(self._write)
         self._read = open_reader(self.path)
         opened.callback(close, self._read)
-        check_pages(self._read, self.path)
-        if self.head.position:
-            self._check_folded(wal_pages, tables)
-        migrate(self._write, migrations)
-        self._forget_other_read_models()
-        self._raise_epoch()
-        self._noted.write(self.head)
+        self.pages_are_checked = self.path.stat().st_size <= CHECKED_BYTES
+        if self.pages_are_checked:
+            check_pages(self._read, self.path)
+        checked = noted.checked if noted is not None else 0
+        self.checked_before = first_unchecked(self.head, checked, wal_pages)
+        self._newest = check_newest(self._read, self.path, self.head, self.checked_before)
+        self.checked = self.head.position
+        if self.head.position and schema_of(self._read) != tables:
+            raise DamagedError(f"{self.path} is not what {self.path.name}-wal was to make of it")
 
     def rows(self, after: int = 0) -> Iterator[ChainedRow]:
         """Stored rows after a position, in order. Raises FatalError when they cannot be read, as all reads do."""
         with self._reading():
             yield from read_rows(self._read, after)
 
-    def rows_of(self, stream: str) -> Iterator[Row]:
+    def rows_of(self, stream: str, after_version: int = 0) -> Iterator[Row]:
         """Stored rows of one stream, in order, each checked against the row before it in the log."""
         with self._reading():
-            for chained in select_rows(self._read, "stream = ? ORDER BY version", (stream,)):
-                before = _head_at(self._read, chained.row.position - 1)
+            for chained in read_stream(self._read, stream, after_version):
+                before = head_at(self._read, chained.row.position - 1)
                 yield from verified([chained], before)
 
     def indexed_version(self, stream: str) -> int | None:
@@ -105,13 +139,32 @@ class Store:
 
         None when this store keeps no such index.
         """
-        if not any(isinstance(model, StreamIndex) for model in self.read_models):
+        if not self._tables.has_index:
             return None
         with self._reading():
-            found = list(
-                self._read.execute("SELECT version FROM stream WHERE stream = ?", (stream,))
-            )
+            found = list(self._read.execute(_INDEXED_VERSION, (name_hash(stream), stream)))
         return sum(version for (version,) in found if isinstance(version, int))
+
+    def open_streams(self, machines: Machines) -> dict[str, Position] | None:
+        """Where every open stream stands, without reading the log: None when this store keeps no states.
+
+        What is written of them is folded up to their newest rows, and must be what the index of streams has as open.
+        Raises FatalError when it is not.
+        """
+        model = self._tables.open_states
+        if model is None:
+            return None
+        found: dict[str, Position] = {}
+        with self._reading():
+            for stream, position in list(model.load(self._read, machines)):
+                known = {} if position is None else {stream: position}
+                rows = self.rows_of(stream, position.version if position is not None else 0)
+                found |= fold(machines, rows, keep_final=False, known=known)
+            if self._tables.has_index and not gaps_in(self._read):
+                kinds = [machine.kind for machine in machines]
+                check_open(self._read.execute, self.path, kinds, found, self._newest)
+        self._newest = {}
+        return found
 
     def query(
         self, sql: str, bindings: Sequence[str | int | bytes] = ()
@@ -134,7 +187,7 @@ class Store:
     def gaps(self) -> list[Gap]:
         """The events that a read model could not take."""
         with self._reading():
-            return _gaps_in(self._read)
+            return gaps_in(self._read)
 
     def append(self, steps: Sequence[StoredStep]) -> None:
         """Write whole appends in one durable transaction, folding every read model.
@@ -147,8 +200,8 @@ class Store:
             with transaction(self._write):
                 self._assert_unchanged()
                 head = self._insert(steps)
-                self._fold(self.read_models, steps)
-            self._noted.write(head)
+                self._tables.fold(steps)
+            self._noted.write(head, self.checked)
             self._checkpoint()
         except FatalError:
             raise
@@ -164,13 +217,7 @@ class Store:
     def outdated_read_models(self) -> list[ReadModel]:
         """Read models whose stored version is not this program's, or whose tables were dropped."""
         with self._reading():
-            stored = dict(self._write.execute("SELECT name, version FROM read_model"))
-            present = {name for (name,) in self._write.execute("SELECT name FROM sqlite_schema")}
-        return [
-            model
-            for model in self.read_models
-            if stored.get(model.name) != model.version or not present.issuperset(model.tables)
-        ]
+            return self._tables.outdated()
 
     def rebuild(self, models: Sequence[ReadModel], steps: Iterator[StoredStep]) -> None:
         """Drop the tables of `models` and fold them anew from all steps, in one transaction.
@@ -178,36 +225,20 @@ class Store:
         Raises FatalError as `append` does.
         """
         try:
-            with transaction(self._write):
-                for model in models:
-                    for table in model.tables:
-                        self._write.execute(f'DROP TABLE IF EXISTS "{table}"')
-                    self._write.execute(model.ddl)
-                    self._write.execute("DELETE FROM read_model_gap WHERE name = ?", (model.name,))
-                while chunk := list(islice(steps, REBUILD_ROWS)):
-                    self._fold(models, chunk)
-                for model in models:
-                    self._write.execute(
-                        "INSERT INTO read_model VALUES (?, ?) "
-                        "ON CONFLICT (name) DO UPDATE SET version = excluded.version",
-                        (model.name, model.version),
-                    )
+            self._tables.rebuild(models, steps)
         except apsw.Error as error:
             raise storage_error(self.path, error) from error
+
+    def distrust(self) -> None:
+        """The next start checks everything before anything else."""
+        self.checked = 0
+        self._noted.write(self.head, 0)
 
     def close(self) -> None:
         """Close the file, after a last checkpoint unless a write failed, and give the lock up."""
         if self._is_whole:
             self._write.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
         self._opened.close()
-
-    def _fold(self, models: Sequence[ReadModel], steps: Sequence[StoredStep]) -> None:
-        for model in models:
-            gaps = fold_containing(self._write, model, steps)
-            self._write.executemany(
-                "INSERT INTO read_model_gap VALUES (?, ?, ?)",
-                [(gap.name, gap.position, gap.why) for gap in gaps],
-            )
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -222,31 +253,13 @@ class Store:
             self.failed(fatal)
             raise fatal from error
 
-    def _check_end(self) -> None:
-        """Nothing that was once written may be missing."""
-        is_new = not only_int(self._write, "PRAGMA user_version")
-        self.head = EMPTY_HEAD if is_new else newest_head(self._write)
-        noted = self._noted.read()
-        if noted is None:
-            return
-        if noted.position > self.head.position:
-            raise DamagedError(
-                f"{self.path} ends at position {self.head.position}, but this gateway had written up to "
-                f"{noted.position}: its end is missing. Put back what was removed, such as "
-                f"{self.path.name}-wal, or"
-            )
-        if noted.position and _head_at(self._write, noted.position) != noted:
-            raise DamagedError(
-                f"{self.path} is not the log that this directory had: position {noted.position} is another one"
-            )
-
-    def _check_folded(self, wal_pages: int, tables: Sequence[tuple[object, ...]]) -> None:
-        """What lies in the file now is what the WAL had, which is given up with the first write."""
-        after = max(0, self.head.position - wal_pages * PAGE_ROWS_MAX)
-        for _ in verified(read_rows(self._read, after), _head_at(self._read, after)):
-            pass
-        if newest_head(self._read) != self.head or schema_of(self._read) != tables:
-            raise DamagedError(f"{self.path} is not what {self.path.name}-wal was to make of it")
+    def _keep_dictionary(self) -> Packing:
+        """A new file gets its dictionary, which is its for as long as it lives."""
+        if not list(self._write.execute("SELECT 1 FROM dictionary")):
+            model = self._tables.open_states
+            dictionary = model.dictionary if model is not None else b""
+            self._write.execute("INSERT INTO dictionary VALUES (1, ?)", (dictionary,))
+        return Packing.of(self._write)
 
     def _grown(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self._wal_pages = pages
@@ -262,12 +275,6 @@ class Store:
             self._write.execute("UPDATE writer SET epoch = epoch + 1")
             self.epoch = only_int(self._write, "SELECT epoch FROM writer")
 
-    def _forget_other_read_models(self) -> None:
-        """What this program does not fold falls behind, so a later one must rebuild it."""
-        names = [model.name for model in self.read_models]
-        marks = ",".join("?" * len(names))
-        self._write.execute(f"DELETE FROM read_model WHERE name NOT IN ({marks})", names)  # noqa: S608
-
     def _assert_unchanged(self) -> None:
         epoch = only_int(self._write, "SELECT epoch FROM writer")
         if epoch != self.epoch:
@@ -281,6 +288,7 @@ class Store:
 
     def _insert(self, steps: Sequence[StoredStep]) -> Head:
         previous = self.head.hash
+        begun: list[tuple[str]] = []
         values: list[tuple[int | str | bytes, ...]] = []
         for step in steps:
             row = step.row
@@ -289,6 +297,8 @@ class Store:
                     f"position {row.position} does not follow from the head: stopping"
                 )
             previous = chain_hash(previous, row)
+            if row.version == 1:
+                begun.append((row.stream,))
             values.append(
                 (
                     row.position,
@@ -297,72 +307,16 @@ class Store:
                     row.version,
                     row.event.kind,
                     row.event.schema_version,
-                    row.event.body,
+                    self._packing.pack(row.event.body),
                     row.epoch,
                     row.recorded_unix_us,
                     previous,
                 )
             )
-        self._write.executemany(
-            f"INSERT INTO log ({_ROW_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?)",  # noqa: S608 (a constant)
-            values,
-        )
+        self._write.executemany(NAME_STREAM, begun)
+        self._write.executemany(_INSERT, values)
         return Head(steps[-1].row.position, previous)
 
 
 def _nobody_listens(_error: FatalError) -> None:
     """Who opened the store hears of errors by itself."""
-
-
-def _gaps_in(connection: apsw.Connection) -> list[Gap]:
-    found = connection.execute(
-        "SELECT name, position, why FROM read_model_gap ORDER BY name, position"
-    )
-    return [Gap(name, position, why) for name, position, why in found]
-
-
-def _head_at(connection: apsw.Connection, position: int) -> Head:
-    """Position and hash of a row; those of an empty log when there is none."""
-    found = connection.execute(
-        "SELECT position, hash FROM log WHERE position = ?", (position,)
-    ).fetchone()
-    return Head(*found) if found is not None else EMPTY_HEAD
-
-
-def open_reader(path: Path) -> apsw.Connection:
-    """A read-only connection, also to the log of a running gateway. Raises NotFoundError without a file."""
-    if not path.is_file():
-        raise NotFoundError(f"there is no log at {path}")
-    connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
-    connection.set_busy_timeout(BUSY_MS)
-    return connection
-
-
-def read_rows(connection: apsw.Connection, after: int = 0) -> Iterator[ChainedRow]:
-    """Rows after a position in order, from one consistent snapshot.
-
-    Raises DamagedError or FatalError when they cannot be read.
-    """
-    return select_rows(connection, "position > ? ORDER BY position", (after,))
-
-
-def select_rows(
-    connection: apsw.Connection, where: str, bindings: Sequence[str | int | bytes | None]
-) -> Iterator[ChainedRow]:
-    """Rows that meet a condition in SQL. Raises DamagedError or FatalError when they cannot be read."""
-    query = f"SELECT {_ROW_COLUMNS} FROM log WHERE {where}"  # noqa: S608 (conditions of ours)
-    try:
-        for values in connection.execute(query, bindings):
-            position, append, stream, version, kind, schema, body, epoch, recorded, digest = values
-            event = EncodedEvent(kind, schema, body)
-            yield ChainedRow(Row(position, append, stream, version, event, epoch, recorded), digest)
-    except (apsw.Error, UnicodeDecodeError) as error:
-        raise storage_error(Path(connection.filename), error) from error
-
-
-def newest_head(connection: apsw.Connection) -> Head:
-    """The head of the stored log."""
-    found = connection.execute(
-        "SELECT position, hash FROM log ORDER BY position DESC LIMIT 1"
-    ).fetchone()
-    return Head(*found) if found is not None else EMPTY_HEAD

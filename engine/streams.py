@@ -13,9 +13,15 @@ from engine.read_model import StreamIndex
 Query = Callable[[str, Sequence[str | int | bytes]], Iterable[tuple[object, ...]]]
 
 _COLUMNS = "stream, state_name, version, began_unix_us, since_unix_us"
-_NAMED = f"SELECT {_COLUMNS} FROM stream WHERE stream IN (SELECT value FROM json_each(?))"  # noqa: S608 (constants)
-_OPEN = f"SELECT {_COLUMNS} FROM stream WHERE kind = ? AND final = 0"  # noqa: S608 (same)
-_NEWEST_FIRST = f"SELECT {_COLUMNS} FROM stream WHERE kind = ? ORDER BY began_unix_us DESC"  # noqa: S608 (same)
+_AMONG = (
+    "stream_name.name_hash IN (SELECT name_hash(value) FROM json_each(?1)) "
+    "AND stream IN (SELECT value FROM json_each(?1))"
+)
+_INDEXED = f"SELECT {_COLUMNS} FROM stream JOIN stream_name USING (id) WHERE"  # noqa: S608 (constants)
+_NAMED = f"{_INDEXED} {_AMONG}"
+_OPEN = f"{_INDEXED} kind = ? AND final = 0"
+_FINISHED = f"{_NAMED} AND final"
+_NEWEST_FIRST = f"{_INDEXED} kind = ? ORDER BY began_unix_us DESC"
 _RECORDED = "SELECT recorded_unix_us FROM log WHERE position = ?"
 _VERSION = "SELECT version FROM read_model WHERE name = ?"
 
@@ -39,6 +45,12 @@ def named(query: Query, streams: Iterable[str]) -> dict[str, Indexed]:
 def open_of_kind(query: Query, kind: str) -> Iterator[Indexed]:
     """Every stream of a machine that is in no final state."""
     return _indexed(query(_OPEN, (kind,)))
+
+
+def finished_versions(query: Query, names: Iterable[str]) -> dict[str, int]:
+    """How many events those of these streams have that are finished."""
+    encoded = msgspec.json.encode(list(names)).decode()
+    return {one.stream: one.version for one in _indexed(query(_FINISHED, (encoded,)))}
 
 
 def newest_of_kind(query: Query, kind: str) -> Iterator[Indexed]:

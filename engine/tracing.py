@@ -8,7 +8,7 @@ import apsw
 import msgspec
 
 from engine.chain import Row
-from engine.store import select_rows
+from engine.rows import read_stream, select_rows, stream_id
 from errors import InputError, NotFoundError
 
 #: Shorter beginnings fit by chance.
@@ -55,10 +55,8 @@ def identify(connection: apsw.Connection, kinds: Collection[str], prefix: str) -
 
 def named(connection: apsw.Connection, kinds: Collection[str], identifier: str) -> tuple[str, ...]:
     """The stream of that name, or the streams of these kinds with that id."""
-    sql = "SELECT 1 FROM log WHERE stream = ? LIMIT 1"
-    return tuple(
-        name for name in _names(kinds, identifier) if connection.execute(sql, (name,)).fetchone()
-    )
+    names = _names(kinds, identifier)
+    return tuple(name for name in names if stream_id(connection, name) is not None)
 
 
 def related_rows(
@@ -78,7 +76,7 @@ def related_rows(
         names = re.compile(
             "|".join(rf"(?<!\w){re.escape(one)}(?!\w)" for one in (stream, subject.identifier))
         )
-        for chained in select_rows(connection, "stream = ? ORDER BY version", (stream,)):
+        for chained in read_stream(connection, stream):
             for row in _append(connection, chained.row):
                 if row.stream == stream or names.search(f"{row.stream} {row.event.body.decode()}"):
                     related[row.position] = row
@@ -102,7 +100,7 @@ def _names(kinds: Collection[str], identifier: str) -> list[str]:
 
 def _streams_from(connection: apsw.Connection, name: str) -> list[str]:
     """The first streams whose names begin so: enough to see that there are several."""
-    sql = "SELECT DISTINCT stream FROM log WHERE stream > ? AND stream < ? ORDER BY stream LIMIT ?"
+    sql = "SELECT stream FROM stream_name WHERE stream > ? AND stream < ? ORDER BY stream LIMIT ?"
     return [str(one) for (one,) in connection.execute(sql, (name, name + _BEHIND, NAMED_MAX + 1))]
 
 
@@ -110,7 +108,9 @@ def _held_in_events(connection: apsw.Connection, prefix: str) -> Subject:
     """The text that `prefix` begins, with the rows whose events hold it."""
     pattern = re.compile(rf'(?<=[/"]){re.escape(prefix)}[0-9A-Za-z_.:-]*')
     rows: dict[str, list[Row]] = {}
-    for chained in select_rows(connection, "instr(body, ?) ORDER BY position", (prefix.encode(),)):
+    for chained in select_rows(
+        connection, "instr(unpacked(body), ?) ORDER BY position", (prefix.encode(),)
+    ):
         for text in set(pattern.findall(chained.row.event.body.decode())):
             # Of more that it begins, only the one that it is could still be meant.
             if text in {prefix, *rows} or len(rows) <= NAMED_MAX:

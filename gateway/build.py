@@ -23,7 +23,7 @@ def build(
     issues = mintv2.with_tweaks(secret, reservation.issues, materials.tweak_starts)
     inputs = [
         MODULES[item.module].input(keys[item.module], item, materials)
-        for item in (*reservation.claims, *reservation.spends)
+        for item in (*reservation.claims, *materials.spends)
     ]
     outputs = [
         MODULES[item.module].output(keys[item.module], item)

@@ -32,7 +32,12 @@ def handlers(context: GatewayContext) -> Mapping[type[Effect], Handler]:
         **SendEffects(context).handlers(),
         **ReceiveEffects(node, federations, outside.cpu, ports.clock).handlers(),
         **TransactionEffects(
-            federations, context.foreign_notes, outside.cpu, ports.randomness, ports.clock
+            federations,
+            context.foreign_notes,
+            outside.cpu,
+            ports.randomness,
+            ports.clock,
+            peek=context.engine.peek,
         ).handlers(),
         **BitcoinEffects(
             federations,

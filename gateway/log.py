@@ -1,11 +1,19 @@
 """The machines and read models of a gateway's log, for every program that opens one."""
 
+import hashlib
+from functools import cache
+from importlib import resources
+
 from engine.fold import Machines
+from engine.open_states import OpenStates
 from engine.read_model import ReadModel, StreamIndex
 from gateway.known_notes import KnownNotes
 from gateway.payment_entries import PaymentEntries
 from migrations import UPCASTERS
 from statemachines import ALL_MACHINES
+
+#: Where everything is that decides what a log folds to.
+_FOLDING = ("engine", "fedimint", "migrations", "statemachines")
 
 
 def machines() -> Machines:
@@ -15,4 +23,16 @@ def machines() -> Machines:
 
 def read_models() -> tuple[ReadModel, ...]:
     """Every read model that is folded from this log."""
-    return (StreamIndex(), PaymentEntries(), KnownNotes())
+    return (StreamIndex(), OpenStates(machines(), _program()), PaymentEntries(), KnownNotes())
+
+
+@cache
+def _program() -> int:
+    """A number of the program's source: states that another source has folded are folded anew."""
+    digest = hashlib.sha256()
+    for package in _FOLDING:
+        with resources.as_file(resources.files(package)) as folder:
+            for path in sorted(folder.rglob("*.py")):
+                digest.update(f"{package}/{path.relative_to(folder)}\n".encode())
+                digest.update(path.read_bytes())
+    return int.from_bytes(digest.digest()[:7], "big")

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 
 import apsw
 
@@ -9,8 +10,8 @@ from engine import streams
 from engine.chain import Row, verified
 from engine.fold import Machines, Position, fold
 from engine.machine import State
+from engine.rows import read_rows, read_stream
 from engine.storage_errors import DamagedError
-from engine.store import read_rows, select_rows
 from gateway.log_fold import LogFold, Standing
 
 
@@ -64,8 +65,10 @@ def _standing(connection: apsw.Connection, machines: Machines, one: streams.Inde
 
 
 def _rows_of(connection: apsw.Connection, stream: str, before_version: int | None) -> Iterator[Row]:
-    where = "stream = ?1 AND (?2 IS NULL OR version < ?2) ORDER BY version"
-    return (chained.row for chained in select_rows(connection, where, (stream, before_version)))
+    rows = (chained.row for chained in read_stream(connection, stream))
+    if before_version is None:
+        return rows
+    return takewhile(lambda row: row.version < before_version, rows)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import msgspec
 from engine.events import Event, UnknownEventError
 from engine.fold import Machines
 from engine.machine import State
-from engine.store import select_rows
+from engine.rows import select_rows
 from errors import FatalError
 from gateway.log_standing import state_of
 from statemachines import (
@@ -34,7 +34,7 @@ _EVENTS: tuple[type[Event], ...] = (
 #: Nearly all collections of notes lose nothing: they are left out before they are decoded.
 _WHERE = (
     f"kind IN ({', '.join('?' * len(_EVENTS))}) "
-    "AND coalesce(json_extract(CAST(body AS TEXT), '$.lost_msat'), 1) != 0 ORDER BY position"
+    "AND coalesce(json_extract(CAST(unpacked(body) AS TEXT), '$.lost_msat'), 1) != 0 ORDER BY position"
 )
 
 

@@ -16,7 +16,8 @@ from engine.lock import LOCK_NAME
 from engine.machine import State
 from engine.place import note_place
 from engine.ports import Clock, SystemRandomness
-from engine.store import LOG_NAME, Store
+from engine.rows import LOG_NAME
+from engine.store import Store
 from errors import FatalError, InputError, NotFoundError
 from gateway.log import machines, read_models
 from gateway.secret_files import API_FILES, MNEMONIC_NAME

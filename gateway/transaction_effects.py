@@ -1,11 +1,11 @@
 """The effects of a federation transaction: build, submit, collect (`statemachines/transaction.py`)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from engine.effects import EffectContext, Handler
-from engine.machine import Effect
+from engine.machine import Effect, State
 from engine.ports import Clock, Randomness
-from errors import GatewayError
+from errors import GatewayError, UnavailableError
 from fedimint.client.transport import cut
 from fedimint.codec.wire_types import TransactionId
 from fedimint.crypto.secrets import TWEAK_SIZE
@@ -19,7 +19,7 @@ from gateway.foreign_notes import ForeignNotes
 from gateway.modules.mintv2 import MintV2
 from gateway.modules.module import Materials
 from gateway.ports import Cpu
-from statemachines.items import ForeignNote
+from statemachines.items import ForeignNote, HeldNote, Reservation
 from statemachines.transaction import (
     BuildAbandoned,
     BuildTransaction,
@@ -30,7 +30,9 @@ from statemachines.transaction import (
     SubmissionRejected,
     SubmitTransaction,
     has_aged,
+    wallet_of,
 )
+from statemachines.wallet import Wallet
 
 
 class TransactionEffects:
@@ -43,12 +45,15 @@ class TransactionEffects:
         cpu: Cpu,
         randomness: Randomness,
         clock: Clock,
+        *,
+        peek: Callable[[str], State],
     ) -> None:
         self._federations = federations
         self._foreign_notes = foreign_notes
         self._cpu = cpu
         self._randomness = randomness
         self._clock = clock
+        self._peek = peek
 
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect of the machine."""
@@ -80,7 +85,9 @@ class TransactionEffects:
         missing = sum(1 for issue in reservation.issues if not issue.tweak)
         random_bytes = self._randomness.random_bytes
         starts = tuple(random_bytes(TWEAK_SIZE) for _ in range(missing))
-        materials = Materials(random_bytes(NONCE_SIZE), starts, foreign_notes)
+        materials = Materials(
+            random_bytes(NONCE_SIZE), starts, foreign_notes, self._spent_notes(reservation)
+        )
         built = await self._cpu.run(build, federation.keys, reservation, materials)
         return Built(signed=built, now_unix_s=self._now_unix_s())
 
@@ -102,6 +109,19 @@ class TransactionEffects:
             return NotesCollected(notes=(), lost_msat=0)
         mint = self._federations.client(effect.federation_id).module(MintV2)
         return await mint.collect(effect.txid, effect.start, effect.issues, self._cpu)
+
+    def _spent_notes(self, reservation: Reservation) -> tuple[HeldNote, ...]:
+        """The notes that it spends, which its wallet keeps for it until its end."""
+        if not reservation.spends:
+            return ()
+        wallet = self._peek(wallet_of(reservation.federation_id))
+        assert isinstance(wallet, Wallet)
+        notes = wallet.spending.get(reservation.tx)
+        if notes is None:
+            raise UnavailableError(
+                f"{reservation.tx} has ended meanwhile: its notes are free again"
+            )
+        return notes
 
     def _now_unix_s(self) -> int:
         return self._clock.now_unix_us() // 1_000_000

@@ -5,13 +5,10 @@ from collections.abc import Mapping
 import apsw
 
 from engine.events import Upcaster
-from engine.schema import APPLICATION_ID, GAP_TABLES, LOG_TABLES
+from engine.schema import APPLICATION_ID, LOG_TABLES
 
 #: One script per schema version, from 0 on; a released script is never edited.
-STEPS: tuple[str, ...] = (
-    f"PRAGMA application_id = {APPLICATION_ID};\n{LOG_TABLES}",
-    GAP_TABLES,
-)
+STEPS: tuple[str, ...] = (f"PRAGMA application_id = {APPLICATION_ID};\n{LOG_TABLES}",)
 
 #: (event kind, schema version) to the function that gives the next version's body.
 UPCASTERS: Mapping[tuple[str, int], Upcaster] = {}

@@ -136,7 +136,7 @@ def _taken_out(output: Output, federation_id: str) -> Amounts:
 def _accepted(before: transaction.Signed, _event: transaction.TxAccepted) -> Amounts:
     """The inputs are gone: what is not issued or paid out went to the federation, or was too little for a note."""
     reservation = before.reservation
-    in_msat = _claimed(reservation.claims) + _worth(reservation.spends)
+    in_msat = reservation.in_msat
     out_msat = sum(output.amount_msat for output in reservation.outputs)
     issued_msat = _issued(before.signed.issues)
     fees_msat = reservation.input_fee_msat + reservation.output_fee_msat
@@ -229,10 +229,6 @@ def _worth(notes: Iterable[HeldNote]) -> int:
 def _worth_of(before: wallet.Wallet, nonces: Iterable[str]) -> int:
     wanted = set(nonces)
     return _worth(note for note in before.notes if note.nonce in wanted)
-
-
-def _claimed(claims: Iterable[Claim]) -> int:
-    return sum(claim.amount_msat for claim in claims)
 
 
 def _issued(issues: Iterable[Issue]) -> int:

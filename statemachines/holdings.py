@@ -27,9 +27,8 @@ def holdings(state: State) -> Amounts:
 
 def _reserved(state: transaction.Reserved) -> Amounts:
     federation_id = state.reservation.federation_id
-    notes_msat = sum(note.amount_msat for note in state.reservation.spends)
     claims = [_claimed(claim, federation_id) for claim in state.reservation.claims]
-    return total([{transit(federation_id): notes_msat}, *claims])
+    return total([{transit(federation_id): state.reservation.spent_msat}, *claims])
 
 
 def _claimed(claim: Claim, federation_id: str) -> Amounts:
@@ -45,8 +44,7 @@ def _claimed(claim: Claim, federation_id: str) -> Amounts:
 
 def _signed(state: transaction.Signed) -> Amounts:
     reservation = state.reservation
-    in_msat = sum(item.amount_msat for item in (*reservation.claims, *reservation.spends))
-    return {transit(reservation.federation_id): in_msat}
+    return {transit(reservation.federation_id): reservation.in_msat}
 
 
 def _accepted(state: transaction.Accepted) -> Amounts:

@@ -118,10 +118,11 @@ class Issue(msgspec.Struct, frozen=True, array_like=True, tag="m2"):
 
 
 class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Everything that decides a transaction but its nonce.
+    """Everything that decides a transaction but its nonce and the notes that it spends.
 
     `tx` is the stream of the transaction, `parent` the stream that is told what becomes of it. The outputs come
-    before the notes, in their order: the first one is output 0. What somebody waits for must be signed until
+    before the notes, in their order: the first one is output 0. `spends` are the denominations of the notes that it
+    spends, in their order: its wallet keeps the notes for it. What somebody waits for must be signed until
     `sign_by_unix_s`, or is abandoned; 0 stands for no hurry.
     """
 
@@ -129,12 +130,22 @@ class Reservation(msgspec.Struct, frozen=True, omit_defaults=True):
     parent: str
     federation_id: str
     claims: tuple[Claim, ...]
-    spends: tuple[HeldNote, ...]
+    spends: tuple[int, ...]
     issues: tuple[Issue, ...]
     input_fee_msat: int
     output_fee_msat: int
     outputs: tuple[Output, ...] = ()
     sign_by_unix_s: int = 0
+
+    @property
+    def in_msat(self) -> int:
+        """What goes in, before fees."""
+        return sum(claim.amount_msat for claim in self.claims) + self.spent_msat
+
+    @property
+    def spent_msat(self) -> int:
+        """The worth of the notes that it spends."""
+        return sum(1 << denomination for denomination in self.spends)
 
 
 class SignedTransaction(msgspec.Struct, frozen=True):

@@ -185,9 +185,13 @@ class TxReserved(Event, frozen=True):
     reservation: Reservation
 
 
-class TxSigned(Event, frozen=True):
+class TxSigned(Event, frozen=True, omit_defaults=True):
+    """The bytes, and the tweaks (hex) of issues for which the pool had none, in their order."""
+
     kind: ClassVar[str] = "tx.signed"
-    signed: SignedTransaction
+    txid: str
+    encoded: bytes
+    ground: tuple[str, ...] = ()
 
 
 class TxAbandoned(Event, frozen=True):
@@ -203,8 +207,10 @@ class TxAccepted(Event, frozen=True):
 
 
 class TxCollected(Event, frozen=True):
+    """The wallet's event of the same append has the notes."""
+
     kind: ClassVar[str] = "tx.collected"
-    notes: tuple[HeldNote, ...]
+    received_msat: int
     lost_msat: int
 
 
@@ -265,9 +271,12 @@ def _built(state: Reserved, input_: Built) -> Decision:
     """The first bytes count, if they come in time."""
     if has_aged(state.reservation, input_.now_unix_s):
         return _abandon(state.reservation)
-    told = TransactionSigned(tx=state.reservation.tx, txid=input_.signed.txid)
+    signed = input_.signed
+    told = TransactionSigned(tx=state.reservation.tx, txid=signed.txid)
+    asked = zip(state.reservation.issues, signed.issues, strict=True)
+    ground = tuple(built.tweak for issue, built in asked if not issue.tweak)
     return Decision(
-        events=(TxSigned(signed=input_.signed),),
+        events=(TxSigned(txid=signed.txid, encoded=signed.encoded, ground=ground),),
         tells=(Tell(state.reservation.parent, told),),
     )
 
@@ -319,11 +328,12 @@ def _rejected(state: Signed, input_: SubmissionRejected) -> Decision:
 
 
 def _collected(state: Accepted, input_: NotesCollected) -> Decision:
+    received_msat = sum(note.amount_msat for note in input_.notes)
     told = TransactionFinished(
         tx=state.reservation.tx, notes=input_.notes, lost_msat=input_.lost_msat
     )
     return Decision(
-        events=(TxCollected(notes=input_.notes, lost_msat=input_.lost_msat),),
+        events=(TxCollected(received_msat=received_msat, lost_msat=input_.lost_msat),),
         tells=_tell_both(state.reservation, told),
     )
 
@@ -333,6 +343,16 @@ def _tell_both(reservation: Reservation, told: Input) -> tuple[Tell, ...]:
     wallet = wallet_of(reservation.federation_id)
     streams = (wallet,) if reservation.parent == wallet else (wallet, reservation.parent)
     return tuple(Tell(stream, told) for stream in streams)
+
+
+def _signed(state: Reserved, event: TxSigned) -> Signed:
+    ground = iter(event.ground)
+    issues = tuple(
+        issue if issue.tweak else Issue(issue.denomination, next(ground))
+        for issue in state.reservation.issues
+    )
+    signed = SignedTransaction(event.txid, event.encoded, issues)
+    return Signed(reservation=state.reservation, signed=signed)
 
 
 def _wants_build(state: Reserved) -> Mapping[str, Effect]:
@@ -431,7 +451,7 @@ MACHINE = Machine(
     rules=_RULES,
     evolvers={
         TxReserved: lambda _state, event: Reserved(reservation=event.reservation),
-        TxSigned: lambda state, event: Signed(reservation=state.reservation, signed=event.signed),
+        TxSigned: _signed,
         TxAbandoned: lambda _state, _event: Abandoned(),
         TxGivenUp: lambda state, _event: GivenUp(txid=state.signed.txid),
         TxAccepted: lambda state, _event: Accepted(
@@ -439,7 +459,7 @@ MACHINE = Machine(
         ),
         TxCollected: lambda state, event: Finished(
             txid=state.signed.txid,
-            received_msat=sum(note.amount_msat for note in event.notes),
+            received_msat=event.received_msat,
             lost_msat=event.lost_msat,
         ),
         TxRejected: lambda state, event: Rejected(txid=state.signed.txid, error=event.error),

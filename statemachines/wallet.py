@@ -152,12 +152,12 @@ class WalletRecovered(Event, frozen=True):
 
 
 class WalletReserved(Event, frozen=True):
-    """Notes (by nonce) and tweaks are promised to transaction `tx` and to nothing else."""
+    """Notes (by nonce) and the first so many tweaks are promised to transaction `tx` and to nothing else."""
 
     kind: ClassVar[str] = "wallet.reserved"
     tx: str
     nonces: tuple[str, ...]
-    tweaks: tuple[str, ...]
+    tweaks: int
 
 
 class WalletSpent(Event, frozen=True):

@@ -210,14 +210,14 @@ def _reserve(
         parent=parent,
         federation_id=state.federation_id,
         claims=claims,
-        spends=planned.spends,
+        spends=tuple(note.denomination for note in planned.spends),
         outputs=outputs,
         issues=tuple(Issue(d, tweak) for d, tweak in zip(denominations, padded, strict=True)),
         input_fee_msat=planned.input_fee_msat,
         output_fee_msat=planned.output_fee_msat,
         sign_by_unix_s=sign_by_unix_s,
     )
-    reserved = WalletReserved(tx=tx, nonces=_nonces(planned.spends), tweaks=tweaks)
+    reserved = WalletReserved(tx=tx, nonces=_nonces(planned.spends), tweaks=len(tweaks))
     return Decision(events=(reserved,), tells=(Tell(tx, Reserve(reservation=reservation)),))
 
 
@@ -256,13 +256,13 @@ def _recovered(state: Wallet, event: WalletRecovered) -> Wallet:
 
 
 def _reserved(state: Wallet, event: WalletReserved) -> Wallet:
-    used, spent = set(event.tweaks), set(event.nonces)
+    spent = set(event.nonces)
     spending = tuple(note for note in state.notes if note.nonce in spent)
     return msgspec.structs.replace(
         state,
         notes=tuple(note for note in state.notes if note.nonce not in spent),
         spending=state.spending | ({event.tx: spending} if spending else {}),
-        tweaks=tuple(tweak for tweak in state.tweaks if tweak not in used),
+        tweaks=state.tweaks[event.tweaks :],
         transactions=state.transactions + 1,
     )
 

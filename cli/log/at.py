@@ -14,7 +14,7 @@ from cli.numbers import WholeNumber
 from engine.chain import Row, verified
 from engine.changes import Changes
 from engine.machine import kind_of
-from engine.store import newest_head, read_rows
+from engine.rows import newest_head, read_rows
 from errors import InputError
 from gateway.log_fold import LogFold
 

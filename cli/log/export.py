@@ -11,7 +11,8 @@ from cyclopts import Parameter
 from cli.log.reading import program, reading
 from engine.chain import verified
 from engine.portable import chained, from_line, to_line, write_rows
-from engine.store import Store, read_rows
+from engine.rows import read_rows
+from engine.store import Store
 from errors import FatalError, InputError
 from gateway.anonymous import Anonymiser
 

@@ -15,7 +15,7 @@ from cyclopts import Parameter
 from engine.chain import Row, verified
 from engine.fold import Machines
 from engine.read_model import ReadModel
-from engine.store import LOG_NAME, open_reader, read_rows
+from engine.rows import LOG_NAME, open_reader, read_rows
 from errors import InputError
 
 _LONG_ID = re.compile(r"\b[0-9a-f]{20,}\b")

@@ -11,7 +11,7 @@ from engine.chain import state_name, verified
 from engine.faults import Faults
 from engine.fold import fold
 from engine.machine import Effect, kind_of
-from engine.store import newest_head, read_rows
+from engine.rows import newest_head, read_rows
 from gateway.freeze import sends_money_out
 from statemachines import (
     completion,

@@ -26,7 +26,7 @@ from engine.chain import Row
 from engine.fold import Machines, steps
 from engine.machine import kind_of
 from engine.quarantine import stream_of
-from engine.store import select_rows
+from engine.rows import read_stream
 from engine.tracing import Subject, identify, named, related_rows
 
 #: Characters of facts on a line of their own.
@@ -157,7 +157,7 @@ def trace(connection: apsw.Connection, machines: Machines, payment: str) -> Trac
 def _quarantines(connection: apsw.Connection, streams: Iterable[str]) -> Iterator[Row]:
     """What is on record of mistakes met in these streams."""
     for stream in sorted(streams):
-        for found in select_rows(connection, "stream = ?", (stream_of(stream),)):
+        for found in read_stream(connection, stream_of(stream)):
             yield found.row
 
 

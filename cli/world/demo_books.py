@@ -9,7 +9,7 @@ from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.guardians.federation import EmbeddedFederation
 from engine.chain import verified
 from engine.fold import Machines
-from engine.store import LOG_NAME, newest_head, open_reader, read_rows
+from engine.rows import LOG_NAME, newest_head, open_reader, read_rows
 from errors import FatalError
 from statemachines import accounts, ledger
 

@@ -9,7 +9,7 @@ import apsw
 from engine.chain import StoredStep
 from engine.fold import Machines, Position, steps
 from engine.machine import State, kind_of
-from engine.store import LOG_NAME, open_reader, read_rows
+from engine.rows import LOG_NAME, open_reader, read_rows
 
 _POLL_PAUSE_S = 0.05
 

@@ -46,7 +46,7 @@ class Doors:
 
     def __init__(self, moments: tuple[Moment, ...]) -> None:
         self._moments = moments
-        self._built: dict[str, Reservation] = {}
+        self._built: dict[str, tuple[Reservation, tuple[str, ...]]] = {}
         #: Every note that a federation ever issued to us, by nonce.
         self._issued = {note.nonce: (RECEIVERS, note) for note in facts.notes()}
         self._doors: Mapping[str, Callable[[World, Ask], Iterator[Outcome]]] = {
@@ -78,7 +78,7 @@ class Doors:
 
     def reservation(self, txid: str) -> Reservation:
         """What a transaction that was built does."""
-        return self._built[txid]
+        return self._built[txid][0]
 
     # --- the node: what it says ---
 
@@ -184,8 +184,8 @@ class Doors:
         return _told(world, notes, UnavailableError)
 
     def _is_good(self, world: World, txid: str) -> bool:
-        reservation = self._built[txid]
-        if any(note.nonce in world.spent for note in reservation.spends):
+        reservation, nonces = self._built[txid]
+        if not world.spent.isdisjoint(nonces):
             return False
         for claim in reservation.claims:
             if isinstance(claim, ContractClaim) and world.contract != "locked":
@@ -195,8 +195,8 @@ class Doors:
         return True
 
     def _accepted(self, world: World, txid: str) -> World:
-        reservation = self._built[txid]
-        spent = {note.nonce for note in reservation.spends}
+        reservation, nonces = self._built[txid]
+        spent = set(nonces)
         contract, fundings = world.contract, world.fundings
         for claim in reservation.claims:
             if isinstance(claim, ContractClaim):
@@ -223,9 +223,10 @@ class Doors:
     def _build(self, world: World, ask: Ask) -> Iterator[Outcome]:
         """Bytes are others in each life, as their nonce is drawn anew."""
         reservation = cast("Reservation", ask.args[0])
+        nonces = cast("tuple[str, ...]", ask.args[1])
         life = world.left.crashes, world.left.restores
         txid = hashlib.sha256(f"{reservation.tx} {reservation!r} {life}".encode()).hexdigest()
-        self._built[txid] = reservation
+        self._built[txid] = (reservation, nonces)
         signed = SignedTransaction(txid, b"bytes", issues_of(txid, reservation))
         yield Outcome(signed, world, "")
 

@@ -61,8 +61,8 @@ class Promises:
             case receive.ReceiveFunding(payer=payer):
                 yield from self._funds_nothing_unfit(memory, world)
                 yield from self._has_a_payer(world, payer, "decides to fund")
-            case transaction.TxSigned(signed=signed):
-                yield from self._signs_in_time(memory, signed.txid, world)
+            case transaction.TxSigned(txid=txid):
+                yield from self._signs_in_time(memory, txid, world)
             case send.SendDispatching(intent=intent):
                 yield from self._calls_for_a_contract(intent, world)
             case send.SendCancelled():

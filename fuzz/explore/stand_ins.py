@@ -19,6 +19,8 @@ from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Pause, Read, Until, later, now
 from gateway.federation_registry import NotServedError
 from gateway.freeze import NODE, Answered
+from gateway.modules.module import Materials
+from statemachines.items import Reservation
 from statemachines.transaction import NotesCollected
 
 _GUARDIANS = SimpleNamespace(threshold=3, max_failures=1)
@@ -212,8 +214,14 @@ class StandInCpu:
 
 
 def _hashable(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The reservation that is built, which is all that an answer depends on."""
-    return tuple(argument for argument in arguments if hasattr(argument, "tx"))
+    """The reservation that is built and the nonces that it spends: an answer depends on nothing else."""
+    found: list[Any] = []
+    for argument in arguments:
+        if isinstance(argument, Reservation):
+            found.append(argument)
+        elif isinstance(argument, Materials):
+            found.append(tuple(note.nonce for note in argument.spends))
+    return tuple(found)
 
 
 class StandInRandomness:

@@ -19,7 +19,7 @@ from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
 from engine.engine import Observer, Ports
 from engine.ports import Probe, no_probe
-from engine.store import LOG_NAME, open_reader, read_rows
+from engine.rows import LOG_NAME, open_reader, read_rows
 from errors import GatewayError, UnavailableError
 from fedimint.lnv2.gateway_api import PaymentFee
 from fuzz.simulation.virtual_time import (

@@ -13,6 +13,7 @@ from fedimint.crypto.secrets import DerivableSecret
 from fedimint.mintv2 import SpendableNote
 from fedimint.module_configs import ModuleClientConfig
 from fedimint.transaction import DynItem
+from statemachines.items import HeldNote
 
 C = TypeVar("C", bound=ModuleClientConfig)
 A = TypeVar("A")
@@ -29,14 +30,15 @@ class ModuleKey(msgspec.Struct, frozen=True):
 
 
 class Materials(msgspec.Struct, frozen=True):
-    """What a reservation does not hold: the nonce, a random start for each issue without a tweak, foreign notes.
+    """What a reservation does not hold: the nonce, a random start for each issue without a tweak, and notes.
 
-    The notes are those of its claims, by their nonces in hex.
+    Foreign notes are those of its claims, by their nonces in hex; those that it spends are in its order.
     """
 
     nonce: bytes
     tweak_starts: tuple[bytes, ...]
     foreign_notes: Mapping[str, SpendableNote]
+    spends: tuple[HeldNote, ...]
 
 
 class SignedInput(NamedTuple):

@@ -11,7 +11,7 @@ import pytest
 
 from devnet.processes import until
 from engine.chain import Row
-from engine.store import LOG_NAME, open_reader
+from engine.rows import LOG_NAME, open_reader
 from errors import UnavailableError
 from gateway.log import machines
 from statemachines import accounts, ledger

@@ -17,7 +17,7 @@ from devnet.gatewayd import OurGatewayd
 from devnet.processes import Program, until
 from engine.lock import LOCK_NAME
 from engine.place import PLACE_NAME
-from engine.store import LOG_NAME
+from engine.rows import LOG_NAME
 from errors import UnavailableError
 from fedimint.mintv2 import Ecash
 from gateway.secret_files import MNEMONIC_NAME

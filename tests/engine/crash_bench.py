@@ -13,7 +13,8 @@ from engine.effects import EffectContext, Handler
 from engine.engine import Engine
 from engine.fold import Position, fold, steps
 from engine.machine import Effect, Input
-from engine.store import LOG_NAME, Store, open_reader, read_rows
+from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.store import Store
 from errors import BusyError, UnavailableError
 from tests.engine.toy import (
     LIMIT,
@@ -171,7 +172,7 @@ class Bench:
         for stream, position in self.check().items():
             assert not isinstance(position.state, Sending), stream
         store = open_store(self.directory)
-        before = store.query("SELECT * FROM stream ORDER BY stream")
+        before = store.query("SELECT * FROM stream ORDER BY id")
         store.rebuild(store.read_models, steps(machines(), verified(store.rows())))
-        assert store.query("SELECT * FROM stream ORDER BY stream") == before
+        assert store.query("SELECT * FROM stream ORDER BY id") == before
         store.close()

@@ -11,7 +11,7 @@ from engine.audit import ComparedReadModel, Verified, verify
 from engine.chain import StoredStep
 from engine.fold import fold, state_hash
 from engine.machine import State
-from engine.store import LOG_NAME, open_reader
+from engine.rows import LOG_NAME, open_reader
 from tests.engine.toy import (
     Arrived,
     Begin,
@@ -54,7 +54,10 @@ def test_an_untouched_log_verifies(path: Path) -> None:
     found = verify(connection, machines(), read_models())
     assert found.head.position == 10
     assert (found.streams, found.unfinished_streams) == (5, 3)
-    assert found.read_models == (ComparedReadModel("streams", 2, 5, compared=True),)
+    assert found.read_models == (
+        ComparedReadModel("streams", 3, 5, compared=True),
+        ComparedReadModel("open_states", 1, 3, compared=True),
+    )
     store = open_store(path.parent)  # the reader holds nothing that a start would wait for
     assert store.head == found.head
     rows = (chained.row for chained in store.rows())
@@ -67,9 +70,9 @@ def test_an_untouched_log_verifies(path: Path) -> None:
     ("sql", "words"),
     [
         ("DROP TRIGGER log_is_never_updated; UPDATE log SET epoch = 7 WHERE position = 4", "position 4"),
-        ("UPDATE stream SET version = 9 WHERE stream = 'account/a'", "table stream differs .*account/a"),
-        ("DELETE FROM stream WHERE stream = 'transfer/2'", "table stream differs"),
-        ("INSERT INTO stream SELECT 'x/1', kind, state_name, 1, 1, 1, 1, 1 FROM stream LIMIT 1", "differs"),
+        ("UPDATE stream SET version = 9 WHERE id = 2", r"table stream differs .*\(2, "),
+        ("DELETE FROM stream WHERE id = 3", "table stream differs"),
+        ("INSERT INTO stream SELECT 99, 1, kind, state_name, 1, 1, 1, 1, 1 FROM stream LIMIT 1", "differs"),
         ("DROP TRIGGER log_is_never_deleted; DELETE FROM log WHERE position = 10", "table stream differs"),
         ("DROP TABLE stream", "table stream cannot be read"),
     ],
@@ -85,11 +88,13 @@ def test_everything_that_is_wrong_is_told(path: Path) -> None:
         path,
         "DROP TRIGGER log_is_never_updated;"
         "UPDATE log SET recorded_unix_us = 0 WHERE position IN (2, 9);"
-        "UPDATE stream SET version = 9 WHERE stream = 'account/a'",
+        "UPDATE stream SET version = 9 WHERE id = 2",
     )
     problems = _verified(path).problems
     assert len(problems) == 3
-    for problem, words in zip(problems, ("position 2 ", "position 9 ", "account/a"), strict=True):
+    for problem, words in zip(
+        problems, ("position 2 ", "position 9 ", "table stream"), strict=True
+    ):
         assert words in problem
 
 
@@ -109,7 +114,7 @@ def test_a_log_that_does_not_fold_is_read_to_its_end(
     _write(path, "UPDATE log SET epoch = 7 WHERE position = 10")
     found = _verified(path)
     assert found.states is None
-    assert found.read_models == (ComparedReadModel("streams", 2, 0, compared=False),)
+    assert [model.compared for model in found.read_models] == [False, False]
     assert any(re.search(f"the log does not fold: .*{words}", one) for one in found.problems)
     assert any(" 10" in one for one in found.problems)
 
@@ -159,7 +164,7 @@ def test_whoever_inspects_sees_every_step(path: Path) -> None:
 def test_an_outdated_read_model_is_no_damage(path: Path) -> None:
     _write(path, "UPDATE read_model SET version = 0; DELETE FROM stream")
     found = _verified(path)
-    assert found.read_models == (ComparedReadModel("streams", 2, 0, compared=False),)
+    assert [model.compared for model in found.read_models] == [False, False]
     assert found.problems == ()
 
 

@@ -103,9 +103,9 @@ def test_a_rebuilt_read_model_equals_the_incremental_one(
             batch, left = left[:size], left[size:]
             if batch:
                 store.append(batch)
-        incremental = store.query("SELECT * FROM stream ORDER BY stream")
+        incremental = store.query("SELECT * FROM stream ORDER BY id")
         store.rebuild(store.read_models, iter(stored))
-        assert store.query("SELECT * FROM stream ORDER BY stream") == incremental
+        assert store.query("SELECT * FROM stream ORDER BY id") == incremental
         assert len(incremental) == len({step.row.stream for step in stored})
         store.close()
 

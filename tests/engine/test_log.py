@@ -10,7 +10,7 @@ import pytest
 from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash, verified
 from engine.events import EncodedEvent
 from engine.fold import fold
-from engine.store import LOG_NAME, newest_head, open_reader, read_rows
+from engine.rows import LOG_NAME, newest_head, open_reader, read_rows
 from errors import FatalError
 from tests.engine.toy import (
     Arrived,
@@ -94,8 +94,8 @@ def test_triggers_refuse_changes(written: Path, sql: str) -> None:
         "position = 100 + position",
         "append = append + 1",
         "append = -1",
-        "stream = stream || 'x'",
-        "stream = CAST(x'ff' AS TEXT)",
+        "stream_id = stream_id + 50",
+        "stream_id = 99",
         "version = version + 10",
         "kind = 'account.credit'",
         "kind = replace(hex(zeroblob(40000)), '00', 'k') || kind",
@@ -114,6 +114,15 @@ def test_a_change_of_any_column_is_found(written: Path, position: int, change: s
         _verify(written)
     with pytest.raises(FatalError):
         open_engine(open_store(written.parent))
+
+
+@pytest.mark.parametrize("name", ["'x/1'", "CAST(x'ff' AS TEXT)"])
+def test_another_name_of_a_stream_is_found(written: Path, name: str) -> None:
+    _tamper(written, f"UPDATE stream_name SET stream = {name} WHERE id = 1")  # noqa: S608 (ours)
+    with pytest.raises(FatalError):
+        _verify(written)
+    with pytest.raises(FatalError):
+        open_store(written.parent)
 
 
 @pytest.mark.parametrize("position", [1, 2, 9])

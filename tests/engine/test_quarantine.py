@@ -25,8 +25,9 @@ from engine.quarantine import (
     StreamFaultError,
     fault_text,
 )
+from engine.rows import LOG_NAME, open_reader
 from engine.storage_errors import StorageError
-from engine.store import LOG_NAME, Store, open_reader
+from engine.store import Store
 from errors import FatalError, NotFoundError
 from tests.engine.toy import (
     ACCOUNT,

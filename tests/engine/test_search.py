@@ -6,8 +6,9 @@ import apsw
 import pytest
 
 from engine.chain import Row, StoredStep
+from engine.rows import open_reader
 from engine.search import RowFilter, find_rows
-from engine.store import Store, open_reader
+from engine.store import Store
 from tests.engine.query_plans import plans, queries
 from tests.engine.toy import Open, Seen, machines
 
@@ -86,4 +87,4 @@ def test_rows_of_a_stream_and_after_a_position_are_looked_up(connection: apsw.Co
     for wanted in (RowFilter(stream="wallet/fed", after=3), RowFilter(after=3)):
         with queries(connection) as asked:
             list(find_rows(connection, wanted))
-        assert [plan.split(" USING")[0] for plan in plans(connection, asked)] == ["SEARCH log"]
+        assert not [plan for plan in plans(connection, asked) if plan.startswith("SCAN log")]

@@ -11,10 +11,11 @@ import pytest
 
 from engine.chain import Head
 from engine.engine import Engine
-from engine.head_file import HEAD_NAME, HeadFile
+from engine.head_file import HEAD_NAME, HeadFile, Noted
 from engine.lock import LOCK_NAME
+from engine.rows import LOG_NAME
 from engine.storage_errors import DamagedError, storage_error
-from engine.store import LOG_NAME, Store
+from engine.store import Store
 from errors import ConfigError, FatalError, UnavailableError
 from tests.engine.toy import Credit, open_engine, open_store, running
 
@@ -103,7 +104,7 @@ async def test_a_note_that_is_torn_or_lost_is_written_anew(
     head = store.head
     store.close()
     noted = HeadFile(log)
-    assert noted.read() == head
+    assert noted.read() == Noted(head, 3)
     assert head.position == 3
     noted.close()
 
@@ -111,7 +112,7 @@ async def test_a_note_that_is_torn_or_lost_is_written_anew(
 async def test_a_note_that_lags_behind_is_caught_up_with(log: Path) -> None:
     first = next(iter(open_store_rows(log)))
     noted = HeadFile(log)
-    noted.write(first)
+    noted.write(first, 0)
     noted.close()
     store = open_store(log)
     assert store.head.position == 3
@@ -129,7 +130,7 @@ def test_a_note_that_cannot_be_written_ends_the_process(tmp_path: Path) -> None:
     noted = HeadFile(tmp_path)
     noted.close()
     with pytest.raises(FatalError, match=r"the disk failed .*gateway.head"):
-        noted.write(Head(1, bytes(32)))
+        noted.write(Head(1, bytes(32)), 0)
     (tmp_path / HEAD_NAME).unlink()
     (tmp_path / HEAD_NAME).mkdir()
     with pytest.raises(FatalError, match="the disk failed"):

@@ -7,6 +7,8 @@ import pytest
 
 from engine import streams
 from engine.read_model import StreamIndex
+from engine.rows import add_functions
+from engine.schema import LOG_TABLES
 from engine.streams import Indexed
 from tests.engine.query_plans import plans, queries
 
@@ -18,15 +20,24 @@ OTHER = Indexed("other/1", "Waiting", 1, 15, 15)
 @pytest.fixture
 def connection() -> Iterator[apsw.Connection]:
     connection = apsw.Connection(":memory:")
-    connection.execute(StreamIndex.ddl)
-    connection.execute("CREATE TABLE read_model (name TEXT, version INTEGER)")
-    connection.execute("CREATE TABLE log (position INTEGER PRIMARY KEY, recorded_unix_us INTEGER)")
-    for one in (OLD, NEW, OTHER):
+    add_functions(connection)
+    connection.execute(LOG_TABLES + StreamIndex.ddl)
+    for number, one in enumerate((OLD, NEW, OTHER)):
         kind = one.stream.partition("/")[0]
-        values = (one.stream, kind, one.state_name, one.state_name == "Done", one.version, 1)
         connection.execute(
-            "INSERT INTO stream VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*values, one.began_unix_us, one.since_unix_us),
+            "INSERT INTO stream_name VALUES (?1, name_hash(?2), ?2)", (number, one.stream)
+        )
+        connection.execute(
+            "INSERT INTO stream VALUES (?1, ?1, ?2, ?3, ?4, ?5, 1, ?6, ?7)",
+            (
+                number,
+                kind,
+                one.state_name,
+                one.state_name == "Done",
+                one.version,
+                one.began_unix_us,
+                one.since_unix_us,
+            ),
         )
     yield connection
     connection.close()
@@ -42,6 +53,7 @@ def test_streams_are_found_by_kind(connection: apsw.Connection) -> None:
     assert list(streams.newest_of_kind(connection.execute, "toy")) == [NEW, OLD]
     assert list(streams.open_of_kind(connection.execute, "toy")) == [OLD]
     assert list(streams.open_of_kind(connection.execute, "nothing")) == []
+    assert streams.finished_versions(connection.execute, ["toy/old", "toy/new"]) == {"toy/new": 2}
 
 
 def test_nothing_reads_the_whole_index(connection: apsw.Connection) -> None:
@@ -50,7 +62,7 @@ def test_nothing_reads_the_whole_index(connection: apsw.Connection) -> None:
         list(streams.newest_of_kind(connection.execute, "toy"))
         list(streams.open_of_kind(connection.execute, "toy"))
     found = [plan for plan in plans(connection, asked) if "stream" in plan]
-    assert len(found) == 3
+    assert len(found) == 6
     assert all(plan.startswith("SEARCH stream") for plan in found), found
 
 
@@ -63,6 +75,8 @@ def test_the_index_of_another_version_is_told_from_ours(connection: apsw.Connect
 
 
 def test_the_time_of_an_event_is_found_by_its_position(connection: apsw.Connection) -> None:
-    connection.execute("INSERT INTO log VALUES (1, 1800000000000000)")
+    connection.execute(
+        "INSERT INTO log VALUES (1, 1, 1, 1, 'toy.done', 1, 1, 1800000000000000, x'7b7d', x'')"
+    )
     assert streams.recorded_unix_us(connection.execute, 1) == 1_800_000_000_000_000
     assert streams.recorded_unix_us(connection.execute, 2) is None

@@ -7,7 +7,8 @@ import pytest
 
 from engine import tracing
 from engine.chain import Row, StoredStep
-from engine.store import Store, open_reader
+from engine.rows import open_reader
+from engine.store import Store
 from engine.tracing import identify, named, related_rows
 from errors import InputError, NotFoundError
 from tests.engine.query_plans import plans, queries
@@ -165,7 +166,13 @@ def test_a_payment_is_looked_up_and_the_log_never_read_for_it(
         related_rows(connection, identify(connection, KINDS, prefix), _ends)
     steps = plans(connection, asked)
     assert len(steps) > len(APPENDS)
-    assert {step.split(" USING")[0] for step in steps} == {"SEARCH log"}
+    # For the beginning of an id the names are read, but no row is.
+    read = {step for step in steps if step.startswith("SCAN")} - {
+        "SCAN dictionary",
+        "SCAN CONSTANT ROW",
+    }
+    assert read <= ({"SCAN stream_name"} if prefix == "c0ffee0" else set())
+    assert any(step.startswith("SEARCH log") for step in steps)
 
 
 def test_streams_are_found_by_the_id_in_their_names(connection: apsw.Connection) -> None:

@@ -30,6 +30,7 @@ from engine.machine import (
     refused,
     table,
 )
+from engine.open_states import OpenStates
 from engine.ports import Clock, RunBlocking, inline, no_probe
 from engine.read_model import ReadModel, StreamIndex
 from engine.store import Store
@@ -274,7 +275,7 @@ def machines() -> Machines:
 
 
 def read_models() -> tuple[ReadModel, ...]:
-    return (StreamIndex(),)
+    return (StreamIndex(), OpenStates(machines(), 1))
 
 
 def open_store(directory: Path) -> Store:

@@ -17,7 +17,8 @@ from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.engine import Ports
 from engine.machine import State
 from engine.ports import Probe, SystemRandomness, inline, no_probe
-from engine.store import LOG_NAME, Store, open_reader, read_rows
+from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.store import Store
 from errors import GatewayError
 from fedimint.client.transport import GuardianConnection, GuardianUnreachable
 from fedimint.codec.wire_types import Network

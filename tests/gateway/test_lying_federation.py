@@ -109,7 +109,7 @@ async def test_an_error_of_a_hundred_kilobytes_is_kept_to_its_beginning(scene: S
         state = await until(gateway, payment, send.ClaimRejected)
         assert isinstance(state, send.ClaimRejected)
         ((longest,),) = gateway._context.store.query(
-            "SELECT max(length(body)) FROM log WHERE kind IN ('tx.rejected', 'send.claim_rejected')"
+            "SELECT max(length(unpacked(body))) FROM log WHERE kind IN ('tx.rejected', 'send.claim_rejected')"
         )
         assert MAX_ERROR_CHARS < int(str(longest)) < 2 * MAX_ERROR_CHARS
         assert stream_of(payment) not in gateway.engine.open_streams()

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from engine.store import LOG_NAME
 from errors import InputError
 from fedimint.codec import bolt11
 from fedimint.mintv2 import Ecash
@@ -15,6 +14,7 @@ from gateway.operator_views import SendCoins
 from gateway.treasury_views import WithdrawalRequest
 from statemachines import operator_payment, withdrawal
 from tests.gateway.scene import INVOICE_MSAT, Scene, kinds
+from tests.log_bytes import log_bytes
 
 pytestmark = pytest.mark.anyio
 ADDRESS = "bcrt1qw508d6qejxtdg4y5r3zarvary0c5xw7kygt080"
@@ -90,7 +90,7 @@ async def test_an_address_to_withdraw_to(scene: Scene, pasted: str) -> None:
         await gateway.treasury.withdraw(
             WithdrawalRequest(scene.federation_id, pasted, PAID_SAT, None)
         )
-    log = (scene.directory / LOG_NAME).read_bytes()
+    log = log_bytes(scene.directory)
     assert f'"address":"{ADDRESS}"'.encode() in log
     assert b"label" not in log
 
@@ -115,7 +115,7 @@ async def test_coins_of_the_node_go_to_a_pasted_address(scene: Scene) -> None:
     scene.world.chain.mine()
     async with scene.serving() as gateway:
         await gateway.node.send_onchain(SendCoins(f"bitcoin:{broken(ADDRESS)}", 50_000, 2))
-    assert f'"address":"{ADDRESS}"'.encode() in (scene.directory / LOG_NAME).read_bytes()
+    assert f'"address":"{ADDRESS}"'.encode() in log_bytes(scene.directory)
 
 
 async def test_where_nothing_is_sent_the_amount_of_a_uri_means_nothing(scene: Scene) -> None:

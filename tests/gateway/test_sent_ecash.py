@@ -8,12 +8,12 @@ from unittest.mock import patch
 import pytest
 from structlog.testing import capture_logs
 
-from engine.store import LOG_NAME
 from errors import ConflictError, NotFoundError
 from fedimint.mintv2 import Ecash
 from gateway.application import Gateway
 from statemachines import gift
 from tests.gateway.scene import START_UNIX_S, Scene
+from tests.log_bytes import log_bytes
 
 pytestmark = pytest.mark.anyio
 HELD_MSAT = 4_096_000
@@ -45,7 +45,7 @@ async def test_the_same_text_is_shown_in_a_later_life_and_after_leaving(scene: S
             assert await gateway.treasury.show_sent_ecash(sent.id) == text
     assert Ecash.parse(text).amount_msat() == 1_024
     assert text not in str(logs)
-    assert text.encode() not in (scene.directory / LOG_NAME).read_bytes()
+    assert text.encode() not in log_bytes(scene.directory)
 
 
 async def test_the_list_has_every_request_newest_first(scene: Scene) -> None:

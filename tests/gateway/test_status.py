@@ -16,6 +16,8 @@ from engine.effects import JobStatus, fatal_in
 from engine.engine import Engine
 from engine.machine import State
 from engine.read_model import StreamIndex
+from engine.rows import add_functions
+from engine.schema import LOG_TABLES
 from engine.store import Store
 from fuzz.machines.scene import FEDERATION, facts
 from gateway import status
@@ -136,11 +138,17 @@ class Books:
 
     def __init__(self) -> None:
         self.connection = apsw.Connection(":memory:")
-        self.connection.execute(StreamIndex.ddl)
+        add_functions(self.connection)
+        self.connection.execute(LOG_TABLES + StreamIndex.ddl)
+        self.ids = {stream: number for number, stream in enumerate(OPEN)}
         for stream, state in OPEN.items():
+            number = self.ids[stream]
             self.connection.execute(
-                "INSERT INTO stream VALUES (?, 'x', ?, 0, 1, 1, 1, ?)",
-                (stream, type(state).__name__, SINCE_UNIX_S * 1_000_000),
+                "INSERT INTO stream_name VALUES (?1, name_hash(?2), ?2)", (number, stream)
+            )
+            self.connection.execute(
+                "INSERT INTO stream VALUES (?, 1, 'x', ?, 0, 1, 1, 1, ?)",
+                (number, type(state).__name__, SINCE_UNIX_S * 1_000_000),
             )
 
     def open_streams(self) -> dict[str, State]:
@@ -184,8 +192,10 @@ def test_each_is_overdue_in_its_own_time() -> None:
 
 def test_a_state_that_is_not_stored_yet_begins_now() -> None:
     books = Books()
-    books.connection.execute("UPDATE stream SET state_name = 'New' WHERE stream = 'send/1'")
-    books.connection.execute("DELETE FROM stream WHERE stream = 'tx/1'")
+    books.connection.execute(
+        "UPDATE stream SET state_name = 'New' WHERE id = ?", (books.ids["send/1"],)
+    )
+    books.connection.execute("DELETE FROM stream WHERE id = ?", (books.ids["tx/1"],))
     shown = books.open_payments(SINCE_UNIX_S + 10**6)
     assert (shown["send/1"].age_s, shown["send/1"].overdue) == (0, False)
     assert (shown["tx/1"].age_s, shown["tx/1"].overdue) == (0, False)
@@ -212,7 +222,9 @@ def test_what_is_finished_is_not_looked_at() -> None:
 
 def test_the_oldest_comes_first() -> None:
     books = Books()
-    books.connection.execute("UPDATE stream SET since_unix_us = 1 WHERE stream = 'withdrawal/1'")
+    books.connection.execute(
+        "UPDATE stream SET since_unix_us = 1 WHERE id = ?", (books.ids["withdrawal/1"],)
+    )
     streams = list(books.open_payments(SINCE_UNIX_S))
     assert streams == ["withdrawal/1", *sorted(set(OPEN) - {"withdrawal/1"})]
 

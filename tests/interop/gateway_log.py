@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from engine.chain import Row
 from engine.events import Event
-from engine.store import LOG_NAME, open_reader, read_rows
+from engine.rows import LOG_NAME, open_reader, read_rows
 from gateway.log import machines
 from statemachines.send import (
     SendAccepted,
@@ -97,7 +97,7 @@ class GatewayLog:
         """Signed bytes of the transactions in a federation that were finished after a position."""
         entries = self.entries()
         signed = {
-            entry.row.stream: entry.event.signed.encoded
+            entry.row.stream: entry.event.encoded
             for entry in entries
             if isinstance(entry.event, TxSigned)
         }

@@ -12,7 +12,7 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from engine.store import LOG_NAME, open_reader, read_rows
+from engine.rows import LOG_NAME, open_reader, read_rows
 from tests.replay import embedded_history, real_history, restored_history, simulated_history
 from tests.replay.stored_history import SUFFIX, store
 

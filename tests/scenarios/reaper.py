@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engine.chain import StoredStep
 from engine.fold import Position
 from engine.machine import kind_of
-from engine.store import LOG_NAME, open_reader, select_rows
+from engine.rows import LOG_NAME, open_reader, select_rows
 from fuzz.simulation.simulated_gateway import SimulatedGateway
 from fuzz.simulation.virtual_time import SimulatedCrash
 from gateway.log import machines

@@ -180,6 +180,6 @@ def test_no_event_of_a_reissue_has_room_for_a_key() -> None:
     fields = {field for event in events for field in event.__struct_fields__}
     assert fields == {
         *("facts", "received_msat", "error"),
-        *("reservation", "signed", "notes", "lost_msat"),
+        *("reservation", "txid", "encoded", "ground", "lost_msat"),
     }
     assert "key" not in " ".join(Reservation.__struct_fields__)

@@ -1,6 +1,6 @@
 """The books: every event is booked or named as moving nothing, and an audit sees what is wrong."""
 
-from typing import ClassVar
+from typing import Any, ClassVar, cast
 
 import msgspec
 import pytest
@@ -21,7 +21,7 @@ from fuzz.machines.scene import (
     request,
     step,
 )
-from statemachines import accounts, completion, ledger, send
+from statemachines import accounts, completion, ledger, send, transaction
 from statemachines.bookings import BOOKINGS, MOVES_NOTHING
 from statemachines.completion import Cancel, CompletionRejected, Settle
 from statemachines.items import SignedTransaction
@@ -33,6 +33,7 @@ from statemachines.transaction import (
     Reserved,
     SubmissionAccepted,
     SubmissionRejected,
+    TxReserved,
     stream_of,
 )
 from statemachines.wallet import WalletCredited
@@ -115,7 +116,8 @@ def test_notes_that_no_threshold_signed_are_on_the_books_as_lost() -> None:
 
 def test_a_rejected_claim_is_a_loss_of_the_contract() -> None:
     scene = paid()
-    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", ()), now_unix_s=5_000))
+    signed = SignedTransaction("77", b"bytes", scene.reservation(TX).issues)
+    scene.deliver(TX, Built(signed=signed, now_unix_s=5_000))
     assert scene.audit().balances[TRANSIT] == 1_100_000
     scene.deliver(TX, SubmissionRejected(error="gone"))
     report = scene.audit()
@@ -162,12 +164,21 @@ def test_an_audit_sees_notes_out_of_nowhere() -> None:
     )
 
 
-def test_an_audit_sees_a_transaction_that_issues_more_than_goes_in() -> None:
+def test_an_audit_sees_a_transaction_that_issues_more_than_goes_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_much(_state: State, event: TxReserved) -> State:
+        issues = event.reservation.issues + event.reservation.issues[-1:]
+        return Reserved(reservation=msgspec.structs.replace(event.reservation, issues=issues))
+
+    monkeypatch.setitem(cast("Any", transaction.MACHINE.evolvers), TxReserved, too_much)
     scene = paid()
-    state = scene.state(TX)
-    assert isinstance(state, Reserved)
-    issues = state.reservation.issues + state.reservation.issues[-1:]
-    scene.deliver(TX, Built(signed=SignedTransaction("77", b"bytes", issues), now_unix_s=5_000))
+    scene.deliver(
+        TX,
+        Built(
+            signed=SignedTransaction("77", b"bytes", scene.reservation(TX).issues), now_unix_s=5_000
+        ),
+    )
     scene.deliver(TX, SubmissionAccepted())
     (problem,) = scene.audit().problems
     assert "out of nowhere" in problem

@@ -11,7 +11,6 @@ from statemachines.items import (
     ContractClaim,
     ForeignNote,
     FundedContract,
-    HeldNote,
     Issue,
     Output,
     Reservation,
@@ -54,7 +53,7 @@ def reservation(
     *,
     parent: str = PARENT,
     claims: tuple[Claim, ...] = (CLAIM,),
-    spends: tuple[HeldNote, ...] = (),
+    spends: tuple[int, ...] = (),
     outputs: tuple[Output, ...] = (),
 ) -> Reservation:
     return Reservation(
@@ -160,7 +159,7 @@ def test_foreign_notes_whose_keys_are_gone_are_left_to_their_giver() -> None:
 
 @pytest.mark.parametrize(
     "made",
-    [reservation(), reservation(claims=(FOREIGN,), spends=(note("a", 12),))],
+    [reservation(), reservation(claims=(FOREIGN,), spends=(12,))],
     ids=["a contract", "a note of ours"],
 )
 def test_what_is_ours_is_never_abandoned(made: Reservation) -> None:

@@ -91,9 +91,8 @@ class Federation:
         state = self.scene.states[stream]
         assert isinstance(state, Signed)
         reservation, issues = state.reservation, state.signed.issues
-        nonces = {note.nonce for note in reservation.spends}
-        in_msat = sum(note.amount_msat for note in reservation.spends)
-        in_msat += sum(claim.amount_msat for claim in reservation.claims)
+        nonces = {note.nonce for note in self.scene.wallet.spending.get(stream, ())}
+        in_msat = reservation.in_msat
         out_msat = sum(1 << issue.denomination for issue in issues)
         fees_msat = reservation.input_fee_msat + reservation.output_fee_msat
         gone = bool(reservation.claims) and self.choose.random() < 0.1
@@ -178,7 +177,10 @@ class Federation:
             assert isinstance(state, Reserved | Signed | Accepted)
             if state.reservation.spends:
                 promised[stream] = state.reservation.spends
-        assert self.scene.wallet.spending == promised
+        spending = self.scene.wallet.spending
+        assert {
+            tx: tuple(note.denomination for note in spending[tx]) for tx in spending
+        } == promised
 
     def no_tweak_serves_twice(self) -> None:
         used = list(self.scene.wallet.tweaks)
@@ -187,7 +189,7 @@ class Federation:
             if isinstance(event, TxReserved) and isinstance(state, Reserved):
                 used += [issue.tweak for issue in event.reservation.issues if issue.tweak]
             if isinstance(event, TxSigned):
-                used += [issue.tweak for issue in event.signed.issues]
+                used += event.ground
         assert len(used) == len(set(used))
 
     def every_transaction_has_a_name_of_its_own(self) -> None:

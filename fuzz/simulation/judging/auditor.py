@@ -164,10 +164,10 @@ class Auditor:
                 self.lifted[subject_of(row.stream)] += 1
             case image.ImageClaimed(operation=operation):
                 self._once(self._images, row.stream, operation)
-            case transaction.TxSigned(signed=signed):
-                self._signed.add(signed.encoded.hex())
-                self.lost.signed(step.event, before)
-                self._tweaks_are_new(row.stream, [issue.tweak for issue in signed.issues])
+            case transaction.TxSigned(encoded=encoded):
+                self._signed.add(encoded.hex())
+                self.lost.signed(step.event, before, self.state_of)
+                self._tweaks_are_new(row.stream, step.state)
             case send.SendCancelling() | send.SendCancelled():
                 self._can_never_settle(step.state)
             case receive.ReceiveFunding():
@@ -184,10 +184,11 @@ class Auditor:
         self._check(key not in known, f"1: {key} was given to {known.get(key)} and to {value}")
         known[key] = value
 
-    def _tweaks_are_new(self, tx: str, tweaks: list[str]) -> None:
+    def _tweaks_are_new(self, tx: str, state: State) -> None:
         """But for what a backup had reserved: signed anew, at most one of both is accepted."""
         federation = tx.partition("/")[2].partition("-")[0]
-        for tweak in tweaks:
+        assert isinstance(state, transaction.Signed)
+        for tweak in (issue.tweak for issue in state.signed.issues):
             user = self._tweaks.setdefault((federation, tweak), "")
             is_the_same = user == tx and tx in self._reserved_before
             self._check(not user or is_the_same, f"5: {tx} uses the tweak {tweak} again")

@@ -47,8 +47,8 @@ class Losses:
         """Take one event; yield what must not have happened."""
         self.written_off_msat += _given_up_msat(step.event, before)
         match step.event:
-            case transaction.TxSigned(signed=signed):
-                self._txids[step.row.stream] = signed.txid
+            case transaction.TxSigned(txid=txid):
+                self._txids[step.row.stream] = txid
             case transaction.TxRejected():
                 self._rejected[before.reservation.parent].append(before.signed.txid)
             case wallet.NotesLost(amount_msat=amount_msat) if spent_msat := self.lost.spent_msat(

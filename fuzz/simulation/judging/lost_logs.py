@@ -4,7 +4,7 @@ Whatever the log that goes on knows of is judged as strictly as ever. What began
 what that moved is asked of node, chain and federations, so that the rest of the books must still agree to the msat.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,12 +43,20 @@ class LostLogs:
         self.given.update(*given.values())
         self.spent |= self._signed
 
-    def signed(self, event: transaction.TxSigned, before: transaction.Reserved) -> None:
+    def signed(
+        self,
+        event: transaction.TxSigned,
+        before: transaction.Reserved,
+        state_of: Callable[[str], State],
+    ) -> None:
         """Some log, lost later or not, holds these bytes."""
-        self._signed.update(note.nonce for note in before.reservation.spends)
-        for output in before.reservation.outputs:
+        reservation = before.reservation
+        keeper = state_of(transaction.wallet_of(reservation.federation_id))
+        assert isinstance(keeper, wallet.Wallet)
+        self._signed.update(note.nonce for note in keeper.spending.get(reservation.tx, ()))
+        for output in reservation.outputs:
             if not isinstance(output, FundedContract):
-                self.withdrawn_msat[event.signed.txid] = output.value_sat * 1_000
+                self.withdrawn_msat[event.txid] = output.value_sat * 1_000
 
     def have_claimed(self, stream: str) -> bool:
         """Whether bytes of a lost log may have claimed a contract, or taken it back, or claimed a deposit.

@@ -24,6 +24,7 @@ from cli.gatewayd.daemon import Drain, Ending
 from errors import FatalError
 from tests.backends.lnd.fake_lnd import MACAROON, FakeLnd, write_credentials
 from tests.ended import ended
+from tests.log_bytes import log_bytes
 
 pytestmark = pytest.mark.anyio
 PASSWORD = "the password of the operator"
@@ -191,6 +192,7 @@ async def test_it_answers_and_stops_and_leaves_nothing(
     for name in data.iterdir():
         if name.name != "mnemonic":
             assert " ".join(words).encode() not in name.read_bytes()
+    assert " ".join(words).encode() not in log_bytes(data)
     assert data.stat().st_mode & 0o777 == 0o700
     assert {path.stat().st_mode & 0o077 for path in data.iterdir()} == {0}
 

@@ -10,8 +10,8 @@ from cli.log.reading import reading
 from engine import changes
 from engine.chain import verified
 from engine.machine import State
+from engine.rows import read_rows
 from engine.storage_errors import DamagedError
-from engine.store import read_rows
 from gateway.log import machines
 from gateway.log_fold import LogFold
 from gateway.log_standing import standing_in
@@ -86,7 +86,7 @@ def test_a_payment_is_found_by_the_txid_of_its_claim(run: Tools) -> None:
         for line in run("show", "--stream", tx, "--json").splitlines()
         if json.loads(line)["kind"] == "tx.signed"
     )
-    by_txid = run.document("trace", signed["facts"]["signed"]["txid"])
+    by_txid = run.document("trace", signed["facts"]["txid"])
     assert by_txid["streams"] == by_stream["streams"]
     assert by_txid["events"] == by_stream["events"]
 

@@ -12,7 +12,8 @@ from engine.head_file import HEAD_NAME
 from engine.lock import LOCK_NAME, DirectoryLock
 from engine.place import PLACE_NAME, WITNESS_NAME, check_place, note_place
 from engine.ports import SystemClock
-from engine.store import LOG_NAME, Store
+from engine.rows import LOG_NAME
+from engine.store import Store
 from errors import ConfigError, FatalError, InputError, NotFoundError
 from gateway.log import read_models
 from gateway.restoring import restore

@@ -15,7 +15,8 @@ from cli.gatewayd.program import main
 from cli.log import reading
 from engine.fold import fold, state_hash
 from engine.portable import chained, write_rows
-from engine.store import LOG_NAME, Store
+from engine.rows import LOG_NAME
+from engine.store import Store
 from errors import FatalError, InputError, NotFoundError
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
@@ -65,7 +66,7 @@ def test_verify_prints_head_and_states(run: Tools) -> None:
         f"hash      {rows[-1].hash.hex()}",
         f"states    {found['states']}",
     ]
-    assert "table     streams v2: 30 rows equal their rebuild" in lines
+    assert "table     streams v3: 30 rows equal their rebuild" in lines
 
 
 def test_verify_tells_everything_that_is_wrong(
@@ -74,7 +75,7 @@ def test_verify_tells_everything_that_is_wrong(
     run.write(
         "DROP TRIGGER log_is_never_updated;"
         "UPDATE log SET recorded_unix_us = 0 WHERE position IN (2, 3);"
-        "UPDATE payment SET fee_msat = 0; UPDATE stream SET version = 77 WHERE stream = 'gateway/self'",
+        "UPDATE payment SET fee_msat = 0; UPDATE stream SET version = 77 WHERE id = 1",
     )
     with pytest.raises(FatalError, match=r"4 things are wrong .* find a backup"):
         run("verify")
