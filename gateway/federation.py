@@ -76,23 +76,23 @@ def served_modules(config: ClientConfig) -> dict[str, FoundModule]:
         at = config.find(module.config_type)
         if at is not None:
             found[kind] = FoundModule(*at)
-        elif module.is_required:
+        elif module.without is None:
             raise _lacking(module)
     return found
 
 
-def module_key(root: DerivableSecret, facts: FederationFacts, kind: str) -> ModuleKey:
-    """Our key in a module, also of a federation that is not served any more."""
-    return _key(root, facts, served_modules(stored_config(facts))[kind])
-
-
-def _key(root: DerivableSecret, facts: FederationFacts, found: FoundModule) -> ModuleKey:
+def module_keys(root: DerivableSecret, facts: FederationFacts) -> dict[str, ModuleKey]:
+    """Our key in each module, by its kind, also of a federation that is not served any more."""
     client = secrets.client_secret(root, bytes.fromhex(facts.federation_id))
-    return ModuleKey(found.instance_id, secrets.module_secret(client, found.instance_id))
+    return {
+        kind: ModuleKey(found.instance_id, secrets.module_secret(client, found.instance_id))
+        for kind, found in served_modules(stored_config(facts)).items()
+    }
 
 
 def _lacking(module: type[Module[Any, Any]]) -> InputError:
-    return InputError(f"the federation has no {module.kind} module{module.without}")
+    why = "this gateway needs one" if module.without is None else module.without
+    return InputError(f"the federation has no {module.kind} module: {why}")
 
 
 def open_federation(
@@ -105,7 +105,7 @@ def open_federation(
     """The client of a federation that was joined. Connections are made when first used."""
     facts = joined.facts
     config = stored_config(facts)
-    modules = served_modules(config)
+    modules, keys = served_modules(config), module_keys(root, facts)
     names = {peer: endpoint.name for peer, endpoint in config.api_endpoints.items()}
     health = GuardianHealth(facts.federation_id, names)
     connections = {
@@ -121,7 +121,7 @@ def open_federation(
         config=config,
         core=FederationApi(guardians),
         modules={
-            kind: MODULES[kind].open(_key(root, facts, found), found.config, guardians)
+            kind: MODULES[kind].open(keys[kind], found.config, guardians)
             for kind, found in modules.items()
         },
         health=health,

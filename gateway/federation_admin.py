@@ -9,7 +9,7 @@ from fedimint.codec.invite import InviteCode
 from fedimint.config import ClientConfig
 from fedimint.config_json import json_client_config
 from fedimint.discovery import download_config, refuse_unspoken
-from gateway import fees, joining, secret_files, status, trust
+from gateway import fees, secret_files, status, trust
 from gateway.client_payments import payment_fee
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, open_federation, stored_config
@@ -19,7 +19,7 @@ from gateway.modules.lnv2 import LnV2
 from gateway.modules.mintv2 import MintV2
 from gateway.modules.table import MODULES
 from gateway.reconciliation import reconcile_federation
-from gateway.servable import refuse_another_config
+from gateway.servable import federation_facts, refuse_another_config
 from gateway.shared_answers import SharedAnswers
 from gateway.treasury import Treasury
 from gateway.views import (
@@ -90,7 +90,7 @@ class FederationAdmin:
             self._refuse_needless_recovery(federation_id)
         settings, outside = self._context.settings, self._context.outside
         config = await download_config(invite, outside.connect, sleep_s=outside.ports.clock.sleep)
-        facts = joining.federation_facts(
+        facts = federation_facts(
             invite,
             config,
             network=settings.network,

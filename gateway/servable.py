@@ -1,4 +1,4 @@
-"""Whether this gateway can serve a federation, by its config; every refusal says why.
+"""Whether this gateway can serve a federation, by its config, and what it records of it; every refusal says why.
 
 The config is what a threshold of guardians gave, and all of them may lie. What is wrong with it here would make each
 payment a loss, or each claim one that the federation rejects (client.md 4; fedimint-server consensus/transaction.rs).
@@ -7,17 +7,24 @@ payment a loss, or each claim one that the federation rejects (client.md 4; fedi
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+import msgspec
+
 from errors import ConflictError, InputError
+from fedimint.codec.invite import InviteCode
 from fedimint.config import ClientConfig, Version
+from fedimint.lnv2.gateway_api import PaymentFee
 from gateway.federation import FoundModule, served_modules
 from gateway.fees import RECEIVE_FEE_LIMIT
 from gateway.modules.table import MODULES
+from statemachines.federation import FederationFacts, Fee
 from statemachines.reserving import FederationFees
 
 #: From this on a transaction may bring more than it takes, as ours do by less than the smallest note.
 CORE_CONSENSUS: Final = Version(2, 1)
 #: As many keys as a multisig of bitcoin may have.
 GUARDIANS_MAX: Final = 20
+#: The most that an event holds, as base64 and beside the rest: some 16 guardians with all keys of their modules.
+CONFIG_BYTES_MAX: Final = 180_000
 NAME_CHARS_MAX: Final = 200
 URL_CHARS_MAX: Final = 1_000
 
@@ -30,9 +37,35 @@ def refuse_unservable(config: ClientConfig, network: str) -> dict[str, FoundModu
     return modules
 
 
-def module_fees(modules: Mapping[str, FoundModule]) -> FederationFees:
-    """What the federation charges, by kind of module."""
-    return FederationFees(**{kind: found.config.fee_consensus for kind, found in modules.items()})
+def federation_facts(
+    invite: InviteCode,
+    config: ClientConfig,
+    *,
+    network: str,
+    lightning_fee: PaymentFee,
+    transaction_fee: PaymentFee,
+) -> FederationFacts:
+    """What is recorded of a federation whose config a threshold of guardians gave.
+
+    Raises InputError when it cannot be served. The recorded invite has no API secret; that is
+    kept in a file.
+    """
+    modules = refuse_unservable(config, network)
+    encoded = msgspec.json.encode(config.to_json())
+    if len(encoded) > CONFIG_BYTES_MAX:
+        raise InputError(
+            f"the federation's config has {len(encoded)} bytes, more than the {CONFIG_BYTES_MAX} that are kept; "
+            "the federation is not joined"
+        )
+    public_invite = InviteCode.of(invite.peers(), config.federation_id())
+    return FederationFacts(
+        federation_id=config.federation_id().hex(),
+        invite_code=public_invite.to_text(),
+        client_config=encoded,
+        module_fees=_module_fees(modules),
+        lightning_fee=Fee(lightning_fee.base, lightning_fee.parts_per_million),
+        transaction_fee=Fee(transaction_fee.base, transaction_fee.parts_per_million),
+    )
 
 
 def refuse_another_config(left: ClientConfig, now: ClientConfig) -> None:
@@ -57,7 +90,7 @@ def _reasons(
     yield from _guardians(config)
     for kind, found in modules.items():
         yield from MODULES[kind].refusals(found.config, network, config.api_endpoints)
-    yield from _fees(module_fees(modules))
+    yield from _fees(_module_fees(modules))
 
 
 def _versions(config: ClientConfig, modules: Mapping[str, FoundModule]) -> Iterator[str]:
@@ -88,6 +121,11 @@ def _guardians(config: ClientConfig) -> Iterator[str]:
     name = config.federation_name()
     if name is not None and len(name) > NAME_CHARS_MAX:
         yield f"the federation's name has {len(name)} characters, at most {NAME_CHARS_MAX} are shown"
+
+
+def _module_fees(modules: Mapping[str, FoundModule]) -> FederationFees:
+    """What the federation charges, by kind of module."""
+    return FederationFees(**{kind: found.config.fee_consensus for kind, found in modules.items()})
 
 
 def _fees(fees: FederationFees) -> Iterator[str]:

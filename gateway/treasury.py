@@ -12,7 +12,7 @@ from gateway import secret_files
 from gateway.bitcoin_addresses import destination, our_address
 from gateway.conditions import is_recent
 from gateway.context import GatewayContext
-from gateway.federation import FederationClient, module_key
+from gateway.federation import FederationClient, module_keys
 from gateway.modules.mintv2 import MintV2, spendable_notes
 from gateway.modules.walletv2 import WalletV2
 from gateway.operator_node import OperatorNode
@@ -123,7 +123,7 @@ class Treasury:
         if isinstance(state, gift.GiftRefused):
             raise ConflictError(state.reason)
         assert isinstance(state, gift.Given)
-        key = module_key(self._context.root, federation, MintV2.kind)
+        key = module_keys(self._context.root, federation)[MintV2.kind]
         given = await self._context.outside.cpu.run(spendable_notes, key.secret, state.notes)
         return ecash.with_invite(given, self._invite(federation)).to_text()
 

@@ -39,8 +39,6 @@ class LnV2(Module[LnV2ClientConfig, Lnv2Api]):
     config_type: ClassVar = LnV2ClientConfig
     api_type: ClassVar = Lnv2Api
     major: ClassVar = 1
-    is_required: ClassVar = True
-    without: ClassVar = ", which this gateway needs"
 
     @classmethod
     def refusals(

@@ -29,8 +29,6 @@ class MintV2(Module[MintV2ClientConfig, Mintv2Api]):
     config_type: ClassVar = MintV2ClientConfig
     api_type: ClassVar = Mintv2Api
     major: ClassVar = 1
-    is_required: ClassVar = True
-    without: ClassVar = ", which this gateway needs"
 
     @classmethod
     def refusals(

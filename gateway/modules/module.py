@@ -62,9 +62,8 @@ class Module(ABC, Generic[C, A]):
     api_type: ClassVar[type]
     #: The consensus version whose rules we know; a minor one changes none of them.
     major: ClassVar[int]
-    is_required: ClassVar[bool]
-    #: What follows from a federation's having no such module, after "the federation has no lnv2 module".
-    without: ClassVar[str]
+    #: What a federation without such a module cannot do; None for a kind without which none is served.
+    without: ClassVar[str | None] = None
 
     key: ModuleKey
     config: C

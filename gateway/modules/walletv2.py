@@ -30,8 +30,7 @@ class WalletV2(Module[WalletV2ClientConfig, Walletv2Api]):
     config_type: ClassVar = WalletV2ClientConfig
     api_type: ClassVar = Walletv2Api
     major: ClassVar = 1
-    is_required: ClassVar = False
-    without: ClassVar = ": it takes no deposits and makes no withdrawals"
+    without: ClassVar = "it takes no deposits and makes no withdrawals"
 
     @classmethod
     def refusals(

@@ -23,9 +23,13 @@ from fedimint.mintv2.config import MINT_V2
 from fedimint.transaction import DynItem
 from fedimint.walletv2.config import WALLET_V2
 from fuzz.inputs.guardian_answers import AnswersThis
-from gateway.joining import CONFIG_BYTES_MAX, federation_facts
 from gateway.modules.table import MODULES
-from gateway.servable import refuse_another_config, refuse_unservable
+from gateway.servable import (
+    CONFIG_BYTES_MAX,
+    federation_facts,
+    refuse_another_config,
+    refuse_unservable,
+)
 from statemachines import identity
 from statemachines.federation import Joined
 from statemachines.federation import stream_of as federation_stream
