@@ -1,6 +1,6 @@
 """What strangers cost who do the worst that the API lets anybody do: bytes of log, memory and processor time.
 
-The gateway is the process that operators run, in an embedded world behind loopback sockets. Each misdeed is done a
+The gateway is the process that operators run, in an embedded world behind loopback sockets. Each abuse is done a
 number of times; what it costs for each request is counted, and reckoned for an hour at the limit that stands before
 it. Some have no limit but the caller's own money or the processor: those say what the caller pays, or how many
 requests fill one core. Prints a line of JSON for each; the exit status is 1 when one of them costs more than its
@@ -48,7 +48,7 @@ MEMORY_KB_PER_INVOICE = 60.0
 
 @dataclass(frozen=True)
 class Cost:
-    """Of all requests of a misdeed together; log and memory in bytes."""
+    """Of all requests of an abuse together; log and memory in bytes."""
 
     log: int
     memory: int
@@ -62,11 +62,11 @@ class Gateway:
     def __init__(self, program: OurGatewayd) -> None:
         self._program = program
 
-    async def cost(self, misdeed: Callable[[], Awaitable[None]]) -> Cost:
+    async def cost(self, abuse: Callable[[], Awaitable[None]]) -> Cost:
         """Until nothing is under way any more but unpaid invoices."""
         await until("all is over", self._is_over, deadline_s=_DEADLINE_S)
         log, memory, cpu, began = self._log(), self._memory(), self._cpu(), time.perf_counter()
-        await misdeed()
+        await abuse()
         await until("all is over", self._is_over, deadline_s=_DEADLINE_S)
         spent = difference(self._cpu(), cpu)
         return Cost(
@@ -173,7 +173,7 @@ def per_hour(limit: RateLimit) -> int:
     return limit.burst + limit.per_second * _HOUR_S
 
 
-def show(misdeed: str, cost: Cost, *, units: int, unit: str, hourly: int | None) -> bool:
+def show(abuse: str, cost: Cost, *, units: int, unit: str, hourly: int | None) -> bool:
     """Print what one unit costs, and an hour at the limit when there is one; whether the bounds are met."""
     cpu_ms, log_bytes = cost.cpu_s / units * 1000, cost.log / units
     figures: dict[str, object] = {
@@ -190,12 +190,12 @@ def show(misdeed: str, cost: Cost, *, units: int, unit: str, hourly: int | None)
         log_mb, cpu_s = log_bytes * hourly / 1e6, cpu_ms * hourly / 1000
         figures["an_hour"] = {"units": hourly, "log_mb": round(log_mb, 1), "cpu_s": round(cpu_s)}
         ok = log_mb <= LOG_MB_PER_HOUR and cpu_s <= CPU_S_PER_HOUR
-    print(json.dumps({"bench": "strangers", "misdeed": misdeed, **figures, "ok": ok}), flush=True)
+    print(json.dumps({"bench": "strangers", "abuse": abuse, **figures, "ok": ok}), flush=True)
     return ok
 
 
 async def measure(folder: Path) -> bool:
-    """One misdeed after the other; whether each stays within its bounds."""
+    """One abuse after the other; whether each stays within its bounds."""
     generous = {
         "FM_GATEWAY_INVOICE_RATE_LIMIT_BURST": "100000",
         "FM_GATEWAY_INVOICE_RATE_LIMIT_PER_SECOND": "1000",
@@ -214,7 +214,7 @@ async def measure(folder: Path) -> bool:
 
 
 async def attacked(gateway: Gateway, stranger: Stranger) -> bool:
-    """Whether every misdeed stays within its bounds."""
+    """Whether every abuse stays within its bounds."""
     invoices = await gateway.cost(stranger.invoices)
     notes, invoice_limit = per_hour(limits.ECASH_NOTES), per_hour(RateLimit())
     met = [

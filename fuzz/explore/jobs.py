@@ -8,8 +8,8 @@ from backends.lightning import HeldPayment
 from engine.machine import Effect, Input
 from errors import FatalError, GatewayError
 from fuzz.explore import facts, people
-from fuzz.explore.doors import note_of
 from fuzz.explore.memory import Memories
+from fuzz.explore.outside import note_of
 from fuzz.explore.parts import Parts
 from fuzz.explore.promises import Promises
 from fuzz.explore.scenes import Scene
@@ -116,7 +116,7 @@ class Jobs:
     def is_computing(self, job: Job) -> bool:
         """Whether a worker of ours computes for it."""
         operation = self.scripts.operation(job.node)
-        return isinstance(operation, Ask) and operation.door.startswith("cpu.")
+        return isinstance(operation, Ask) and operation.call.startswith("cpu.")
 
     def work(self, job: Job) -> str:
         """What kind of work it is."""

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from fuzz.explore import facts, people
-from fuzz.explore.doors import Doors
 from fuzz.explore.jobs import SINCE_BEFORE, SINCE_NOW, Job, Jobs
 from fuzz.explore.memory import Memories
+from fuzz.explore.outside import Outside
 from fuzz.explore.people import RESTORING
 from fuzz.explore.promises import Promises
 from fuzz.explore.scenes import Scene
@@ -63,9 +63,9 @@ class Model:
         self.scene = scene
         self.bounds = bounds
         self._memories = Memories(facts.MACHINES)
-        self._doors = Doors(scene.moments)
+        self._outside = Outside(scene.moments)
         self._people = people.People(scene, self._memories)
-        self._promises = Promises(scene, self._memories, self._doors)
+        self._promises = Promises(scene, self._memories, self._outside)
         self._jobs = Jobs(scene, self._memories, self._promises)
         self._worlds: list[World] = []
         self._world_numbers: dict[World, int] = {}
@@ -143,10 +143,10 @@ class Model:
                 yield _Move(what, run.memory, number, run.job, run.broken, age=age)
 
     def _asked(self, place: Place, world: World, job: Job, ask: Ask) -> Iterator[_Move]:
-        for outcome in self._doors.outcomes(world, ask):
+        for outcome in self._outside.outcomes(world, ask):
             answered = self._jobs.scripts.after(job.node, cast("Any", outcome.value))
             yield _Move(
-                (self._jobs.name(job), "asks", f"{ask.door}:", outcome.what or outcome.value),
+                (self._jobs.name(job), "asks", f"{ask.call}:", outcome.what or outcome.value),
                 place.memory,
                 self._numbered(outcome.world),
                 Job(answered, SINCE_NOW if ask.patient else max(job.age, SINCE_NOW)),
@@ -192,7 +192,7 @@ class Model:
         read = list(world.in_transit)
         read.remove(call)
         calm = world._replace(in_transit=tuple(read), left=world.left._replace(losses=0))
-        for outcome in self._doors.outcomes(calm, call):
+        for outcome in self._outside.outcomes(calm, call):
             after = outcome._replace(world=outcome.world._replace(left=world.left))
             broken = self._promises.broken_outside(place.memory, world, after, call)
             what = "a call in transit reaches the node:", outcome.value
@@ -250,7 +250,7 @@ class Model:
     def _calls(self, place: Place) -> list[Ask]:
         """Calls to pay that are on their way."""
         operations = (self._jobs.scripts.operation(job.node) for job in place.jobs)
-        return [one for one in operations if isinstance(one, Ask) and one.door == "node.pay"]
+        return [one for one in operations if isinstance(one, Ask) and one.call == "node.pay"]
 
     def _started(self, place: Place, world: World) -> Step:
         """It opens what the log says it serves, and resumes what is wanted."""

@@ -9,8 +9,8 @@ from typing import cast
 from engine.events import Event
 from engine.machine import kind_of
 from fuzz.explore import facts
-from fuzz.explore.doors import Doors
 from fuzz.explore.memory import Decided, Memories
+from fuzz.explore.outside import Outside
 from fuzz.explore.scenes import Scene
 from fuzz.explore.script import Ask, Raised
 from fuzz.explore.world import RECEIVERS, Outcome, World
@@ -41,10 +41,10 @@ _KINDS = ("send", "receive", "completion", "tx")
 class Promises:
     """The judge of one scene."""
 
-    def __init__(self, scene: Scene, memories: Memories, doors: Doors) -> None:
+    def __init__(self, scene: Scene, memories: Memories, outside: Outside) -> None:
         self._scene = scene
         self._memories = memories
-        self._doors = doors
+        self._outside = outside
         self._at_rest: dict[int, bool] = {}
 
     # --- what the gateway decides ---
@@ -76,7 +76,7 @@ class Promises:
                 pass
 
     def _signs_in_time(self, memory: int, txid: str, world: World) -> Iterator[str]:
-        reservation = self._doors.reservation(txid)
+        reservation = self._outside.reservation(txid)
         if any(isinstance(output, FundedContract) for output in reservation.outputs):
             state = self._memories.state(memory, reservation.parent)
             payer = state.payer if isinstance(state, receive.Funding) else ""
@@ -141,9 +141,9 @@ class Promises:
         after = outcome.world
         if len(after.fundings) > max(1, len(before.fundings)):
             yield "4: funds one payment hash twice"
-        if ask and ask.door == "guardians.submit":
+        if ask and ask.call == "guardians.submit":
             yield from self._is_durable(memory, cast("str", ask.args[0]))
-        if ask and ask.door == "node.settle" and ask.args[1] != facts.preimage().hex():
+        if ask and ask.call == "node.settle" and ask.args[1] != facts.preimage().hex():
             yield "4: offers the node what is no preimage"
         if after.record != before.record:
             is_in_transit = before.in_transit != after.in_transit and ask is not None
@@ -187,7 +187,7 @@ class Promises:
             yield "8: tells the preimage before the claim is in the log"
 
     def _is_durable(self, memory: int, txid: str) -> Iterator[str]:
-        stream = self._doors.reservation(txid).tx
+        stream = self._outside.reservation(txid).tx
         state = self._memories.state(memory, stream)
         if not isinstance(state, _SIGNED):
             yield "8: submits bytes that are not in the log"

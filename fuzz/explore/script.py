@@ -30,7 +30,7 @@ class Act(NamedTuple):
 class Ask(NamedTuple):
     """Somebody outside is asked. A `patient` caller waits as long as it takes, and asks again by itself."""
 
-    door: str
+    call: str
     args: tuple[Hashable, ...] = ()
     patient: bool = False
 

@@ -163,8 +163,8 @@ class StandInNode:
 class Statuses:
     """The first status comes at once, the others when the payment has ended."""
 
-    def __init__(self, door: str, *order: object) -> None:
-        self._door, self._order = door, order
+    def __init__(self, call: str, *order: object) -> None:
+        self._call, self._order = call, order
         self._is_first = True
 
     async def __aenter__(self) -> Self:
@@ -182,10 +182,10 @@ class Statuses:
         return self
 
     async def __anext__(self) -> PaymentStatus:
-        door = self._door if self._is_first else "node.end"
+        call = self._call if self._is_first else "node.end"
         order = self._order if self._is_first else self._order[:1]
         self._is_first = False
-        return cast("PaymentStatus", await later(Ask(door, tuple(order), door == "node.end")))
+        return cast("PaymentStatus", await later(Ask(call, tuple(order), call == "node.end")))
 
 
 class OverdueError(BaseException):

@@ -15,13 +15,13 @@ import msgspec
 from errors import GatewayError
 
 #: Calls to the node and to guardians, requests of clients, commits, and what is built in other processes.
-Door = Literal["node", "guardian", "client", "disk", "worker"]
-DOORS: tuple[Door, ...] = ("node", "guardian", "client", "disk", "worker")
+Port = Literal["node", "guardian", "client", "disk", "worker"]
+PORTS: tuple[Port, ...] = ("node", "guardian", "client", "disk", "worker")
 T = TypeVar("T")
 
 #: A little less than who waits gives up after: a call to LND, the question whether guardians are alive. Nobody gives
 #: up on the others.
-JUST_IN_TIME_S: Mapping[Door, float] = {
+JUST_IN_TIME_S: Mapping[Port, float] = {
     "node": 14.5,
     "guardian": 9.5,
     "client": 20.0,
@@ -33,7 +33,7 @@ _NEARLY_TOO_LONG = 0.2
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """The calls of one door: `usual_s` each on average, but for a share of them that takes up to `longest_s`."""
+    """The calls of one port: `usual_s` each on average, but for a share of them that takes up to `longest_s`."""
 
     usual_s: float = 0.0
     slow_share: float = 0.0
@@ -50,18 +50,18 @@ class Pace(msgspec.Struct, frozen=True):
 
 @dataclass
 class Latency:
-    """All doors of one run; at first nothing takes any time."""
+    """All ports of one run; at first nothing takes any time."""
 
     dice: random.Random
-    paces: Mapping[Door, Pace] = field(default_factory=dict)
+    paces: Mapping[Port, Pace] = field(default_factory=dict)
 
-    async def pause(self, door: Door) -> None:
+    async def pause(self, port: Port) -> None:
         """One way of a call, or something that has no way back."""
-        await _sleep(self._draw_s(door))
+        await _sleep(self._draw_s(port))
 
-    async def take(self, door: Door, call: Callable[[], Awaitable[T]]) -> T:
+    async def take(self, port: Port, call: Callable[[], Awaitable[T]]) -> T:
         """A call: its way there, what it does at once, and the way of its answer or error."""
-        whole_s = self._draw_s(door)
+        whole_s = self._draw_s(port)
         there_s = whole_s * self.dice.random() if whole_s else 0.0
         await _sleep(there_s)
         try:
@@ -72,8 +72,8 @@ class Latency:
         await _sleep(whole_s - there_s)
         return answer
 
-    def _draw_s(self, door: Door) -> float:
-        pace = self.paces.get(door)
+    def _draw_s(self, port: Port) -> float:
+        pace = self.paces.get(port)
         return 0.0 if pace is None else pace.draw_s(self.dice)
 
 

@@ -1,4 +1,4 @@
-"""What the operator pastes is cleaned at every door, and only what was meant is recorded and paid."""
+"""What the operator pastes is cleaned wherever it comes in, and only what was meant is recorded and paid."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

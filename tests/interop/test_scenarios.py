@@ -11,7 +11,7 @@ from devnet.real.world import RealWorld
 from fedimint.codec import bolt11
 from tests.interop.parties import Customers
 from tests.interop.real_stage import RealStage
-from tests.interop.theatre import Theatre
+from tests.interop.stages import RealStages
 from tests.scenarios import books, flows
 from tests.scenarios.interruptions import INTERRUPTIONS
 from tests.scenarios.restoring import a_lost_log_goes_on_from_its_backup
@@ -31,15 +31,15 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
-async def theatre(
+async def stages(
     world: RealWorld,
     solo_customers: Customers,
     second_customers: Customers,
     quad_customers: Customers,
     tmp_path_factory: pytest.TempPathFactory,
-) -> AsyncIterator[Theatre]:
+) -> AsyncIterator[RealStages]:
     customers = (solo_customers, second_customers, quad_customers)
-    opened = Theatre(world, customers, tmp_path_factory.mktemp("theatre"))
+    opened = RealStages(world, customers, tmp_path_factory.mktemp("stages"))
     yield opened
     await opened.close()
 
@@ -49,16 +49,16 @@ async def theatre(
     [*SCENARIOS, *INTERRUPTIONS, a_lost_log_goes_on_from_its_backup],
     ids=lambda one: one.__name__,
 )
-async def test_scenario(scenario: Scenario, theatre: Theatre) -> None:
-    async with theatre.stage(is_shared=scenario not in LOGS_ARE_LOST) as stage:
+async def test_scenario(scenario: Scenario, stages: RealStages) -> None:
+    async with stages.stage(is_shared=scenario not in LOGS_ARE_LOST) as stage:
         await scenario(stage)
 
 
 # --- fedimint-cli ------------------------------------------------------------------------------------------------
 
 
-async def test_fedimint_cli_is_paid_over_lightning(theatre: Theatre) -> None:
-    async with theatre.stage() as stage:
+async def test_fedimint_cli_is_paid_over_lightning(stages: RealStages) -> None:
+    async with stages.stage() as stage:
         federation, url = stage.federations[0], stage.gateway.program.url
         await served(stage, federation)
         cli = federation.customers.cli
@@ -72,9 +72,9 @@ async def test_fedimint_cli_is_paid_over_lightning(theatre: Theatre) -> None:
         await books.check(stage)
 
 
-async def test_fedimint_cli_of_one_federation_pays_that_of_another(theatre: Theatre) -> None:
+async def test_fedimint_cli_of_one_federation_pays_that_of_another(stages: RealStages) -> None:
     """No payment reaches the node."""
-    async with theatre.stage() as stage:
+    async with stages.stage() as stage:
         (first, second), url = stage.federations[:2], stage.gateway.program.url
         await served(stage, first, second)
         gain_msat = await stage.node_gain_msat()
@@ -122,8 +122,8 @@ async def swaps(stage: RealStage) -> None:
     ],
     ids=lambda one: one if isinstance(one, str) else one.__name__,
 )
-async def test_a_killed_gateway_goes_on(flow: Flow, point: str, theatre: Theatre) -> None:
-    async with theatre.stage() as stage:
+async def test_a_killed_gateway_goes_on(flow: Flow, point: str, stages: RealStages) -> None:
+    async with stages.stage() as stage:
         await served(stage, *stage.federations[:2])
         await stage.gateway.kill()
         await stage.gateway.start(crash_at=point)

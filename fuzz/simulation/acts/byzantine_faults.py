@@ -91,14 +91,14 @@ async def deposits_taken(harness: Harness, step: byzantine_steps.DepositsTaken) 
     federation = harness.federation(step.federation)
     federation_id = harness.federation_id(step.federation)
     client = secrets.client_secret(secrets.root_secret(WORDS), bytes(federation.federation_id))
-    twin = OnchainUser(
+    rival = OnchainUser(
         federation.config,
         federation.asked_by(),
         secrets.module_secret(client, WALLETV2_ID),
         harness.new_user(step.federation).wallet,
     )
     while output := await harness.finds(lambda: _found(harness, federation_id), step.for_s):
-        await _take(harness, twin, step.federation, output)
+        await _take(harness, rival, step.federation, output)
         await anyio.sleep(RETRY_PAUSE_S)
 
 
@@ -117,7 +117,7 @@ def _found(harness: Harness, federation_id: str) -> deposit.DepositOutput | None
 
 
 async def _take(
-    harness: Harness, twin: OnchainUser, federation: int, output: deposit.DepositOutput
+    harness: Harness, rival: OnchainUser, federation: int, output: deposit.DepositOutput
 ) -> None:
     name = harness.federation_id(federation), output.output_index
     (listed,) = harness.federation(federation).consensus.ledger.wallet.outputs(
@@ -125,7 +125,7 @@ async def _take(
     )
     harness.wrongs.taken.add(name)
     try:
-        claimed_sat = await twin.claim_output(
+        claimed_sat = await rival.claim_output(
             GroundAddress(output.address_index, listed.script_pubkey), listed
         )
     except (TransactionRefused, UnavailableError):  # ours was quicker, or too few guardians answer

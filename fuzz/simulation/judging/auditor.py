@@ -244,7 +244,7 @@ class Auditor:
             if not isinstance(self._paying(payment_hash), _PAID)
         )
 
-    # --- the doors ---
+    # --- the ports ---
 
     def pay_leaves(self, invoice: str, max_fee_msat: int, max_delay_blocks: int) -> None:
         """The gateway calls its node to pay."""

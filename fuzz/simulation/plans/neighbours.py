@@ -13,7 +13,7 @@ from fuzz.simulation.plans.story_steps import (
     just_before,
     receiving,
     sending,
-    slow_doors,
+    slow_ports,
 )
 
 #: Every so many seeds, from the first on, have them.
@@ -51,7 +51,7 @@ def _cancels_held(dice: random.Random, federation: int) -> tuple[steps.AnyStep, 
     """While it is measured."""
     receive = receiving(dice, federation, pays_after_s=5.0)
     cancels = byzantine_steps.NeighbourCancels(at_s=receive.at_s, is_held=True, for_s=_FOR_S)
-    return receive, slow_doors(dice, receive.at_s + 4.0, "node"), cancels
+    return receive, slow_ports(dice, receive.at_s + 4.0, "node"), cancels
 
 
 def _pays(dice: random.Random, federation: int) -> tuple[steps.AnyStep, ...]:

@@ -13,7 +13,7 @@ from fuzz.simulation.plans.story_steps import (
     just_before,
     receiving,
     sending,
-    slow_doors,
+    slow_ports,
     swapping,
 )
 
@@ -75,7 +75,7 @@ def beside_another(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     receive = receiving(dice, federation, payer="pays another", pays_after_s=dice.uniform(0, 9))
     if turn // 2 % 2:
         return receive, just_before(receive, "create_invoice", *(Fault.LOST,) * 3)
-    return receive, slow_doors(dice, receive.at_s - 0.5, "worker")
+    return receive, slow_ports(dice, receive.at_s - 0.5, "worker")
 
 
 def paid_by_hand(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:

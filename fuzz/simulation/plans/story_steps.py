@@ -6,7 +6,7 @@ from typing import TypeVar
 from backends.simulated.node import Fault
 from backends.simulated.part import Call
 from devnet.users.receiving import Flaw
-from fuzz.simulation.latency import DOORS, JUST_IN_TIME_S, Door, Pace
+from fuzz.simulation.latency import JUST_IN_TIME_S, PORTS, Pace, Port
 from fuzz.simulation.plans import byzantine_steps, steps, time_steps
 from fuzz.simulation.plans.steps import AnyStep
 
@@ -44,13 +44,13 @@ def federation_refuses(
     )
 
 
-def slow_doors(dice: random.Random, at_s: float, *doors: Door) -> time_steps.Paces:
-    """Every call at these doors takes seconds; those at others none."""
+def slow_ports(dice: random.Random, at_s: float, *ports: Port) -> time_steps.Paces:
+    """Every call at these ports takes seconds; those at others none."""
     paces = {
-        door: Pace(1.0, 1.0, dice.uniform(0.5, 1.0) * JUST_IN_TIME_S[door])
-        if door in doors
+        port: Pace(1.0, 1.0, dice.uniform(0.5, 1.0) * JUST_IN_TIME_S[port])
+        if port in ports
         else Pace()
-        for door in DOORS
+        for port in PORTS
     }
     return time_steps.Paces(at_s=at_s, **paces)
 

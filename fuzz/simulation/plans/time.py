@@ -11,7 +11,7 @@ from fuzz.simulation.plans.story_steps import (
     in_turn,
     receiving,
     sending,
-    slow_doors,
+    slow_ports,
 )
 
 
@@ -19,7 +19,7 @@ def put_off(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     """The federation is left, or receiving switched off in it, while an HTLC is measured."""
     federation = turn % 2
     receive = receiving(dice, federation, pays_after_s=10.0)
-    slow = slow_doors(dice, receive.at_s + 9.0, "node")
+    slow = slow_ports(dice, receive.at_s + 9.0, "node")
     at_s = receive.at_s + dice.uniform(11.0, 25.0)
     if turn // 2 % 2:
         return receive, slow, steps.Leave(at_s=at_s, federation=federation, away_s=60.0)
@@ -32,13 +32,13 @@ def put_off(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
 def built_too_late(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     """What was decided is built for so long that it is not signed any more."""
     receive = receiving(dice, turn % 2, pays_after_s=10.0)
-    slow = slow_doors(dice, receive.at_s + 9.0, "worker")
+    slow = slow_ports(dice, receive.at_s + 9.0, "worker")
     return receive, msgspec.structs.replace(slow, worker=Pace(32.0, 1.0, 40.0))
 
 
 def at_last(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
     """Payers who pay when their receivers wait for a minute more, or less."""
-    slow = slow_doors(dice, 0.0, in_turn(turn // 2, "worker", "disk", "guardian"))
+    slow = slow_ports(dice, 0.0, in_turn(turn // 2, "worker", "disk", "guardian"))
     receives = (
         receiving(dice, turn % 2, pays_after_s=pays_after_s, expiry_s=100)
         for pays_after_s in (10.0, 25.0, 37.0, 60.0)

@@ -5,7 +5,7 @@ from fuzz.simulation.plans.step import Step
 
 
 class Paces(Step, frozen=True):
-    """How long calls take from then on, door by door."""
+    """How long calls take from then on, port by port."""
 
     node: Pace
     guardian: Pace
@@ -15,6 +15,6 @@ class Paces(Step, frozen=True):
 
     @property
     def is_usual(self) -> bool:
-        """Whether no door is slow."""
+        """Whether no port is slow."""
         paces = (self.node, self.guardian, self.client, self.disk, self.worker)
         return not any(pace.longest_s for pace in paces)

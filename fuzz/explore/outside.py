@@ -1,6 +1,6 @@
 """What the node, the guardians and the workers do and answer when the gateway asks.
 
-Each door gives every way in which a call may end. The first ways are those without any fault; those that cost one of
+Each call has every way in which it may end. The first ways are those without any fault; those that cost one of
 the answers that may get lost come last.
 """
 
@@ -41,7 +41,7 @@ _ROUTING_MSAT = 1_000
 _CLOCKS_DIFFER_S = 59
 
 
-class Doors:
+class Outside:
     """Everybody outside, at the moments of one scene."""
 
     def __init__(self, moments: tuple[Moment, ...]) -> None:
@@ -49,7 +49,7 @@ class Doors:
         self._built: dict[str, tuple[Reservation, tuple[str, ...]]] = {}
         #: Every note that a federation ever issued to us, by nonce.
         self._issued = {note.nonce: (RECEIVERS, note) for note in facts.notes()}
-        self._doors: Mapping[str, Callable[[World, Ask], Iterator[Outcome]]] = {
+        self._calls: Mapping[str, Callable[[World, Ask], Iterator[Outcome]]] = {
             "node.info": self._info,
             "node.invoice": self._invoice,
             "node.create_invoice": self._create_invoice,
@@ -74,7 +74,7 @@ class Doors:
 
     def outcomes(self, world: World, ask: Ask) -> Iterator[Outcome]:
         """Every way in which this call may end now; none while it has to wait."""
-        return self._doors[ask.door](world, ask)
+        return self._calls[ask.call](world, ask)
 
     def reservation(self, txid: str) -> Reservation:
         """What a transaction that was built does."""

@@ -9,7 +9,7 @@ from tests.interop.parties import Customers
 from tests.interop.real_stage import RealStage
 
 
-class Theatre:
+class RealStages:
     """The peers stay; a new gateway comes after a test that failed or that lost the log."""
 
     def __init__(self, world: RealWorld, customers: Sequence[Customers], folder: Path) -> None:
