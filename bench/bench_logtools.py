@@ -25,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.bench_restart import build, in_fresh_process, join, memory_kib
 from cli.gatewayd.program import main as gatewayd
 from cli.log.reading import program
-from engine.rows import LOG_NAME, open_reader
+from engine.reader import LogReader
+from engine.search import RowFilter, find_rows
+from statemachines import send, transaction
 
 PAYMENTS, OPEN_NOW = 20_000, 1_000
 #: Processor time, in readings of all rows.
@@ -51,26 +53,23 @@ def tool(words: Sequence[str]) -> dict[str, float]:
 
 def calls(data_dir: Path, folder: Path) -> dict[str, tuple[str, ...]]:
     """What is measured, by what it is called in the figures."""
-    reader = open_reader(data_dir / LOG_NAME)
-    ((rows,),) = reader.execute("SELECT max(position) FROM log")
-    ((stream, hash_stream),) = reader.execute(
-        "SELECT (SELECT stream FROM stream_name WHERE id = a.stream_id), "
-        "(SELECT stream FROM stream_name WHERE id = b.stream_id) "
-        "FROM log a JOIN log b ON b.append = a.append "
-        "WHERE a.position > ? AND a.kind = 'send.accepted' AND b.kind = 'image.claimed' LIMIT 1",
-        (rows // 2,),
-    )
-    ((signed,),) = reader.execute(
-        "SELECT json_extract(CAST(unpacked(body) AS TEXT), '$.txid') FROM log "
-        "WHERE position > ? AND kind = 'tx.signed' LIMIT 1",
-        (rows // 2,),
-    )
-    reader.close()
+    of, _ = program()
+    with LogReader(data_dir) as reader:
+        rows = reader.head.position
+        kinds = (send.SendAccepted.kind, transaction.TxSigned.kind)
+        accepted, signed = (
+            of.codec.decode(chained.row.event)
+            for kind in kinds
+            for chained in find_rows(reader, RowFilter(after=rows // 2, kind=kind), limit=1)
+        )
+    assert isinstance(accepted, send.SendAccepted)
+    assert isinstance(signed, transaction.TxSigned)
+    stream = send.stream_of(accepted.facts.contract_id)
     log, exported = str(data_dir), str(folder / "exported.jsonl")
     return {
         "trace a stream": ("trace", log, stream),
-        "trace a payment hash": ("trace", log, hash_stream.partition("/")[2]),
-        "trace a txid": ("trace", log, signed),
+        "trace a payment hash": ("trace", log, accepted.facts.payment_hash),
+        "trace a txid": ("trace", log, signed.txid),
         "show by position": ("show", log, "--after", str(rows // 2), "--limit", "1000"),
         "show by stream": ("show", log, "--stream", stream),
         "show by kind": ("show", log, "--kind", "send.vanished"),

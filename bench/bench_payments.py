@@ -31,7 +31,8 @@ from bench.processor_time import cpu_by_part, difference
 from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.served_world import served_world
-from engine.rows import LOG_NAME, open_reader
+from engine.reader import LogReader
+from engine.streams import open_of_kind
 
 GUARDIANS = 4
 PAYMENTS = 40
@@ -103,12 +104,10 @@ class Bench:
 
     async def _is_over(self) -> bool:
         """Read from the log, since a question to the gateway would cost it time."""
-        connection = open_reader(self._gateway.data_dir / LOG_NAME)
-        try:
-            sql = "SELECT count(*) FROM stream WHERE kind IN ('send', 'completion', 'tx') AND NOT final"
-            return connection.execute(sql).fetchone() == (0,)
-        finally:
-            connection.close()
+        with LogReader(self._gateway.data_dir) as log:
+            return not any(
+                any(open_of_kind(log.query, kind)) for kind in ("send", "completion", "tx")
+            )
 
     async def _grinders_rest(self) -> bool:
         before_s = self._cpu_by_part().get("grinder", 0.0)

@@ -33,7 +33,8 @@ from engine.chain import verified
 from engine.engine import Ports
 from engine.fold import fold
 from engine.ports import SystemClock, SystemRandomness
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.reader import LogReader
+from engine.rows import LOG_NAME
 from engine.store import Store
 from fedimint.client.transport import GuardianUnreachable
 from fedimint.crypto.secrets import DerivableSecret
@@ -143,10 +144,9 @@ async def start(data_dir: Path) -> dict[str, float]:
 def read(data_dir: Path) -> dict[str, float]:
     """Every row once."""
     before_kib, began, began_cpu = memory_kib("VmRSS"), time.perf_counter(), time.process_time()
-    reader = open_reader(data_dir / LOG_NAME)
-    fold(machines(), verified(read_rows(reader)), keep_final=False)
+    with LogReader(data_dir) as log:
+        fold(machines(), verified(log.rows()), keep_final=False)
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
-    reader.close()
     return {
         "s": round(seconds, 2),
         "cpu_s": round(cpu_s, 2),
@@ -185,12 +185,9 @@ def build(data_dir: Path, federation_id: str, *, finished: int, open_now: int) -
     log = BuiltLog(data_dir)
     fill(log, federation_id, finished=finished, open_now=open_now)
     log.close()
-    reader = open_reader(data_dir / LOG_NAME)
-    ((rows,),) = reader.execute("SELECT count(*) FROM log")
-    ((streams,),) = reader.execute("SELECT count(*) FROM stream")
-    reader.close()
-    assert isinstance(rows, int)
-    assert isinstance(streams, int)
+    with LogReader(data_dir) as reader:
+        rows = reader.head.position
+        streams = len({chained.row.stream for chained in reader.rows()})
     return {
         "rows": rows,
         "streams": streams,

@@ -27,7 +27,8 @@ from devnet.processes import until
 from devnet.real import peers
 from devnet.real.fedimint_cli import FedimintCli, SendOutcome
 from devnet.real.world import NEEDED_PEERS, RealWorld, real_world
-from engine.rows import LOG_NAME, open_reader
+from engine.reader import LogReader
+from engine.streams import open_of_kind
 
 WARM_UP, SENDS = 2, 6
 AMOUNT_MSAT = 1_234_567
@@ -67,12 +68,8 @@ class Sender:
 
     async def _is_over(self) -> bool:
         """Read from the log, since a question to the gateway would cost it time."""
-        connection = open_reader(self._gateway.data_dir / LOG_NAME)
-        try:
-            sql = "SELECT count(*) FROM stream WHERE kind IN ('send', 'tx') AND NOT final"
-            return connection.execute(sql).fetchone() == (0,)
-        finally:
-            connection.close()
+        with LogReader(self._gateway.data_dir) as log:
+            return not any(any(open_of_kind(log.query, kind)) for kind in ("send", "tx"))
 
     async def _grinder_rests(self) -> bool:
         before_s = self._cpu_by_part().get("grinder", 0.0)

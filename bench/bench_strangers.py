@@ -30,7 +30,7 @@ from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.served_world import served_world
 from devnet.users.receiving import IncomingOrder
-from engine.rows import LOG_NAME, open_reader
+from engine.reader import LogReader
 from fedimint.lnv2.gateway_api import RoutingInfo, SendPaymentPayload
 from fedimint.mintv2 import Ecash, SpendableNote
 
@@ -84,12 +84,9 @@ class Gateway:
         return self._queried("PRAGMA page_count") * self._queried("PRAGMA page_size")
 
     def _queried(self, sql: str) -> int:
-        connection = open_reader(self._program.data_dir / LOG_NAME)
-        try:
-            ((value,),) = connection.execute(sql).fetchall()
+        with LogReader(self._program.data_dir) as log:
+            ((value,),) = log.query(sql)
             return msgspec.convert(value, int)
-        finally:
-            connection.close()
 
     def _memory(self) -> int:
         pages = int(Path(f"/proc/{self._process_id()}/statm").read_text().split()[1])

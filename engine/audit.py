@@ -10,12 +10,14 @@ from itertools import islice, zip_longest
 import apsw
 import msgspec
 
+from engine import streams
 from engine.chain import Head, Row, StoredStep, checked
 from engine.fold import Machines, Position, hash_of_states
 from engine.folded_tables import REBUILD_ROWS
 from engine.machine import State
 from engine.read_model import Gap, ReadModel, fold_containing
-from engine.rows import NAME_STREAM, add_functions, newest_head, read_rows
+from engine.reader import LogReader
+from engine.rows import NAME_STREAM, add_functions
 from engine.schema import LOG_TABLES
 from errors import FatalError
 
@@ -56,21 +58,20 @@ class Verified(msgspec.Struct, frozen=True):
 
 
 def verify(
-    connection: apsw.Connection,
+    log: LogReader,
     machines: Machines,
     read_models: Sequence[ReadModel],
     inspect: Inspect = lambda _before, _step: (),
 ) -> Verified:
-    """Check one snapshot of the log that `connection` reads, which may be live.
+    """Check a log as it is at one moment, also beside a running gateway.
 
     Raises FatalError when SQLite cannot read it.
     """
     scratch = apsw.Connection("")
-    connection.execute("BEGIN")
     try:
-        return _Verification(connection, scratch, machines, read_models).run(inspect)
+        with log.moment():
+            return _Verification(log, scratch, machines, read_models).run(inspect)
     finally:
-        connection.execute("ROLLBACK")
         scratch.close(force=True)
 
 
@@ -79,12 +80,12 @@ class _Verification:
 
     def __init__(
         self,
-        connection: apsw.Connection,
+        log: LogReader,
         scratch: apsw.Connection,
         machines: Machines,
         read_models: Sequence[ReadModel],
     ) -> None:
-        self._connection = connection
+        self._log = log
         self._scratch = scratch
         self._machines = machines
         self._read_models = read_models
@@ -104,7 +105,7 @@ class _Verification:
             for model in self._read_models
         )
         return Verified(
-            head=newest_head(self._connection),
+            head=self._log.head,
             states=hash_of_states(self._states()) if folds else None,
             streams=len(self._open) + self._finished,
             unfinished_streams=len(self._open),
@@ -114,7 +115,7 @@ class _Verification:
         )
 
     def _rows(self) -> Iterator[Row]:
-        for row, problem in checked(read_rows(self._connection)):
+        for row, problem in checked(self._log.rows()):
             if problem is not None:
                 self._problems.append(problem)
             yield row
@@ -183,10 +184,7 @@ class _Verification:
         return heapq.merge(finished, unfinished)
 
     def _compare(self, model: ReadModel) -> ComparedReadModel:
-        stored = self._connection.execute(
-            "SELECT version FROM read_model WHERE name = ?", (model.name,)
-        )
-        if stored.fetchone() != (model.version,):
+        if streams.stored_version(self._log.query, model.name) != model.version:
             return _not_compared(model)
         rows = sum(self._compare_table(table) for table in model.tables)
         left_out = tuple(gap.position for gap in self._gaps if gap.name == model.name)
@@ -198,7 +196,7 @@ class _Verification:
         query = f'SELECT * FROM "{table}" ORDER BY {", ".join(columns)}'  # noqa: S608 (names of ours)
         count = 0
         try:
-            pairs = zip_longest(self._connection.execute(query), self._scratch.execute(query))
+            pairs = zip_longest(self._log.connection.execute(query), self._scratch.execute(query))
             for found, expected in pairs:
                 if found != expected:
                     row = found or expected

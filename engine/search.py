@@ -1,11 +1,11 @@
 """Finds rows in a stored log, page by page, without keeping a snapshot open."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
-import apsw
 import msgspec
 
 from engine.chain import ChainedRow, Row
+from engine.reader import LogReader
 from engine.rows import id_of, select_rows
 from engine.store import Store
 
@@ -28,9 +28,7 @@ def row_at(store: Store, position: int) -> Row:
     return next(store.rows(position - 1)).row
 
 
-def find_rows(
-    connection: apsw.Connection, wanted: RowFilter, limit: int | None = None
-) -> Iterator[ChainedRow]:
+def find_rows(log: LogReader, wanted: RowFilter, limit: int | None = None) -> Iterator[ChainedRow]:
     """Rows in order, at most `limit`. Those that are written while it runs are found too.
 
     Positions and a stream are looked up; for a kind or a time all rows in question are read, once.
@@ -50,7 +48,7 @@ def find_rows(
         page = PAGE_ROWS if left is None else min(left, PAGE_ROWS)
         found = list(
             select_rows(
-                connection,
+                log.connection,
                 where,
                 (
                     behind,
@@ -70,3 +68,13 @@ def find_rows(
         newest = found[-1].row
         behind = newest.position if wanted.stream is None else newest.version
         left = None if left is None else left - page
+
+
+def find_kinds(log: LogReader, kinds: Collection[str], *, unless_zero: str) -> Iterator[ChainedRow]:
+    """Rows of these kinds in order, by one reading of the log, but for those whose event has 0 in a field."""
+    where = (
+        "kind IN (SELECT value FROM json_each(?)) "
+        "AND coalesce(json_extract(CAST(unpacked(body) AS TEXT), ?), 1) != 0 ORDER BY position"
+    )
+    bindings = (msgspec.json.encode(list(kinds)).decode(), f"$.{unless_zero}")
+    return select_rows(log.connection, where, bindings)

@@ -9,7 +9,7 @@ import msgspec
 
 from engine.read_model import StreamIndex
 
-#: `Store.query` of a running gateway, or `execute` of a connection that reads.
+#: `query` of a `Store` or of a `LogReader`, or `execute` of a connection that reads.
 Query = Callable[[str, Sequence[str | int | bytes]], Iterable[tuple[object, ...]]]
 
 _COLUMNS = "stream, state_name, version, began_unix_us, since_unix_us"
@@ -60,8 +60,12 @@ def newest_of_kind(query: Query, kind: str) -> Iterator[Indexed]:
 
 def is_current(query: Query) -> bool:
     """Whether the index is this program's; else the next start rebuilds it."""
-    model = StreamIndex()
-    return [tuple(row) for row in query(_VERSION, (model.name,))] == [(model.version,)]
+    return stored_version(query, StreamIndex.name) == StreamIndex.version
+
+
+def stored_version(query: Query, read_model: str) -> int | None:
+    """The version of a read model's tables, None when it has none."""
+    return next((msgspec.convert(row[0], int) for row in query(_VERSION, (read_model,))), None)
 
 
 def recorded_unix_us(query: Query, position: int) -> int | None:

@@ -4,11 +4,11 @@ import re
 from collections.abc import Callable, Collection, Iterable
 from itertools import takewhile
 
-import apsw
 import msgspec
 
 from engine.chain import Row
-from engine.rows import read_stream, select_rows, stream_id
+from engine.reader import LogReader
+from engine.rows import select_rows, stream_id
 from errors import InputError, NotFoundError
 
 #: Shorter beginnings fit by chance.
@@ -30,7 +30,7 @@ class Subject(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...] = ()
 
 
-def identify(connection: apsw.Connection, kinds: Collection[str], prefix: str) -> Subject:
+def identify(log: LogReader, kinds: Collection[str], prefix: str) -> Subject:
     """What `prefix` begins: a stream, the id of streams of these kinds, or else a text inside events.
 
     Looking for a text inside events is one reading of the log. Raises InputError when the prefix is too short or
@@ -40,27 +40,27 @@ def identify(connection: apsw.Connection, kinds: Collection[str], prefix: str) -
         raise InputError(
             f"{prefix!r} does not identify a payment: give {PREFIX_CHARACTERS_MIN} characters of an id or more"
         )
-    if streams := named(connection, kinds, prefix):
+    if streams := named(log, kinds, prefix):
         return Subject(prefix, streams)
     begun = {
         stream if "/" in prefix else stream.partition("/")[2]
         for name in _names(kinds, prefix)
-        for stream in _streams_from(connection, name)
+        for stream in _streams_from(log, name)
     }
     if not begun:
-        return _held_in_events(connection, prefix)
+        return _held_in_events(log, prefix)
     identifier = _only(prefix, begun)
-    return Subject(identifier, named(connection, kinds, identifier))
+    return Subject(identifier, named(log, kinds, identifier))
 
 
-def named(connection: apsw.Connection, kinds: Collection[str], identifier: str) -> tuple[str, ...]:
+def named(log: LogReader, kinds: Collection[str], identifier: str) -> tuple[str, ...]:
     """The stream of that name, or the streams of these kinds with that id."""
     names = _names(kinds, identifier)
-    return tuple(name for name in names if stream_id(connection, name) is not None)
+    return tuple(name for name in names if stream_id(log.connection, name) is not None)
 
 
 def related_rows(
-    connection: apsw.Connection, subject: Subject, ends: Callable[[str], bool]
+    log: LogReader, subject: Subject, ends: Callable[[str], bool]
 ) -> tuple[list[Row], frozenset[str]]:
     """Rows about the subject in order, and the streams that are wholly about it.
 
@@ -76,8 +76,8 @@ def related_rows(
         names = re.compile(
             "|".join(rf"(?<!\w){re.escape(one)}(?!\w)" for one in (stream, subject.identifier))
         )
-        for chained in read_stream(connection, stream):
-            for row in _append(connection, chained.row):
+        for begun in log.rows_of(stream):
+            for row in _append(log, begun):
                 if row.stream == stream or names.search(f"{row.stream} {row.event.body.decode()}"):
                     related[row.position] = row
                     if row.stream not in streams and ends(row.stream):
@@ -88,28 +88,30 @@ def related_rows(
     return [related[position] for position in sorted(related)], frozenset(streams)
 
 
-def _append(connection: apsw.Connection, row: Row) -> Iterable[Row]:
+def _append(log: LogReader, row: Row) -> Iterable[Row]:
     """The rows that were written in one append with this one, itself included."""
-    after = select_rows(connection, "position >= ? ORDER BY position", (row.append,))
-    return takewhile(lambda one: one.append == row.append, (chained.row for chained in after))
+    after = (chained.row for chained in log.rows(row.append - 1))
+    return takewhile(lambda one: one.append == row.append, after)
 
 
 def _names(kinds: Collection[str], identifier: str) -> list[str]:
     return [identifier] if "/" in identifier else [f"{kind}/{identifier}" for kind in kinds]
 
 
-def _streams_from(connection: apsw.Connection, name: str) -> list[str]:
+def _streams_from(log: LogReader, name: str) -> list[str]:
     """The first streams whose names begin so: enough to see that there are several."""
     sql = "SELECT stream FROM stream_name WHERE stream > ? AND stream < ? ORDER BY stream LIMIT ?"
-    return [str(one) for (one,) in connection.execute(sql, (name, name + _BEHIND, NAMED_MAX + 1))]
+    return [
+        str(one) for (one,) in log.connection.execute(sql, (name, name + _BEHIND, NAMED_MAX + 1))
+    ]
 
 
-def _held_in_events(connection: apsw.Connection, prefix: str) -> Subject:
+def _held_in_events(log: LogReader, prefix: str) -> Subject:
     """The text that `prefix` begins, with the rows whose events hold it."""
     pattern = re.compile(rf'(?<=[/"]){re.escape(prefix)}[0-9A-Za-z_.:-]*')
     rows: dict[str, list[Row]] = {}
     for chained in select_rows(
-        connection, "instr(unpacked(body), ?) ORDER BY position", (prefix.encode(),)
+        log.connection, "instr(unpacked(body), ?) ORDER BY position", (prefix.encode(),)
     ):
         for text in set(pattern.findall(chained.row.event.body.decode())):
             # Of more that it begins, only the one that it is could still be meant.

@@ -3,10 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-import apsw
-
 from engine.read_model import Step
-from engine.store import Store
+from engine.tables import TableReader, Tables
 from statemachines import reissue
 
 _COUNT = (
@@ -31,7 +29,7 @@ class KnownNotes:
     ) STRICT, WITHOUT ROWID;
     """
 
-    def fold(self, connection: apsw.Connection, steps: Sequence[Step]) -> None:
+    def fold(self, connection: Tables, steps: Sequence[Step]) -> None:
         """Only the end of a reissue says anything about notes."""
         for step in steps:
             if isinstance(step.state, reissue.Reissued | reissue.ReissueRejected):
@@ -53,7 +51,7 @@ class KnownOf:
     refusals: int
 
 
-def of_notes(store: Store, nonces: Collection[str]) -> KnownOf:
+def of_notes(store: TableReader, nonces: Collection[str]) -> KnownOf:
     """What is committed about notes, by nonce in hex."""
     wanted = [bytes.fromhex(nonce) for nonce in nonces]
     received = refusals = 0

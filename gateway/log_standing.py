@@ -1,60 +1,57 @@
 """What is open in a log, found by its tables without reading all of it."""
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
 from itertools import takewhile
-
-import apsw
 
 from engine import streams
 from engine.chain import Row, verified
 from engine.fold import Machines, Position, fold
 from engine.machine import State
-from engine.rows import read_rows, read_stream
+from engine.reader import LogReader
 from engine.storage_errors import DamagedError
 from gateway.log_fold import LogFold, Standing
 
 
 def standing_in(
-    connection: apsw.Connection, machines: Machines, states: Collection[type[State]]
+    log: LogReader, machines: Machines, states: Collection[type[State]]
 ) -> dict[str, Standing]:
     """Every stream that is in one of these states, which are not final, by name.
 
     Rows are taken as they stand. A log whose tables another version of the program wrote is folded as a whole.
     Raises DamagedError when the tables are not of this log.
     """
-    if not streams.is_current(connection.execute):
+    if not streams.is_current(log.query):
         whole = LogFold(machines)
-        whole.read(verified(read_rows(connection)))
+        whole.read(verified(log.rows()))
         return {name: one for name, one in whole.open.items() if type(one.state) in states}
-    with _snapshot(connection):
+    with log.moment():
         found = {
-            one.stream: _standing(connection, machines, one)
+            one.stream: _standing(log, machines, one)
             for machine in machines
             if (names := {state.__name__ for state in machine.states if state in states})
-            for one in streams.open_of_kind(connection.execute, machine.kind)
+            for one in streams.open_of_kind(log.query, machine.kind)
             if one.state_name in names
         }
     return dict(sorted(found.items()))
 
 
 def state_of(
-    connection: apsw.Connection, machines: Machines, stream: str, before_version: int | None = None
+    log: LogReader, machines: Machines, stream: str, before_version: int | None = None
 ) -> State:
     """The state of a stream, now or before it had a version; the initial one if it has no event."""
-    return _position_of(connection, machines, stream, before_version).state
+    return _position_of(log, machines, stream, before_version).state
 
 
 def _position_of(
-    connection: apsw.Connection, machines: Machines, stream: str, before_version: int | None = None
+    log: LogReader, machines: Machines, stream: str, before_version: int | None = None
 ) -> Position:
-    rows = _rows_of(connection, stream, before_version)
+    rows = _rows_of(log, stream, before_version)
     position = fold(machines, rows, keep_final=True).get(stream)
     return position or Position(machines.of(stream).initial, 0, 0)
 
 
-def _standing(connection: apsw.Connection, machines: Machines, one: streams.Indexed) -> Standing:
-    position = _position_of(connection, machines, one.stream)
+def _standing(log: LogReader, machines: Machines, one: streams.Indexed) -> Standing:
+    position = _position_of(log, machines, one.stream)
     state = position.state
     if type(state).__name__ != one.state_name and position.fault is None:
         raise DamagedError(
@@ -64,18 +61,8 @@ def _standing(connection: apsw.Connection, machines: Machines, one: streams.Inde
     return Standing(state, one.version, one.began_unix_us, one.since_unix_us, position.fault)
 
 
-def _rows_of(connection: apsw.Connection, stream: str, before_version: int | None) -> Iterator[Row]:
-    rows = (chained.row for chained in read_stream(connection, stream))
+def _rows_of(log: LogReader, stream: str, before_version: int | None) -> Iterator[Row]:
+    rows = log.rows_of(stream)
     if before_version is None:
         return rows
     return takewhile(lambda row: row.version < before_version, rows)
-
-
-@contextmanager
-def _snapshot(connection: apsw.Connection) -> Iterator[None]:
-    """Tables and rows of one moment, also of a running gateway."""
-    connection.execute("BEGIN")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")

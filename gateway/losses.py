@@ -3,13 +3,13 @@
 from collections.abc import Callable, Iterator
 from functools import partial
 
-import apsw
 import msgspec
 
 from engine.events import Event, UnknownEventError
 from engine.fold import Machines
 from engine.machine import State
-from engine.rows import select_rows
+from engine.reader import LogReader
+from engine.search import find_kinds
 from errors import FatalError
 from gateway.log_standing import state_of
 from statemachines import (
@@ -31,11 +31,6 @@ _EVENTS: tuple[type[Event], ...] = (
     transaction.TxCollected,
     deposit.DepositDropped,
 )
-#: Nearly all collections of notes lose nothing: they are left out before they are decoded.
-_WHERE = (
-    f"kind IN ({', '.join('?' * len(_EVENTS))}) "
-    "AND coalesce(json_extract(CAST(unpacked(body) AS TEXT), '$.lost_msat'), 1) != 0 ORDER BY position"
-)
 
 
 class Loss(msgspec.Struct, frozen=True):
@@ -48,11 +43,12 @@ class Loss(msgspec.Struct, frozen=True):
     why: str
 
 
-def losses(connection: apsw.Connection, machines: Machines) -> Iterator[Loss]:
+def losses(log: LogReader, machines: Machines) -> Iterator[Loss]:
     """All of them in order, by one reading of the log; rows are taken as they stand."""
-    for chained in select_rows(connection, _WHERE, [event.kind for event in _EVENTS]):
+    # Nearly all collections of notes lose nothing: they are left out before they are decoded.
+    for chained in find_kinds(log, [event.kind for event in _EVENTS], unless_zero="lost_msat"):
         row = chained.row
-        before = partial(state_of, connection, machines, row.stream, row.version)
+        before = partial(state_of, log, machines, row.stream, row.version)
         try:
             event = machines.codec.decode(row.event)
         except UnknownEventError:

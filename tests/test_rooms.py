@@ -38,7 +38,7 @@ _ROOMS = {
     ),
     "fuzz": _room("api backends devnet engine fedimint gateway migrations statemachines", "*"),
     "gateway": _room(
-        "backends engine fedimint migrations statemachines", "anyio apsw msgspec structlog"
+        "backends engine fedimint migrations statemachines", "anyio msgspec structlog"
     ),
     "migrations": _room("engine", "apsw msgspec"),
     "statemachines": _room("engine fedimint", "msgspec"),
@@ -101,6 +101,14 @@ _KINDS_OF_NODE = frozenset(
 _KNOW_NO_KIND = ("gateway/*.py", "api/*.py", "cli/gatewayd/*.py")
 _KNOW_A_KIND = "cli/gatewayd/nodes/*.py"
 
+# Who knows that the log is a file of SQLite. Read models outside have their SQL in one file each, over the protocols of
+# `engine/tables.py`; everybody else asks typed functions of a `Store` or a `LogReader`.
+_KNOW_THE_DATABASE = ("engine", "migrations")
+_OF_THE_DATABASE = ("apsw", "sqlite3", "engine.opening", "engine.rows", "engine.schema")
+_FOR_EVERYBODY = frozenset({"engine.rows.LOG_NAME"})
+_TABLES = ("gateway/known_notes.py", "gateway/payment_tables.py")
+_ASK_IN_SQL = frozenset({"execute", "executemany", "query"})
+
 # Everything else runs on any event loop.
 _BOUND_TO_ASYNCIO = frozenset({"aiohttp", "asyncio", "grpc"})
 _MAY_BE_BOUND = (
@@ -148,9 +156,26 @@ def _violations(path: str, source: str) -> list[str]:
             fnmatch(path, pattern) for pattern in _MAY_BE_BOUND
         ):
             found.append(f"{path} must run on any event loop, without {name}")
+        if _is_of_the_database(name) and room not in _KNOW_THE_DATABASE:
+            found.append(f"{path} knows a log and no database, so not {name}")
         if _is_a_kind_of_node(name) and _knows_no_kind(path):
             found.append(f"{path} works with every kind of Lightning node, without {name}")
+    if room not in _KNOW_THE_DATABASE and path not in _TABLES:
+        found += [f"{path} must not ask in SQL ({call})" for call in _asked_in_sql(source)]
     return found
+
+
+def _is_of_the_database(name: str) -> bool:
+    return name not in _FOR_EVERYBODY and any(
+        f"{name}.".startswith(f"{one}.") for one in _OF_THE_DATABASE
+    )
+
+
+def _asked_in_sql(source: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Call(func=ast.Attribute(attr=attribute)) if attribute in _ASK_IN_SQL:
+                yield f"line {node.lineno}: {attribute}"
 
 
 def _is_a_kind_of_node(name: str) -> bool:
@@ -258,6 +283,10 @@ def test_every_package_is_a_room() -> None:
         ("api/testing/canned.py", "from backends.lnd import connection"),
         ("cli/gatewayd/daemon.py", "from backends.lnd.node import LndNode"),
         ("cli/gatewayd/settings.py", "import backends.lnd.credentials"),
+        ("cli/log/at.py", "import apsw"),
+        ("fuzz/simulation/play.py", "import sqlite3"),
+        ("gateway/losses.py", "from engine.rows import select_rows"),
+        ("gateway/status.py", 'def late(store):\n    store.query("SELECT 1")'),
     ],
 )
 def test_a_planted_import_is_caught(path: str, source: str) -> None:
@@ -269,6 +298,9 @@ def test_a_planted_import_is_caught(path: str, source: str) -> None:
     [
         ("engine/clock.py", "from engine.events import Event\nimport errors, apsw, time"),
         ("statemachines/send.py", "from fedimint.lnv2 import Contract\nfrom . import rules"),
+        ("migrations/__init__.py", 'import apsw\napsw.Connection("").execute("SELECT 1")'),
+        ("gateway/payment_tables.py", 'def read(reader):\n    reader.query("SELECT 1")'),
+        ("gateway/restoring.py", "from engine.rows import LOG_NAME"),
         ("api/http.py", "import asyncio\nfrom aiohttp import web"),
         ("cli/gatewayd/program.py", "import asyncio, trio\nfrom gateway import treasury"),
         ("api/payment_handlers.py", "from fedimint.lnv2.gateway_api import RoutingInfo"),

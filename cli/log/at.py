@@ -6,15 +6,14 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
-import apsw
 import msgspec
 
-from cli.log.reading import Json, duration_text, program, reading, shortened, table, time_text
+from cli.log.reading import Json, duration_text, program, shortened, table, time_text
 from cli.numbers import WholeNumber
 from engine.chain import Row, verified
 from engine.changes import Changes
 from engine.machine import kind_of
-from engine.rows import newest_head, read_rows
+from engine.reader import LogReader
 from errors import InputError
 from gateway.log_fold import LogFold
 
@@ -67,8 +66,8 @@ def print_at(data_dir: Path, position: WholeNumber, /, *, json: Json = False) ->
     """
     machines, _ = program()
     fold = LogFold(machines)
-    with reading(data_dir) as connection:
-        fold.read(_up_to(connection, position))
+    with LogReader(data_dir) as log:
+        fold.read(_up_to(log, position))
     assert fold.newest is not None
     found = At(
         position=position,
@@ -111,18 +110,18 @@ def print_diff(
             f"nothing lies between {first} and {last}: name the earlier position first"
         )
     machines, _ = program()
-    with reading(data_dir) as connection:
-        found = _diff(LogFold(machines), _up_to(connection, last), first, last)
+    with LogReader(data_dir) as log:
+        found = _diff(LogFold(machines), _up_to(log, last), first, last)
     for part in _diff_json(found) if json else _diff_text(found):
         print(part)
 
 
-def _up_to(connection: apsw.Connection, position: int) -> Iterator[Row]:
+def _up_to(log: LogReader, position: int) -> Iterator[Row]:
     """All rows up to a position. Raises InputError when the log does not reach that far."""
-    newest = newest_head(connection).position
+    newest = log.head.position
     if not 0 < position <= newest:
         raise InputError(f"the log has no position {position}: it reaches from 1 to {newest}")
-    return takewhile(lambda row: row.position <= position, verified(read_rows(connection)))
+    return takewhile(lambda row: row.position <= position, verified(log.rows()))
 
 
 def _diff(fold: LogFold, rows: Iterator[Row], first: int, last: int) -> Diff:

@@ -8,10 +8,10 @@ from typing import Annotated, TextIO
 
 from cyclopts import Parameter
 
-from cli.log.reading import program, reading
+from cli.log.reading import program
 from engine.chain import verified
 from engine.portable import chained, from_line, to_line, write_rows
-from engine.rows import read_rows
+from engine.reader import LogReader
 from engine.store import Store
 from errors import FatalError, InputError
 from gateway.anonymous import Anonymiser
@@ -42,8 +42,8 @@ def export_log(
     machines, _ = program()
     anonymiser = Anonymiser(machines.codec, os.urandom(32), keep_times=keep_times)
     count = 0
-    with reading(data_dir) as connection, _new_file(file) as out:
-        for one in chained(map(anonymiser.row, verified(read_rows(connection)))):
+    with LogReader(data_dir) as log, _new_file(file) as out:
+        for one in chained(map(anonymiser.row, verified(log.rows()))):
             out.write(to_line(one) + "\n")
             count += 1
     print(f"{count} rows in {file}; ids, secrets and text are replaced, amounts are not")

@@ -3,19 +3,16 @@
 import json as json_module
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
-import apsw
 import msgspec
 from cyclopts import Parameter
 
 from engine.chain import Row, verified
 from engine.fold import Machines
 from engine.read_model import ReadModel
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.reader import LogReader
 from errors import InputError
 
 _LONG_ID = re.compile(r"\b[0-9a-f]{20,}\b")
@@ -49,19 +46,9 @@ def program() -> tuple[Machines, Sequence[ReadModel]]:
     return of, read_models()
 
 
-@contextmanager
-def reading(data_dir: Path) -> Iterator[apsw.Connection]:
-    """A read-only connection to the log of a data directory. Raises NotFoundError without one."""
-    connection = open_reader(data_dir / LOG_NAME)
-    try:
-        yield connection
-    finally:
-        connection.close(force=True)
-
-
-def verify_chain(connection: apsw.Connection) -> None:
+def verify_chain(log: LogReader) -> None:
     """Read the whole log. Raises DamagedError at the first row that does not follow from the one before it."""
-    for _row in verified(read_rows(connection)):
+    for _row in verified(log.rows()):
         pass
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 
-from cli.log.reading import Json, program, reading, shortened, table
+from cli.log.reading import Json, program, shortened, table
 from engine.chain import state_name, verified
 from engine.faults import Faults
 from engine.fold import fold
 from engine.machine import Effect, kind_of
-from engine.rows import newest_head, read_rows
+from engine.reader import LogReader
 from gateway.freeze import sends_money_out
 from statemachines import (
     completion,
@@ -97,9 +97,9 @@ def print_recovery(data_dir: Path, /, *, json: Json = False) -> None:
 def recovery(data_dir: Path) -> Recovery:
     """Fold the log as a start does, and ask every open machine what it wants."""
     machines, _ = program()
-    with reading(data_dir) as connection:
-        head = newest_head(connection)
-        rows = verified(read_rows(connection))
+    with LogReader(data_dir) as log:
+        head = log.head
+        rows = verified(log.rows())
         open_now = fold(machines, rows, keep_final=False, until=head.position)
     founded = open_now.get(identity.STREAM)
     is_frozen = (

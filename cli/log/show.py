@@ -10,7 +10,6 @@ from cli.log.reading import (
     cut,
     facts,
     line,
-    reading,
     shortened,
     time_text,
     unix_us,
@@ -18,6 +17,7 @@ from cli.log.reading import (
 )
 from cli.numbers import MaybeWholeNumber, WholeNumber
 from engine.chain import Row
+from engine.reader import LogReader
 from engine.search import RowFilter, find_rows
 
 #: Characters of one line for people; `--json` has everything.
@@ -75,10 +75,10 @@ def print_events(
         since_unix_us=unix_us(since),
         until_unix_us=unix_us(until),
     )
-    with reading(data_dir) as connection:
+    with LogReader(data_dir) as log:
         if verify:
-            verify_chain(connection)
-        for chained in find_rows(connection, wanted, limit):
+            verify_chain(log)
+        for chained in find_rows(log, wanted, limit):
             row = chained.row
             print(msgspec.json.encode(line(row)).decode() if json else row_text(row))
 

@@ -15,7 +15,6 @@ from cli.log.reading import (
     cut,
     duration_text,
     program,
-    reading,
     shortened,
     time_text,
     verify_chain,
@@ -23,6 +22,7 @@ from cli.log.reading import (
 from engine.faults import Faults
 from engine.fold import Position
 from engine.quarantine import THE_LOG, Quarantined, QuarantinedStream
+from engine.reader import LogReader
 from gateway.log_fold import Standing
 from gateway.log_standing import standing_in, state_of
 from gateway.losses import Loss, losses
@@ -90,17 +90,17 @@ def print_stuck(
 def stuck(data_dir: Path, now_unix_s: int, *, everything: bool, verify: bool = False) -> Stuck:
     """What is overdue at a time, or all that is open. With `verify`, raises DamagedError for a broken chain."""
     machines, _ = program()
-    with reading(data_dir) as connection:
+    with LogReader(data_dir) as log:
         if verify:
-            verify_chain(connection)
-        standing = standing_in(connection, machines, (*OPEN_STATES, Quarantined))
+            verify_chain(log)
+        standing = standing_in(log, machines, (*OPEN_STATES, Quarantined))
         left = {
             one.state.facts.federation_id
-            for one in standing_in(connection, machines, (federation.Left,)).values()
+            for one in standing_in(log, machines, (federation.Left,)).values()
             if isinstance(one.state, federation.Left)
         }
-        founded = state_of(connection, machines, identity.STREAM)
-        lost = tuple(losses(connection, machines))
+        founded = state_of(log, machines, identity.STREAM)
+        lost = tuple(losses(log, machines))
     waiting = [
         waits
         for stream, one in standing.items()

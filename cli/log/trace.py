@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated
 
-import apsw
 import msgspec
 from cyclopts import Parameter
 
@@ -16,7 +15,6 @@ from cli.log.reading import (
     facts,
     line,
     program,
-    reading,
     shortened,
     table,
     time_text,
@@ -26,7 +24,7 @@ from engine.chain import Row
 from engine.fold import Machines, steps
 from engine.machine import kind_of
 from engine.quarantine import stream_of
-from engine.rows import read_stream
+from engine.reader import LogReader
 from engine.tracing import Subject, identify, named, related_rows
 
 #: Characters of facts on a line of their own.
@@ -100,10 +98,10 @@ def print_trace(
         Print one JSON document.
     """
     machines, _ = program()
-    with reading(data_dir) as connection:
+    with LogReader(data_dir) as log:
         if verify:
-            verify_chain(connection)
-        found = trace(connection, machines, payment)
+            verify_chain(log)
+        found = trace(log, machines, payment)
     if json:
         print(msgspec.json.encode(found).decode())
     else:
@@ -111,20 +109,20 @@ def print_trace(
         print("\n".join(lines))
 
 
-def trace(connection: apsw.Connection, machines: Machines, payment: str) -> Trace:
+def trace(log: LogReader, machines: Machines, payment: str) -> Trace:
     """The events of one payment over all streams, with the states they led to.
 
     Raises what `engine.tracing` raises.
     """
     kinds = tuple(machine.kind for machine in machines)
-    subject = identify(connection, kinds, payment)
-    rows, own = related_rows(connection, subject, lambda s: bool(machines.of(s).final))
+    subject = identify(log, kinds, payment)
+    rows, own = related_rows(log, subject, lambda s: bool(machines.of(s).final))
     hashes = {s.partition("/")[2] for s in own if kind_of(s) in _BY_HASH} - {subject.identifier}
     for payment_hash in sorted(hashes):
-        of_hash = Subject(payment_hash, named(connection, kinds, payment_hash))
-        more, owned = related_rows(connection, of_hash, lambda s: bool(machines.of(s).final))
+        of_hash = Subject(payment_hash, named(log, kinds, payment_hash))
+        more, owned = related_rows(log, of_hash, lambda s: bool(machines.of(s).final))
         rows, own = [*rows, *more], own | owned
-    noted = list(_quarantines(connection, own))
+    noted = list(_quarantines(log, own))
     rows, own = [*rows, *noted], own | {row.stream for row in noted}
     rows = sorted({row.position: row for row in rows}.values(), key=lambda row: row.position)
     states: dict[int, str] = {}
@@ -154,11 +152,10 @@ def trace(connection: apsw.Connection, machines: Machines, payment: str) -> Trac
     return Trace(subject.identifier, tuple(sorted(own)), paths, tuple(events))
 
 
-def _quarantines(connection: apsw.Connection, streams: Iterable[str]) -> Iterator[Row]:
+def _quarantines(log: LogReader, streams: Iterable[str]) -> Iterator[Row]:
     """What is on record of mistakes met in these streams."""
     for stream in sorted(streams):
-        for found in read_stream(connection, stream_of(stream)):
-            yield found.row
+        yield from log.rows_of(stream_of(stream))
 
 
 def trace_text(found: Trace, *, with_facts: bool) -> Iterator[str]:

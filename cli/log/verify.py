@@ -5,8 +5,9 @@ from pathlib import Path
 
 import msgspec
 
-from cli.log.reading import Json, program, reading
+from cli.log.reading import Json, program
 from engine.audit import Verified, verify
+from engine.reader import LogReader
 from errors import FatalError
 from statemachines.ledger import Auditor
 
@@ -46,8 +47,8 @@ def check(data_dir: Path) -> Found:
     """Verify and audit a log. Raises NotFoundError without one."""
     machines, read_models = program()
     auditor = Auditor()
-    with reading(data_dir) as connection:
-        verified = verify(connection, machines, read_models, auditor.inspect)
+    with LogReader(data_dir) as log:
+        verified = verify(log, machines, read_models, auditor.inspect)
     problems = verified.problems
     if verified.states is not None:
         problems += tuple(auditor.finish())

@@ -9,7 +9,7 @@ from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.guardians.federation import EmbeddedFederation
 from engine.chain import verified
 from engine.fold import Machines
-from engine.rows import LOG_NAME, newest_head, open_reader, read_rows
+from engine.reader import LogReader
 from errors import FatalError
 from statemachines import accounts, ledger
 
@@ -34,12 +34,9 @@ class Books(msgspec.Struct, frozen=True):
 
 def audit(story: Story, data_dir: Path, machines: Machines) -> Books:
     """Replay the whole log and compare it with the world. Raises FatalError for a difference of one msat."""
-    connection = open_reader(data_dir / LOG_NAME)
-    try:
-        report = ledger.audit(machines, list(verified(read_rows(connection))))
-        head = newest_head(connection)
-    finally:
-        connection.close(force=True)
+    with LogReader(data_dir) as log:
+        report = ledger.audit(machines, list(verified(log.rows())))
+        head = log.head
     for problem in report.problems:
         raise FatalError(f"the gateway's books are wrong: {problem}")
     lines = _lines(story, report.balances)

@@ -4,12 +4,11 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import anyio
-import apsw
 
 from engine.chain import StoredStep
 from engine.fold import Machines, Position, steps
 from engine.machine import State, kind_of
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.reader import LogReader
 
 _POLL_PAUSE_S = 0.05
 
@@ -21,7 +20,7 @@ class LogTail:
         self, data_dir: Path, machines: Machines, show: Callable[[StoredStep], None]
     ) -> None:
         """`show` is called for every event, in order."""
-        self._path = data_dir / LOG_NAME
+        self._data_dir = data_dir
         self._machines = machines
         self._show = show
         self._known: dict[str, Position] = {}
@@ -42,16 +41,13 @@ class LogTail:
 
     async def run(self) -> None:
         """Follow the log of a gateway that has started, without end. Raises FatalError for rows that cannot be read."""
-        connection = open_reader(self._path)
-        try:
+        with LogReader(self._data_dir) as log:
             while True:
-                self._read(connection)
+                self._read(log)
                 await anyio.sleep(_POLL_PAUSE_S)
-        finally:
-            connection.close(force=True)
 
-    def _read(self, connection: apsw.Connection) -> None:
-        rows = (chained.row for chained in read_rows(connection, self._position))
+    def _read(self, log: LogReader) -> None:
+        rows = (chained.row for chained in log.rows(self._position))
         for step in steps(self._machines, rows, self._known):
             self._position = step.row.position
             self._show(step)

@@ -19,7 +19,8 @@ from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
 from engine.engine import Observer, Ports
 from engine.ports import Probe, no_probe
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.reader import LogReader
+from engine.rows import LOG_NAME
 from errors import GatewayError, UnavailableError
 from fedimint.lnv2.gateway_api import PaymentFee
 from fuzz.simulation.virtual_time import (
@@ -192,11 +193,8 @@ class SimulatedGateway:
         return tuple(dict.fromkeys(route.gate for route in table))
 
     def rows(self) -> Sequence[Row]:
-        connection = open_reader(self.directory / LOG_NAME)
-        try:
-            return list(verified(read_rows(connection)))
-        finally:
-            connection.close()
+        with LogReader(self.directory) as log:
+            return list(verified(log.rows()))
 
     async def _live(self, life: Life) -> None:
         crashed = False

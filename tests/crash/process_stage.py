@@ -14,7 +14,7 @@ from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.gatewayd import PASSWORD, OurGatewayd
 from devnet.served_world import ServedWorld, served_world
 from engine.chain import Row, verified
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.reader import LogReader
 from errors import UnavailableError
 from fuzz.simulation.simulated_gateway import Answer
 from tests.scenarios import backups
@@ -63,11 +63,8 @@ class ProcessGateway:
         return await anyio.to_thread.run_sync(_call, request, abandon_on_cancel=True)
 
     def rows(self) -> Sequence[Row]:
-        connection = open_reader(self.program.data_dir / LOG_NAME)
-        try:
-            return list(verified(read_rows(connection)))
-        finally:
-            connection.close()
+        with LogReader(self.program.data_dir) as log:
+            return list(verified(log.rows()))
 
 
 class Hurried:

@@ -11,7 +11,7 @@ import pytest
 
 from devnet.processes import until
 from engine.chain import Row
-from engine.rows import LOG_NAME, open_reader
+from engine.reader import LogReader
 from errors import UnavailableError
 from gateway.log import machines
 from statemachines import accounts, ledger
@@ -162,7 +162,7 @@ class Killer:
         )
         self._stage = stage
         self._random = random
-        self._log = stage.process.program.data_dir / LOG_NAME
+        self._data_dir = stage.process.program.data_dir
         self._rows: list[Row] = []
 
     async def round(self) -> None:
@@ -188,11 +188,8 @@ class Killer:
         return self._ask("SELECT coalesce(max(position), 0) FROM log")
 
     def _ask(self, sql: str) -> int:
-        connection = open_reader(self._log)
-        try:
-            ((number,),) = connection.execute(sql)
-        finally:
-            connection.close()
+        with LogReader(self._data_dir) as log:
+            ((number,),) = log.query(sql)
         assert isinstance(number, int)
         return number
 

@@ -11,7 +11,8 @@ from engine.audit import ComparedReadModel, Verified, verify
 from engine.chain import StoredStep
 from engine.fold import fold, state_hash
 from engine.machine import State
-from engine.rows import LOG_NAME, open_reader
+from engine.reader import LogReader
+from engine.rows import LOG_NAME
 from tests.engine.toy import (
     Arrived,
     Begin,
@@ -50,8 +51,8 @@ def _write(path: Path, sql: str) -> None:
 
 
 def test_an_untouched_log_verifies(path: Path) -> None:
-    connection = open_reader(path)
-    found = verify(connection, machines(), read_models())
+    log = LogReader(path.parent)
+    found = verify(log, machines(), read_models())
     assert found.head.position == 10
     assert (found.streams, found.unfinished_streams) == (5, 3)
     assert found.read_models == (
@@ -63,7 +64,7 @@ def test_an_untouched_log_verifies(path: Path) -> None:
     rows = (chained.row for chained in store.rows())
     assert found.states == state_hash(machines(), fold(machines(), rows, keep_final=True))
     store.close()
-    connection.close()
+    log.close()
 
 
 @pytest.mark.parametrize(
@@ -141,8 +142,9 @@ def test_an_inspection_that_fails_is_told(path: Path) -> None:
     def inspect(_before: State, _step: StoredStep) -> list[str]:
         raise ZeroDivisionError
 
-    connection = open_reader(path)
-    (problem,) = verify(connection, machines(), read_models(), inspect).problems
+    log = LogReader(path.parent)
+    (problem,) = verify(log, machines(), read_models(), inspect).problems
+    log.close()
     assert problem.startswith("the log does not fold: ZeroDivisionError between 1 and ")
 
 
@@ -153,9 +155,9 @@ def test_whoever_inspects_sees_every_step(path: Path) -> None:
         seen.append((step.row.position, before))
         return ["ten"] if step.row.position == 10 else []
 
-    connection = open_reader(path)
-    assert verify(connection, machines(), read_models(), inspect).problems == ("ten",)
-    connection.close()
+    log = LogReader(path.parent)
+    assert verify(log, machines(), read_models(), inspect).problems == ("ten",)
+    log.close()
     assert [position for position, _ in seen] == list(range(1, 11))
     assert isinstance(seen[0][1], Unborn)
     assert isinstance(seen[3][1], Sending)
@@ -169,8 +171,5 @@ def test_an_outdated_read_model_is_no_damage(path: Path) -> None:
 
 
 def _verified(path: Path) -> Verified:
-    connection = open_reader(path)
-    try:
-        return verify(connection, machines(), read_models())
-    finally:
-        connection.close()
+    with LogReader(path.parent) as log:
+        return verify(log, machines(), read_models())

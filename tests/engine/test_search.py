@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-import apsw
 import pytest
 
 from engine.chain import Row, StoredStep
-from engine.rows import open_reader
+from engine.reader import LogReader
 from engine.search import RowFilter, find_rows
 from engine.store import Store
 from tests.engine.query_plans import plans, queries
@@ -28,11 +27,10 @@ EVENTS = (
 
 
 @pytest.fixture
-def connection(store: Store) -> Iterator[apsw.Connection]:
+def log(store: Store) -> Iterator[LogReader]:
     _write(store, EVENTS)
-    reader = open_reader(store.path)
-    yield reader
-    reader.close()
+    with LogReader(store.path.parent) as reader:
+        yield reader
 
 
 def _write(store: Store, events: Sequence[tuple[str, str]]) -> None:
@@ -62,29 +60,29 @@ def _write(store: Store, events: Sequence[tuple[str, str]]) -> None:
 )
 @pytest.mark.parametrize("page_rows", [1, 3, 500])
 def test_rows_are_found_over_all_pages(
-    connection: apsw.Connection,
+    log: LogReader,
     monkeypatch: pytest.MonkeyPatch,
     wanted: RowFilter,
     positions: list[int],
     page_rows: int,
 ) -> None:
     monkeypatch.setattr("engine.search.PAGE_ROWS", page_rows)
-    assert [chained.row.position for chained in find_rows(connection, wanted)] == positions
+    assert [chained.row.position for chained in find_rows(log, wanted)] == positions
 
 
 @pytest.mark.parametrize("page_rows", [1, 2, 500])
 @pytest.mark.parametrize("limit", [0, 1, 2, 3, 4])
 def test_no_more_are_found_than_asked_for(
-    connection: apsw.Connection, monkeypatch: pytest.MonkeyPatch, page_rows: int, limit: int
+    log: LogReader, monkeypatch: pytest.MonkeyPatch, page_rows: int, limit: int
 ) -> None:
     monkeypatch.setattr("engine.search.PAGE_ROWS", page_rows)
-    found = find_rows(connection, RowFilter(stream="wallet/fed"), limit)
+    found = find_rows(log, RowFilter(stream="wallet/fed"), limit)
     assert [chained.row.position for chained in found] == [1, 6, 7, 9][:limit]
 
 
-def test_rows_of_a_stream_and_after_a_position_are_looked_up(connection: apsw.Connection) -> None:
+def test_rows_of_a_stream_and_after_a_position_are_looked_up(log: LogReader) -> None:
     """A log is too long to be read for one payment."""
     for wanted in (RowFilter(stream="wallet/fed", after=3), RowFilter(after=3)):
-        with queries(connection) as asked:
-            list(find_rows(connection, wanted))
-        assert not [plan for plan in plans(connection, asked) if plan.startswith("SCAN log")]
+        with queries(log.connection) as asked:
+            list(find_rows(log, wanted))
+        assert not [plan for plan in plans(log.connection, asked) if plan.startswith("SCAN log")]

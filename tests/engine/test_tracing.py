@@ -2,12 +2,11 @@
 
 from collections.abc import Iterator, Sequence
 
-import apsw
 import pytest
 
 from engine import tracing
 from engine.chain import Row, StoredStep
-from engine.rows import open_reader
+from engine.reader import LogReader
 from engine.store import Store
 from engine.tracing import identify, named, related_rows
 from errors import InputError, NotFoundError
@@ -30,11 +29,10 @@ APPENDS = (
 
 
 @pytest.fixture
-def connection(store: Store) -> Iterator[apsw.Connection]:
+def log(store: Store) -> Iterator[LogReader]:
     _write(store, APPENDS)
-    reader = open_reader(store.path)
-    yield reader
-    reader.close()
+    with LogReader(store.path.parent) as reader:
+        yield reader
 
 
 def _write(store: Store, appends: Sequence[Sequence[tuple[str, str]]]) -> None:
@@ -69,9 +67,9 @@ def _ends(stream: str) -> bool:
     ],
 )
 def test_the_beginning_of_a_stream_is_enough(
-    connection: apsw.Connection, prefix: str, identifier: str, streams: list[str]
+    log: LogReader, prefix: str, identifier: str, streams: list[str]
 ) -> None:
-    subject = identify(connection, KINDS, prefix)
+    subject = identify(log, KINDS, prefix)
     assert (subject.identifier, list(subject.streams)) == (identifier, streams)
     assert subject.rows == ()
 
@@ -81,23 +79,23 @@ def test_the_beginning_of_a_stream_is_enough(
     [(TXID[:8], TXID, [9]), ("bytes", "bytes", [11]), ("opened", "opened", [1])],
 )
 def test_a_text_in_events_is_found_where_it_stands(
-    connection: apsw.Connection, prefix: str, identifier: str, positions: list[int]
+    log: LogReader, prefix: str, identifier: str, positions: list[int]
 ) -> None:
-    subject = identify(connection, KINDS, prefix)
+    subject = identify(log, KINDS, prefix)
     assert (subject.identifier, subject.streams) == (identifier, ())
     assert [row.position for row in subject.rows] == positions
 
 
-def test_beginnings_of_several_or_none_are_refused(connection: apsw.Connection) -> None:
+def test_beginnings_of_several_or_none_are_refused(log: LogReader) -> None:
     with pytest.raises(InputError, match="begins 2 identifiers: c0ffee00, c0ffee99"):
-        identify(connection, KINDS, "c0ffee")
+        identify(log, KINDS, "c0ffee")
     with pytest.raises(InputError, match="begins 2 identifiers: deadbeef01, deadbeef02"):
-        identify(connection, KINDS, "deadbeef")
+        identify(log, KINDS, "deadbeef")
     for wrong in ("c0f", "", "c0ffee%", 'c0ff"'):
         with pytest.raises(InputError, match="does not identify"):
-            identify(connection, KINDS, wrong)
+            identify(log, KINDS, wrong)
     with pytest.raises(NotFoundError):
-        identify(connection, KINDS, "0ffee00")  # inside, not at the beginning
+        identify(log, KINDS, "0ffee00")  # inside, not at the beginning
 
 
 @pytest.mark.parametrize("form", ["send/{}", "{}"])
@@ -108,7 +106,7 @@ def test_of_many_only_some_are_named(
     stream = "wallet/fed" if form == "{}" else "send/{}"
     ids = [f"feed0{number}" for number in range(9)]
     _write(store, [[(stream.format(one), one)] for one in (*ids, *ids[:3], "feed")])
-    reader = open_reader(store.path)
+    reader = LogReader(store.path.parent)
     with pytest.raises(InputError, match=r"begins more than 2 identifiers: .*feed00, .*feed01$"):
         identify(reader, KINDS, form.format("feed0"))
     whole = identify(reader, KINDS, form.format("feed"))
@@ -120,25 +118,25 @@ def test_of_many_only_some_are_named(
     ("prefix", "wallet"), [(HASH, [7, 12]), ("c0ffee00", [7, 12]), ("send/c0ffee00", [7, 12])]
 )
 def test_a_payment_is_found_over_all_streams(
-    connection: apsw.Connection, prefix: str, wallet: list[int]
+    log: LogReader, prefix: str, wallet: list[int]
 ) -> None:
-    rows, own = related_rows(connection, identify(connection, KINDS, prefix), _ends)
+    rows, own = related_rows(log, identify(log, KINDS, prefix), _ends)
     assert own == {f"image/{HASH}", "send/c0ffee00", "tx/fed-1"}
     assert [row.position for row in rows] == sorted([2, 3, 5, 6, 11, *wallet])
 
 
-def test_a_text_leads_to_the_streams_that_hold_it(connection: apsw.Connection) -> None:
-    rows, own = related_rows(connection, identify(connection, KINDS, TXID), _ends)
+def test_a_text_leads_to_the_streams_that_hold_it(log: LogReader) -> None:
+    rows, own = related_rows(log, identify(log, KINDS, TXID), _ends)
     assert own == {"tx/fed-2"}
     assert [row.position for row in rows] == [8, 9]  # tx/fed-22 is another one
-    rows, own = related_rows(connection, identify(connection, KINDS, "deadbeef01"), _ends)
+    rows, own = related_rows(log, identify(log, KINDS, "deadbeef01"), _ends)
     assert own == frozenset()
     assert [row.position for row in rows] == [13]
 
 
 def test_a_lasting_stream_is_traced_by_its_name(store: Store) -> None:
     _write(store, [[("wallet/fed", "opened")], [("wallet/fed", "credited"), ("wallet/b", "-")]])
-    reader = open_reader(store.path)
+    reader = LogReader(store.path.parent)
     rows, own = related_rows(reader, identify(reader, KINDS, "wallet/fed"), _ends)
     reader.close()
     assert own == {"wallet/fed"}
@@ -146,25 +144,23 @@ def test_a_lasting_stream_is_traced_by_its_name(store: Store) -> None:
 
 
 def test_what_has_too_many_events_is_no_payment(
-    connection: apsw.Connection, monkeypatch: pytest.MonkeyPatch
+    log: LogReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tracing, "ROWS_MAX", 3)
     with pytest.raises(
         InputError, match="wallet/fed is in more than 3 events, so it is no payment"
     ):
-        related_rows(connection, identify(connection, KINDS, "wallet/fed"), _ends)
+        related_rows(log, identify(log, KINDS, "wallet/fed"), _ends)
     monkeypatch.setattr(tracing, "ROWS_MAX", 0)
     with pytest.raises(InputError, match=f"{TXID} is in more than 0 events"):
-        identify(connection, KINDS, TXID)
+        identify(log, KINDS, TXID)
 
 
 @pytest.mark.parametrize("prefix", [HASH, "c0ffee0", "send/c0ffee00"])
-def test_a_payment_is_looked_up_and_the_log_never_read_for_it(
-    connection: apsw.Connection, prefix: str
-) -> None:
-    with queries(connection) as asked:
-        related_rows(connection, identify(connection, KINDS, prefix), _ends)
-    steps = plans(connection, asked)
+def test_a_payment_is_looked_up_and_the_log_never_read_for_it(log: LogReader, prefix: str) -> None:
+    with queries(log.connection) as asked:
+        related_rows(log, identify(log, KINDS, prefix), _ends)
+    steps = plans(log.connection, asked)
     assert len(steps) > len(APPENDS)
     # For the beginning of an id the names are read, but no row is.
     read = {step for step in steps if step.startswith("SCAN")} - {
@@ -175,6 +171,6 @@ def test_a_payment_is_looked_up_and_the_log_never_read_for_it(
     assert any(step.startswith("SEARCH log") for step in steps)
 
 
-def test_streams_are_found_by_the_id_in_their_names(connection: apsw.Connection) -> None:
-    assert named(connection, KINDS, HASH) == (f"image/{HASH}",)
-    assert named(connection, KINDS, "nothing") == ()
+def test_streams_are_found_by_the_id_in_their_names(log: LogReader) -> None:
+    assert named(log, KINDS, HASH) == (f"image/{HASH}",)
+    assert named(log, KINDS, "nothing") == ()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from engine.chain import Row
 from engine.events import Event
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.reader import LogReader
 from gateway.log import machines
 from statemachines.send import (
     SendAccepted,
@@ -34,19 +34,15 @@ class GatewayLog:
     """The log in a data directory."""
 
     def __init__(self, data_dir: Path) -> None:
-        self._path = data_dir / LOG_NAME
+        self._data_dir = data_dir
         self._codec = machines().codec
 
     def entries(self) -> list[Entry]:
         """Every row."""
-        connection = open_reader(self._path)
-        try:
+        with LogReader(self._data_dir) as log:
             return [
-                Entry(chained.row, self._codec.decode(chained.row.event))
-                for chained in read_rows(connection)
+                Entry(chained.row, self._codec.decode(chained.row.event)) for chained in log.rows()
             ]
-        finally:
-            connection.close()
 
     def position(self) -> int:
         """The newest row's."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from devnet.gatewayd import OurGatewayd
 from devnet.real.lnd_node import LndNode
 from engine.chain import Row, verified
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.reader import LogReader
 from gateway.secret_files import MNEMONIC_NAME
 from tests.scenarios import backups
 from tests.scenarios.stage import Answer
@@ -45,8 +45,5 @@ class RealGateway:
         return Answer(answer.status, answer.body)
 
     def rows(self) -> Sequence[Row]:
-        connection = open_reader(self.program.data_dir / LOG_NAME)
-        try:
-            return list(verified(read_rows(connection)))
-        finally:
-            connection.close()
+        with LogReader(self.program.data_dir) as log:
+            return list(verified(log.rows()))

@@ -12,7 +12,7 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.reader import LogReader
 from tests.replay import embedded_history, real_history, restored_history, simulated_history
 from tests.replay.stored_history import SUFFIX, store
 
@@ -38,9 +38,8 @@ def main(version: str, world: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "data"
         _WORLDS[world](directory)
-        connection = open_reader(directory / LOG_NAME)
-        store(path, read_rows(connection))
-        connection.close()
+        with LogReader(directory) as log:
+            store(path, log.rows())
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engine.chain import StoredStep
 from engine.fold import Position
 from engine.machine import kind_of
-from engine.rows import LOG_NAME, open_reader, select_rows
+from engine.reader import LogReader
 from fuzz.simulation.simulated_gateway import SimulatedGateway
 from fuzz.simulation.virtual_time import SimulatedCrash
 from gateway.log import machines
@@ -83,13 +83,8 @@ class Reaper:
         if self._gateway.directory != self._directory:
             self._directory, self._position = self._gateway.directory, 0
             self._known.clear()
-        connection = open_reader(self._directory / LOG_NAME)
-        try:
-            found = list(
-                select_rows(connection, "position > ? ORDER BY position", (self._position,))
-            )
-        finally:
-            connection.close()
+        with LogReader(self._directory) as log:
+            found = list(log.rows(self._position))
         for chained in found:
             step = _MACHINES.step(self._known, chained.row)
             self._known[step.row.stream] = Position.after(step)

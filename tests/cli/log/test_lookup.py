@@ -6,11 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.log.reading import reading
 from engine import changes
 from engine.chain import verified
 from engine.machine import State
-from engine.rows import read_rows
+from engine.reader import LogReader
 from engine.storage_errors import DamagedError
 from gateway.log import machines
 from gateway.log_fold import LogFold
@@ -35,10 +34,10 @@ def test_what_is_open_is_what_a_fold_of_everything_leaves_open(name: str, tmp_pa
     of = machines()
     states: tuple[type[State], ...] = tuple(state for machine in of for state in machine.states)
     whole = LogFold(of)
-    with reading(data_directory(tmp_path / "data", name)) as connection:
-        whole.read(verified(read_rows(connection)))
-        assert standing_in(connection, of, states) == whole.open != {}
-        assert standing_in(connection, of, ()) == {}
+    with LogReader(data_directory(tmp_path / "data", name)) as log:
+        whole.read(verified(log.rows()))
+        assert standing_in(log, of, states) == whole.open != {}
+        assert standing_in(log, of, ()) == {}
 
 
 def test_tables_of_another_version_are_not_asked(run: Tools) -> None:

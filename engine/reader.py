@@ -1,0 +1,56 @@
+"""A stored log that is looked at and never written, also beside a running gateway: what every tool of a log reads."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from engine.chain import ChainedRow, Head, Row
+from engine.rows import LOG_NAME, newest_head, open_reader, read_rows, read_stream
+
+
+class LogReader:
+    """Rows are taken as they stand; `chain.verified` checks them. Close it after use, as leaving a `with` does."""
+
+    def __init__(self, data_dir: Path) -> None:
+        """Raises NotFoundError for a directory without a log."""
+        #: For the queries of this package alone.
+        self.connection = open_reader(data_dir / LOG_NAME)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End also what is still being read."""
+        self.connection.close(force=True)
+
+    @property
+    def head(self) -> Head:
+        """The newest row."""
+        return newest_head(self.connection)
+
+    def rows(self, after: int = 0) -> Iterator[ChainedRow]:
+        """Rows after a position in order, of one moment. Raises DamagedError or FatalError when they cannot be read."""
+        return read_rows(self.connection, after)
+
+    def rows_of(self, stream: str, after_version: int = 0) -> Iterator[Row]:
+        """Rows of one stream after a version, in order. Raises as `rows` does."""
+        return (chained.row for chained in read_stream(self.connection, stream, after_version))
+
+    def query(
+        self, sql: str, bindings: Sequence[str | int | bytes] = ()
+    ) -> list[tuple[object, ...]]:
+        """Rows of a read model, as `Store.query`."""
+        return list(self.connection.execute(sql, bindings))
+
+    @contextmanager
+    def moment(self) -> Iterator[None]:
+        """Everything that is read in the block is of one moment."""
+        self.connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            self.connection.execute("ROLLBACK")
