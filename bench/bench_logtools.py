@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from bench.bench_restart import build, in_fresh_process, join, memory_kib
 from cli.gatewayd.program import main as gatewayd
 from cli.log.reading import program
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.search import RowFilter, find_rows
 from statemachines import send, transaction
 
@@ -54,7 +54,7 @@ def tool(words: Sequence[str]) -> dict[str, float]:
 def calls(data_dir: Path, folder: Path) -> dict[str, tuple[str, ...]]:
     """What is measured, by what it is called in the figures."""
     of, _ = program()
-    with LogReader(data_dir) as reader:
+    with open_log(data_dir) as reader:
         rows = reader.head.position
         kinds = (send.SendAccepted.kind, transaction.TxSigned.kind)
         accepted, signed = (

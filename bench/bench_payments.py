@@ -31,7 +31,7 @@ from bench.processor_time import cpu_by_part, difference
 from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.served_world import served_world
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.streams import open_of_kind
 
 GUARDIANS = 4
@@ -104,10 +104,8 @@ class Bench:
 
     async def _is_over(self) -> bool:
         """Read from the log, since a question to the gateway would cost it time."""
-        with LogReader(self._gateway.data_dir) as log:
-            return not any(
-                any(open_of_kind(log.query, kind)) for kind in ("send", "completion", "tx")
-            )
+        with open_log(self._gateway.data_dir) as log:
+            return not any(any(open_of_kind(log, kind)) for kind in ("send", "completion", "tx"))
 
     async def _grinders_rest(self) -> bool:
         before_s = self._cpu_by_part().get("grinder", 0.0)

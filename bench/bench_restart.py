@@ -33,7 +33,7 @@ from engine.chain import verified
 from engine.engine import Ports
 from engine.fold import fold
 from engine.ports import SystemClock, SystemRandomness
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.rows import LOG_NAME
 from engine.store import Store
 from fedimint.client.transport import GuardianUnreachable
@@ -144,7 +144,7 @@ async def start(data_dir: Path) -> dict[str, float]:
 def read(data_dir: Path) -> dict[str, float]:
     """Every row once."""
     before_kib, began, began_cpu = memory_kib("VmRSS"), time.perf_counter(), time.process_time()
-    with LogReader(data_dir) as log:
+    with open_log(data_dir) as log:
         fold(machines(), verified(log.rows()), keep_final=False)
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
     return {
@@ -185,7 +185,7 @@ def build(data_dir: Path, federation_id: str, *, finished: int, open_now: int) -
     log = BuiltLog(data_dir)
     fill(log, federation_id, finished=finished, open_now=open_now)
     log.close()
-    with LogReader(data_dir) as reader:
+    with open_log(data_dir) as reader:
         rows = reader.head.position
         streams = len({chained.row.stream for chained in reader.rows()})
     return {

@@ -27,7 +27,7 @@ from devnet.processes import until
 from devnet.real import peers
 from devnet.real.fedimint_cli import FedimintCli, SendOutcome
 from devnet.real.world import NEEDED_PEERS, RealWorld, real_world
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.streams import open_of_kind
 
 WARM_UP, SENDS = 2, 6
@@ -68,8 +68,8 @@ class Sender:
 
     async def _is_over(self) -> bool:
         """Read from the log, since a question to the gateway would cost it time."""
-        with LogReader(self._gateway.data_dir) as log:
-            return not any(any(open_of_kind(log.query, kind)) for kind in ("send", "tx"))
+        with open_log(self._gateway.data_dir) as log:
+            return not any(any(open_of_kind(log, kind)) for kind in ("send", "tx"))
 
     async def _grinder_rests(self) -> bool:
         before_s = self._cpu_by_part().get("grinder", 0.0)

@@ -30,7 +30,7 @@ from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.served_world import served_world
 from devnet.users.receiving import IncomingOrder
-from engine.reader import LogReader
+from engine.reader import open_log
 from fedimint.lnv2.gateway_api import RoutingInfo, SendPaymentPayload
 from fedimint.mintv2 import Ecash, SpendableNote
 
@@ -84,7 +84,7 @@ class Gateway:
         return self._queried("PRAGMA page_count") * self._queried("PRAGMA page_size")
 
     def _queried(self, sql: str) -> int:
-        with LogReader(self._program.data_dir) as log:
+        with open_log(self._program.data_dir) as log:
             ((value,),) = log.query(sql)
             return msgspec.convert(value, int)
 

@@ -184,7 +184,7 @@ class _Verification:
         return heapq.merge(finished, unfinished)
 
     def _compare(self, model: ReadModel) -> ComparedReadModel:
-        if streams.stored_version(self._log.query, model.name) != model.version:
+        if streams.stored_version(self._log, model.name) != model.version:
             return _not_compared(model)
         rows = sum(self._compare_table(table) for table in model.tables)
         left_out = tuple(gap.position for gap in self._gaps if gap.name == model.name)

@@ -15,6 +15,7 @@ from engine.head_file import Noted
 from engine.opening import only_int
 from engine.rows import head_at, newest_head, read_rows
 from engine.storage_errors import DamagedError
+from engine.tables import TableReader
 
 #: Newest rows whose chain each start checks, whatever was checked before.
 NEWEST_ROWS = 20_000
@@ -62,7 +63,7 @@ def check_newest(connection: apsw.Connection, path: Path, head: Head, after: int
 
 
 def check_open(
-    query: streams.Query,
+    log: TableReader,
     path: Path,
     kinds: Iterable[str],
     found: Mapping[str, Position],
@@ -72,11 +73,9 @@ def check_open(
 
     Raises DamagedError when the tables say otherwise: they lie in different pages of the file.
     """
-    indexed = {
-        one.stream: one.version for kind in kinds for one in streams.open_of_kind(query, kind)
-    }
+    indexed = {one.stream: one.version for kind in kinds for one in streams.open_of_kind(log, kind)}
     if indexed != {stream: position.version for stream, position in found.items()}:
         raise DamagedError(f"the tables of {path} do not agree on what is open")
     over = {stream: version for stream, version in newest.items() if stream not in found}
-    if over != streams.finished_versions(query, over):
+    if over != streams.finished_versions(log, over):
         raise DamagedError(f"the tables of {path} do not agree with its rows on what is over")

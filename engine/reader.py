@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
+import apsw
+
 from engine.chain import ChainedRow, Head, Row
 from engine.rows import LOG_NAME, newest_head, open_reader, read_rows, read_stream
 
@@ -12,10 +14,9 @@ from engine.rows import LOG_NAME, newest_head, open_reader, read_rows, read_stre
 class LogReader:
     """Rows are taken as they stand; `chain.verified` checks them. Close it after use, as leaving a `with` does."""
 
-    def __init__(self, data_dir: Path) -> None:
-        """Raises NotFoundError for a directory without a log."""
+    def __init__(self, connection: apsw.Connection) -> None:
         #: For the queries of this package alone.
-        self.connection = open_reader(data_dir / LOG_NAME)
+        self.connection = connection
 
     def __enter__(self) -> Self:
         return self
@@ -54,3 +55,8 @@ class LogReader:
             yield
         finally:
             self.connection.execute("ROLLBACK")
+
+
+def open_log(data_dir: Path) -> LogReader:
+    """The log of a data directory. Raises NotFoundError for one without a log."""
+    return LogReader(open_reader(data_dir / LOG_NAME))

@@ -26,6 +26,7 @@ from engine.opening import (
 )
 from engine.packing import Packing
 from engine.read_model import Gap, ReadModel
+from engine.reader import LogReader
 from engine.rows import (
     LOG_NAME,
     NAME_STREAM,
@@ -162,7 +163,7 @@ class Store:
                 found |= fold(machines, rows, keep_final=False, known=known)
             if self._tables.has_index and not gaps_in(self._read):
                 kinds = [machine.kind for machine in machines]
-                check_open(self._read.execute, self.path, kinds, found, self._newest)
+                check_open(LogReader(self._read), self.path, kinds, found, self._newest)
         self._newest = {}
         return found
 

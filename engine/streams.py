@@ -3,14 +3,12 @@
 For looking only: decisions rest on the log (`read_model.StreamIndex`).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 import msgspec
 
 from engine.read_model import StreamIndex
-
-#: `query` of a `Store` or of a `LogReader`, or `execute` of a connection that reads.
-Query = Callable[[str, Sequence[str | int | bytes]], Iterable[tuple[object, ...]]]
+from engine.tables import TableReader
 
 _COLUMNS = "stream, state_name, version, began_unix_us, since_unix_us"
 _AMONG = (
@@ -36,41 +34,41 @@ class Indexed(msgspec.Struct, frozen=True, array_like=True):
     since_unix_us: int
 
 
-def named(query: Query, streams: Iterable[str]) -> dict[str, Indexed]:
+def named(log: TableReader, streams: Iterable[str]) -> dict[str, Indexed]:
     """Those of these streams that have a durable event, by name."""
     names = msgspec.json.encode(list(streams)).decode()
-    return {one.stream: one for one in _indexed(query(_NAMED, (names,)))}
+    return {one.stream: one for one in _indexed(log.query(_NAMED, (names,)))}
 
 
-def open_of_kind(query: Query, kind: str) -> Iterator[Indexed]:
+def open_of_kind(log: TableReader, kind: str) -> Iterator[Indexed]:
     """Every stream of a machine that is in no final state."""
-    return _indexed(query(_OPEN, (kind,)))
+    return _indexed(log.query(_OPEN, (kind,)))
 
 
-def finished_versions(query: Query, names: Iterable[str]) -> dict[str, int]:
+def finished_versions(log: TableReader, names: Iterable[str]) -> dict[str, int]:
     """How many events those of these streams have that are finished."""
     encoded = msgspec.json.encode(list(names)).decode()
-    return {one.stream: one.version for one in _indexed(query(_FINISHED, (encoded,)))}
+    return {one.stream: one.version for one in _indexed(log.query(_FINISHED, (encoded,)))}
 
 
-def newest_of_kind(query: Query, kind: str) -> Iterator[Indexed]:
+def newest_of_kind(log: TableReader, kind: str) -> Iterator[Indexed]:
     """Every stream of a machine, the newest first."""
-    return _indexed(query(_NEWEST_FIRST, (kind,)))
+    return _indexed(log.query(_NEWEST_FIRST, (kind,)))
 
 
-def is_current(query: Query) -> bool:
+def is_current(log: TableReader) -> bool:
     """Whether the index is this program's; else the next start rebuilds it."""
-    return stored_version(query, StreamIndex.name) == StreamIndex.version
+    return stored_version(log, StreamIndex.name) == StreamIndex.version
 
 
-def stored_version(query: Query, read_model: str) -> int | None:
+def stored_version(log: TableReader, read_model: str) -> int | None:
     """The version of a read model's tables, None when it has none."""
-    return next((msgspec.convert(row[0], int) for row in query(_VERSION, (read_model,))), None)
+    return next((msgspec.convert(row[0], int) for row in log.query(_VERSION, (read_model,))), None)
 
 
-def recorded_unix_us(query: Query, position: int) -> int | None:
+def recorded_unix_us(log: TableReader, position: int) -> int | None:
     """When the event at a position was written, None without one."""
-    return next((msgspec.convert(row[0], int) for row in query(_RECORDED, (position,))), None)
+    return next((msgspec.convert(row[0], int) for row in log.query(_RECORDED, (position,))), None)
 
 
 def _indexed(rows: Iterable[tuple[object, ...]]) -> Iterator[Indexed]:

@@ -68,7 +68,7 @@ async def _refuse_order(context: GatewayContext, stream: str, state: node_order.
     txid = await trace_of(_node(context), state.id, state.order)
     if txid is not None:
         raise ConflictError(f"the Lightning node carried it out: {txid}; the order ends by itself")
-    since_unix_us = streams.named(context.store.query, [stream])[stream].since_unix_us
+    since_unix_us = streams.named(context.store, [stream])[stream].since_unix_us
     left_s = context.now_unix_s() - since_unix_us // 1_000_000
     if left_s < CALL_ASTRAY_S:
         raise ConflictError(

@@ -20,7 +20,7 @@ def standing_in(
     Rows are taken as they stand. A log whose tables another version of the program wrote is folded as a whole.
     Raises DamagedError when the tables are not of this log.
     """
-    if not streams.is_current(log.query):
+    if not streams.is_current(log):
         whole = LogFold(machines)
         whole.read(verified(log.rows()))
         return {name: one for name, one in whole.open.items() if type(one.state) in states}
@@ -29,7 +29,7 @@ def standing_in(
             one.stream: _standing(log, machines, one)
             for machine in machines
             if (names := {state.__name__ for state in machine.states if state in states})
-            for one in streams.open_of_kind(log.query, machine.kind)
+            for one in streams.open_of_kind(log, machine.kind)
             if one.state_name in names
         }
     return dict(sorted(found.items()))

@@ -131,7 +131,7 @@ def freeze(store: Store, machines: Machines, ports: Ports) -> identity.Restorati
     Raises InputError for a log without events, or with events that this program cannot read, FatalError for one that
     cannot be trusted.
     """
-    newest_unix_us = streams.recorded_unix_us(store.query, store.head.position)
+    newest_unix_us = streams.recorded_unix_us(store, store.head.position)
     if newest_unix_us is None:
         raise InputError("the backup holds no events: start an empty data directory instead")
     engine = Engine(store, machines, ports)

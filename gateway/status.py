@@ -142,7 +142,7 @@ def _since_unix_us(store: Store, states: Mapping[str, State]) -> dict[str, int]:
     """When each of these states began; a state that is decided and not durable yet begins now, and is left out."""
     return {
         name: one.since_unix_us
-        for name, one in streams.named(store.query, states).items()
+        for name, one in streams.named(store, states).items()
         if one.state_name == type(states[name]).__name__
     }
 

@@ -83,7 +83,7 @@ class Treasury:
     async def sent_ecash(self, federation_id: str | None, limit: int) -> tuple[SentEcash, ...]:
         """The newest ecash that was asked for as text, of one federation or of all."""
         sent: list[SentEcash] = []
-        for one in streams.newest_of_kind(self._context.store.query, gift.MACHINE.kind):
+        for one in streams.newest_of_kind(self._context.store, gift.MACHINE.kind):
             if len(sent) == limit:
                 break  # each gift that is over is read from the log
             state = self._engine.peek(one.stream)

@@ -50,8 +50,8 @@ class Opened(msgspec.Struct, frozen=True):
     @classmethod
     def of(cls, store: Store) -> "Opened | None":
         """None for a log without events."""
-        founded_unix_us = streams.recorded_unix_us(store.query, 1)
-        newest_unix_us = streams.recorded_unix_us(store.query, store.head.position)
+        founded_unix_us = streams.recorded_unix_us(store, 1)
+        newest_unix_us = streams.recorded_unix_us(store, store.head.position)
         if founded_unix_us is None or newest_unix_us is None:
             return None
         return cls(store.head.position, founded_unix_us // 1_000_000, newest_unix_us // 1_000_000)

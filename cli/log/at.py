@@ -13,7 +13,7 @@ from cli.numbers import WholeNumber
 from engine.chain import Row, verified
 from engine.changes import Changes
 from engine.machine import kind_of
-from engine.reader import LogReader
+from engine.reader import LogReader, open_log
 from errors import InputError
 from gateway.log_fold import LogFold
 
@@ -66,7 +66,7 @@ def print_at(data_dir: Path, position: WholeNumber, /, *, json: Json = False) ->
     """
     machines, _ = program()
     fold = LogFold(machines)
-    with LogReader(data_dir) as log:
+    with open_log(data_dir) as log:
         fold.read(_up_to(log, position))
     assert fold.newest is not None
     found = At(
@@ -110,7 +110,7 @@ def print_diff(
             f"nothing lies between {first} and {last}: name the earlier position first"
         )
     machines, _ = program()
-    with LogReader(data_dir) as log:
+    with open_log(data_dir) as log:
         found = _diff(LogFold(machines), _up_to(log, last), first, last)
     for part in _diff_json(found) if json else _diff_text(found):
         print(part)

@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cli.log.reading import program
 from engine.chain import verified
 from engine.portable import chained, from_line, to_line, write_rows
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.store import Store
 from errors import FatalError, InputError
 from gateway.anonymous import Anonymiser
@@ -42,7 +42,7 @@ def export_log(
     machines, _ = program()
     anonymiser = Anonymiser(machines.codec, os.urandom(32), keep_times=keep_times)
     count = 0
-    with LogReader(data_dir) as log, _new_file(file) as out:
+    with open_log(data_dir) as log, _new_file(file) as out:
         for one in chained(map(anonymiser.row, verified(log.rows()))):
             out.write(to_line(one) + "\n")
             count += 1

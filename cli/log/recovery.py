@@ -11,7 +11,7 @@ from engine.chain import state_name, verified
 from engine.faults import Faults
 from engine.fold import fold
 from engine.machine import Effect, kind_of
-from engine.reader import LogReader
+from engine.reader import open_log
 from gateway.freeze import sends_money_out
 from statemachines import (
     completion,
@@ -97,7 +97,7 @@ def print_recovery(data_dir: Path, /, *, json: Json = False) -> None:
 def recovery(data_dir: Path) -> Recovery:
     """Fold the log as a start does, and ask every open machine what it wants."""
     machines, _ = program()
-    with LogReader(data_dir) as log:
+    with open_log(data_dir) as log:
         head = log.head
         rows = verified(log.rows())
         open_now = fold(machines, rows, keep_final=False, until=head.position)

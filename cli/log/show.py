@@ -17,7 +17,7 @@ from cli.log.reading import (
 )
 from cli.numbers import MaybeWholeNumber, WholeNumber
 from engine.chain import Row
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.search import RowFilter, find_rows
 
 #: Characters of one line for people; `--json` has everything.
@@ -75,7 +75,7 @@ def print_events(
         since_unix_us=unix_us(since),
         until_unix_us=unix_us(until),
     )
-    with LogReader(data_dir) as log:
+    with open_log(data_dir) as log:
         if verify:
             verify_chain(log)
         for chained in find_rows(log, wanted, limit):

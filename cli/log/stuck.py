@@ -22,7 +22,7 @@ from cli.log.reading import (
 from engine.faults import Faults
 from engine.fold import Position
 from engine.quarantine import THE_LOG, Quarantined, QuarantinedStream
-from engine.reader import LogReader
+from engine.reader import open_log
 from gateway.log_fold import Standing
 from gateway.log_standing import standing_in, state_of
 from gateway.losses import Loss, losses
@@ -90,7 +90,7 @@ def print_stuck(
 def stuck(data_dir: Path, now_unix_s: int, *, everything: bool, verify: bool = False) -> Stuck:
     """What is overdue at a time, or all that is open. With `verify`, raises DamagedError for a broken chain."""
     machines, _ = program()
-    with LogReader(data_dir) as log:
+    with open_log(data_dir) as log:
         if verify:
             verify_chain(log)
         standing = standing_in(log, machines, (*OPEN_STATES, Quarantined))

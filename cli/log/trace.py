@@ -24,7 +24,7 @@ from engine.chain import Row
 from engine.fold import Machines, steps
 from engine.machine import kind_of
 from engine.quarantine import stream_of
-from engine.reader import LogReader
+from engine.reader import LogReader, open_log
 from engine.tracing import Subject, identify, named, related_rows
 
 #: Characters of facts on a line of their own.
@@ -98,7 +98,7 @@ def print_trace(
         Print one JSON document.
     """
     machines, _ = program()
-    with LogReader(data_dir) as log:
+    with open_log(data_dir) as log:
         if verify:
             verify_chain(log)
         found = trace(log, machines, payment)

@@ -7,7 +7,7 @@ import msgspec
 
 from cli.log.reading import Json, program
 from engine.audit import Verified, verify
-from engine.reader import LogReader
+from engine.reader import open_log
 from errors import FatalError
 from statemachines.ledger import Auditor
 
@@ -47,7 +47,7 @@ def check(data_dir: Path) -> Found:
     """Verify and audit a log. Raises NotFoundError without one."""
     machines, read_models = program()
     auditor = Auditor()
-    with LogReader(data_dir) as log:
+    with open_log(data_dir) as log:
         verified = verify(log, machines, read_models, auditor.inspect)
     problems = verified.problems
     if verified.states is not None:

@@ -9,7 +9,7 @@ from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.guardians.federation import EmbeddedFederation
 from engine.chain import verified
 from engine.fold import Machines
-from engine.reader import LogReader
+from engine.reader import open_log
 from errors import FatalError
 from statemachines import accounts, ledger
 
@@ -34,7 +34,7 @@ class Books(msgspec.Struct, frozen=True):
 
 def audit(story: Story, data_dir: Path, machines: Machines) -> Books:
     """Replay the whole log and compare it with the world. Raises FatalError for a difference of one msat."""
-    with LogReader(data_dir) as log:
+    with open_log(data_dir) as log:
         report = ledger.audit(machines, list(verified(log.rows())))
         head = log.head
     for problem in report.problems:

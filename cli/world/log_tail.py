@@ -8,7 +8,7 @@ import anyio
 from engine.chain import StoredStep
 from engine.fold import Machines, Position, steps
 from engine.machine import State, kind_of
-from engine.reader import LogReader
+from engine.reader import LogReader, open_log
 
 _POLL_PAUSE_S = 0.05
 
@@ -41,7 +41,7 @@ class LogTail:
 
     async def run(self) -> None:
         """Follow the log of a gateway that has started, without end. Raises FatalError for rows that cannot be read."""
-        with LogReader(self._data_dir) as log:
+        with open_log(self._data_dir) as log:
             while True:
                 self._read(log)
                 await anyio.sleep(_POLL_PAUSE_S)

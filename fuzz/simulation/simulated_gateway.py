@@ -19,7 +19,7 @@ from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
 from engine.engine import Observer, Ports
 from engine.ports import Probe, no_probe
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.rows import LOG_NAME
 from errors import GatewayError, UnavailableError
 from fedimint.lnv2.gateway_api import PaymentFee
@@ -193,7 +193,7 @@ class SimulatedGateway:
         return tuple(dict.fromkeys(route.gate for route in table))
 
     def rows(self) -> Sequence[Row]:
-        with LogReader(self.directory) as log:
+        with open_log(self.directory) as log:
             return list(verified(log.rows()))
 
     async def _live(self, life: Life) -> None:

@@ -14,7 +14,7 @@ from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.gatewayd import PASSWORD, OurGatewayd
 from devnet.served_world import ServedWorld, served_world
 from engine.chain import Row, verified
-from engine.reader import LogReader
+from engine.reader import open_log
 from errors import UnavailableError
 from fuzz.simulation.simulated_gateway import Answer
 from tests.scenarios import backups
@@ -63,7 +63,7 @@ class ProcessGateway:
         return await anyio.to_thread.run_sync(_call, request, abandon_on_cancel=True)
 
     def rows(self) -> Sequence[Row]:
-        with LogReader(self.program.data_dir) as log:
+        with open_log(self.program.data_dir) as log:
             return list(verified(log.rows()))
 
 

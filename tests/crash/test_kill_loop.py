@@ -11,7 +11,7 @@ import pytest
 
 from devnet.processes import until
 from engine.chain import Row
-from engine.reader import LogReader
+from engine.reader import open_log
 from errors import UnavailableError
 from gateway.log import machines
 from statemachines import accounts, ledger
@@ -188,7 +188,7 @@ class Killer:
         return self._ask("SELECT coalesce(max(position), 0) FROM log")
 
     def _ask(self, sql: str) -> int:
-        with LogReader(self._data_dir) as log:
+        with open_log(self._data_dir) as log:
             ((number,),) = log.query(sql)
         assert isinstance(number, int)
         return number

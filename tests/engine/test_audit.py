@@ -11,7 +11,7 @@ from engine.audit import ComparedReadModel, Verified, verify
 from engine.chain import StoredStep
 from engine.fold import fold, state_hash
 from engine.machine import State
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.rows import LOG_NAME
 from tests.engine.toy import (
     Arrived,
@@ -51,7 +51,7 @@ def _write(path: Path, sql: str) -> None:
 
 
 def test_an_untouched_log_verifies(path: Path) -> None:
-    log = LogReader(path.parent)
+    log = open_log(path.parent)
     found = verify(log, machines(), read_models())
     assert found.head.position == 10
     assert (found.streams, found.unfinished_streams) == (5, 3)
@@ -142,7 +142,7 @@ def test_an_inspection_that_fails_is_told(path: Path) -> None:
     def inspect(_before: State, _step: StoredStep) -> list[str]:
         raise ZeroDivisionError
 
-    log = LogReader(path.parent)
+    log = open_log(path.parent)
     (problem,) = verify(log, machines(), read_models(), inspect).problems
     log.close()
     assert problem.startswith("the log does not fold: ZeroDivisionError between 1 and ")
@@ -155,7 +155,7 @@ def test_whoever_inspects_sees_every_step(path: Path) -> None:
         seen.append((step.row.position, before))
         return ["ten"] if step.row.position == 10 else []
 
-    log = LogReader(path.parent)
+    log = open_log(path.parent)
     assert verify(log, machines(), read_models(), inspect).problems == ("ten",)
     log.close()
     assert [position for position, _ in seen] == list(range(1, 11))
@@ -171,5 +171,5 @@ def test_an_outdated_read_model_is_no_damage(path: Path) -> None:
 
 
 def _verified(path: Path) -> Verified:
-    with LogReader(path.parent) as log:
+    with open_log(path.parent) as log:
         return verify(log, machines(), read_models())

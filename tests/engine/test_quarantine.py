@@ -25,7 +25,7 @@ from engine.quarantine import (
     StreamFaultError,
     fault_text,
 )
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.storage_errors import StorageError
 from engine.store import Store
 from errors import FatalError, NotFoundError
@@ -425,7 +425,7 @@ async def test_it_is_put_on_record_once_however_often_it_is_started(tmp_path: Pa
 
 async def test_verify_tells_of_it_and_goes_on(tmp_path: Path) -> None:
     await _filled(tmp_path)
-    with LogReader(tmp_path) as log:
+    with open_log(tmp_path) as log:
         found = verify(log, Machines([_later(), LIMITS, TRANSFER]), read_models())
     (unread,) = found.unread
     assert unread.startswith("account/a: account.credited at position 2 cannot be read")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from engine.chain import Row, StoredStep
-from engine.reader import LogReader
+from engine.reader import LogReader, open_log
 from engine.search import RowFilter, find_rows
 from engine.store import Store
 from tests.engine.query_plans import plans, queries
@@ -29,7 +29,7 @@ EVENTS = (
 @pytest.fixture
 def log(store: Store) -> Iterator[LogReader]:
     _write(store, EVENTS)
-    with LogReader(store.path.parent) as reader:
+    with open_log(store.path.parent) as reader:
         yield reader
 
 

@@ -14,7 +14,7 @@ from engine.fold import fold, steps
 from engine.lock import LOCK_NAME
 from engine.opening import BUSY_MS
 from engine.read_model import Step, StreamIndex
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.rows import LOG_NAME, newest_head, open_reader, read_rows
 from engine.storage_errors import DamagedError, StorageError
 from engine.store import Store
@@ -158,7 +158,7 @@ def test_what_a_read_model_cannot_take_is_left_out_and_told(
     told = [(gap.name, gap.position, gap.why.partition(":")[0]) for gap in store.gaps()]
     assert told == [("picky", 2, "ConstraintError"), ("picky", 3, "OverflowError")]
     assert store.query("SELECT version FROM picked") == [(1,), (4,)]
-    with LogReader(tmp_path) as log:
+    with open_log(tmp_path) as log:
         found = verify(log, machines(), store.read_models)
     assert found.problems == ()
     assert [model.left_out for model in found.read_models] == [(), (2, 3)]

@@ -7,6 +7,7 @@ import pytest
 
 from engine import streams
 from engine.read_model import StreamIndex
+from engine.reader import LogReader
 from engine.rows import add_functions
 from engine.schema import LOG_TABLES
 from engine.streams import Indexed
@@ -18,7 +19,7 @@ OTHER = Indexed("other/1", "Waiting", 1, 15, 15)
 
 
 @pytest.fixture
-def connection() -> Iterator[apsw.Connection]:
+def log() -> Iterator[LogReader]:
     connection = apsw.Connection(":memory:")
     add_functions(connection)
     connection.execute(LOG_TABLES + StreamIndex.ddl)
@@ -39,44 +40,44 @@ def connection() -> Iterator[apsw.Connection]:
                 one.since_unix_us,
             ),
         )
-    yield connection
-    connection.close()
+    with LogReader(connection) as reader:
+        yield reader
 
 
-def test_streams_are_found_by_name(connection: apsw.Connection) -> None:
-    found = streams.named(connection.execute, ["toy/old", "other/1", "toy/unknown"])
+def test_streams_are_found_by_name(log: LogReader) -> None:
+    found = streams.named(log, ["toy/old", "other/1", "toy/unknown"])
     assert found == {"toy/old": OLD, "other/1": OTHER}
-    assert streams.named(connection.execute, []) == {}
+    assert streams.named(log, []) == {}
 
 
-def test_streams_are_found_by_kind(connection: apsw.Connection) -> None:
-    assert list(streams.newest_of_kind(connection.execute, "toy")) == [NEW, OLD]
-    assert list(streams.open_of_kind(connection.execute, "toy")) == [OLD]
-    assert list(streams.open_of_kind(connection.execute, "nothing")) == []
-    assert streams.finished_versions(connection.execute, ["toy/old", "toy/new"]) == {"toy/new": 2}
+def test_streams_are_found_by_kind(log: LogReader) -> None:
+    assert list(streams.newest_of_kind(log, "toy")) == [NEW, OLD]
+    assert list(streams.open_of_kind(log, "toy")) == [OLD]
+    assert list(streams.open_of_kind(log, "nothing")) == []
+    assert streams.finished_versions(log, ["toy/old", "toy/new"]) == {"toy/new": 2}
 
 
-def test_nothing_reads_the_whole_index(connection: apsw.Connection) -> None:
-    with queries(connection) as asked:
-        streams.named(connection.execute, ["toy/old"])
-        list(streams.newest_of_kind(connection.execute, "toy"))
-        list(streams.open_of_kind(connection.execute, "toy"))
-    found = [plan for plan in plans(connection, asked) if "stream" in plan]
+def test_nothing_reads_the_whole_index(log: LogReader) -> None:
+    with queries(log.connection) as asked:
+        streams.named(log, ["toy/old"])
+        list(streams.newest_of_kind(log, "toy"))
+        list(streams.open_of_kind(log, "toy"))
+    found = [plan for plan in plans(log.connection, asked) if "stream" in plan]
     assert len(found) == 6
     assert all(plan.startswith("SEARCH stream") for plan in found), found
 
 
-def test_the_index_of_another_version_is_told_from_ours(connection: apsw.Connection) -> None:
-    assert not streams.is_current(connection.execute)
-    connection.execute("INSERT INTO read_model VALUES ('streams', ?)", (StreamIndex.version,))
-    assert streams.is_current(connection.execute)
-    connection.execute("UPDATE read_model SET version = version + 1")
-    assert not streams.is_current(connection.execute)
+def test_the_index_of_another_version_is_told_from_ours(log: LogReader) -> None:
+    assert not streams.is_current(log)
+    log.connection.execute("INSERT INTO read_model VALUES ('streams', ?)", (StreamIndex.version,))
+    assert streams.is_current(log)
+    log.connection.execute("UPDATE read_model SET version = version + 1")
+    assert not streams.is_current(log)
 
 
-def test_the_time_of_an_event_is_found_by_its_position(connection: apsw.Connection) -> None:
-    connection.execute(
+def test_the_time_of_an_event_is_found_by_its_position(log: LogReader) -> None:
+    log.connection.execute(
         "INSERT INTO log VALUES (1, 1, 1, 1, 'toy.done', 1, 1, 1800000000000000, x'7b7d', x'')"
     )
-    assert streams.recorded_unix_us(connection.execute, 1) == 1_800_000_000_000_000
-    assert streams.recorded_unix_us(connection.execute, 2) is None
+    assert streams.recorded_unix_us(log, 1) == 1_800_000_000_000_000
+    assert streams.recorded_unix_us(log, 2) is None

@@ -6,7 +6,7 @@ import pytest
 
 from engine import tracing
 from engine.chain import Row, StoredStep
-from engine.reader import LogReader
+from engine.reader import LogReader, open_log
 from engine.store import Store
 from engine.tracing import identify, named, related_rows
 from errors import InputError, NotFoundError
@@ -31,7 +31,7 @@ APPENDS = (
 @pytest.fixture
 def log(store: Store) -> Iterator[LogReader]:
     _write(store, APPENDS)
-    with LogReader(store.path.parent) as reader:
+    with open_log(store.path.parent) as reader:
         yield reader
 
 
@@ -106,7 +106,7 @@ def test_of_many_only_some_are_named(
     stream = "wallet/fed" if form == "{}" else "send/{}"
     ids = [f"feed0{number}" for number in range(9)]
     _write(store, [[(stream.format(one), one)] for one in (*ids, *ids[:3], "feed")])
-    reader = LogReader(store.path.parent)
+    reader = open_log(store.path.parent)
     with pytest.raises(InputError, match=r"begins more than 2 identifiers: .*feed00, .*feed01$"):
         identify(reader, KINDS, form.format("feed0"))
     whole = identify(reader, KINDS, form.format("feed"))
@@ -136,7 +136,7 @@ def test_a_text_leads_to_the_streams_that_hold_it(log: LogReader) -> None:
 
 def test_a_lasting_stream_is_traced_by_its_name(store: Store) -> None:
     _write(store, [[("wallet/fed", "opened")], [("wallet/fed", "credited"), ("wallet/b", "-")]])
-    reader = LogReader(store.path.parent)
+    reader = open_log(store.path.parent)
     rows, own = related_rows(reader, identify(reader, KINDS, "wallet/fed"), _ends)
     reader.close()
     assert own == {"wallet/fed"}

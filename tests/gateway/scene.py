@@ -17,7 +17,7 @@ from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.engine import Ports
 from engine.machine import State
 from engine.ports import Probe, SystemRandomness, inline, no_probe
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.store import Store
 from errors import GatewayError
 from fedimint.client.transport import GuardianConnection, GuardianUnreachable
@@ -268,7 +268,7 @@ async def wallet(gateway: Gateway, federation_id: str) -> Wallet:
 
 def kinds(directory: Path) -> list[str]:
     """The kinds of all events on disk, in order, without the tweaks that come when they come."""
-    with LogReader(directory) as log:
+    with open_log(directory) as log:
         rows = [chained.row.kind for chained in log.rows()]
     return [kind for kind in rows if kind != "wallet.tweaks_added"]
 

@@ -10,7 +10,7 @@ import pytest
 
 from backends.lightning import Failed, Succeeded
 from backends.simulated.node import Fault
-from engine.reader import LogReader
+from engine.reader import open_log
 from errors import ConflictError, InputError, UnavailableError
 from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo, SendPaymentPayload
 from fedimint.mintv2 import recovery
@@ -236,7 +236,7 @@ async def test_a_payment_that_only_the_lost_events_know_is_told_and_never_paid_t
             await ask(gateway, user.body(payment))
         assert scene.spent_msat() == spent_msat
     assert "send.dispatching" not in kinds(scene.directory)
-    with LogReader(scene.directory) as log:
+    with open_log(scene.directory) as log:
         (reconciled,) = (one.row for one in log.rows() if one.row.kind == "gateway.reconciled")
     assert msgspec.json.decode(reconciled.event.body) == {"unknown_payments": 1}
 

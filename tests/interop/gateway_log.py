@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from engine.chain import Row
 from engine.events import Event
-from engine.reader import LogReader
+from engine.reader import open_log
 from gateway.log import machines
 from statemachines.send import (
     SendAccepted,
@@ -39,7 +39,7 @@ class GatewayLog:
 
     def entries(self) -> list[Entry]:
         """Every row."""
-        with LogReader(self._data_dir) as log:
+        with open_log(self._data_dir) as log:
             return [
                 Entry(chained.row, self._codec.decode(chained.row.event)) for chained in log.rows()
             ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from devnet.gatewayd import OurGatewayd
 from devnet.real.lnd_node import LndNode
 from engine.chain import Row, verified
-from engine.reader import LogReader
+from engine.reader import open_log
 from gateway.secret_files import MNEMONIC_NAME
 from tests.scenarios import backups
 from tests.scenarios.stage import Answer
@@ -45,5 +45,5 @@ class RealGateway:
         return Answer(answer.status, answer.body)
 
     def rows(self) -> Sequence[Row]:
-        with LogReader(self.program.data_dir) as log:
+        with open_log(self.program.data_dir) as log:
             return list(verified(log.rows()))

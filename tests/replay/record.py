@@ -12,7 +12,7 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from engine.reader import LogReader
+from engine.reader import open_log
 from tests.replay import embedded_history, real_history, restored_history, simulated_history
 from tests.replay.stored_history import SUFFIX, store
 
@@ -38,7 +38,7 @@ def main(version: str, world: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         directory = Path(folder) / "data"
         _WORLDS[world](directory)
-        with LogReader(directory) as log:
+        with open_log(directory) as log:
             store(path, log.rows())
     return 0
 

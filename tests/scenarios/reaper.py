@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engine.chain import StoredStep
 from engine.fold import Position
 from engine.machine import kind_of
-from engine.reader import LogReader
+from engine.reader import open_log
 from fuzz.simulation.simulated_gateway import SimulatedGateway
 from fuzz.simulation.virtual_time import SimulatedCrash
 from gateway.log import machines
@@ -83,7 +83,7 @@ class Reaper:
         if self._gateway.directory != self._directory:
             self._directory, self._position = self._gateway.directory, 0
             self._known.clear()
-        with LogReader(self._directory) as log:
+        with open_log(self._directory) as log:
             found = list(log.rows(self._position))
         for chained in found:
             step = _MACHINES.step(self._known, chained.row)

@@ -18,7 +18,7 @@ from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.chain import verified
 from engine.fold import fold
 from engine.machine import State
-from engine.reader import LogReader
+from engine.reader import open_log
 from errors import UnavailableError
 from fedimint.lnv2 import HashImage
 from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo, parse_send_answer
@@ -157,7 +157,7 @@ async def _check_end(run: Run, user: EmbeddedUser, payment: OutgoingPayment) -> 
     assert world.federation.audit().is_balanced()
     assert not world.federation.audit().contracts_msat
     spent_msat = CHANNEL_SIDE_MSAT - world.network.holdings_msat("gateway")
-    with LogReader(run.directory) as log:
+    with open_log(run.directory) as log:
         rows = list(verified(log.rows()))
     report = ledger.audit(machines(), rows)
     assert report.problems == ()

@@ -9,7 +9,7 @@ import pytest
 from engine import changes
 from engine.chain import verified
 from engine.machine import State
-from engine.reader import LogReader
+from engine.reader import open_log
 from engine.storage_errors import DamagedError
 from gateway.log import machines
 from gateway.log_fold import LogFold
@@ -34,7 +34,7 @@ def test_what_is_open_is_what_a_fold_of_everything_leaves_open(name: str, tmp_pa
     of = machines()
     states: tuple[type[State], ...] = tuple(state for machine in of for state in machine.states)
     whole = LogFold(of)
-    with LogReader(data_directory(tmp_path / "data", name)) as log:
+    with open_log(data_directory(tmp_path / "data", name)) as log:
         whole.read(verified(log.rows()))
         assert standing_in(log, of, states) == whole.open != {}
         assert standing_in(log, of, ()) == {}
