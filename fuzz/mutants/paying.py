@@ -198,7 +198,7 @@ MUTANTS = (
         (301, 410),
     ),
     Mutant("cancel without a record", 2, "10.1.1", _cancel_when_the_record_is_missing, (487, 600)),
-    Mutant("pay one image for two", 1, "10.1.2", _pay_one_image_for_two, (0, 11)),
+    Mutant("pay one image for two", 1, "10.1.2", _pay_one_image_for_two, (41,)),
     Mutant("keep no blocks back", 3, "10.1.4", _keep_no_blocks_back, (11,)),
     Mutant("forget the claim", 8, "10.1.5", _forget_the_claim, (11,)),
     Mutant("answer before it is durable", 8, "10.3.17", _answer_before_it_is_durable, (53, 59)),
