@@ -1,16 +1,16 @@
 """All that a data directory holds, for tests that look for what must not be in it."""
 
-from contextlib import closing
 from pathlib import Path
 
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.reader import open_log
+from engine.rows import LOG_NAME
 
 
 def log_bytes(directory: Path) -> bytes:
     """The files of the log as they are, and the bodies of its rows, which the file keeps deflated."""
     files = [path.read_bytes() for path in directory.glob(f"{LOG_NAME}*")]
-    with closing(open_reader(directory / LOG_NAME)) as connection:
-        bodies = [chained.row.event.body for chained in read_rows(connection)]
+    with open_log(directory) as log:
+        bodies = [chained.row.event.body for chained in log.rows()]
     assert files
     assert bodies
     return b"\n".join([*files, *bodies])

@@ -6,10 +6,10 @@ import pytest
 
 from engine.chain import Row, StoredStep
 from engine.reader import LogReader, open_log
-from engine.search import RowFilter, find_rows
+from engine.search import RowFilter, find_kinds, find_rows, row_at
 from engine.store import Store
 from tests.engine.query_plans import plans, queries
-from tests.engine.toy import Open, Seen, machines
+from tests.engine.toy import Credited, Debited, Open, Seen, machines
 
 HASH = "5f" * 32
 #: Stream and text of each event; a name in the text stands for what a real event would mention.
@@ -86,3 +86,31 @@ def test_rows_of_a_stream_and_after_a_position_are_looked_up(log: LogReader) -> 
         with queries(log.connection) as asked:
             list(find_rows(log, wanted))
         assert not [plan for plan in plans(log.connection, asked) if plan.startswith("SCAN log")]
+
+
+def test_a_row_is_found_by_its_position(store: Store) -> None:
+    _write(store, EVENTS)
+    assert [row_at(store, position).stream for position in (1, 4, 9)] == [
+        EVENTS[0][0],
+        EVENTS[3][0],
+        EVENTS[8][0],
+    ]
+
+
+def test_rows_of_kinds_are_found_but_for_those_with_a_zero(store: Store) -> None:
+    events = [Credited(amount=3), Credited(amount=0), Seen(text="x"), Debited(amount=1)]
+    steps = []
+    for position, event in enumerate(events, 1):
+        encoded = machines().codec.encode(event)
+        row = Row(position, position, "account/a", position, encoded, 1, 1_000)
+        steps.append(StoredStep(row, event, Open(), final=False))
+    store.append(steps)
+    with open_log(store.path.parent) as log:
+
+        def found(*kinds: str) -> list[int]:
+            rows = find_kinds(log, kinds, unless_zero="amount")
+            return [chained.row.position for chained in rows]
+
+        assert found(Credited.kind) == [1]
+        assert found(Credited.kind, Debited.kind, Seen.kind) == [1, 3, 4]
+        assert found() == []
