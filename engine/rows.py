@@ -11,6 +11,7 @@ from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row
 from engine.events import EncodedEvent
 from engine.opening import BUSY_MS
 from engine.packing import Packing
+from engine.progress import telling
 from engine.storage_errors import storage_error
 from errors import NotFoundError
 
@@ -79,7 +80,8 @@ def read_rows(connection: apsw.Connection, after: int = 0) -> Iterator[ChainedRo
 
     Raises DamagedError or FatalError when they cannot be read.
     """
-    return select_rows(connection, "position > ? ORDER BY position", (after,))
+    rows = select_rows(connection, "position > ? ORDER BY position", (after,))
+    return telling(rows, lambda: newest_head(connection).position - after)
 
 
 def read_stream(

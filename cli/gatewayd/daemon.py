@@ -28,6 +28,7 @@ from engine.effects import JobStatus
 from engine.engine import Observer, Ports
 from engine.place import check_place, note_place, renew_place
 from engine.ports import SystemClock, SystemRandomness
+from engine.progress import Progress, told
 from engine.store import Store
 from errors import FatalError, GatewayError
 from fedimint.client.transport import GuardianConnection
@@ -64,7 +65,8 @@ async def _serve(settings: Settings) -> None:
     if not check_place(settings.data_dir):
         # Before anything is in the log: a first start that dies must leave nothing that looks like a copy.
         note_place(settings.data_dir)
-    store = Store(settings.data_dir, SchemaSteps(), read_models())
+    with told(_reading):
+        store = Store(settings.data_dir, SchemaSteps(), read_models())
     try:
         # Not before the log was found whole: what a refused start leaves may be put back as it was.
         renew_place(settings.data_dir)
@@ -84,6 +86,11 @@ async def _serve(settings: Settings) -> None:
     finally:
         store.close()
         _log.info("stopped")
+
+
+def _reading(progress: Progress) -> None:
+    """A start after an upgrade reads the whole log; so does one whose files were put back."""
+    _log.info("reading_log", events=progress.rows, of=progress.of)
 
 
 async def _set_up(settings: Settings, listener: Listener, setup: FirstSetup) -> str:
@@ -114,7 +121,9 @@ async def _run_gateway(
     passwords = _passwords(settings)
     with WorkerProcesses() as workers:
         async with GrinderProcess() as grinder, _lightning_node(settings) as node:
-            gateway = _gateway(settings, _outside(settings, node, grinder, workers), store, words)
+            outside = _outside(settings, node, grinder, workers)
+            with told(_reading):
+                gateway = _gateway(settings, outside, store, words)
             async with anyio.create_task_group() as tasks:
                 await tasks.start(gateway.run)
                 ending.first = gateway.halt

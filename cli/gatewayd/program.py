@@ -14,6 +14,7 @@ from cli.gatewayd.nodes.table import NODE_KINDS
 from cli.gatewayd.options import GatewayOptions
 from cli.gatewayd.start import complain
 from cli.help_pages import add_help
+from cli.progress import progress_on_terminal
 from errors import ConfigError, GatewayError
 
 
@@ -106,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     open_standard_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with reader_may_leave():
+        with reader_may_leave(), progress_on_terminal():
             app_for(given)(given, exit_on_error=False, print_error=False)
     except CycloptsError as error:
         complain(str(error))

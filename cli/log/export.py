@@ -11,6 +11,7 @@ from cyclopts import Parameter
 from cli.log.reading import program
 from engine.chain import verified
 from engine.portable import chained, from_line, to_line, write_rows
+from engine.progress import telling
 from engine.reader import open_log
 from engine.store import Store
 from errors import FatalError, InputError
@@ -71,7 +72,8 @@ def import_log(file: Path, data_dir: Path, /) -> None:
     with lines:
         store = Store(data_dir, SchemaSteps(), read_models)
         try:
-            head = write_rows(store, machines, map(from_line, lines))
+            rows = telling(map(from_line, lines), lambda: None)
+            head = write_rows(store, machines, rows)
         except FatalError as error:
             raise InputError(f"{file} is no whole history: {error}") from error
         finally:

@@ -16,7 +16,16 @@ from engine.ports import inline
 from engine.rows import LOG_NAME
 from engine.storage_errors import DamagedError
 from errors import FatalError
-from tests.engine.toy import Arrived, Begin, Credit, StepClock, open_engine, open_store, order, running
+from tests.engine.toy import (
+    Arrived,
+    Begin,
+    Credit,
+    StepClock,
+    open_engine,
+    open_store,
+    order,
+    running,
+)
 
 pytestmark = pytest.mark.anyio
 ROWS = 40
@@ -152,7 +161,7 @@ async def test_the_pages_of_a_large_file_are_checked_beside_the_gateway(
 
     async def use(until: Callable[[], bool]) -> None:
         async with running(open_engine(store)):
-            while not until():
+            while not until():  # noqa: ASYNC110 (a thread says so)
                 await anyio.sleep(0.001)
 
     if is_sound:
@@ -180,7 +189,7 @@ async def test_a_gateway_that_stops_does_not_wait_for_the_check_of_its_pages(
     monkeypatch.setattr(history, "check_pages", endless)
     store = open_store(log)
     async with running(open_engine(store)):
-        while not begun.is_set():
+        while not begun.is_set():  # noqa: ASYNC110 (same)
             await anyio.sleep(0.001)
     assert ended.wait(10)
     store.close()
