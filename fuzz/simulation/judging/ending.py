@@ -10,7 +10,7 @@ from devnet.guardians.federation import EmbeddedFederation
 from engine.machine import State
 from fedimint.crypto import bls, tbs
 from fuzz.simulation.harness import AWAY, RETRY_PAUSE_LONGEST_S, Harness
-from statemachines import accounts, identity, node_order
+from statemachines import accounts, completion, identity, node_order
 from statemachines.outlook import OpenState
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
@@ -36,11 +36,21 @@ async def calm(harness: Harness) -> None:
     node = harness.world.gateway_node
     node.forgive()
     node.deliver_delayed()
+    await _settled(harness)
     harness.mine(_BURIED_BLOCKS)
     await anyio.sleep(_NEWS_S)
     await at_rest(harness)
     harness.mine(_TIMELOCK_BLOCKS)
     harness.tasks.start_soon(_mine_for_refunds, harness)
+
+
+async def _settled(harness: Harness) -> None:
+    """Return when the node has settled what was bought: hours of blocks in the second of a call would fail it back."""
+    with anyio.move_on_after(_NEWS_S):
+        while any(  # noqa: ASYNC110 - as an operator looks
+            isinstance(state, completion.Settling) for state in harness.auditor.states().values()
+        ):
+            await anyio.sleep(1)
 
 
 async def _mine_for_refunds(harness: Harness) -> None:
