@@ -136,7 +136,7 @@ async def mnemonic(gateway: Gateway) -> views.MnemonicResponse:
 
 
 async def set_mnemonic(setup: Setup, payload: structs.SetMnemonicPayload) -> None:
-    """POST `/mnemonic` to a process without one: store the words, or new ones, and start the gateway."""
+    """POST `/mnemonic` to a process without one: store the mnemonic, or a new one, and start the gateway."""
     await setup.set_mnemonic(payload.words)
 
 

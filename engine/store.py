@@ -320,4 +320,4 @@ class Store:
 
 
 def _nobody_listens(_error: FatalError) -> None:
-    """Who opened the store hears of errors by itself."""
+    """The opener of the store hears of errors by itself."""

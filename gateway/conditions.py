@@ -1,6 +1,6 @@
 """The conditions of committing money, checked in the very step that decides.
 
-Who measures waits for the node or for guardians, and meanwhile the federation is left, receiving is switched off, time
+A measurement waits for the node or for guardians, and meanwhile the federation is left, receiving is switched off, time
 runs out. So what a caller found out before does not count: the engine asks this of every input, and nothing can happen
 between the answer and the decision. What only others know is measured before, says when that began, and is measured
 again once it is older than MEASURED_LIMIT_S.

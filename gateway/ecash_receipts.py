@@ -21,8 +21,8 @@ from statemachines.items import ForeignNote
 
 #: Notes taken at once; each needs about 155 bytes of the 50,000 that a transaction may have.
 REISSUED_NOTES_MAX = 200
-#: How often a note is tried that the federation refuses in different company. Who looks for the one spent note of the
-#: most that may be handed in at once, by halves, tries each note nine times.
+#: How often a note is tried that the federation refuses in different company. A search by halves
+#: for the one spent note of the most that may be handed in at once tries each note nine times.
 REFUSALS_MAX = 10
 
 

@@ -82,7 +82,7 @@ def served_modules(config: ClientConfig) -> dict[str, FoundModule]:
 
 
 def module_keys(root: DerivableSecret, facts: FederationFacts) -> dict[str, ModuleKey]:
-    """Our key in each module, by its kind, also of a federation that is not served any more."""
+    """Our key in each module, by its kind, also of a federation that is no longer served."""
     client = secrets.client_secret(root, bytes.fromhex(facts.federation_id))
     return {
         kind: ModuleKey(found.instance_id, secrets.module_secret(client, found.instance_id))

@@ -192,9 +192,9 @@ class FederationAdmin:
         at_stake_msat = trust.exposure_msat(self._context, federation_id)
         raise ConflictError(
             f"{len(under_way)} payments or transactions of the federation are under way, such as {under_way[0]}: "
-            "leave when they are over. When its guardians are gone for good, leave-fed --give-up (give_up in "
+            "leave when they are over. If its guardians are gone for good, leave-fed --give-up (give_up in "
             f"/leave_fed) does not wait: {at_stake_msat} msat of ecash, deposits and contracts in it are then booked "
-            "as lost; who pays a receiver there has his money back, also if that receiver was paid; and nothing is "
+            "as lost; payers of a receiver there are refunded, even if that receiver was paid; and nothing is "
             "claimed, withdrawn or collected there unless it is joined again"
         )
 

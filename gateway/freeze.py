@@ -43,7 +43,7 @@ class Word:
 
 @dataclass
 class Answered:
-    """Who has told in this process what the lost events did."""
+    """Those that have told in this process what the lost events did."""
 
     node: bool = False
     federations: set[str] = field(default_factory=set)

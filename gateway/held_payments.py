@@ -172,7 +172,7 @@ class HeldPayments:
         return None
 
     async def _answer_again(self, payment: HeldPayment, answer: State) -> None:
-        """The recorded answer; payments of invoices that nothing is funded for any more are failed back.
+        """The recorded answer; payments of invoices that nothing is funded for any more are cancelled.
 
         Also one that the node contradicted once, as one does whose database is lost and comes back from a backup: what
         it shows as held it can answer.

@@ -47,7 +47,7 @@ class PaymentEntries:
 
 
 def payload_of(step: StoredStep, known: Known) -> Payload | None:
-    """What the entry of an event says; None when this program cannot read the event any more."""
+    """What the entry of an event says; None when this program can no longer read the event."""
     entry = _ENTRIES.get(type(step.event))
     return None if entry is None else entry.tell(Told(step.row, known), step.event, step.state)
 

@@ -42,7 +42,7 @@ class PinnedNode:
         self._pin = pin
         #: The key of the node behind the connection, None when it must be asked.
         self._known: str | None = None
-        #: How often a connection broke: who answered before that says nothing of who answers now.
+        #: How often a connection broke: the node that answered before may be another than the one that answers now.
         self._breaks = 0
 
     @property

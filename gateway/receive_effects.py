@@ -95,7 +95,7 @@ class ReceiveEffects:
     ) -> InvoiceForgotten:
         """The node has closed the invoice, so nothing is held for it; or what is held was not for us for a whole day.
 
-        HTLCs that come later are failed back by the watch.
+        HTLCs that come later are cancelled by the watch.
         """
         at_unix_s = effect.expires_unix_s + CLOSED_AFTER_EXPIRY_S
         while True:

@@ -57,7 +57,7 @@ class Resting:
                 running.discard(scope)
 
     def interrupt(self, federation_id: str) -> None:
-        """The federation is not served any more: whatever asks its guardians begins to rest."""
+        """The federation is no longer served: effects that ask its guardians begin to rest."""
         for scope in tuple(self._running[federation_id]):
             scope.cancel()
 

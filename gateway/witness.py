@@ -7,7 +7,7 @@ freeze it. Freezing is safe in any case and ends by itself once node and federat
 that somebody else made with the node costs a pause and no money; for a shared node the operator switches this off.
 
 Until the node has told, nothing leaves that rests on it: no call, no invoice, and no contract that HTLCs or a swap pay
-for. Nor is anything decided about these (`gateway/conditions.py`): a copy would fail back HTLCs of contracts that lost
+for. Nor is anything decided about these (`gateway/conditions.py`): a copy would cancel HTLCs of contracts that lost
 events have funded, and what was measured would be old by then.
 """
 

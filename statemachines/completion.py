@@ -62,7 +62,7 @@ class Settling(OpenState, frozen=True):
 
 
 class Cancelling(OpenState, frozen=True):
-    """The HTLCs are failed back."""
+    """The HTLCs are cancelled."""
 
     outlook: ClassVar[Outlook] = Outlook(
         due_unix_s=within(ANSWER_S),
@@ -94,7 +94,7 @@ class SettleRejected(State, frozen=True):
 
 
 class CancelRejected(State, frozen=True):
-    """There is nothing to fail back any more."""
+    """There is nothing left to cancel."""
 
     payment_hash: str
     error: str

@@ -84,7 +84,7 @@ class Joined(State, frozen=True):
 
 
 class Left(State, frozen=True):
-    """Not served any more; what its wallet holds is kept."""
+    """No longer served; what its wallet holds is kept."""
 
     facts: FederationFacts
     index: int
@@ -122,7 +122,7 @@ class ClaimRefused(Input, frozen=True):
 
 
 class TrustAgain(Input, frozen=True):
-    """The operator's word: claims that were refused are no reason against new payments any more."""
+    """The operator's word: refused claims no longer stop new payments."""
 
 
 class FruitlessFunding(Input, frozen=True):

@@ -96,7 +96,7 @@ class Failed(State, frozen=True):
 class RequestOperatorPayment(Input, frozen=True):
     """`given_up` is the stream of the client's payment that has the image and ended without preimage, if there is one.
 
-    It can never pay any more, and no other contract ever gets the image: the invoice is the operator's to pay.
+    It can never pay again, and no other contract ever gets the image: the invoice is the operator's to pay.
     """
 
     facts: OperatorPaymentFacts

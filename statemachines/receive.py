@@ -33,7 +33,7 @@ from statemachines.outlook import (
 DEADLINE_BLOCKS_MIN = 2
 #: Seconds that must be left until the receiver stops waiting for the contract: to sign its funding, and to order it.
 CONTRACT_MARGIN_S = 60
-#: An HTLC set of more than this many times the invoice's amount must be failed back (BOLT 4, final node).
+#: An HTLC set of more than this many times the invoice's amount must be cancelled (BOLT 4, final node).
 OVERPAID_MAX_FACTOR = 2
 #: How long after an invoice's expiry its HTLCs may still be held and have to be known to us, at the longest.
 FORGET_AFTER_EXPIRY_S = 24 * 60 * 60

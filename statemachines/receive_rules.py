@@ -96,7 +96,7 @@ def _forgotten(_state: Invoiced | Held, _input: InvoiceForgotten) -> Decision:
 
 
 def _htlc_held(state: Invoiced | Held, input_: HtlcHeld) -> Decision:
-    """Fund for what the invoice asks for and keep what the payer gave beyond it, or fail the HTLCs back.
+    """Fund for what the invoice asks for and keep what the payer gave beyond it, or cancel the HTLCs.
 
     Failing back hurts nobody else: the node holds one set of HTLCs for an invoice, and tells of it once it is whole.
     """
@@ -127,7 +127,7 @@ def _htlc_waits(_state: Invoiced, input_: HtlcWaits) -> Decision:
 
 
 def _fund_for_swap(state: Invoiced, input_: FundForSwap) -> Decision:
-    """Fund for a send of ours; then nobody may pay the invoice over Lightning any more."""
+    """Fund for a send of ours; then nobody may pay the invoice over Lightning."""
     facts = state.facts
     refusal = _too_late(facts, input_.now_unix_s)
     if input_.amount_msat != facts.invoice_msat:
@@ -208,7 +208,7 @@ def _funding_abandoned(state: Funding, _input: TransactionAbandoned) -> Decision
 
 
 def _found_funded(state: Registered | Invoiced | Held | Funding, input_: FundingFound) -> Decision:
-    """It is funded once: never again by us. Who pays is answered as if this log had funded it."""
+    """It is funded once: never again by us. The payer is answered as if this log had funded it."""
     facts = state.facts
     if isinstance(state, Funding) and state.txid:
         return Decision()

@@ -305,7 +305,7 @@ class RequestSend(Input, frozen=True):
 
 
 class HoldBack(Input, frozen=True):
-    """This log is a backup: what the lost events did with the payment is unknown, so no call may leave any more."""
+    """This log is a backup: what the lost events did with the payment is unknown, so no call may leave."""
 
 
 class BudgetMeasured(Input, frozen=True):

@@ -116,7 +116,7 @@ class Built(Input, frozen=True):
 
 
 class BuildAbandoned(Input, frozen=True):
-    """It must not be signed any more: it took too long, or its process ended, with it the keys of foreign notes."""
+    """It must no longer be signed: it took too long, or its process ended, and the keys of foreign notes with it."""
 
 
 class GiveUpTransaction(Input, frozen=True):

@@ -1,9 +1,9 @@
 """The ecash of one federation: notes held, tweaks ground ahead, and every transaction that moves notes.
 
 The wallet alone decides which notes a transaction spends and which it issues, so no note is promised twice. Claims
-never spend notes: a claim must not fail for a reason of the wallet's own. Who asks for more than the notes bring is
-told so, which is an answer and no error. `statemachines/wallet_rules.py` decides; this file names what can be. Stream:
-`wallet/<federation id>`.
+never spend notes: a claim must not fail for a reason of the wallet's own. A request for more than
+the notes bring gets an answer that says so, and no error. `statemachines/wallet_rules.py` decides; this file names
+what can be. Stream: `wallet/<federation id>`.
 """
 
 from typing import ClassVar

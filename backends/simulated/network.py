@@ -35,7 +35,7 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class Returned(msgspec.Struct, frozen=True):
-    """The HTLCs were failed back, or there never was a route."""
+    """The HTLCs were cancelled, or there never was a route."""
 
     reason: str
 

@@ -12,7 +12,7 @@ from errors import ConflictError, InputError
 from fedimint.codec import bolt11
 
 EARLY_CANCEL_BLOCKS = 18
-"""How long before its timelock a held payment is failed back. LND does so 12 blocks before, unless told otherwise."""
+"""How long before its timelock a held payment is cancelled. LND does so 12 blocks before, unless told otherwise."""
 
 
 class InvoiceState(StrEnum):

@@ -52,7 +52,7 @@ class Ledger:
             self.notes_msat += output.amount_msat()
 
     def record_issue(self, output: MintOutput) -> None:
-        """Keep what recovery from the words needs of a note issued."""
+        """Keep what recovery from the mnemonic needs of a note issued."""
         self.denominations[output.blinded_nonce] = output.denomination
         self.mint_items.append(output)
 

@@ -28,7 +28,7 @@ from fedimint.client.websocket_bytes import WatchedBytes
 
 CLOSE_TIMEOUT_S: Final = 2.0
 MAX_LATE: Final = 65_536
-"""Questions that nobody waits for any more, whose answers may still come; guardians cut each after 60 s."""
+"""Abandoned questions, whose answers may still come; guardians cut each after 60 s."""
 
 T = TypeVar("T")
 
@@ -215,7 +215,7 @@ class Link:
             await self._close_socket()
 
     async def _close_socket(self) -> None:
-        # A peer that does not close its side must not hold ours open, and what it has sent is not read any more.
+        # A peer that does not close its side must not hold ours open, and what it has sent is no longer read.
         self._watched.abort()
         with anyio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             await self._socket.close()

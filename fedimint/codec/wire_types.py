@@ -48,7 +48,7 @@ CONTRACT_ID: Codec[ContractId] = newtype(BYTES32, ContractId)
 PEER_ID: Codec[PeerId] = newtype(U16, PeerId)
 
 MOST_SAT: Final = 21_000_000 * 100_000_000
-"""More bitcoin there will never be: who speaks of more lies. In msat it fits 63 bits, and so a column of SQLite."""
+"""The amount of all bitcoin there will ever be. In msat it fits 63 bits, and so a column of SQLite."""
 MOST_MSAT: Final = MOST_SAT * 1_000
 LARGEST_DENOMINATION: Final = 41
 """The largest mintv2 note is worth 2^41 msat (fedimint-mintv2-server)."""

@@ -195,7 +195,7 @@ def walletv2_deposit_secret(module: DerivableSecret, index: int) -> secp.SecretK
 
 
 def gateway_identity_secret(root: DerivableSecret) -> secp.SecretKey:
-    """The key by which a gateway is known in LNv1 registrations; ours follows from the words."""
+    """The key by which a gateway is known in LNv1 registrations; ours follows from the mnemonic."""
     return root.tweak(_IDENTITY_TWEAK).to_secp_secret()
 
 

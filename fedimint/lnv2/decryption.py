@@ -2,7 +2,7 @@
 
 Source: fedimint-gwv2-client src/receive_sm.rs and fedimint-tpe src/lib.rs. Pure, and of plain data,
 so that a worker process can run it. Whether the bytes under the encryption are the preimage, their
-hash must show (`lnv2.is_preimage`): who made the contract may have encrypted anything.
+hash must show (`lnv2.is_preimage`): the contract's maker may have encrypted anything.
 """
 
 from collections.abc import Mapping

@@ -1,12 +1,12 @@
 """Grinds mintv2 tweaks, also as a small program that a gateway runs beside itself.
 
-A tweak names a note. Recovery from the words recognises a client's own notes by their tweaks: the
+A tweak names a note. Recovery from the mnemonic recognises a client's own notes by their tweaks: the
 sha256 of tweak and filter starts with two zero bytes (fedimint-mintv2-client src/issuance.rs), so
 each takes about 65,536 hashes. The federation does not check this; a note whose tweak fails the
 filter is valid but lost to recovery.
 
 `python -m fedimint.mintv2.tweaks` reads the filter as hex from the first line of its input, then answers
-each further line with one tweak in hex, until the input ends. The filter is private: who knows it
+each further line with one tweak in hex, until the input ends. The filter is private: anybody who knows it
 can tell this client's notes from others'. So it never appears among the arguments.
 """
 

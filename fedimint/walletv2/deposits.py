@@ -7,7 +7,7 @@ index is ground, which takes seconds.
 
 `python -m fedimint.walletv2.deposits` reads the secret of the module and its config, both in hex, from the
 first line of its input. It answers each further line, the index to start at, with `index script` of
-the first address from there on, until the input ends or nobody reads the answers any more. It keeps
+the first address from there on, until the input ends or the answers are no longer read. It keeps
 nothing: end it at any time.
 """
 

@@ -178,7 +178,7 @@ class Promises:
         if before.fundings and not before.is_flawed:
             yield "4: fails the HTLC back that it bought the preimage for"
         elif isinstance(state, receive.Funding | receive.Decrypting):
-            yield "4: fails the HTLC back while it funds"
+            yield "4: cancels the HTLC while it funds"
 
     def _claims_first(self, memory: int) -> Iterator[str]:
         state = self._memories.state(memory, self._scene.send_stream)

@@ -61,7 +61,7 @@ def _funding_and_completion_are_born_together(scene: Scene) -> None:
 
 
 def _htlcs_are_answered_as_the_receive_ended(scene: Scene) -> None:
-    """Settled with the preimage that an HTLC of this receive bought, failed back for every other end."""
+    """Settled with the preimage that an HTLC of this receive bought, cancelled for every other end."""
     for stream, state in scene.states.items():
         if not stream.startswith("completion/"):
             continue

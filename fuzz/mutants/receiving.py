@@ -150,7 +150,7 @@ MUTANTS = (
     Mutant("credit the onion amount", 4, "10.2.7", _credit_the_onion_amount, (7,)),
     Mutant("begin the completion later", 4, "10.2.9", _begin_the_completion_later, (2,)),
     Mutant("settle once", 4, "10.2.9", _settle_once, (47, 665)),
-    Mutant("fail back while funding", 4, "10.2.10", _fail_back_while_funding, (4,)),
+    Mutant("cancel while funding", 4, "10.2.10", _fail_back_while_funding, (4,)),
     Mutant("fund again", 4, "10.2.11", _fund_again, (16, 2)),
     Mutant(
         "give a swap back once it is signed",

@@ -82,7 +82,7 @@ class Life:
             raise
 
     def die(self) -> None:
-        """Answer nobody any more, not even while the tasks of this life still unwind."""
+        """Stop answering, even while the tasks of this life still unwind."""
         self.is_dead = True
         for caller in self.callers:
             caller.cancel()

@@ -157,7 +157,7 @@ def watched_guardians(
 class QuickWorkers:
     """A `gateway.ports.Cpu` on the event loop, which takes each tweak as it was drawn, unground.
 
-    Such a tweak is as good as any, but that recovery from the words would not find it.
+    Such a tweak is as good as any, but that recovery from the mnemonic would not find it.
     """
 
     latency: Latency

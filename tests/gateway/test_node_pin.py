@@ -336,7 +336,7 @@ async def test_an_invoice_of_another_node_is_given_to_nobody(scene: PinScene) ->
 async def test_an_invoice_that_the_new_node_has_for_the_same_hash_is_somebody_elses(
     scene: PinScene,
 ) -> None:
-    """Another gateway there funds for it: one payment must not buy two contracts, nor be failed back by us."""
+    """Another gateway there funds for it: one payment must not buy two contracts, nor be cancelled by us."""
     async with scene.joined() as (gateway, routing):
         await give_ecash(scene, gateway)
         _, _, invoice = await ordered(scene, gateway, routing)

@@ -48,7 +48,7 @@ def draw(seed: int) -> tuple[steps.AnyStep, ...]:
 def recoverable() -> Iterator[None]:
     """Tweaks are not ground here (`fuzz/simulation/watched_ports.py`), so who recovers must not look for that.
 
-    Any run may recover: who pays from the node by hand shows the gateway a payment that its log does not know.
+    Any run may recover: a payment from the node by hand shows the gateway a payment that its log does not know.
     """
     with patch.object(recovery, "meets_filter", lambda _tweak, _filter: True):
         yield

@@ -70,7 +70,7 @@ async def pay_another(
 ) -> None:
     """Another gateway of the same node makes an invoice for this contract's hash; it is paid, and settled there.
 
-    Or failed back, when that gateway has found its receiver wanting.
+    Or cancelled, when that gateway refuses its receiver.
     """
     image = payment.contract.commitment.payment_image
     assert isinstance(image, HashImage)
@@ -96,7 +96,7 @@ async def pay_another(
     )
     harness.world.network.send(order, lambda _outcome: None)
     await anyio.sleep(_ANOTHER_SETTLES_AFTER_S)
-    with suppress(ConflictError):  # nobody could pay it, or somebody has failed it back
+    with suppress(ConflictError):  # nobody could pay it, or somebody has cancelled it
         if is_settled:
             node.settle_held(payment_hash, payment.preimage)
         else:

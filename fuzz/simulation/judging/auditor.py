@@ -279,12 +279,12 @@ class Auditor:
         )
 
     def cancel_leaves(self, payment_hash: bytes) -> None:
-        """The gateway has its node fail HTLCs back."""
+        """The gateway has its node cancel HTLCs."""
         is_anothers = payment_hash.hex() in self.wrongs.of_another_gateway
-        self._check(not is_anothers, f"4: {payment_hash.hex()} of another gateway is failed back")
+        self._check(not is_anothers, f"4: {payment_hash.hex()} of another gateway is cancelled")
         state = self.state_of(receive.stream_of(payment_hash.hex()))
         if isinstance(state, _BOUGHT) and not state.payer:
-            self._check(False, f"4: {payment_hash.hex()} is failed back in {type(state).__name__}")
+            self._check(False, f"4: {payment_hash.hex()} is cancelled in {type(state).__name__}")
 
     def bytes_leave(self, encoded: str) -> None:
         """The gateway submits a transaction (hex)."""

@@ -16,7 +16,7 @@ class Wrongs:
     taken: set[tuple[str, int]] = field(default_factory=set)
     """Deposits that somebody else claimed, by federation and index of the output."""
     given_up: set[str] = field(default_factory=set)
-    """Payment hashes of HTLCs that the node failed back by itself."""
+    """Payment hashes of HTLCs that the node cancelled by itself."""
     outlived: set[str] = field(default_factory=set)
     """Senders' contracts that ended while the gateway was away for long."""
     mistaken: set[str] = field(default_factory=set)

@@ -21,7 +21,7 @@ _SPOILING = (
 )
 #: Longer than a gateway takes that nothing disturbs.
 _IN_TIME_S = 15.0
-#: A receiver who waits no longer than that is not paid for any more.
+#: A receiver who waits no longer than that is not paid for.
 _MARGIN_S = 60.0
 #: Later blocks end what a payee still holds.
 _HELD_UNTIL_S = 110.0

@@ -64,7 +64,7 @@ class DepositsTaken(Step, frozen=True):
 
 
 class NodeGivesUp(Step, frozen=True):
-    """Who sits at the node fails back what it holds, as soon as there is something that a contract is funded for."""
+    """Another user of the node cancels held HTLCs as soon as a contract is funded for some."""
 
     for_s: float
 
@@ -77,7 +77,7 @@ class NeighbourCancels(Step, frozen=True):
 
 
 class NeighbourPays(Step, frozen=True):
-    """Who shares the node pays, from it, the first invoice that the gateway is about to pay."""
+    """Another user of the node pays the first invoice that the gateway is about to pay."""
 
     for_s: float
 

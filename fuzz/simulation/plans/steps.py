@@ -32,7 +32,7 @@ SendTwist = Literal[
 #: What a payer does with an invoice: pays it; locks another amount; pays twice; pays near the deadline; does not pay;
 #: finds it in the node's list and pays before the gateway has heard of it; pays in parts, one after the other, or all
 #: but the last; pays an invoice of another gateway of the same node, which its receiver has asked for before, with the
-#: same hash, and which that one settles or fails back.
+#: same hash, and which that one settles or cancels.
 Payer = Literal[
     "pays",
     "locks more",
@@ -276,7 +276,7 @@ class DiskLost(Step, frozen=True):
 
 
 class DirectoryLost(Step, frozen=True):
-    """Everything is lost once all is at rest, and an empty directory is started with the words and recovery."""
+    """Everything is lost once all is at rest, and an empty directory is started with the mnemonic and recovery."""
 
 
 class Dismiss(Step, frozen=True):

@@ -30,7 +30,7 @@ def put_off(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
 
 
 def built_too_late(dice: random.Random, turn: int) -> tuple[AnyStep, ...]:
-    """What was decided is built for so long that it is not signed any more."""
+    """A build takes so long that its bytes are no longer signed."""
     receive = receiving(dice, turn % 2, pays_after_s=10.0)
     slow = slow_ports(dice, receive.at_s + 9.0, "worker")
     return receive, msgspec.structs.replace(slow, worker=Pace(32.0, 1.0, 40.0))

@@ -76,8 +76,8 @@ _OUTLIVES = "3: pays with an HTLC that may outlive the sender's contract"
             "4: writes completion.settling down with what is no preimage",
         ),
         ("settle with anything", "swap", "4: writes send.paid down with what is no preimage"),
-        ("fail back while funding", HTLC_FIRST, "4: fails the HTLC back while it funds"),
-        ("begin the completion later", HTLC_FIRST, "4: fails the HTLC back while it funds"),
+        ("cancel while funding", HTLC_FIRST, "4: cancels the HTLC while it funds"),
+        ("begin the completion later", HTLC_FIRST, "4: cancels the HTLC while it funds"),
         (
             "credit the onion amount",
             HTLC_FIRST,
