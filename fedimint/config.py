@@ -12,10 +12,10 @@ from fedimint.codec.encoding import STRING, U32, U64, Codec, StructCodec, mappin
 from fedimint.codec.errors import DecodeError
 from fedimint.codec.urls import SAFE_URL
 from fedimint.codec.wire_types import PEER_ID, PUBLIC_KEY, FederationId, PeerId, consensus_hash
-from fedimint.module_configs import CONFIG_CODECS, ModuleClientConfig
+from fedimint.modules import CONFIG_CODECS
 from fedimint.transaction import DYN_ITEM, DynItem
 
-C = TypeVar("C", bound=ModuleClientConfig)
+C = TypeVar("C", bound=msgspec.Struct)
 
 
 class ApiEndpoint(msgspec.Struct, frozen=True):
@@ -39,7 +39,7 @@ class ModuleConfig(msgspec.Struct, frozen=True):
     version: Version
     config: DynItem
 
-    def decode(self) -> ModuleClientConfig | None:
+    def decode(self) -> msgspec.Struct | None:
         """Return the config, None for an unknown kind. Raises `DecodeError`."""
         codec = CONFIG_CODECS.get(self.kind)
         return None if codec is None else codec.decode(self.config.body)

@@ -7,6 +7,8 @@ and fees are those of a default fedimintd 0.13 federation: lnv2 0, meta 1, mintv
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
+import msgspec
+
 from errors import InputError
 from fedimint import lnv2, mintv2, walletv2
 from fedimint.codec import secp
@@ -16,7 +18,7 @@ from fedimint.crypto import bls, tbs
 from fedimint.lnv2 import tpe
 from fedimint.lnv2.config import LnV2ClientConfig
 from fedimint.mintv2.config import MintV2ClientConfig
-from fedimint.module_configs import CONFIG_CODECS, MetaClientConfig, ModuleClientConfig
+from fedimint.modules import CONFIG_CODECS, MetaClientConfig
 from fedimint.transaction import DynItem
 from fedimint.walletv2.config import WalletV2ClientConfig, WshDescriptor
 
@@ -119,9 +121,7 @@ def fresh_secret(random_bytes: Callable[[int], bytes]) -> secp.SecretKey:
             return secp.SecretKey(secret)
 
 
-def _module(
-    instance_id: int, kind: str, version: Version, config: ModuleClientConfig
-) -> ModuleConfig:
+def _module(instance_id: int, kind: str, version: Version, config: msgspec.Struct) -> ModuleConfig:
     return ModuleConfig(kind, version, DynItem(instance_id, CONFIG_CODECS[kind].encode(config)))
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple, TypeVar
 
+import msgspec
+
 from devnet.guardians.ledger import Draft
 from devnet.guardians.lightning_rules import LightningRules
 from devnet.guardians.mint_rules import MintRules
@@ -22,7 +24,6 @@ from fedimint.codec.wire_types import ModuleError, OutPoint, TransactionId
 from fedimint.config import ClientConfig
 from fedimint.lnv2.config import LnV2ClientConfig
 from fedimint.mintv2.config import MintV2ClientConfig
-from fedimint.module_configs import ModuleClientConfig
 from fedimint.modules import MODULE_CODECS, ModuleCodecs
 from fedimint.transaction import (
     TRANSACTION,
@@ -44,7 +45,7 @@ _REMEMBERED_TRANSACTIONS: Final = 64
 
 EmbeddedInput = lnv2.Input | mintv2.Input | walletv2.Input
 EmbeddedOutput = lnv2.Output | mintv2.Output | walletv2.Output
-C = TypeVar("C", bound=ModuleClientConfig)
+C = TypeVar("C", bound=msgspec.Struct)
 T = TypeVar("T")
 
 

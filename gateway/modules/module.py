@@ -11,11 +11,10 @@ from fedimint.client.query import Guardians
 from fedimint.codec.wire_types import PeerId
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.mintv2 import SpendableNote
-from fedimint.module_configs import ModuleClientConfig
 from fedimint.transaction import DynItem
 from statemachines.items import HeldNote
 
-C = TypeVar("C", bound=ModuleClientConfig)
+C = TypeVar("C", bound=msgspec.Struct)
 A = TypeVar("A")
 
 
@@ -57,7 +56,7 @@ class Module(ABC, Generic[C, A]):
     """
 
     kind: ClassVar[str]
-    config_type: ClassVar[type[ModuleClientConfig]]
+    config_type: ClassVar[type[msgspec.Struct]]
     #: Its endpoints: made of guardians and instance id.
     api_type: ClassVar[type]
     #: The consensus version whose rules we know; a minor one changes none of them.

@@ -19,7 +19,7 @@ from fedimint.ln.config import LnClientConfig
 from fedimint.lnv2.config import LnV2ClientConfig
 from fedimint.mint.config import MintClientConfig
 from fedimint.mintv2.config import MintV2ClientConfig
-from fedimint.module_configs import CONFIG_CODECS, MetaClientConfig
+from fedimint.modules import CONFIG_CODECS, MetaClientConfig
 from fedimint.wallet.config import WalletClientConfig
 from fedimint.walletv2.config import WalletV2ClientConfig
 

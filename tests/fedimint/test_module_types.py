@@ -22,8 +22,7 @@ from fedimint.codec.errors import DecodeError
 from fedimint.codec.invite import INVITE_CODE
 from fedimint.codec.wire_types import ContractId, ModuleError, OutPoint, TransactionId
 from fedimint.config import CLIENT_CONFIG
-from fedimint.module_configs import CONFIG_CODECS
-from fedimint.modules import MODULE_CODECS
+from fedimint.modules import CONFIG_CODECS, MODULE_CODECS
 from fedimint.transaction import SUBMISSION_OUTCOME, TRANSACTION
 
 KEY = secp.public_key(b"\x07" * 32)

@@ -5,8 +5,7 @@ from typing import get_args
 import pytest
 
 from fedimint.discovery import MODULE_APIS
-from fedimint.module_configs import CONFIG_CODECS
-from fedimint.modules import MODULE_CODECS
+from fedimint.modules import CONFIG_CODECS, MODULE_CODECS
 from gateway.modules.table import MODULES
 from statemachines import items
 from statemachines.reserving import FederationFees
