@@ -1,4 +1,4 @@
-"""What holds for every test: async ones run on asyncio and on trio, and none is timed."""
+"""Settings of every test: async ones run on asyncio and on trio, and none is timed."""
 
 import pytest
 from hypothesis import HealthCheck, settings

@@ -1,4 +1,4 @@
-"""What a Rust gateway 0.13 was asked and answered, for comparing with."""
+"""Recorded requests and answers of a Rust gateway 0.13, to compare with."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The password check: what it accepts, what it remembers, and whom it lets wait."""
+"""The password check: what it accepts and remembers, and who has to wait."""
 
 import threading
 from collections.abc import Iterator

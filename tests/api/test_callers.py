@@ -1,4 +1,4 @@
-"""Who calls: only the operator's own proxies are believed about whom they speak for."""
+"""The address of a caller: only the operator's own proxies may name another."""
 
 import ipaddress
 

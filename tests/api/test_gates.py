@@ -1,4 +1,4 @@
-"""Gates and buckets: nobody takes from everybody what all of them share."""
+"""Gates and buckets: no caller takes all places or all tokens."""
 
 import anyio
 import anyio.abc

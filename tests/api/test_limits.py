@@ -1,4 +1,4 @@
-"""The bounds of the HTTP API over raw sockets: how many at once, how slow, and who leaves early."""
+"""The bounds of the HTTP API over raw sockets: how many at once, how slow, and who is evicted."""
 
 import json
 from collections.abc import AsyncIterator

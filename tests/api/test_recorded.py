@@ -1,4 +1,4 @@
-"""Everything that clients and the Rust gateway-cli were recorded to ask, asked of our HTTP API as they asked it."""
+"""Every recorded request of clients and the Rust gateway-cli, sent to our HTTP API."""
 
 import json
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What leaves a group of errors."""
+"""The error that leaves a group of errors."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""`help` on every level of both programs: what `--help` prints, and a sentence for what there is not."""
+"""`help` on every level of both programs prints the page of `--help`, or says what is missing."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Numbers on every command line: digits as they stand, or a sentence."""
+"""Numbers on every command line: decimal digits, or a sentence."""
 
 import types
 from collections.abc import Iterator

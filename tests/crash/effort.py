@@ -1,4 +1,4 @@
-"""How much of what has no end is played: a part in CI, more in `nox -s crash`."""
+"""How many rounds the endless tests play: some in CI, more in `nox -s crash`."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A log whose files are not what was written: a start refuses and says what to do, or nothing that counts changed."""
+"""A damaged log: the start refuses and says what to do, or nothing that counts is lost."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""Toy machines on a disk of which every single read goes wrong once: nobody decides on what was not written.
+"""Toy machines on a disk of which every single read fails once: no decision rests on wrong bytes.
 
 A read that fails ends the process with a sentence, and the next one, whose reads work, goes on with everything. A read
 that brings other bytes, or half of them, may do harm that nobody sees at once, when the page is written back with them;

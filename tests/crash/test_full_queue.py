@@ -1,4 +1,4 @@
-"""More work than the disk takes: what is one too many is refused whole, and all the rest is written and answered."""
+"""More work than the disk takes: the excess is refused whole, the rest is written and answered."""
 
 from dataclasses import replace
 from pathlib import Path

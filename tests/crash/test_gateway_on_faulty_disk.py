@@ -1,4 +1,4 @@
-"""The whole gateway on a disk with faults: every scenario ends with its books, wherever a write, sync or read failed.
+"""The whole gateway on a faulty disk: every scenario ends with right books.
 
 A scenario is played on one stage again and again, with one fault a play, the n-th operation from its beginning for
 numbers that are spread over all of them. What a fault leaves is, by turns, what the kernel has and what a power cut

@@ -1,4 +1,4 @@
-"""The real process killed again and again while payments of all kinds flow: in the end everybody's books agree."""
+"""The real process is killed again and again during payments of all kinds: in the end all books agree."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""The real process in trouble: signals amid payments, children killed, no space, no descriptors, overtaken, damaged.
+"""Faults of the real process: signals, killed children, no space, no descriptors, a second process, damage.
 
 One gateway goes through all of it, one fault after another, and its books are compared in the end of each.
 """

@@ -1,4 +1,4 @@
-"""Toy machines on a disk that fails at every single operation: whatever is left goes on, and nothing is missing."""
+"""Toy machines on a disk that fails at every single operation: they continue from what is left."""
 
 import tempfile
 from collections.abc import Iterator

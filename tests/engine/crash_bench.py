@@ -1,4 +1,4 @@
-"""Sessions of the toy machines that die and come back, and what must be true of what they leave behind."""
+"""Sessions of the toy machines that die and continue, and the checks of what they leave behind."""
 
 import shutil
 from collections import Counter

@@ -1,4 +1,4 @@
-"""How SQLite goes about what is asked of it."""
+"""How SQLite carries out a query."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

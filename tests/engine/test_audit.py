@@ -1,4 +1,4 @@
-"""A log verifies until somebody touches it or its tables."""
+"""A log verifies until it or its tables are changed."""
 
 import re
 from pathlib import Path

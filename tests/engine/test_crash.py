@@ -1,4 +1,4 @@
-"""Crash at any point, reopen, go on: money is conserved, answers are kept, nothing leaves twice or too early."""
+"""Crash at any point, reopen, continue: money is conserved, answers are kept, nothing leaves twice or too early."""
 
 import tempfile
 from pathlib import Path

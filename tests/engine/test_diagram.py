@@ -1,4 +1,4 @@
-"""Diagrams say what tables say, and the page in docs is the generated one."""
+"""Diagrams equal the tables, and the page in docs is the generated one."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Effects start after the commit, end when unwanted, are tried until they work, and contain what goes wrong."""
+"""Effects start after the commit, end when unwanted, are retried, and contain errors."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""A mistake in one stream ends that stream: nothing of it is half done, the others go on, and it never loops."""
+"""A bug in one stream stops that stream alone: nothing is half done, and nothing loops."""
 
 from collections.abc import Callable
 from dataclasses import replace

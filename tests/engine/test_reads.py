@@ -1,4 +1,4 @@
-"""What is read of the log while it is open is whole, or nobody decides on it and the process ends."""
+"""Every read of an open log is checked, or the process ends."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Whatever is wrong with the files of a log, the process ends with a sentence that says what to do."""
+"""Every error of the log's files ends the process with a sentence that says what to do."""
 
 import errno
 import os

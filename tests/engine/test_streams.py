@@ -1,4 +1,4 @@
-"""What the index of streams is asked, and that it is looked up and never searched."""
+"""Queries of the index of streams use an index."""
 
 from collections.abc import Iterator
 

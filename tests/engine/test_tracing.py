@@ -1,4 +1,4 @@
-"""A payment is found by any of its names, and with it all that belongs to it."""
+"""A payment and everything that belongs to it is found by any of its names."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,4 +1,4 @@
-"""Toy machines: money moves between accounts by transfers, under a limit told third in the chain.
+"""Toy machines: money moves between accounts by transfers, under a limit.
 
 A transfer begins by debiting its source, which tells the limit; then it wants `Send`, and what `Send` brings ends it:
 `Sent` credits the target, `Bounced` gives the money back. The sum over accounts and open transfers is always zero.

@@ -1,4 +1,4 @@
-"""What people paste: read when it can be meant in one way alone, named when it is something else."""
+"""Pasted text: read when its meaning is unambiguous, named when it is something else."""
 
 from collections.abc import Callable
 

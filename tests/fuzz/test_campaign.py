@@ -1,4 +1,4 @@
-"""A campaign finds a planted fault, writes it small, and its file plays again."""
+"""A campaign finds a planted fault, shrinks it, and replays its file."""
 
 import time
 from pathlib import Path

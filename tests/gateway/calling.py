@@ -1,4 +1,4 @@
-"""Calls of a gateway in this process, without the HTTP: everything between as in production."""
+"""Calls a gateway in this process, without HTTP."""
 
 from pathlib import Path
 

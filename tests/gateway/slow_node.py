@@ -1,4 +1,4 @@
-"""A Lightning node that takes its time with one call, until a test lets it answer."""
+"""A Lightning node that answers one call only when a test lets it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

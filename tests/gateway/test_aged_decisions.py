@@ -1,4 +1,4 @@
-"""A decision that was not signed at once, or by the process that took it, pays for nobody: the payer may have gone."""
+"""A decision that was not signed in time, or by its own process, pays nobody."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How long a payment's HTLC may be locked: never beyond the sender's contract, by whichever count of blocks."""
+"""How long a payment's HTLC may be locked: never beyond the sender's contract."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What happens while node or guardians take their time to answer counts: nothing is decided by what was true before."""
+"""Changes while node or guardians answer count: decisions rest on what is true now."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Guardians who list outputs without an end, and refuse every claim: each costs them a pause, few are open at once."""
+"""Guardians who list endless outputs and refuse every claim cause little work."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A call that nobody ever answered is dismissed when that can lose nothing any more, and not a moment before."""
+"""An unanswered call is dismissed once no money can be lost by it, and no earlier."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""Ecash that strangers hand in: what is spent costs the log nothing, and nobody keeps notes in our memory."""
+"""Ecash that strangers hand in: spent notes cost the log nothing, and memory is bounded."""
 
 from collections.abc import Sequence
 from pathlib import Path

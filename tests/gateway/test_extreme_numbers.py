@@ -1,4 +1,4 @@
-"""Numbers that no honest federation or client sends: bounded work, a sentence for the caller, and the rest goes on."""
+"""Numbers that no honest peer sends: bounded work, a sentence for the caller, everything else continues."""
 
 import json
 from collections.abc import Iterator

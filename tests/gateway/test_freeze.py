@@ -1,4 +1,4 @@
-"""Which effects a freeze holds back: those that send money out, and no others."""
+"""A freeze holds back the effects that send money out, and no others."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

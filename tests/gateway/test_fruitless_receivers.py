@@ -1,4 +1,4 @@
-"""Receivers whose contracts hold no preimage cost us fees and them nothing: only so many an hour are funded."""
+"""Receivers whose contracts hold no preimage cost us fees: only so many an hour are funded."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""One contract at two out points: its id is the same, and so is all that became of it."""
+"""One contract funded at two out points: it is paid once, with one id."""
 
 from pathlib import Path
 

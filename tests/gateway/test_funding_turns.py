@@ -1,4 +1,4 @@
-"""Many payments at the same time, and fewer notes than payments: change is waited for, and nobody is turned away."""
+"""More payments than notes at the same time: all wait for change, none is refused."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""A federation whose guardians are gone for good is left, whatever is under way, and nothing else waits for it."""
+"""A federation whose guardians are gone is given up, whatever is under way."""
 
 import shutil
 from pathlib import Path

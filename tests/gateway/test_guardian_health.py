@@ -1,4 +1,4 @@
-"""Guardians and nodes that do not answer: in the log once, in `/info` for as long as it lasts."""
+"""Guardians and nodes that do not answer: once in the log, and in `/info` as long as it lasts."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What HTLCs at our node are answered in every case, and what `/verify` tells of it meanwhile."""
+"""The answer to HTLCs at our node in every case, and what `/verify` says meanwhile."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Requests that wait for something while their federation is left: nothing is begun that nobody would finish."""
+"""Requests that wait while their federation is left begin nothing."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A federation all of whose guardians lie makes little work, and the others are served meanwhile."""
+"""A federation of lying guardians causes little work, and others are served meanwhile."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Another Lightning node than the gateway's: it is asked and told nothing until the operator gives the old one up."""
+"""Another Lightning node than the gateway's is not used until the operator replaces the old one."""
 
 from pathlib import Path
 from typing import Any, cast

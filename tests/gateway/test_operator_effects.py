@@ -1,4 +1,4 @@
-"""What one try of the operator's payment does, by what the node knows and what may have left before."""
+"""One try of the operator's payment, by the node's record and earlier calls."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The operator's node: what it is asked once, however often somebody asks or the process ends."""
+"""The operator's orders to the node are carried out once, whatever is repeated or crashes."""
 
 from hashlib import sha256
 from pathlib import Path

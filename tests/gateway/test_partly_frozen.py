@@ -1,4 +1,4 @@
-"""A restored log of two federations, one of which is dead: what needs only the other one goes on."""
+"""A restored log of two federations, one of them dead: the other one is served."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the operator pastes is cleaned wherever it comes in, and only what was meant is recorded and paid."""
+"""Pasted text of the operator is cleaned everywhere, and only what was meant is paid."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

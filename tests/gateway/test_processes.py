@@ -1,4 +1,4 @@
-"""The processes that a gateway starts: workers and the grinder do their work, and none outlives us."""
+"""Workers and grinders do their work, and none outlives the gateway."""
 
 import os
 import signal

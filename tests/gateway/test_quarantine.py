@@ -1,4 +1,4 @@
-"""A mistake of ours in one payment or transaction: the rest goes on, the books balance, and a retry ends it well."""
+"""A bug in one payment or transaction: the rest continues, the books balance, and a retry ends it well."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager

@@ -1,4 +1,4 @@
-"""`/create_bolt11_invoice` up to the record: each check, and nothing on record and no invoice for what fails one."""
+"""`/create_bolt11_invoice`: each check, and nothing on record for a request that fails one."""
 
 from collections.abc import Callable
 from pathlib import Path

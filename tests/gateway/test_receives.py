@@ -1,4 +1,4 @@
-"""Invoices of receivers, from the request to the ecash: what HTLCs are answered, and when nothing is funded."""
+"""Invoices of receivers, from the request to the ecash, and when nothing is funded."""
 
 from pathlib import Path
 

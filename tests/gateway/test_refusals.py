@@ -1,4 +1,4 @@
-"""Refusals that are on record: the payment is cancelled for good, and the signature gives the money back."""
+"""Refusals on record: the payment is cancelled for good, and the signature gives the money back."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""A gateway on a restored log: frozen until node and federations told it what it had forgotten, and then whole."""
+"""A restored gateway: frozen until node and federations have answered, then complete."""
 
 import shutil
 from collections.abc import Awaitable, Callable

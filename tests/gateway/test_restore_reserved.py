@@ -1,4 +1,4 @@
-"""A backup from the moment in which a transaction was reserved and not signed: the lost events signed and ended it."""
+"""A backup of a reserved, unsigned transaction that the lost events signed and ended."""
 
 import shutil
 from collections.abc import Callable

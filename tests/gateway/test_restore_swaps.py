@@ -1,4 +1,4 @@
-"""A restored log and a direct swap whose sender the backup does not know: what was bought for them is paid for."""
+"""A restored log and a swap whose sender it does not know: what was bought for them is paid for."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Secrets on a disk that fails: a sentence without the secret, and what was there stays."""
+"""Secrets on a disk that fails: the error hides the secret, and the old file stays."""
 
 from pathlib import Path
 

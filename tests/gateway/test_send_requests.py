@@ -1,4 +1,4 @@
-"""`/send_payment` up to the record: each proof in its order, and nothing on record for a request that fails one."""
+"""`/send_payment`: each check in its order, and nothing on record for a request that fails one."""
 
 import random
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Payments that are made: asked for many times, by a node that does not answer, in federations with bad guardians."""
+"""Payments that succeed: repeated requests, a silent node, bad guardians."""
 
 from pathlib import Path
 

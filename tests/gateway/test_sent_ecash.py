@@ -1,4 +1,4 @@
-"""Ecash given away whose answer was lost: listed, and shown once more from the log and the mnemonic."""
+"""Sent ecash whose answer was lost: listed, and shown again from the log and the mnemonic."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

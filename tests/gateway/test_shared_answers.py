@@ -1,4 +1,4 @@
-"""One question for everybody who asks the same at about the same time."""
+"""Callers who ask the same question at about the same time share one answer."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Several gateways on one Lightning node: an invoice is whose call was answered with it, and nobody else touches it."""
+"""Several gateways on one Lightning node: an invoice belongs to the one whose call was answered."""
 
 import hashlib
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""What is open and what is overdue, of every kind, however much is finished."""
+"""Open and overdue payments of every kind, beside any number of finished ones."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

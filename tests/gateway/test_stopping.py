@@ -1,4 +1,4 @@
-"""A gateway that is told to end: nothing new begins, what was decided is in the log, the rest goes on later."""
+"""A stopping gateway: nothing new begins, decisions are in the log, the rest continues later."""
 
 from pathlib import Path
 

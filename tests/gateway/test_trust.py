@@ -1,4 +1,4 @@
-"""What a gateway pays on the word of one federation: up to a cap, and nothing once a claim was refused."""
+"""Trust in one federation: payments up to a cap, and none after a refused claim."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Until the node has told whether the log is the newest, nothing is decided that a copy of it would decide wrongly."""
+"""Until the node has said whether the log is the newest, nothing is decided that a copy would decide wrongly."""
 
 import shutil
 from collections.abc import AsyncIterator, Callable

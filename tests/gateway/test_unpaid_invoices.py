@@ -1,4 +1,4 @@
-"""Invoices that nobody pays: they are forgotten once the node has closed them, and there are only so many."""
+"""Unpaid invoices: forgotten once the node has closed them, and bounded in number."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Withdrawing everything, also when that is nothing; sending coins in."""
+"""Withdrawals, also of everything and of nothing, and deposits from the node."""
 
 from pathlib import Path
 

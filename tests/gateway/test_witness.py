@@ -1,4 +1,4 @@
-"""A log that is not the newest starts frozen, whatever its files say: the Lightning node is the witness."""
+"""A log that is not the newest starts frozen: the Lightning node is the witness."""
 
 import shutil
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What a transaction of the gateway moved, reckoned from its signed bytes and the federation's own fees."""
+"""What a transaction of the gateway moved, by its signed bytes and the federation's fees."""
 
 from collections.abc import Mapping
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Invoices that real nodes do not make: a stranger's that nobody can reach, and held ones of bob."""
+"""Invoices that real nodes do not make: an unreachable stranger's, and held ones of bob."""
 
 import hashlib
 import os

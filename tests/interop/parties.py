@@ -1,4 +1,4 @@
-"""Those who meet in a payment: a federation, a gateway that serves it, and their users."""
+"""The parties of a payment: a federation, a gateway that serves it, and their users."""
 
 import os
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""A sender that makes contracts as it likes, also such as no honest client makes."""
+"""A sender that makes any contract, also dishonest ones."""
 
 import os
 

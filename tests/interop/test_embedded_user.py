@@ -1,4 +1,4 @@
-"""The user of embedded federations in a real one: what it relies on there is so with real guardians too."""
+"""The embedded user in a real federation: its assumptions hold with real guardians."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""gatewayd killed at each step of a payment: it ends once, claimed or forfeited, and the node pays at most once."""
+"""gatewayd killed at each step of a payment: it ends once, and the node pays at most once."""
 
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The real peers come up and do for each other what the other tests take for granted."""
+"""The real peers start and work together, as the other tests assume."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What our gateway refuses: requests that prove nothing leave no trace, hopeless payments are given back at once."""
+"""Refusals of our gateway: bad requests leave no trace, hopeless payments are refunded at once."""
 
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What earlier versions wrote still verifies, folds to the same states, and reads as the same events."""
+"""Histories of earlier versions still verify, fold to the same states, and read as the same events."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Whatever event of a stored history a program cannot read, only its streams are lost to it, and the books balance."""
+"""When a program cannot read an event of a stored history, only its streams are lost, and the books balance."""
 
 import pytest
 

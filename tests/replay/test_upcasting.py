@@ -1,4 +1,4 @@
-"""Stored histories in the hands of a later version that changed an event: they fold to the states they always did.
+"""Stored histories read by a later version that changed an event fold to the same states.
 
 The later version is made here: `send.dispatching` has its intent spread over fields of its own, as version 2.
 """

@@ -1,4 +1,4 @@
-"""What an operator does with a gateway's log as docs/operations.md says: back it up while it runs, and restore it."""
+"""Backs up a running gateway's log and restores it, as docs/operations.md says."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""The gateway's own books against everybody else's, to the millisatoshi, when nothing is under way."""
+"""Compares the gateway's books with everybody else's to the millisatoshi when nothing is under way."""
 
 from collections import Counter
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The gateway's HTTP API as operators and clients call it, patient with a gateway that dies and comes back."""
+"""Calls the gateway's HTTP API as operators and clients do, and waits for a gateway that dies and returns."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar

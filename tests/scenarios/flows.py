@@ -1,4 +1,4 @@
-"""One payment of each kind, from its beginning to its end, whatever the gateway dies of meanwhile.
+"""One payment of each kind, from beginning to end, whatever happens to the gateway.
 
 A caller of a gateway that dies asks again where that is safe, and otherwise first looks what became of it.
 """

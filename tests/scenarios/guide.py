@@ -1,4 +1,4 @@
-"""The guide to gateways of 2024 from top to bottom: each command line as it stands there, and what it says of it."""
+"""The guide to gateways of 2024: each command line as written there, and its answer."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What stops and comes back in the middle of a payment: the Lightning node, a guardian. Each ends with the books.
+"""A Lightning node or guardian stops and returns during a payment. Each ends with the books.
 
 Where its world has to change at a certain moment, the gateway dies then, and finds it changed when it is back.
 """

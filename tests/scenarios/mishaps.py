@@ -1,4 +1,4 @@
-"""What goes wrong with payments of users, on the simulated stage. Each ends with the books."""
+"""Failing payments of users on the simulated stage. Each ends with the books."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager

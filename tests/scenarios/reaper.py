@@ -1,4 +1,4 @@
-"""Ends the gateway once at every moment of its log that it has not died at before."""
+"""Kills the gateway once at every moment of its log that it has not died at before."""
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby

@@ -1,4 +1,4 @@
-"""A gateway whose disk is lost goes on from a backup: nothing is paid twice, no user loses, and its ecash is found."""
+"""A gateway continues from a backup: nothing is paid twice, no user loses, and its ecash is found."""
 
 from collections import Counter
 from functools import partial

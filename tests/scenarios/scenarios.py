@@ -1,4 +1,4 @@
-"""What a gateway goes through, on any stage. Each scenario ends with the books."""
+"""Scenarios for any stage. Each ends with the books."""
 
 from collections.abc import Awaitable, Callable
 

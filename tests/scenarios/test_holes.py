@@ -1,4 +1,4 @@
-"""The holes of the Rust gateway that this one must not have, each played with the whole gateway to the books.
+"""The holes of the Rust gateway that cost money, each played with the whole gateway to the books.
 
 They are those of its lnv2 and LND parts: fedimint-gateway-server src/lib.rs and events.rs, fedimint-gwv2-client
 src/send_sm.rs, src/receive_sm.rs and src/complete_sm.rs, fedimint-lightning src/lnd.rs.

@@ -1,4 +1,4 @@
-"""Every scenario with the gateway killed in every state that it passes: right after the commit that entered it.
+"""Every scenario with the gateway killed in every state, right after the commit that entered it.
 
 Nothing here names a state that is killed in. A scenario is played on one stage again and again, with one kill a play,
 until it passes nothing that the gateway has not died at; each play ends with the books.

@@ -1,4 +1,4 @@
-"""What goes wrong with the gateway's own money, and what its operator orders, on the simulated stage."""
+"""Failures of the gateway's own money and of the operator's orders, on the simulated stage."""
 
 import contextlib
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Each rule that is taken out of the gateway is missed by the simulation of a seed that is on record."""
+"""Each disabled rule is caught by the simulation of a recorded seed."""
 
 import os
 

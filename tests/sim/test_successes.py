@@ -1,4 +1,4 @@
-"""How many honest payments succeed in simulated runs is counted, and judged where nothing goes wrong."""
+"""Counts how many honest payments succeed in simulated runs, and judges runs without faults."""
 
 from collections import Counter
 

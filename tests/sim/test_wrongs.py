@@ -1,4 +1,4 @@
-"""What others do wrong in a simulated run: it happens, and a loss that nobody's wrong explains is still a finding."""
+"""Faults of others in a simulated run happen, and a loss that none explains is still found."""
 
 import pytest
 

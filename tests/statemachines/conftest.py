@@ -1,4 +1,4 @@
-"""Wallets here, and here alone, tidy up as soon as they can, so that seven notes suffice to see it."""
+"""Lets wallets consolidate from seven notes on, in these tests alone."""
 
 from collections.abc import Iterator
 

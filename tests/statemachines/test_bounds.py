@@ -1,4 +1,4 @@
-"""Whatever the number, the wallet decides at once: a transaction that fits, or an answer that it cannot be."""
+"""For any number the wallet decides at once: a transaction that fits, or a refusal."""
 
 import pytest
 from hypothesis import example, given

@@ -1,4 +1,4 @@
-"""Bitcoin that arrives: no output of ours is passed over, told twice, or claimed at a loss."""
+"""Deposits: no output of ours is skipped, reported twice, or claimed at a loss."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Ecash given away and taken: it leaves the wallet in exact notes, and counts once its reissue is final."""
+"""Ecash sent and received: exact notes leave the wallet, and received ones count once their reissue is final."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is at stake in one federation, and when nothing more is paid on its word."""
+"""The stake in one federation, and when nothing more is paid on its word."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""A federation given up: payments of others have an end, what is ours rests, and the books say what it cost."""
+"""A federation given up: others' payments end, ours rest, and the books name the cost."""
 
 import pytest
 

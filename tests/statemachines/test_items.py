@@ -1,4 +1,4 @@
-"""What is stored of an item says the kind of module it belongs to, so that another kind's can stand beside it."""
+"""Stored items name the kind of their module."""
 
 import msgspec
 import pytest

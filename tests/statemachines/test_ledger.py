@@ -1,4 +1,4 @@
-"""The books: every event is booked or named as moving nothing, and an audit sees what is wrong."""
+"""The books: every event is booked or named as moving nothing, and an audit finds errors."""
 
 from typing import Any, ClassVar, cast
 

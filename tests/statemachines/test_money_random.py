@@ -1,4 +1,4 @@
-"""Random walks of a whole gateway: whatever happens in whatever order, no promise about money is broken."""
+"""Random walks of a whole gateway keep every promise about money."""
 
 from hypothesis import HealthCheck, settings
 

@@ -1,4 +1,4 @@
-"""What the operator does with the node: an invoice paid, an order given once."""
+"""The operator's payments and orders: an invoice paid once, an order given once."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""An incoming payment over Lightning, in the words of promise 4."""
+"""An incoming payment over Lightning keeps promise 4."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A log that goes on from a backup: nothing is called, funded or spent a second time for what the lost events did."""
+"""A restored log calls, funds and spends nothing a second time."""
 
 from collections.abc import Callable
 

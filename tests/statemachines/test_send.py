@@ -1,4 +1,4 @@
-"""An outgoing payment, in the words of the promises about money."""
+"""An outgoing payment keeps the promises about money."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""A payment against a node that loses answers and reads calls late: no forfeit beside a settlement, and an end."""
+"""A payment at a node that loses answers and reads calls late: no forfeit beside a settlement, and an end."""
 
 from collections.abc import Callable
 from random import Random

@@ -1,4 +1,4 @@
-"""A payment between two federations of this gateway: funded once, and given up only when no preimage can come of it."""
+"""A payment between two federations of this gateway: funded once, given up only when no preimage can follow."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""Whole payments through the engine, crashed at every point and opened again: the end is always the same."""
+"""Whole payments through the engine, crashed at every point and reopened: the end is always the same."""
 
 import shutil
 import tempfile

@@ -1,4 +1,4 @@
-"""Wallets, claims and transactions in any order against a federation that knows its notes: none is lost or made."""
+"""Wallets, claims and transactions in any order at a federation that knows its notes: none is lost or made."""
 
 from collections.abc import Callable
 from random import Random

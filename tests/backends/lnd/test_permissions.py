@@ -1,4 +1,4 @@
-"""The macaroons that docs/lnd.md bakes allow the calls the LND backend makes, and no others."""
+"""The macaroons of docs/lnd.md allow the calls that the LND backend makes, and no others."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The simulated node is paid: the conformance checks, scripted faults, timelocks, and who ends with the money."""
+"""A simulated node is paid: conformance checks, scripted faults, timelocks, balances."""
 
 import hashlib
 

@@ -1,4 +1,4 @@
-"""`gatewayd fuzz` as its user sees it, with a target that is broken on purpose beside the real ones."""
+"""`gatewayd fuzz` for its user, with a broken target beside the real ones."""
 
 import json
 from collections.abc import Callable

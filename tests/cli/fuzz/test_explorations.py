@@ -1,4 +1,4 @@
-"""`gatewayd fuzz explore` as its user sees it."""
+"""`gatewayd fuzz explore` for its user."""
 
 import pytest
 

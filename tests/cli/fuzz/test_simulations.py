@@ -1,4 +1,4 @@
-"""`gatewayd fuzz sim` and `gatewayd fuzz mutants` as their user sees them."""
+"""`gatewayd fuzz sim` and `gatewayd fuzz mutants` for their user."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""Commands of gateway-cli whose answers take more words: pages, lists, time, stdin, failures."""
+"""Commands of gateway-cli with longer answers: pages, lists, time, stdin, failures."""
 
 import io
 import json

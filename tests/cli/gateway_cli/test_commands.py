@@ -1,4 +1,4 @@
-"""Commands of gateway-cli that say one thing each: what the gateway is asked, what is printed, what is never sent."""
+"""Every command of gateway-cli: what it asks the gateway, what it prints, what it never sends."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What web servers and proxies answer in a gateway's place is told as theirs, with what to do."""
+"""Answers of web servers and proxies are reported as theirs, with what to do."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The guide of 2024, played on the embedded world with both programs as they are installed."""
+"""The guide of 2024, played on the embedded world with both installed programs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What gateway-cli does without a gateway: help, completion, password hashes, and loading little."""
+"""gateway-cli without a gateway: help, completion, password hashes, and few imports."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Answers that a gateway would not give, and the table of codes."""
+"""Answers that no gateway gives, and the table of codes."""
 
 import socket
 import threading

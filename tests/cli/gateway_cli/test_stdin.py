@@ -1,4 +1,4 @@
-"""Secrets from stdin: a password is its first line, words and ecash are all that follows, in however many lines."""
+"""Secrets from stdin: a password is the first line, a mnemonic or ecash is everything."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""The variable by which tests crash a gateway: off by default, and refused where money is real."""
+"""The variable that crashes a gateway in tests: off by default, refused where money is real."""
 
 import signal
 import subprocess

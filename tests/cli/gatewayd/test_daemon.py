@@ -1,4 +1,4 @@
-"""gatewayd as a process, against a fake LND: it answers, it stops, and it refuses to start where it must."""
+"""gatewayd as a process, against a fake LND: it answers, it stops, it refuses wrong starts."""
 
 import json
 import os

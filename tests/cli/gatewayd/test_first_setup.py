@@ -1,4 +1,4 @@
-"""Giving a process its mnemonic: once, and only words that are one."""
+"""Giving a process its mnemonic: once, and only a valid one."""
 
 from pathlib import Path
 

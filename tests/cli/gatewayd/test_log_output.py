@@ -1,4 +1,4 @@
-"""Log lines: their two forms, one line each, and what is struck out of them."""
+"""Log lines: their two forms, one line each, and what is redacted."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""A log that nobody reads, or that its disk has no room for, ends nothing; what was lost is told later."""
+"""The gateway goes on when nobody reads its log or the disk is full, and reports lost lines later."""
 
 import errno
 import io

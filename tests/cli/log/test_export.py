@@ -1,4 +1,4 @@
-"""An exported history is free of everything that tells who and what, and still is the same history."""
+"""An exported history identifies nobody, and is the same history."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Tools that look up what they need: they find what a reading of the whole log finds, and check it when asked to."""
+"""Tools that look rows up find what a reading of the whole log finds, and check it on request."""
 
 import json
 import shutil

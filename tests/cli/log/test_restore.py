@@ -1,4 +1,4 @@
-"""Opening a backup: a new data directory that is frozen, and nothing when the backup is none."""
+"""Restoring a backup: a new frozen data directory, or nothing when it is no backup."""
 
 import json
 import stat

@@ -1,4 +1,4 @@
-"""What waits and what was lost, and what a start would do: each open state has advice, each effect its sentence."""
+"""`stuck` and `simulate-recovery`: each open state has advice, each effect its sentence."""
 
 import json
 import shutil

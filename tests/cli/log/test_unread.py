@@ -1,4 +1,4 @@
-"""The tools on a log with events that this program cannot read, and with quarantines: what is known is shown."""
+"""The tools on a log with unreadable events and quarantines: they show what is known."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

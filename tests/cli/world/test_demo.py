@@ -1,4 +1,4 @@
-"""`gatewayd demo`: the story of newcomers, whose numbers must add up."""
+"""`gatewayd demo`: its numbers must add up."""
 
 import errno
 from pathlib import Path

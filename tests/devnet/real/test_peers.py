@@ -1,4 +1,4 @@
-"""Which program is taken for a peer, and what the installer does when asked for nonsense."""
+"""Which programs count as peers, and wrong arguments of the installer."""
 
 from pathlib import Path
 

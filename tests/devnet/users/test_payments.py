@@ -1,4 +1,4 @@
-"""Payments through contracts of an embedded federation, with a gateway that is only played."""
+"""Payments through contracts of an embedded federation, with a stand-in for the gateway."""
 
 import hashlib
 import random

@@ -1,4 +1,4 @@
-"""Users who receive through an embedded federation, honest and hostile, with a gateway that is only played."""
+"""Receivers of an embedded federation, honest and hostile, with a stand-in for the gateway."""
 
 import hashlib
 import random

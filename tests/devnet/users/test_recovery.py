@@ -1,4 +1,4 @@
-"""What embedded guardians answer to a wallet that has only its words left."""
+"""Answers of embedded guardians to a wallet that recovers from its mnemonic."""
 
 import hashlib
 import random

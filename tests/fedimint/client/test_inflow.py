@@ -1,4 +1,4 @@
-"""What a guardian may send: a burst, and then so much a second, however it is cut into frames."""
+"""Bounds of what a guardian may send: a burst, then a rate, in frames of any size."""
 
 import json
 from typing import Any

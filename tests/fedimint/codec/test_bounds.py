@@ -1,4 +1,4 @@
-"""Numbers from outside end at what there is: bitcoin at 21 million, notes at 2^41 msat, texts at 500 characters."""
+"""Bounds of numbers and texts from outside: 21 million bitcoin, notes of 2^41 msat, 500 characters."""
 
 import os
 from collections.abc import Callable

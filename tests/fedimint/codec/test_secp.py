@@ -1,3 +1,5 @@
+"""secp256k1: keys, signatures, ECDH and tweaks."""
+
 import hashlib
 
 import pytest

@@ -1,3 +1,5 @@
+"""BLS12-381: random points, encodings, interpolation, pairings."""
+
 import hashlib
 from collections.abc import Callable
 from itertools import combinations

@@ -1,3 +1,5 @@
+"""The derivation of keys from the mnemonic, and that secrets do not show."""
+
 import pickle
 
 import pytest

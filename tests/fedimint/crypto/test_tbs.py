@@ -1,3 +1,5 @@
+"""Threshold blind signatures: blinding, combining, verifying."""
+
 import hashlib
 import os
 from collections.abc import Callable, Iterator

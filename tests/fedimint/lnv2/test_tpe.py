@@ -1,3 +1,5 @@
+"""Threshold encryption of preimages."""
+
 import os
 from itertools import combinations
 

@@ -1,4 +1,4 @@
-"""Ecash that comes and goes: what is refused, and the invite it carries."""
+"""Ecash text: what is refused, and the invite it carries."""
 
 import json
 import os

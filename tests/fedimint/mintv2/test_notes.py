@@ -1,3 +1,5 @@
+"""mintv2 notes on the client's side."""
+
 import os
 import pickle
 from collections.abc import Sequence

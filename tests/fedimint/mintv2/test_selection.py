@@ -1,3 +1,5 @@
+"""Selecting the notes to spend and to issue."""
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st

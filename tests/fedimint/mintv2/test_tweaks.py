@@ -1,3 +1,5 @@
+"""Grinding tweaks, also as a program."""
+
 import io
 import subprocess
 import sys

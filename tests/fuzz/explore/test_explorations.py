@@ -1,4 +1,4 @@
-"""Every interleaving of one payment: the gateway as it is, and with a rule taken out."""
+"""Every interleaving of one payment, with all rules and with one disabled."""
 
 import pytest
 

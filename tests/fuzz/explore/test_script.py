@@ -1,4 +1,4 @@
-"""Coroutines that are run one wait after the other, and where they stand."""
+"""Coroutines that run one wait at a time, and their positions."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The search itself, over graphs small enough to know by heart."""
+"""The search, over small graphs."""
 
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""The property of decoders itself: what it lets through, and what it must not."""
+"""The property of decoders: what it accepts and what it rejects."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The bound of a number follows from the name of its field."""
+"""The bound of a number follows from its field's name."""
 
 import msgspec
 import pytest

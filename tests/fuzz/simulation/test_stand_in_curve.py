@@ -1,4 +1,4 @@
-"""The stand-in does what the real curve does, and fails where it fails."""
+"""The stand-in curve succeeds and fails as the real one does."""
 
 import random
 from collections.abc import Iterator

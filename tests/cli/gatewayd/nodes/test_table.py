@@ -1,4 +1,4 @@
-"""The table of kinds of node: each row names what is there, and is shown, and nothing else of gatewayd names a kind."""
+"""The table of kinds of node: each row is complete and shown, and nothing else of gatewayd names a kind."""
 
 import inspect
 import re
