@@ -63,16 +63,16 @@ def set_fees(
     tx_ppm: MaybeWholeNumber = None,
     target: GivenTarget,
 ) -> None:
-    """Change fees; what is not given stays as it is.
+    """Change fees; others stay as they are.
 
     Parameters
     ----------
     federation_id
         Change only this federation's.
     ln_base
-        Fixed fee for the way through Lightning: 2 sats, or a number of msat.
+        Fixed fee for routing over Lightning: 2 sats, or a number of msat.
     ln_ppm
-        Fee for the way through Lightning in parts per million of the amount.
+        Fee for routing over Lightning in parts per million of the amount.
     tx_base
         Fixed fee for every payment: 2 sats, or a number of msat.
     tx_ppm
@@ -110,7 +110,7 @@ def set_payment_policy(
 
 @cfg_app.command
 def set_exposure_cap(*, cap: str, federation_id: MaybePastedId = None, target: GivenTarget) -> None:
-    """Bound what the gateway would lose with a federation: ecash, contracts and deposits there, and payments under way.
+    """Cap what the gateway can lose with a federation: ecash, contracts and deposits there, and payments under way.
 
     A payment that would exceed it is given back to its sender at once.
 
@@ -128,7 +128,7 @@ def set_exposure_cap(*, cap: str, federation_id: MaybePastedId = None, target: G
 
 @cfg_app.command
 def trust_again(*, federation_id: PastedId, target: GivenTarget) -> None:
-    """Pay out of a federation again that refused a claim, after its guardians were asked why.
+    """Trust a federation again that refused a claim, after asking its guardians why.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def trust_again(*, federation_id: PastedId, target: GivenTarget) -> None:
 
 @cfg_app.command
 def set_mnemonic(*, words: SecretWord | None = None, target: GivenTarget) -> None:
-    """Give a gateway that has none its mnemonic, and start it.
+    """Give a new gateway its mnemonic, and start it.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ add_help(ecash_app, "ecash", program="cli.gateway_cli.program")
 
 @ecash_app.command
 def backup(*, federation_id: PastedId, target: GivenTarget) -> None:
-    """Make sure that the mnemonic alone brings the ecash of a federation back.
+    """Make sure that the mnemonic alone recovers the ecash of a federation.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def pegin(*, federation_id: PastedId, target: GivenTarget) -> None:
 
 @ecash_app.command
 def pegin_recheck(*, address: BitcoinAddress, federation_id: PastedId, target: GivenTarget) -> None:
-    """Look for coins at a deposit address now; they are found without it.
+    """Look for coins at a deposit address now; they are found without this command.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def show_sent(sent_id: PastedId, /, *, target: GivenTarget) -> None:
 
 @ecash_app.command
 def receive(*, notes: SecretWord, target: GivenTarget) -> None:
-    """Take ecash of one of the gateway's federations in.
+    """Receive ecash of one of the gateway's federations.
 
     Parameters
     ----------

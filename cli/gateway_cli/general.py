@@ -25,7 +25,7 @@ def seed(*, target: GivenTarget) -> None:
 
 
 def stop(*, target: GivenTarget) -> None:
-    """End what is under way, then stop the gateway."""
+    """Finish payments under way, then stop the gateway."""
     target.call("/stop", timeout_s=None)
 
 
@@ -37,7 +37,7 @@ def payment_log(
     event_kinds: Annotated[tuple[str, ...], Parameter(negative="")] = (),
     target: GivenTarget,
 ) -> None:
-    """List what happened in a federation, newest first.
+    """List payments and other events of a federation, newest first.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def payment_log(
 def payment_summary(
     *, start: MaybeWholeNumber = None, end: MaybeWholeNumber = None, target: GivenTarget
 ) -> None:
-    """Sum up the payments of a time, by default of the last 24 hours.
+    """Sum up the payments of a period, by default the last 24 hours.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def dismiss(stream: str, /, *, target: GivenTarget) -> None:
 
 
 def retry(stream: str, /, *, target: GivenTarget) -> None:
-    """Try again what was quarantined because a mistake of the gateway's program was met in it.
+    """Try again a payment or federation that was quarantined after a bug of the gateway.
 
     Do it after starting a version without that mistake. Should it be met again, it is quarantined again.
 

@@ -58,7 +58,7 @@ def pay_invoice(invoice: str, /, *, target: GivenTarget) -> None:
 
 @lightning_app.command
 def replace_node(*, old_node_is_gone: str | None = None, target: GivenTarget) -> None:
-    """Let another Lightning node take the place of one that is gone for good.
+    """Replace a Lightning node that is gone for good by another one.
 
     A gateway whose node was changed pays and receives nothing until this was said. Without the flag it shows both
     nodes and what is given up, and changes nothing. Never say it of a node that still runs or may come back: what that
@@ -222,7 +222,7 @@ def create_offer(
     quantity: MaybeWholeNumber = None,
     target: GivenTarget,
 ) -> None:
-    """Make a BOLT12 offer, on a node that knows them.
+    """Make a BOLT12 offer, if the node supports them.
 
     Parameters
     ----------
@@ -253,7 +253,7 @@ def pay_offer(
     payer_note: str | None = None,
     target: GivenTarget,
 ) -> None:
-    """Pay a BOLT12 offer, on a node that knows them.
+    """Pay a BOLT12 offer, if the node supports them.
 
     Parameters
     ----------
