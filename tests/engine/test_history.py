@@ -10,6 +10,7 @@ import pytest
 
 from engine import checks, history
 from engine import store as engine_store
+from engine.chain import Head
 from engine.head_file import HeadFile
 from engine.opening import check_pages
 from engine.ports import inline
@@ -192,4 +193,30 @@ async def test_a_gateway_that_stops_does_not_wait_for_the_check_of_its_pages(
         while not begun.is_set():  # noqa: ASYNC110 (same)
             await anyio.sleep(0.001)
     assert ended.wait(10)
+    store.close()
+
+
+async def test_a_disk_that_fails_at_the_pages_ends_the_process(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_connection: apsw.Connection, _path: Path) -> None:
+        raise apsw.IOError("disk I/O error")
+
+    monkeypatch.setattr(engine_store, "CHECKED_BYTES", 1)
+    monkeypatch.setattr(history, "check_pages", fail)
+    store = open_store(log)
+
+    async def use() -> None:
+        async with running(open_engine(store)):
+            await anyio.sleep_forever()
+
+    with pytest.raises(FatalError, match="the disk failed while"):
+        await use()
+    store.close()
+
+
+async def test_a_log_that_ends_otherwise_than_its_wal_is_refused(log: Path) -> None:
+    store = open_store(log)
+    with pytest.raises(DamagedError, match=r"is not what gateway\.sqlite3-wal was to make of it"):
+        checks.check_newest(store._read, store.path, Head(ROWS, bytes(32)), 0)
     store.close()

@@ -21,6 +21,7 @@ from engine.read_model import StreamIndex
 from engine.rows import LOG_NAME
 from engine.storage_errors import DamagedError
 from engine.store import Store
+from errors import FatalError
 from migrations import SchemaSteps
 from tests.engine.toy import (
     ACCOUNT,
@@ -222,3 +223,34 @@ def _write(directory: Path, sql: str) -> None:
     connection = apsw.Connection(str(directory / LOG_NAME))
     connection.execute(sql)
     connection.close()
+
+
+def test_a_start_does_not_compare_with_an_index_that_lacks_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(*_: object) -> None:
+        raise apsw.TooBigError
+
+    store = open_store(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setattr(StreamIndex, "fold", overflow)
+        _credits(store, 1)
+    store.close()
+    store = open_store(tmp_path)
+    assert [gap.name for gap in store.gaps()] == ["streams"]
+    assert open_engine(store).open_streams() == {"account/a": Open(balance=1)}
+    store.close()
+
+
+def test_a_state_of_another_program_is_not_decoded() -> None:
+    with pytest.raises(FatalError, match="a stored state of account/a cannot be decoded"):
+        machines().decode_state("account/a", b'{"type":"Closed"}')
+
+
+def test_a_store_without_the_table_folds_everything(tmp_path: Path) -> None:
+    store = Store(tmp_path, SchemaSteps(), [])
+    _credits(store, 3)
+    store.close()
+    store = Store(tmp_path, SchemaSteps(), [])
+    assert open_engine(store).open_streams() == {"account/a": Open(balance=3)}
+    store.close()
