@@ -8,18 +8,19 @@ import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench.stand_ins import NODE, digits, incoming, outgoing, signed, with_notes
+from bench.stand_ins import NODE, digits, incoming, outgoing, signed, tweak, with_notes
 from engine.chain import Row, StoredStep, verified
 from engine.fold import Position, fold
 from engine.machine import Input, State
 from engine.store import Store
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
-from statemachines import completion, receive, send, transaction
-from statemachines.transaction import Built, NotesCollected, Reserve, SubmissionAccepted
+from statemachines import completion, receive, send, transaction, wallet
+from statemachines.transaction import Built, NotesCollected, Reserve, SubmissionAccepted, wallet_of
 
 #: Rows in one transaction: as many as the journal takes.
 ROWS_PER_COMMIT = 2_000
+TWEAKS_AT_A_TIME = 8
 NOW_UNIX_US = 1_800_000_000_000_000
 
 
@@ -38,6 +39,16 @@ class BuiltLog:
     def close(self) -> None:
         self._commit()
         self._store.close()
+
+    def add_tweaks(self, federation_id: str) -> None:
+        """As many as are ground at a time, when the pool has room: then a transaction finds its tweaks there."""
+        stream = wallet_of(federation_id)
+        state = self._state(stream)
+        assert isinstance(state, wallet.Wallet)
+        if len(state.tweaks) < wallet.TWEAK_POOL_SIZE:
+            number = next(self._numbers)
+            tweaks = tuple(tweak(number, index) for index in range(TWEAKS_AT_A_TIME))
+            self.tell(stream, wallet.AddTweaks(tweaks=tweaks))
 
     def finished_send(self, federation_id: str) -> None:
         """Paid, and its contract claimed."""
@@ -143,6 +154,7 @@ def fill(log: BuiltLog, federation_id: str, *, finished: int, open_now: int) -> 
     every = max(1, finished // max(1, open_now))
     opened = 0
     for number, (finish, leave_open) in zip(range(finished), kinds, strict=False):
+        log.add_tweaks(federation_id)
         finish(federation_id)
         if number % every == 0 and opened < open_now:
             leave_open(federation_id)
