@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -22,9 +22,11 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from bench.bench_restart import build, in_fresh_process, join, memory_kib
+from bench.bench_restart import build, join, memory_kib
 from cli.gatewayd.program import main as gatewayd
 from cli.log.reading import program
+from engine.chain import verified
+from engine.fold import fold
 from engine.reader import open_log
 from engine.search import RowFilter, find_rows
 from statemachines import send, transaction
@@ -39,11 +41,31 @@ LOOKING_UP = ("trace", "show", "stuck")
 
 def tool(words: Sequence[str]) -> dict[str, float]:
     """Run a tool in this process, its output thrown away."""
+
+    def run() -> None:
+        with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+            code = gatewayd(["log", *words])
+        assert code == 0, words
+
     program()
+    return measured(run)
+
+
+def read(data_dir: Path) -> dict[str, float]:
+    """Every row once."""
+
+    def run() -> None:
+        with open_log(data_dir) as log:
+            fold(of, verified(log.rows()), keep_final=False)
+
+    of, _ = program()
+    return measured(run)
+
+
+def measured(run: Callable[[], None]) -> dict[str, float]:
+    """What a call takes of time and memory."""
     before_kib, began, began_cpu = memory_kib("VmRSS"), time.perf_counter(), time.process_time()
-    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
-        code = gatewayd(["log", *words])
-    assert code == 0, words
+    run()
     return {
         "s": round(time.perf_counter() - began, 2),
         "cpu_s": round(time.process_time() - began_cpu, 2),
@@ -95,18 +117,18 @@ def measure(folder: Path, payments: int) -> bool:
     federation_id = anyio.run(join, data_dir)
     build(data_dir, federation_id, finished=OPEN_NOW, open_now=OPEN_NOW)
     built = build(data_dir, federation_id, finished=payments - OPEN_NOW, open_now=0)
-    reading = in_fresh_process("read", data_dir)
+    reading = in_fresh_process("read", str(data_dir))
     show(payments=payments, **built, reading=reading)
     took = {}
     for name, words in calls(data_dir, folder).items():
-        took[name] = in_tools_process(words)
+        took[name] = in_fresh_process("tool", *words)
         readings = round(took[name]["cpu_s"] / reading["cpu_s"], 2)
         show(tool=name, **took[name], readings=readings)
     return judge(took, reading["cpu_s"])
 
 
-def in_tools_process(words: Sequence[str]) -> dict[str, float]:
-    command = [sys.executable, __file__, "tool", *words]
+def in_fresh_process(*words: str) -> dict[str, float]:
+    command = [sys.executable, __file__, *words]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
     answer: dict[str, float] = json.loads(done.stdout)
     return answer
@@ -136,6 +158,9 @@ def main(arguments: Sequence[str]) -> int:
     match arguments:
         case ["tool", *words]:
             print(json.dumps(tool(words)))
+            return 0
+        case ["read", data_dir]:
+            print(json.dumps(read(Path(data_dir))))
             return 0
     payments = int(arguments[1]) if len(arguments) > 1 else PAYMENTS
     with tempfile.TemporaryDirectory(dir=arguments[0] if arguments else None) as folder:

@@ -237,9 +237,11 @@ def main(arguments: Sequence[str]) -> int:
     if arguments[:1] == ["start"]:
         print(json.dumps(anyio.run(start, Path(arguments[1]))))
         return 0
-    parent, many, open_now = (*arguments, *(None, MANY, OPEN_NOW)[len(arguments) :])
+    parent = arguments[0] if arguments else None
+    many = int(arguments[1]) if len(arguments) > 1 else MANY
+    open_now = int(arguments[2]) if len(arguments) > 2 else OPEN_NOW
     with tempfile.TemporaryDirectory(dir=parent) as folder:
-        return 0 if measure(Path(folder), int(many or 0), int(open_now or 0)) else 1
+        return 0 if measure(Path(folder), many, open_now) else 1
 
 
 if __name__ == "__main__":
