@@ -1,8 +1,9 @@
 """Events per second of the log, against raw apsw that writes the same rows in groups of the same size.
 
-Raw apsw inserts finished rows into the log's own table, with its unique index and triggers, and hashes, asserts and
-folds nothing. The log hashes every row into the chain, asserts epoch and head, and folds the index of streams.
-Both start from encoded events and sync every commit (WAL, synchronous=FULL) to one disk, by turns.
+Raw apsw inserts the same rows into the log's own table, with its unique index and triggers, and hashes, asserts and
+folds nothing. The log names streams, hashes every row into the chain, asserts epoch and head, and folds the index of
+streams and the open states. Both start from encoded events, deflate them, and sync every commit (WAL,
+synchronous=FULL) to one disk, by turns.
 Prints one line of JSON; the exit status is 1 when the log has less than half of raw apsw's rate at any group size.
 Usage: `bench_log.py [FOLDER]`, a folder on the disk to measure.
 """
@@ -20,9 +21,13 @@ import apsw
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+from bench.stand_ins import digits
 from engine.chain import Row, StoredStep
-from engine.events import Event, EventCodec
-from engine.machine import State
+from engine.events import Event
+from engine.fold import Machines
+from engine.machine import Machine, State
+from engine.open_states import OpenStates
+from engine.packing import Packing, dictionary_of
 from engine.read_model import StreamIndex
 from engine.schema import LOG_TABLES
 from engine.store import WAL_PAGES, Store
@@ -56,16 +61,28 @@ class Done(State, frozen=True):
     payment_hash: str
 
 
-CODEC = EventCodec([Moved])
+MACHINES = Machines(
+    [
+        Machine(
+            kind="send",
+            initial=Moving(amount_msat=0),
+            states=(Moving, Done),
+            inputs=(),
+            rules={},
+            evolvers={Moved: lambda state, _event: state},
+            final=frozenset({Done}),
+        )
+    ]
+)
 
 
 def event(number: int) -> Moved:
     return Moved(
-        contract_id=f"{number:064x}",
-        payment_hash=f"{number * 7:064x}",
+        contract_id=digits("contract id", number, 64),
+        payment_hash=digits("hash", number, 64),
         amount_msat=number * 1000,
         fee_msat=number,
-        note="x" * 160,
+        note=digits("note", number, 160),
     )
 
 
@@ -75,7 +92,13 @@ def step(number: int, moved: Moved, epoch: int) -> StoredStep:
     version, payment = divmod(place, PAYMENTS_AT_ONCE)
     stream = wave * PAYMENTS_AT_ONCE + payment
     row = Row(
-        number, number, f"send/{stream:064x}", version + 1, CODEC.encode(moved), epoch, number
+        number,
+        number,
+        f"send/{stream:064x}",
+        version + 1,
+        MACHINES.codec.encode(moved),
+        epoch,
+        number,
     )
     final = version + 1 == EVENTS_PER_STREAM
     state = (
@@ -108,7 +131,10 @@ def raw_rows(first: int, count: int) -> list[tuple[object, ...]]:
 
 
 class RawWriter:
-    """apsw alone: the log's own table with its index, one transaction per group; no hashing, no read model."""
+    """apsw alone: the log's own table with its index, one transaction per group; no hashing, no read model.
+
+    Bodies are deflated as the log's are.
+    """
 
     def __init__(self, path: Path) -> None:
         self._connection = apsw.Connection(str(path))
@@ -116,6 +142,8 @@ class RawWriter:
         self._connection.execute("PRAGMA synchronous = FULL")
         self._connection.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
         self._connection.execute(LOG_TABLES)
+        self._packing = Packing(dictionary_of([Moved]))
+        self._numbers: dict[object, int] = {}
         self._next = 1
 
     def turn(self, group: int, commits: int) -> float:
@@ -128,17 +156,24 @@ class RawWriter:
         """Seconds for these rows of the log's columns, one transaction per batch."""
         began = time.perf_counter()
         for batch in batches:
+            rows = [self._as_stored(row) for row in batch]
             self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany("INSERT INTO log VALUES (?,?,?,?,?,?,?,?,?,?)", batch)
+            self._connection.executemany("INSERT INTO log VALUES (?,?,?,?,?,?,?,?,?,?)", rows)
             self._connection.execute("COMMIT")
         return time.perf_counter() - began
 
+    def _as_stored(self, row: tuple[object, ...]) -> tuple[object, ...]:
+        position, append, stream, *fixed, body, digest = row
+        assert isinstance(body, bytes)
+        number = self._numbers.setdefault(stream, len(self._numbers))
+        return (position, append, number, *fixed, self._packing.pack(body), digest)
+
 
 class LogWriter:
-    """The gateway's own store, with its read model."""
+    """The gateway's own store, with its index of streams and its open states."""
 
     def __init__(self, directory: Path) -> None:
-        self._store = Store(directory, SchemaSteps(), [StreamIndex()])
+        self._store = Store(directory, SchemaSteps(), [StreamIndex(), OpenStates(MACHINES, 1)])
         self._store.rebuild(self._store.outdated_read_models(), iter(()))
         self._next = 1
 
