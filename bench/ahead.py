@@ -1,4 +1,4 @@
-"""Gives the wallet of a stopped gateway more tweaks than a gateway keeps, so that a bench waits for no grinding."""
+"""Gives the wallet of a stopped gateway more tweaks than usual, so that a bench waits for no grinding."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What one guardian costs that floods its connection: waiting for an honest one, pauses of the loop, processor, memory.
+"""The cost of a guardian that floods its connection: waiting for an honest one, pauses, processor, memory.
 
 The transport that gatewayd uses asks an honest guardian fifty times a second, at rest and while another guardian sends
 what costs most to read, each kind for some seconds and connected to again whenever the connection is ended. Guardians

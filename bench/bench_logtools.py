@@ -1,4 +1,4 @@
-"""The tools of `gatewayd log` on a long log: what each takes of one reading of all rows, and of memory.
+"""The tools of `gatewayd log` on a long log: time as a share of one reading of all rows, and memory.
 
 The log is filled by the machines themselves (`built_log.py`), 1,000 payments of it open. Each tool runs in a fresh
 process that has loaded the program before; so does what every row once needs: read, its chain checked, folded. Prints

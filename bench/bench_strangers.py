@@ -1,4 +1,4 @@
-"""What strangers cost who do the worst that the API lets anybody do: bytes of log, memory and processor time.
+"""The cost of the worst that the API lets strangers do: bytes of log, memory and processor time.
 
 The gateway is the process that operators run, in an embedded world behind loopback sockets. Each abuse is done a
 number of times; what it costs for each request is counted, and reckoned for an hour at the limit that stands before

@@ -1,4 +1,4 @@
-"""Fills a gateway's log with payments by running its machines: what others would answer is made up, nothing is signed.
+"""Fills a gateway's log with payments by running its machines, with made-up answers and no signatures.
 
 Events, states, tells and read models are those of production, and so are the sizes of what stands in for contracts,
 invoices, transactions and notes.

@@ -1,4 +1,4 @@
-"""Users of an embedded world with everything done that is theirs to do, so that only the gateway's part is left."""
+"""Users of an embedded world who have done their part, so that a bench measures the gateway's alone."""
 
 import time
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""Where processor time goes by what it is spent on: py-spy samples a process and its children from outside.
+"""Shares of processor time by purpose: py-spy samples a process and its children from outside.
 
 A sample belongs to the first of the rules that one of its frames' files matches, from the innermost frame outwards, so
 time in a C extension counts for the Python file that called it. Samples of threads that wait are left out: on a busy

@@ -1,4 +1,4 @@
-"""Facts, transactions and notes as large as real ones, that no cryptography was spent on.
+"""Facts, transactions and notes of real size, made without cryptography.
 
 They are as random as real ones, too: a log keeps what repeats itself in less.
 """

@@ -1,4 +1,4 @@
-"""Commands that need more than every installation has: each says in a sentence what is missing."""
+"""Says what is missing when a command needs more than this installation has."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""A line on the terminal that says how far the reading of a long log is."""
+"""Shows on the terminal how far the reading of a long log is."""
 
 import sys
 from collections.abc import Iterator

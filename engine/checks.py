@@ -1,4 +1,4 @@
-"""What a start checks of a log before anything rests on it: that its end is there, its newest rows, and what is open.
+"""The checks of a start: the end of the log is there, its newest rows are right, and the open states follow.
 
 What lies further back is checked beside the running gateway (`engine/history.py`).
 """

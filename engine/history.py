@@ -1,4 +1,4 @@
-"""The check of what a start did not read: the older rows of the log and the pages of a large file.
+"""Checks what a start did not read: the older rows of the log and the pages of a large file.
 
 It goes on beside the running gateway, page by page and mostly asleep. What it finds ends the process, and the next
 start checks everything before anything else. Rows that this process writes are checked too, some thousands at a time,

@@ -1,4 +1,4 @@
-"""Says how far a reading of a whole log is, to whoever listens."""
+"""Reports how far a reading of a whole log is."""
 
 import time
 from collections.abc import Callable, Iterator

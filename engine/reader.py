@@ -1,4 +1,4 @@
-"""A stored log that is looked at and never written, also beside a running gateway: what every tool of a log reads."""
+"""Opens a stored log for reading only, also beside a running gateway, for every tool of a log."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Reading the rows of a log's file, also beside a running gateway: nothing here writes."""
+"""Reads the rows of a log's file, also beside a running gateway, and writes nothing."""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence

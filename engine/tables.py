@@ -1,4 +1,4 @@
-"""What a read model may do with its tables: write them while it folds, and ask them. No database is named here."""
+"""What a read model may do with its tables: write while it folds, and query. It names no database."""
 
 from collections.abc import Iterable, Sequence
 from typing import Protocol

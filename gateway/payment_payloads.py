@@ -1,4 +1,4 @@
-"""What an entry of the payment log says, made of its event and the state that this leads to, when somebody looks."""
+"""The payload of an entry of the payment log, made on demand from its event and the state that follows."""
 
 import hashlib
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What the canned gateway of `api/testing.py` answers, mostly as a Rust gateway did once."""
+"""The answers of the canned gateway (`api/testing/gateway.py`), mostly recorded from a Rust gateway."""
 
 import msgspec
 
