@@ -6,7 +6,7 @@ from pathlib import Path
 
 from engine.chain import Row, verified
 from engine.fold import fold
-from engine.store import Store
+from engine.storage.store import Store
 from fedimint.crypto.secrets import TWEAK_SIZE
 from gateway.log import machines, read_models
 from migrations import SchemaSteps

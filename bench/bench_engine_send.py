@@ -26,7 +26,7 @@ from engine.effects import EffectContext, Handler
 from engine.engine import Engine, Ports
 from engine.machine import Effect, Input, State
 from engine.ports import SystemClock, SystemRandomness
-from engine.store import Store
+from engine.storage.store import Store
 from fedimint.codec.wire_types import FeeConsensus
 from gateway.log import machines, read_models
 from migrations import SchemaSteps

@@ -26,11 +26,11 @@ from engine.chain import Row, StoredStep
 from engine.events import Event
 from engine.fold import Machines
 from engine.machine import Machine, State
-from engine.open_states import OpenStates
-from engine.packing import Packing, dictionary_of
-from engine.read_model import StreamIndex
-from engine.schema import LOG_TABLES
-from engine.store import WAL_PAGES, Store
+from engine.storage.open_states import OpenStates
+from engine.storage.packing import Packing, dictionary_of
+from engine.storage.read_model import StreamIndex
+from engine.storage.schema import LOG_TABLES
+from engine.storage.store import WAL_PAGES, Store
 from migrations import SchemaSteps
 
 LEAST_RATIO = 0.5

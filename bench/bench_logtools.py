@@ -27,8 +27,8 @@ from cli.gatewayd.program import main as gatewayd
 from cli.log.reading import program
 from engine.chain import verified
 from engine.fold import fold
-from engine.reader import open_log
-from engine.search import RowFilter, find_rows
+from engine.storage.reader import open_log
+from engine.storage.search import RowFilter, find_rows
 from statemachines import send, transaction
 
 PAYMENTS, OPEN_NOW = 20_000, 1_000

@@ -31,8 +31,8 @@ from bench.processor_time import cpu_by_part, difference
 from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.served_world import served_world
-from engine.reader import open_log
-from engine.streams import open_of_kind
+from engine.storage.reader import open_log
+from engine.storage.streams import open_of_kind
 
 GUARDIANS = 4
 PAYMENTS = 40

@@ -32,9 +32,9 @@ from bench.built_log import BuiltLog, fill
 from devnet.embedded_world import EmbeddedWorld
 from engine.engine import Ports
 from engine.ports import SystemClock, SystemRandomness
-from engine.reader import open_log
-from engine.rows import LOG_NAME
-from engine.store import Store
+from engine.storage.reader import open_log
+from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from fedimint.client.transport import GuardianUnreachable
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.lnv2.gateway_api import PaymentFee

@@ -27,8 +27,8 @@ from devnet.processes import until
 from devnet.real import peers
 from devnet.real.fedimint_cli import FedimintCli, SendOutcome
 from devnet.real.world import NEEDED_PEERS, RealWorld, real_world
-from engine.reader import open_log
-from engine.streams import open_of_kind
+from engine.storage.reader import open_log
+from engine.storage.streams import open_of_kind
 
 WARM_UP, SENDS = 2, 6
 AMOUNT_MSAT = 1_234_567

@@ -30,7 +30,7 @@ from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
 from devnet.served_world import served_world
 from devnet.users.receiving import IncomingOrder
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from fedimint.lnv2.gateway_api import RoutingInfo, SendPaymentPayload
 from fedimint.mintv2 import Ecash, SpendableNote
 

@@ -12,7 +12,7 @@ from bench.stand_ins import NODE, digits, incoming, outgoing, signed, tweak, wit
 from engine.chain import Row, StoredStep, verified
 from engine.fold import Position, fold
 from engine.machine import Input, State
-from engine.store import Store
+from engine.storage.store import Store
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
 from statemachines import completion, receive, send, transaction, wallet

@@ -20,7 +20,7 @@ _RULES = (
     ("grinding", ("fedimint/mintv2/tweaks.py",)),
     ("bls", ("fedimint/crypto/bls.py", "fedimint/crypto/tbs.py", "fedimint/mintv2/notes.py")),
     ("keys", ("fedimint/codec/secp.py", "fedimint/crypto/secrets.py")),
-    ("sqlite", ("engine/store.py", "engine/read_model.py")),
+    ("sqlite", ("engine/storage/store.py", "engine/storage/read_model.py")),
     (
         "encoding",
         (

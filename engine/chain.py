@@ -8,7 +8,7 @@ import msgspec
 
 from engine.events import EncodedEvent, Event, Unread
 from engine.machine import State
-from engine.storage_errors import DamagedError
+from engine.storage.errors import DamagedError
 
 GENESIS_HASH = bytes(32)
 

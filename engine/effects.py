@@ -19,7 +19,7 @@ from engine.events import OversizedError
 from engine.machine import Effect, Input
 from engine.ports import Clock, Probe, Randomness
 from engine.quarantine import StreamFaultError
-from engine.storage_errors import StorageError
+from engine.storage.errors import StorageError
 from errors import FatalError, GatewayError, OutdatedError
 
 T = TypeVar("T")

@@ -17,14 +17,14 @@ from engine.chain import Row, StoredStep, verified
 from engine.effects import Effects, Handler, JobStatus, fatal_in
 from engine.faults import Faults, known
 from engine.fold import Machines, Position, fold, steps
-from engine.history import HistoryCheck
 from engine.journal import Append, Journal
 from engine.machine import Effect, Input, State
 from engine.plan import Plan
 from engine.ports import Clock, Probe, Randomness, RunBlocking, in_thread, no_probe
 from engine.quarantine import QuarantinedError, StreamFaultError, fault_text
-from engine.storage_errors import DamagedError, StorageError
-from engine.store import Store
+from engine.storage.errors import DamagedError, StorageError
+from engine.storage.history import HistoryCheck
+from engine.storage.store import Store
 from errors import FatalError, GatewayError, NotFoundError, UnavailableError
 
 

@@ -12,7 +12,7 @@ from engine.chain import Row, StoredStep
 from engine.events import EventCodec, UnknownEventError, Unread, Upcaster
 from engine.machine import Machine, State, kind_of
 from engine.quarantine import fault_text
-from engine.storage_errors import DamagedError
+from engine.storage.errors import DamagedError
 from errors import FatalError
 
 

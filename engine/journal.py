@@ -8,7 +8,7 @@ import msgspec
 from engine.chain import StoredStep
 from engine.machine import Effect
 from engine.ports import Probe, RunBlocking
-from engine.store import Store
+from engine.storage.store import Store
 from errors import BusyError, UnavailableError
 
 #: Rows in one transaction: bounds how long one commit can take, and the memory of a batch.

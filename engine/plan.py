@@ -7,7 +7,7 @@ from engine.events import EncodedEvent, Event
 from engine.fold import Machines, Position
 from engine.machine import Effect, Input, State
 from engine.quarantine import StreamFaultError, fault_text
-from engine.storage_errors import StorageError
+from engine.storage.errors import StorageError
 from errors import FatalError, FaultError, GatewayError
 
 #: How deep a tell may lead to further tells; deeper is a loop between machines.

@@ -8,7 +8,7 @@ import msgspec
 from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, StoredStep, chain_hash, verified
 from engine.events import EncodedEvent
 from engine.fold import Machines, Position
-from engine.store import Store
+from engine.storage.store import Store
 from errors import InputError
 
 #: Rows written in one transaction.

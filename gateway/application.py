@@ -8,8 +8,8 @@ import anyio
 
 from engine.engine import Engine, Observer
 from engine.machine import Input
-from engine.storage_errors import StorageError
-from engine.store import Store
+from engine.storage.errors import StorageError
+from engine.storage.store import Store
 from errors import FatalError, InputError, UnavailableError
 from fedimint.codec import secp
 from fedimint.crypto import secrets

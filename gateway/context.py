@@ -5,7 +5,7 @@ from pathlib import Path
 
 from backends.operations import Node
 from engine.engine import Engine, Ports
-from engine.store import Store
+from engine.storage.store import Store
 from errors import UnavailableError
 from fedimint.codec.wire_types import Network
 from fedimint.crypto.secrets import DerivableSecret

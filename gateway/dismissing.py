@@ -8,8 +8,8 @@ other state ends by itself, and its outlook says what ends it.
 
 from backends.lightning import InFlight, Succeeded
 from backends.operations import CALL_ASTRAY_S, Node
-from engine import streams
 from engine.machine import State
+from engine.storage import streams
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from gateway.context import GatewayContext
 from gateway.modules.lnv2 import LnV2

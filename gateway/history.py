@@ -9,8 +9,8 @@ from engine.chain import StoredStep
 from engine.fold import steps
 from engine.machine import State
 from engine.quarantine import QuarantinedError
-from engine.search import row_at
-from engine.tables import COLUMN_MAX
+from engine.storage.search import row_at
+from engine.storage.tables import COLUMN_MAX
 from fedimint.codec.wire_types import Duration
 from gateway import payment_tables
 from gateway.context import GatewayContext

@@ -3,8 +3,8 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from engine.read_model import Step
-from engine.tables import TableReader, Tables
+from engine.storage.read_model import Step
+from engine.storage.tables import TableReader, Tables
 from statemachines import reissue
 
 _COUNT = (

@@ -5,8 +5,8 @@ from functools import cache
 from importlib import resources
 
 from engine.fold import Machines
-from engine.open_states import OpenStates
-from engine.read_model import ReadModel, StreamIndex
+from engine.storage.open_states import OpenStates
+from engine.storage.read_model import ReadModel, StreamIndex
 from gateway.known_notes import KnownNotes
 from gateway.payment_entries import PaymentEntries
 from migrations import UPCASTERS

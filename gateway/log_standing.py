@@ -3,12 +3,12 @@
 from collections.abc import Collection, Iterator
 from itertools import takewhile
 
-from engine import streams
 from engine.chain import Row, verified
 from engine.fold import Machines, Position, fold
 from engine.machine import State
-from engine.reader import LogReader
-from engine.storage_errors import DamagedError
+from engine.storage import streams
+from engine.storage.errors import DamagedError
+from engine.storage.reader import LogReader
 from gateway.log_fold import LogFold, Standing
 
 

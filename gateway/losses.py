@@ -8,8 +8,8 @@ import msgspec
 from engine.events import Event, UnknownEventError
 from engine.fold import Machines
 from engine.machine import State
-from engine.reader import LogReader
-from engine.search import find_kinds
+from engine.storage.reader import LogReader
+from engine.storage.search import find_kinds
 from errors import FatalError
 from gateway.log_standing import state_of
 from statemachines import (

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from engine.chain import StoredStep
 from engine.events import Event
-from engine.read_model import Step
-from engine.tables import Tables
+from engine.storage.read_model import Step
+from engine.storage.tables import Tables
 from gateway import payment_payloads as payloads
 from gateway import payment_tables
 from gateway.payment_events import EntryKind, Payload

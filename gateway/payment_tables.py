@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from engine.chain import Row
-from engine.tables import COLUMN_MAX, COLUMN_MIN, TableReader, Tables
+from engine.storage.tables import COLUMN_MAX, COLUMN_MIN, TableReader, Tables
 from gateway.payment_events import EntryKind
 
 #: `payment` has the payments that are over, in the order of their beginnings; `position` is that of their ends.

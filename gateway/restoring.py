@@ -9,15 +9,15 @@ from pathlib import Path
 
 import msgspec
 
-from engine import streams
 from engine.engine import Engine, Ports
 from engine.fold import Machines
-from engine.lock import LOCK_NAME
 from engine.machine import State
-from engine.place import note_place
 from engine.ports import Clock, SystemRandomness
-from engine.rows import LOG_NAME
-from engine.store import Store
+from engine.storage import streams
+from engine.storage.lock import LOCK_NAME
+from engine.storage.place import note_place
+from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from errors import FatalError, InputError, NotFoundError
 from gateway.log import machines, read_models
 from gateway.secret_files import API_FILES, MNEMONIC_NAME

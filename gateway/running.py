@@ -6,7 +6,7 @@ import anyio
 import anyio.abc
 
 from engine.engine import Observer
-from engine.store import Store
+from engine.storage.store import Store
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.log import read_models
 from migrations import SchemaSteps

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from engine.storage_errors import storage_error
+from engine.storage.errors import storage_error
 from errors import ConfigError
 from fedimint.crypto.secrets import ENTROPY_SIZE, generate_mnemonic, normalise_mnemonic
 

@@ -7,11 +7,11 @@ from itertools import groupby
 import structlog
 
 from backends.lightning import NodeInfo
-from engine import streams
 from engine.engine import Engine
 from engine.machine import State, kind_of
 from engine.ports import Clock
-from engine.store import Store
+from engine.storage import streams
+from engine.storage.store import Store
 from gateway.federation import FederationClient
 from gateway.node_watch import BEHIND_LIMIT_S, NodeWatch
 from gateway.views import OpenPayment

@@ -1,8 +1,8 @@
 """The gateway's own money: balances, deposits, withdrawals, ecash given away."""
 
-from engine import streams
 from engine.engine import Answer
 from engine.machine import State
+from engine.storage import streams
 from errors import ConflictError, InputError, NotFoundError, PeerError, UnavailableError
 from fedimint.codec import addresses
 from fedimint.codec.invite import InviteCode

@@ -17,11 +17,11 @@ import msgspec
 import structlog
 
 from backends.operations import NodeTransaction
-from engine import streams
 from engine.effects import EffectContext, Handler
 from engine.machine import Effect, Input
 from engine.quarantine import QuarantinedError
-from engine.store import Store
+from engine.storage import streams
+from engine.storage.store import Store
 from gateway import restoring
 from gateway.containing import contain
 from gateway.context import GatewayContext

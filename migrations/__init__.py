@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import apsw
 
 from engine.events import Upcaster
-from engine.schema import APPLICATION_ID, LOG_TABLES
+from engine.storage.schema import APPLICATION_ID, LOG_TABLES
 
 #: One script per schema version, from 0 on; a released script is never edited.
 STEPS: tuple[str, ...] = (f"PRAGMA application_id = {APPLICATION_ID};\n{LOG_TABLES}",)

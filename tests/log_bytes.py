@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from engine.reader import open_log
-from engine.rows import LOG_NAME
+from engine.storage.reader import open_log
+from engine.storage.rows import LOG_NAME
 
 
 def log_bytes(directory: Path) -> bytes:

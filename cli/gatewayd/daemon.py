@@ -26,10 +26,10 @@ from cli.version import version_hash
 from engine.chain import StoredStep
 from engine.effects import JobStatus
 from engine.engine import Observer, Ports
-from engine.place import check_place, note_place, renew_place
 from engine.ports import SystemClock, SystemRandomness
 from engine.progress import Progress, told
-from engine.store import Store
+from engine.storage.place import check_place, note_place, renew_place
+from engine.storage.store import Store
 from errors import FatalError, GatewayError
 from fedimint.client.transport import GuardianConnection
 from fedimint.client.websocket import WebSocketConnection

@@ -11,9 +11,9 @@ import msgspec
 from cli.log.reading import Json, duration_text, program, shortened, table, time_text
 from cli.numbers import WholeNumber
 from engine.chain import Row, verified
-from engine.changes import Changes
 from engine.machine import kind_of
-from engine.reader import LogReader, open_log
+from engine.storage.changes import Changes
+from engine.storage.reader import LogReader, open_log
 from errors import InputError
 from gateway.log_fold import LogFold
 

@@ -12,8 +12,8 @@ from cli.log.reading import program
 from engine.chain import verified
 from engine.portable import chained, from_line, to_line, write_rows
 from engine.progress import telling
-from engine.reader import open_log
-from engine.store import Store
+from engine.storage.reader import open_log
+from engine.storage.store import Store
 from errors import FatalError, InputError
 from gateway.anonymous import Anonymiser
 

@@ -11,8 +11,8 @@ from cyclopts import Parameter
 
 from engine.chain import Row, verified
 from engine.fold import Machines
-from engine.read_model import ReadModel
-from engine.reader import LogReader
+from engine.storage.read_model import ReadModel
+from engine.storage.reader import LogReader
 from errors import InputError
 
 _LONG_ID = re.compile(r"\b[0-9a-f]{20,}\b")

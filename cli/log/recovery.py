@@ -11,7 +11,7 @@ from engine.chain import state_name, verified
 from engine.faults import Faults
 from engine.fold import fold
 from engine.machine import Effect, kind_of
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from gateway.freeze import sends_money_out
 from statemachines import (
     completion,

@@ -17,8 +17,8 @@ from cli.log.reading import (
 )
 from cli.numbers import MaybeWholeNumber, WholeNumber
 from engine.chain import Row
-from engine.reader import open_log
-from engine.search import RowFilter, find_rows
+from engine.storage.reader import open_log
+from engine.storage.search import RowFilter, find_rows
 
 #: Characters of one line for people; `--json` has everything.
 WIDTH = 100

@@ -22,7 +22,7 @@ from cli.log.reading import (
 from engine.faults import Faults
 from engine.fold import Position
 from engine.quarantine import THE_LOG, Quarantined, QuarantinedStream
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from gateway.log_fold import Standing
 from gateway.log_standing import standing_in, state_of
 from gateway.losses import Loss, losses

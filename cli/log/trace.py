@@ -24,8 +24,8 @@ from engine.chain import Row
 from engine.fold import Machines, steps
 from engine.machine import kind_of
 from engine.quarantine import stream_of
-from engine.reader import LogReader, open_log
-from engine.tracing import Subject, identify, named, related_rows
+from engine.storage.reader import LogReader, open_log
+from engine.storage.tracing import Subject, identify, named, related_rows
 
 #: Characters of facts on a line of their own.
 FACTS_CHARACTERS = 90
@@ -112,7 +112,7 @@ def print_trace(
 def trace(log: LogReader, machines: Machines, payment: str) -> Trace:
     """The events of one payment over all streams, with the states they led to.
 
-    Raises what `engine.tracing` raises.
+    Raises what `engine.storage.tracing` raises.
     """
     kinds = tuple(machine.kind for machine in machines)
     subject = identify(log, kinds, payment)

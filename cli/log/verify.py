@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 
 from cli.log.reading import Json, program
-from engine.audit import Verified, verify
-from engine.reader import open_log
+from engine.storage.audit import Verified, verify
+from engine.storage.reader import open_log
 from errors import FatalError
 from statemachines.ledger import Auditor
 

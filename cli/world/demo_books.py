@@ -9,7 +9,7 @@ from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.guardians.federation import EmbeddedFederation
 from engine.chain import verified
 from engine.fold import Machines
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from errors import FatalError
 from statemachines import accounts, ledger
 

@@ -8,7 +8,7 @@ import anyio
 from engine.chain import StoredStep
 from engine.fold import Machines, Position, steps
 from engine.machine import State, kind_of
-from engine.reader import LogReader, open_log
+from engine.storage.reader import LogReader, open_log
 
 _POLL_PAUSE_S = 0.05
 

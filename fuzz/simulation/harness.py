@@ -20,7 +20,7 @@ from devnet.users.user import EmbeddedUser
 from engine.chain import Row
 from engine.engine import Observer, Ports
 from engine.ports import Probe
-from engine.rows import LOG_NAME
+from engine.storage.rows import LOG_NAME
 from errors import BusyError, GatewayError, PeerError, UnavailableError
 from fedimint.codec.addresses import segwit_address
 from fedimint.mintv2 import SpendableNote

@@ -19,8 +19,8 @@ from devnet.embedded_world import EmbeddedWorld
 from engine.chain import Row, verified
 from engine.engine import Observer, Ports
 from engine.ports import Probe, no_probe
-from engine.reader import open_log
-from engine.rows import LOG_NAME
+from engine.storage.reader import open_log
+from engine.storage.rows import LOG_NAME
 from errors import GatewayError, UnavailableError
 from fedimint.lnv2.gateway_api import PaymentFee
 from fuzz.simulation.virtual_time import (

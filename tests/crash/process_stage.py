@@ -14,7 +14,7 @@ from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.gatewayd import PASSWORD, OurGatewayd
 from devnet.served_world import ServedWorld, served_world
 from engine.chain import Row, verified
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from errors import UnavailableError
 from fuzz.simulation.simulated_gateway import Answer
 from tests.scenarios import backups

@@ -13,11 +13,11 @@ import pytest
 
 from engine.chain import verified
 from engine.fold import Position, fold
-from engine.head_file import HEAD_NAME
-from engine.lock import LOCK_NAME
-from engine.rows import LOG_NAME
-from engine.storage_errors import DamagedError
-from engine.store import Store
+from engine.storage.errors import DamagedError
+from engine.storage.head_file import HEAD_NAME
+from engine.storage.lock import LOCK_NAME
+from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from errors import FatalError, UnavailableError
 from tests.engine.crash_bench import Bench
 from tests.engine.toy import DISK, Begin, Credit, machines, open_engine, open_store, order, running

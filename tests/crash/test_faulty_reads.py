@@ -7,7 +7,7 @@ then the next start refuses, which is as much as can be promised of it.
 
 import pytest
 
-from engine.storage_errors import DamagedError
+from engine.storage.errors import DamagedError
 from tests.crash.faulty_disk import FaultyDisk
 from tests.crash.faulty_reads import ReadFault
 from tests.crash.test_toy_on_faulty_disk import ORDERS, bench_on, prepare

@@ -10,7 +10,7 @@ from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.chain import verified
 from engine.engine import Ports
 from engine.journal import QUEUE_ROWS_MAX
-from engine.store import Store
+from engine.storage.store import Store
 from errors import BusyError
 from fedimint.crypto import bls
 from fedimint.lnv2.gateway_api import Paid

@@ -16,7 +16,7 @@ import pytest
 
 from engine.chain import Row, verified
 from engine.effects import fatal_in
-from engine.rows import LOG_NAME, read_rows
+from engine.storage.rows import LOG_NAME, read_rows
 from errors import FatalError
 from fuzz.simulation.simulated_gateway import DieAt, Life
 from fuzz.simulation.virtual_time import SimulatedCrash

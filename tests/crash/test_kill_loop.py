@@ -11,7 +11,7 @@ import pytest
 
 from devnet.processes import until
 from engine.chain import Row
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from errors import UnavailableError
 from gateway.log import machines
 from statemachines import accounts, ledger

@@ -15,9 +15,9 @@ import pytest
 
 from devnet.gatewayd import OurGatewayd
 from devnet.processes import Program, until
-from engine.lock import LOCK_NAME
-from engine.place import PLACE_NAME
-from engine.rows import LOG_NAME
+from engine.storage.lock import LOCK_NAME
+from engine.storage.place import PLACE_NAME
+from engine.storage.rows import LOG_NAME
 from errors import UnavailableError
 from fedimint.mintv2 import Ecash
 from gateway.secret_files import MNEMONIC_NAME

@@ -11,8 +11,8 @@ import apsw
 import pytest
 
 from engine.effects import fatal_in
-from engine.opening import open_writer
-from engine.store import Store
+from engine.storage.opening import open_writer
+from engine.storage.store import Store
 from errors import FatalError
 from tests.crash.faulty_disk import Fault, FaultyDisk, mounted
 from tests.engine.crash_bench import Bench
@@ -139,7 +139,7 @@ def test_a_log_that_is_not_synced_is_caught(monkeypatch: pytest.MonkeyPatch) -> 
         connection.execute("PRAGMA synchronous = OFF")
         return connection
 
-    monkeypatch.setattr("engine.store.open_writer", careless)
+    monkeypatch.setattr("engine.storage.store.open_writer", careless)
     losses = 0
     for at in range(30, 80):
         with bench_on(FaultyDisk(Fault.DIES, at)) as bench:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.store import Store
+from engine.storage.store import Store
 from tests.engine.toy import DISK, open_store
 
 

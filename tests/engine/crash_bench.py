@@ -13,8 +13,8 @@ from engine.effects import EffectContext, Handler
 from engine.engine import Engine
 from engine.fold import Position, fold, steps
 from engine.machine import Effect, Input
-from engine.rows import LOG_NAME, open_reader, read_rows
-from engine.store import Store
+from engine.storage.rows import LOG_NAME, open_reader, read_rows
+from engine.storage.store import Store
 from errors import BusyError, UnavailableError
 from tests.engine.toy import (
     LIMIT,

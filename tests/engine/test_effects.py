@@ -19,8 +19,8 @@ from engine.engine import Engine, Observer, Ports
 from engine.fold import Machines
 from engine.machine import Input, Refuse
 from engine.ports import inline, no_probe
-from engine.storage_errors import StorageError
-from engine.store import Store
+from engine.storage.errors import StorageError
+from engine.storage.store import Store
 from errors import FatalError, OutdatedError, UnavailableError
 from tests.engine.toy import (
     ACCOUNT,

@@ -14,8 +14,8 @@ from engine.fold import Machines
 from engine.machine import Decision, Effect, Handle, Input, Tell
 from engine.ports import SystemClock, SystemRandomness
 from engine.quarantine import StreamFaultError
-from engine.storage_errors import StorageError
-from engine.store import Store
+from engine.storage.errors import StorageError
+from engine.storage.store import Store
 from errors import BusyError, ConflictError, FatalError, NotFoundError, UnavailableError
 from tests.engine.toy import (
     ACCOUNT,

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from engine.portable import chained, from_line, to_line, write_rows
-from engine.rows import LOG_NAME, open_reader, read_rows
+from engine.storage.rows import LOG_NAME, open_reader, read_rows
 from errors import FatalError, InputError
 from tests.engine.toy import (
     Arrived,

@@ -9,7 +9,6 @@ import anyio
 import msgspec
 import pytest
 
-from engine.audit import verify
 from engine.effects import EffectContext, Effects, storage_in
 from engine.engine import Engine, Ports
 from engine.events import UnknownEventError
@@ -25,9 +24,10 @@ from engine.quarantine import (
     StreamFaultError,
     fault_text,
 )
-from engine.reader import open_log
-from engine.storage_errors import StorageError
-from engine.store import Store
+from engine.storage.audit import verify
+from engine.storage.errors import StorageError
+from engine.storage.reader import open_log
+from engine.storage.store import Store
 from errors import FatalError, NotFoundError
 from tests.engine.toy import (
     ACCOUNT,

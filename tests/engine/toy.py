@@ -30,10 +30,10 @@ from engine.machine import (
     refused,
     table,
 )
-from engine.open_states import OpenStates
 from engine.ports import Clock, RunBlocking, inline, no_probe
-from engine.read_model import ReadModel, StreamIndex
-from engine.store import Store
+from engine.storage.open_states import OpenStates
+from engine.storage.read_model import ReadModel, StreamIndex
+from engine.storage.store import Store
 from errors import BusyError, FatalError, NotFoundError
 from migrations import SchemaSteps
 

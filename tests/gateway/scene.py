@@ -17,8 +17,8 @@ from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.engine import Ports
 from engine.machine import State
 from engine.ports import Probe, SystemRandomness, inline, no_probe
-from engine.reader import open_log
-from engine.store import Store
+from engine.storage.reader import open_log
+from engine.storage.store import Store
 from errors import GatewayError
 from fedimint.client.transport import GuardianConnection, GuardianUnreachable
 from fedimint.codec.wire_types import Network

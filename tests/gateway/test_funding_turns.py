@@ -15,7 +15,7 @@ from devnet.users.receiving import IncomingOrder
 from engine.effects import EffectContext
 from engine.engine import Engine, Ports
 from engine.ports import SystemRandomness, inline
-from engine.store import Store
+from engine.storage.store import Store
 from fedimint.codec import bolt11
 from fedimint.codec.wire_types import FeeConsensus
 from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, Paid, RoutingInfo

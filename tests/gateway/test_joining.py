@@ -8,7 +8,7 @@ import apsw
 import pytest
 
 from devnet.guardians.dealer import LNV2_ID, MINTV2_ID
-from engine.rows import LOG_NAME
+from engine.storage.rows import LOG_NAME
 from errors import (
     ConfigError,
     ConflictError,

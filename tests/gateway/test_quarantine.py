@@ -14,8 +14,8 @@ from engine.effects import storage_in
 from engine.engine import Ports
 from engine.ports import SystemClock, SystemRandomness
 from engine.quarantine import QuarantinedError, QuarantinedStream
-from engine.storage_errors import StorageError
-from engine.store import Store
+from engine.storage.errors import StorageError
+from engine.storage.store import Store
 from errors import FatalError, InputError, NotFoundError
 from fedimint.lnv2.gateway_api import Paid
 from fuzz.mutants.mutant import evolved

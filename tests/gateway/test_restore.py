@@ -10,7 +10,7 @@ import pytest
 
 from backends.lightning import Failed, Succeeded
 from backends.simulated.node import Fault
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from errors import ConflictError, InputError, UnavailableError
 from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo, SendPaymentPayload
 from fedimint.mintv2 import recovery

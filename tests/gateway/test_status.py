@@ -11,14 +11,14 @@ from structlog.testing import capture_logs
 
 from backends.lightning import NodeInfo
 from backends.simulated.node import Fault, SimulatedNode
-from engine import streams
 from engine.effects import JobStatus, fatal_in
 from engine.engine import Engine
 from engine.machine import State
-from engine.read_model import StreamIndex
-from engine.rows import add_functions
-from engine.schema import LOG_TABLES
-from engine.store import Store
+from engine.storage import streams
+from engine.storage.read_model import StreamIndex
+from engine.storage.rows import add_functions
+from engine.storage.schema import LOG_TABLES
+from engine.storage.store import Store
 from fuzz.machines.scene import FEDERATION, facts
 from gateway import status
 from gateway.application import Gateway

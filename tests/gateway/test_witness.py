@@ -12,7 +12,7 @@ from backends.operations import NodeTransaction
 from engine.effects import EffectContext, storage_in
 from engine.machine import Effect, Input
 from engine.quarantine import QuarantinedError
-from engine.storage_errors import StorageError
+from engine.storage.errors import StorageError
 from errors import UnavailableError
 from fedimint.lnv2.gateway_api import Paid, RoutingInfo
 from gateway import witness

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from engine.chain import Row
 from engine.events import Event
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from gateway.log import machines
 from statemachines.send import (
     SendAccepted,

@@ -7,7 +7,7 @@ from pathlib import Path
 from devnet.gatewayd import OurGatewayd
 from devnet.real.lnd_node import LndNode
 from engine.chain import Row, verified
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from gateway.secret_files import MNEMONIC_NAME
 from tests.scenarios import backups
 from tests.scenarios.stage import Answer

@@ -2,7 +2,7 @@
 
 import apsw
 
-from engine.schema import APPLICATION_ID
+from engine.storage.schema import APPLICATION_ID
 from migrations import STEPS, SchemaSteps
 
 

@@ -12,7 +12,7 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from tests.replay import embedded_history, real_history, restored_history, simulated_history
 from tests.replay.stored_history import SUFFIX, store
 

@@ -17,8 +17,8 @@ from engine.fold import Machines, fold, state_hash
 from engine.machine import Decision, Handle
 from engine.portable import write_rows
 from engine.ports import SystemClock, SystemRandomness
-from engine.read_model import StreamIndex
-from engine.store import Store
+from engine.storage.read_model import StreamIndex
+from engine.storage.store import Store
 from errors import FatalError
 from gateway.log import machines
 from migrations import SchemaSteps

@@ -6,7 +6,7 @@ import apsw
 
 from devnet.gatewayd import OurGatewayd, script
 from devnet.processes import run_once
-from engine.rows import LOG_NAME, open_reader
+from engine.storage.rows import LOG_NAME, open_reader
 from gateway.secret_files import MNEMONIC_NAME
 
 _COMMAND_DEADLINE_S = 120

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from engine.chain import StoredStep
 from engine.fold import Position
 from engine.machine import kind_of
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from fuzz.simulation.simulated_gateway import SimulatedGateway
 from fuzz.simulation.virtual_time import SimulatedCrash
 from gateway.log import machines

@@ -18,7 +18,7 @@ from devnet.users.user import EmbeddedUser, OutgoingPayment
 from engine.chain import verified
 from engine.fold import fold
 from engine.machine import State
-from engine.reader import open_log
+from engine.storage.reader import open_log
 from errors import UnavailableError
 from fedimint.lnv2 import HashImage
 from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo, parse_send_answer

@@ -15,8 +15,8 @@ from engine.engine import Engine, Ports
 from engine.fold import fold
 from engine.machine import Effect, Input, State
 from engine.ports import inline, no_probe
-from engine.read_model import StreamIndex
-from engine.store import Store
+from engine.storage.read_model import StreamIndex
+from engine.storage.store import Store
 from errors import UnavailableError
 from fuzz.machines.scene import (
     EXPIRES_UNIX_S,

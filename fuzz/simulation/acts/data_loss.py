@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 import anyio
 
-from engine.rows import LOG_NAME
+from engine.storage.rows import LOG_NAME
 from fedimint.mintv2 import recovery
 from fuzz.simulation.acts.operating import connect
 from fuzz.simulation.harness import Harness

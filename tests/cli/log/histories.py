@@ -9,8 +9,8 @@ import pytest
 
 from cli.log.commands import log_app
 from engine.portable import write_rows
-from engine.rows import LOG_NAME
-from engine.store import Store
+from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
 from tests.replay.stored_history import load

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from engine import changes
 from engine.chain import verified
 from engine.machine import State
-from engine.reader import open_log
-from engine.storage_errors import DamagedError
+from engine.storage import changes
+from engine.storage.errors import DamagedError
+from engine.storage.reader import open_log
 from gateway.log import machines
 from gateway.log_fold import LogFold
 from gateway.log_standing import standing_in

@@ -7,13 +7,13 @@ from pathlib import Path
 import apsw
 import pytest
 
-from engine import place
-from engine.head_file import HEAD_NAME
-from engine.lock import LOCK_NAME, DirectoryLock
-from engine.place import PLACE_NAME, WITNESS_NAME, check_place, note_place
 from engine.ports import SystemClock
-from engine.rows import LOG_NAME
-from engine.store import Store
+from engine.storage import place
+from engine.storage.head_file import HEAD_NAME
+from engine.storage.lock import LOCK_NAME, DirectoryLock
+from engine.storage.place import PLACE_NAME, WITNESS_NAME, check_place, note_place
+from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from errors import ConfigError, FatalError, InputError, NotFoundError
 from gateway.log import read_models
 from gateway.restoring import restore

@@ -9,7 +9,7 @@ import pytest
 from cli.log import recovery, stuck
 from engine.machine import Effect
 from engine.ports import SystemClock
-from engine.rows import LOG_NAME
+from engine.storage.rows import LOG_NAME
 from gateway.log import machines
 from gateway.restoring import restore
 from statemachines.accounts import LOST

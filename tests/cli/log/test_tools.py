@@ -15,8 +15,8 @@ from cli.gatewayd.program import main
 from cli.log import reading
 from engine.fold import fold, state_hash
 from engine.portable import chained, write_rows
-from engine.rows import LOG_NAME
-from engine.store import Store
+from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from errors import FatalError, InputError, NotFoundError
 from gateway.log import machines, read_models
 from migrations import SchemaSteps

@@ -10,7 +10,7 @@ from engine import quarantine
 from engine.chain import Row
 from engine.events import Event
 from engine.portable import chained, write_rows
-from engine.store import Store
+from engine.storage.store import Store
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
 from tests.cli.log.histories import HISTORIES, Tools

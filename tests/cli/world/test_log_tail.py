@@ -7,7 +7,7 @@ import pytest
 
 from cli.world.log_tail import LogTail
 from engine.chain import StoredStep
-from engine.rows import LOG_NAME
+from engine.storage.rows import LOG_NAME
 from errors import FatalError
 from tests.engine.toy import Arrived, Begin, Order, machines, open_engine, open_store, running
 

@@ -6,9 +6,9 @@ from itertools import islice
 import apsw
 
 from engine.chain import StoredStep
-from engine.open_states import OpenStates
-from engine.opening import transaction
-from engine.read_model import Gap, ReadModel, StreamIndex, fold_containing
+from engine.storage.open_states import OpenStates
+from engine.storage.opening import transaction
+from engine.storage.read_model import Gap, ReadModel, StreamIndex, fold_containing
 
 #: Rows folded at a time when a read model is rebuilt: bounds memory.
 REBUILD_ROWS = 1_000

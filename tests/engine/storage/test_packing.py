@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.packing import Packing, dictionary_of
-from engine.rows import add_functions
-from engine.schema import LOG_TABLES
-from engine.storage_errors import DamagedError
+from engine.storage.errors import DamagedError
+from engine.storage.packing import Packing, dictionary_of
+from engine.storage.rows import add_functions
+from engine.storage.schema import LOG_TABLES
 
 
 class Coin(msgspec.Struct, array_like=True, tag="c"):

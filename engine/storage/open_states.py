@@ -16,10 +16,10 @@ import msgspec
 
 from engine.fold import Machines, Position
 from engine.machine import State
-from engine.packing import dictionary_of
-from engine.read_model import Step
-from engine.rows import id_of
-from engine.storage_errors import DamagedError
+from engine.storage.errors import DamagedError
+from engine.storage.packing import dictionary_of
+from engine.storage.read_model import Step
+from engine.storage.rows import id_of
 from errors import FatalError
 
 #: A state is written after so many events, or more if it is long: bounds what a start folds, and what is written.

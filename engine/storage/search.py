@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator
 import msgspec
 
 from engine.chain import ChainedRow, Row
-from engine.reader import LogReader
-from engine.rows import id_of, select_rows
-from engine.store import Store
+from engine.storage.reader import LogReader
+from engine.storage.rows import id_of, select_rows
+from engine.storage.store import Store
 
 PAGE_ROWS = 500
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from engine import tracing
 from engine.chain import Row, StoredStep
-from engine.reader import LogReader, open_log
-from engine.store import Store
-from engine.tracing import identify, named, related_rows
+from engine.storage import tracing
+from engine.storage.reader import LogReader, open_log
+from engine.storage.store import Store
+from engine.storage.tracing import identify, named, related_rows
 from errors import InputError, NotFoundError
-from tests.engine.query_plans import plans, queries
+from tests.engine.storage.query_plans import plans, queries
 from tests.engine.toy import Open, Seen, machines
 
 HASH = "5f" * 32

@@ -8,7 +8,7 @@ from typing import Self
 import apsw
 
 from engine.chain import ChainedRow, Head, Row
-from engine.rows import LOG_NAME, newest_head, open_reader, read_rows, read_stream
+from engine.storage.rows import LOG_NAME, newest_head, open_reader, read_rows, read_stream
 
 
 class LogReader:

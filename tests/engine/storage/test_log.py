@@ -10,7 +10,7 @@ import pytest
 from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash, verified
 from engine.events import EncodedEvent
 from engine.fold import fold
-from engine.rows import LOG_NAME, newest_head, open_reader, read_rows
+from engine.storage.rows import LOG_NAME, newest_head, open_reader, read_rows
 from errors import FatalError
 from tests.engine.toy import (
     Arrived,

@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import apsw
 import pytest
 
-from engine import streams
-from engine.read_model import StreamIndex
-from engine.reader import LogReader
-from engine.rows import add_functions
-from engine.schema import LOG_TABLES
-from engine.streams import Indexed
-from tests.engine.query_plans import plans, queries
+from engine.storage import streams
+from engine.storage.read_model import StreamIndex
+from engine.storage.reader import LogReader
+from engine.storage.rows import add_functions
+from engine.storage.schema import LOG_TABLES
+from engine.storage.streams import Indexed
+from tests.engine.storage.query_plans import plans, queries
 
 OLD = Indexed("toy/old", "Waiting", 3, 10, 30)
 NEW = Indexed("toy/new", "Done", 2, 20, 25)

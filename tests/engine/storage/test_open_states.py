@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import open_states
 from engine.chain import Row, StoredStep, verified
 from engine.engine import Engine, Ports
 from engine.fold import Machines, Position, fold
-from engine.open_states import OpenStates
 from engine.ports import inline
-from engine.read_model import StreamIndex
-from engine.rows import LOG_NAME
-from engine.storage_errors import DamagedError
-from engine.store import Store
+from engine.storage import open_states
+from engine.storage.errors import DamagedError
+from engine.storage.open_states import OpenStates
+from engine.storage.read_model import StreamIndex
+from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from errors import FatalError
 from migrations import SchemaSteps
 from tests.engine.toy import (

@@ -11,7 +11,7 @@ from zlib import crc32
 import msgspec
 
 from engine.chain import Head
-from engine.storage_errors import storage_error
+from engine.storage.errors import storage_error
 
 HEAD_NAME = "gateway.head"
 #: Two positions, a hash and a checksum, always of one length, so that writing it anew needs no space.

@@ -14,10 +14,10 @@ import os
 import secrets
 from pathlib import Path
 
-from engine.lock import DirectoryLock
-from engine.opening import make_private
-from engine.rows import LOG_NAME
-from engine.storage_errors import storage_error
+from engine.storage.errors import storage_error
+from engine.storage.lock import DirectoryLock
+from engine.storage.opening import make_private
+from engine.storage.rows import LOG_NAME
 from errors import ConfigError
 
 PLACE_NAME = "gateway.place"

@@ -7,11 +7,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from engine import opening
 from engine.engine import Engine
-from engine.rows import LOG_NAME
-from engine.storage_errors import DamagedError
-from engine.store import Store
+from engine.storage import opening
+from engine.storage.errors import DamagedError
+from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from errors import FatalError, UnavailableError
 from migrations import SchemaSteps
 from tests.engine.toy import (
@@ -113,7 +113,7 @@ async def test_a_file_that_is_not_what_the_wal_had_is_refused_and_the_wal_is_kep
         return pages
 
     with monkeypatch.context() as patched:
-        patched.setattr("engine.store.fold_in", fold_in_wrongly)
+        patched.setattr("engine.storage.store.fold_in", fold_in_wrongly)
         with pytest.raises(DamagedError, match=r"is not what gateway\.sqlite3-wal was to make"):
             open_store(tmp_path)
     assert wal.read_bytes() == kept

@@ -10,15 +10,15 @@ from itertools import islice, zip_longest
 import apsw
 import msgspec
 
-from engine import streams
 from engine.chain import Head, Row, StoredStep, checked
 from engine.fold import Machines, Position, hash_of_states
-from engine.folded_tables import REBUILD_ROWS
 from engine.machine import State
-from engine.read_model import Gap, ReadModel, fold_containing
-from engine.reader import LogReader
-from engine.rows import NAME_STREAM, add_functions
-from engine.schema import LOG_TABLES
+from engine.storage import streams
+from engine.storage.folded_tables import REBUILD_ROWS
+from engine.storage.read_model import Gap, ReadModel, fold_containing
+from engine.storage.reader import LogReader
+from engine.storage.rows import NAME_STREAM, add_functions
+from engine.storage.schema import LOG_TABLES
 from errors import FatalError
 
 #: Looks at a step and the state before it, and tells what is wrong with it.

@@ -1,6 +1,6 @@
 """The checks of a start: the end of the log is there, its newest rows are right, and the open states follow.
 
-What lies further back is checked beside the running gateway (`engine/history.py`).
+What lies further back is checked beside the running gateway (`engine/storage/history.py`).
 """
 
 from collections.abc import Iterable, Mapping
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import apsw
 
-from engine import streams
 from engine.chain import EMPTY_HEAD, Head, verified
 from engine.fold import Position
-from engine.head_file import Noted
-from engine.opening import only_int
-from engine.rows import head_at, newest_head, read_rows
-from engine.storage_errors import DamagedError
-from engine.tables import TableReader
+from engine.storage import streams
+from engine.storage.errors import DamagedError
+from engine.storage.head_file import Noted
+from engine.storage.opening import only_int
+from engine.storage.rows import head_at, newest_head, read_rows
+from engine.storage.tables import TableReader
 
 #: Newest rows whose chain each start checks, whatever was checked before.
 NEWEST_ROWS = 20_000

@@ -8,14 +8,14 @@ import anyio
 import apsw
 import pytest
 
-from engine import checks, history
-from engine import store as engine_store
 from engine.chain import Head
-from engine.head_file import HeadFile
-from engine.opening import check_pages
 from engine.ports import inline
-from engine.rows import LOG_NAME
-from engine.storage_errors import DamagedError
+from engine.storage import checks, history
+from engine.storage import store as engine_store
+from engine.storage.errors import DamagedError
+from engine.storage.head_file import HeadFile
+from engine.storage.opening import check_pages
+from engine.storage.rows import LOG_NAME
 from errors import FatalError
 from tests.engine.toy import (
     Arrived,

@@ -7,12 +7,12 @@ import anyio
 import apsw
 import pytest
 
-from engine.audit import ComparedReadModel, Verified, verify
 from engine.chain import StoredStep
 from engine.fold import fold, state_hash
 from engine.machine import State
-from engine.reader import open_log
-from engine.rows import LOG_NAME
+from engine.storage.audit import ComparedReadModel, Verified, verify
+from engine.storage.reader import open_log
+from engine.storage.rows import LOG_NAME
 from tests.engine.toy import (
     Arrived,
     Begin,
@@ -109,7 +109,7 @@ def test_everything_that_is_wrong_is_told(path: Path) -> None:
 def test_a_log_that_does_not_fold_is_read_to_its_end(
     path: Path, monkeypatch: pytest.MonkeyPatch, sql: str, words: str
 ) -> None:
-    monkeypatch.setattr("engine.audit.REBUILD_ROWS", 4)
+    monkeypatch.setattr("engine.storage.audit.REBUILD_ROWS", 4)
     _write(path, "DROP TRIGGER log_is_never_updated; DROP TRIGGER log_is_never_deleted")
     _write(path, sql)
     _write(path, "UPDATE log SET epoch = 7 WHERE position = 10")

@@ -9,10 +9,10 @@ import apsw
 
 from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row
 from engine.events import EncodedEvent
-from engine.opening import BUSY_MS
-from engine.packing import Packing
 from engine.progress import telling
-from engine.storage_errors import storage_error
+from engine.storage.errors import storage_error
+from engine.storage.opening import BUSY_MS
+from engine.storage.packing import Packing
 from errors import NotFoundError
 
 LOG_NAME = "gateway.sqlite3"

@@ -7,8 +7,8 @@ from itertools import takewhile
 import msgspec
 
 from engine.chain import Row
-from engine.reader import LogReader
-from engine.rows import select_rows, stream_id
+from engine.storage.reader import LogReader
+from engine.storage.rows import select_rows, stream_id
 from errors import InputError, NotFoundError
 
 #: Shorter beginnings fit by chance.

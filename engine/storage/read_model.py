@@ -10,8 +10,8 @@ import msgspec
 from engine.chain import Row
 from engine.events import Event
 from engine.machine import State
-from engine.rows import id_of, name_hash
-from engine.storage_errors import is_of_storage
+from engine.storage.errors import is_of_storage
+from engine.storage.rows import id_of, name_hash
 
 
 class Step(Protocol):

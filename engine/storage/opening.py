@@ -8,7 +8,7 @@ from typing import Protocol
 
 import apsw
 
-from engine.storage_errors import DamagedError
+from engine.storage.errors import DamagedError
 from errors import ConfigError, FatalError, UnavailableError
 
 #: How long another program may hold the file for a moment, such as a backup that checkpoints it.

@@ -11,11 +11,11 @@ import pytest
 
 from engine.chain import Head
 from engine.engine import Engine
-from engine.head_file import HEAD_NAME, HeadFile, Noted
-from engine.lock import LOCK_NAME
-from engine.rows import LOG_NAME
-from engine.storage_errors import DamagedError, storage_error
-from engine.store import Store
+from engine.storage.errors import DamagedError, storage_error
+from engine.storage.head_file import HEAD_NAME, HeadFile, Noted
+from engine.storage.lock import LOCK_NAME
+from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from errors import ConfigError, FatalError, UnavailableError
 from tests.engine.toy import Credit, open_engine, open_store, running
 
@@ -211,7 +211,7 @@ async def test_a_full_log_stops_and_goes_on_when_there_is_space(log: Path) -> No
 async def test_the_wal_is_taken_into_the_file_before_it_grows_long(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("engine.store.WAL_PAGES", 8)
+    monkeypatch.setattr("engine.storage.store.WAL_PAGES", 8)
     store = open_store(log)
     engine = open_engine(store)
     async with running(engine):

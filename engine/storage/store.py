@@ -7,12 +7,13 @@ from pathlib import Path
 import apsw
 
 from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, StoredStep, chain_hash, verified
-from engine.checks import check_end, check_newest, check_open, first_unchecked
 from engine.fold import Machines, Position, fold
-from engine.folded_tables import FoldedTables, gaps_in
-from engine.head_file import HeadFile
-from engine.lock import DirectoryLock
-from engine.opening import (
+from engine.storage.checks import check_end, check_newest, check_open, first_unchecked
+from engine.storage.errors import DamagedError, StorageError, is_of_storage, storage_error
+from engine.storage.folded_tables import FoldedTables, gaps_in
+from engine.storage.head_file import HeadFile
+from engine.storage.lock import DirectoryLock
+from engine.storage.opening import (
     Migrations,
     check_pages,
     close,
@@ -24,10 +25,10 @@ from engine.opening import (
     schema_of,
     transaction,
 )
-from engine.packing import Packing
-from engine.read_model import Gap, ReadModel
-from engine.reader import LogReader
-from engine.rows import (
+from engine.storage.packing import Packing
+from engine.storage.read_model import Gap, ReadModel
+from engine.storage.reader import LogReader
+from engine.storage.rows import (
     LOG_NAME,
     NAME_STREAM,
     add_functions,
@@ -39,7 +40,6 @@ from engine.rows import (
     read_rows,
     read_stream,
 )
-from engine.storage_errors import DamagedError, StorageError, is_of_storage, storage_error
 from errors import FatalError, FaultError
 
 #: Pages of the WAL before it is checkpointed: 4 MiB, a few thousand events.

@@ -14,11 +14,11 @@ import anyio.to_thread
 import apsw
 
 from engine.chain import EMPTY_HEAD, Head, verified
-from engine.opening import check_pages, close
 from engine.ports import Clock, RunBlocking
-from engine.rows import head_at, open_reader, read_rows
-from engine.storage_errors import DamagedError, storage_error
-from engine.store import Store
+from engine.storage.errors import DamagedError, storage_error
+from engine.storage.opening import check_pages, close
+from engine.storage.rows import head_at, open_reader, read_rows
+from engine.storage.store import Store
 from errors import FatalError
 
 #: Rows read at a time, some milliseconds of work.

@@ -12,7 +12,7 @@ import apsw
 import msgspec
 from msgspec import inspect
 
-from engine.storage_errors import DamagedError
+from engine.storage.errors import DamagedError
 
 #: The first byte of what is deflated. JSON begins with no such byte.
 _DEFLATED = b"\x01"

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from engine.read_model import StreamIndex
-from engine.tables import TableReader
+from engine.storage.read_model import StreamIndex
+from engine.storage.tables import TableReader
 
 _COLUMNS = "stream, state_name, version, began_unix_us, since_unix_us"
 _AMONG = (

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from engine.chain import Row, StoredStep
-from engine.reader import LogReader, open_log
-from engine.search import RowFilter, find_kinds, find_rows, row_at
-from engine.store import Store
-from tests.engine.query_plans import plans, queries
+from engine.storage.reader import LogReader, open_log
+from engine.storage.search import RowFilter, find_kinds, find_rows, row_at
+from engine.storage.store import Store
+from tests.engine.storage.query_plans import plans, queries
 from tests.engine.toy import Credited, Debited, Open, Seen, machines
 
 HASH = "5f" * 32
@@ -66,7 +66,7 @@ def test_rows_are_found_over_all_pages(
     positions: list[int],
     page_rows: int,
 ) -> None:
-    monkeypatch.setattr("engine.search.PAGE_ROWS", page_rows)
+    monkeypatch.setattr("engine.storage.search.PAGE_ROWS", page_rows)
     assert [chained.row.position for chained in find_rows(log, wanted)] == positions
 
 
@@ -75,7 +75,7 @@ def test_rows_are_found_over_all_pages(
 def test_no_more_are_found_than_asked_for(
     log: LogReader, monkeypatch: pytest.MonkeyPatch, page_rows: int, limit: int
 ) -> None:
-    monkeypatch.setattr("engine.search.PAGE_ROWS", page_rows)
+    monkeypatch.setattr("engine.storage.search.PAGE_ROWS", page_rows)
     found = find_rows(log, RowFilter(stream="wallet/fed"), limit)
     assert [chained.row.position for chained in found] == [1, 6, 7, 9][:limit]
 

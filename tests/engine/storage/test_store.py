@@ -7,17 +7,17 @@ from pathlib import Path
 import apsw
 import pytest
 
-from engine.audit import verify
 from engine.chain import Row, StoredStep, verified
 from engine.events import EncodedEvent
 from engine.fold import fold, steps
-from engine.lock import LOCK_NAME
-from engine.opening import BUSY_MS
-from engine.read_model import Step, StreamIndex
-from engine.reader import open_log
-from engine.rows import LOG_NAME, newest_head, open_reader, read_rows
-from engine.storage_errors import DamagedError, StorageError
-from engine.store import Store
+from engine.storage.audit import verify
+from engine.storage.errors import DamagedError, StorageError
+from engine.storage.lock import LOCK_NAME
+from engine.storage.opening import BUSY_MS
+from engine.storage.read_model import Step, StreamIndex
+from engine.storage.reader import open_log
+from engine.storage.rows import LOG_NAME, newest_head, open_reader, read_rows
+from engine.storage.store import Store
 from errors import ConfigError, FatalError, FaultError, NotFoundError, UnavailableError
 from migrations import SchemaSteps
 from tests.engine.toy import (
@@ -231,7 +231,7 @@ def test_a_lasting_reader_keeps_a_start_waiting_and_then_refuses_it(
     assert next(cursor) == (1,)
     store.append([_step(store, 3, 3)])
     store.close()
-    monkeypatch.setattr("engine.opening.BUSY_MS", 1)
+    monkeypatch.setattr("engine.storage.opening.BUSY_MS", 1)
     with pytest.raises(UnavailableError, match="keeps reading"):
         open_store(tmp_path)
     reader.close(force=True)

@@ -1,0 +1,1 @@
+"""The file of a log: the only place that knows a database."""
