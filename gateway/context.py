@@ -142,7 +142,7 @@ class GatewayContext:
         if missing:
             raise UnavailableError(
                 f"this gateway's log {self.why_frozen()}: payments are frozen until "
-                f"{' and '.join(missing)} have answered what happened since; see `gatewayd log stuck`"
+                f"{' and '.join(missing)} have said what happened since; see `gatewayd log stuck`"
             )
 
     def refuse_unheard(self) -> None:

@@ -50,7 +50,7 @@ def problems(
     if frozen_until:
         found.append(
             f"the log {why_frozen}, and what needs them is frozen until "
-            f"{' and '.join(frozen_until)} have answered what happened since"
+            f"{' and '.join(frozen_until)} have said what happened since"
         )
     if watch.is_other:
         found.append(watch.last_error)

@@ -58,7 +58,7 @@ def check_newest(connection: apsw.Connection, path: Path, head: Head, after: int
     for row in verified(read_rows(connection, after), head_at(connection, after)):
         versions[row.stream] = row.version
     if newest_head(connection) != head:
-        raise DamagedError(f"{path} is not what {path.name}-wal was to make of it")
+        raise DamagedError(f"{path} does not hold what {path.name}-wal held")
     return versions
 
 

@@ -111,7 +111,7 @@ class OpenStates:
         """
         for stream, version, position, state, checksum in connection.execute(_ALL):
             if stream is None or checksum != _checksum(stream, version, position, state):
-                raise DamagedError(f"{connection.filename} does not bring the state of {stream}")
+                raise DamagedError(f"{connection.filename} does not return the state of {stream}")
             if version:
                 decoded = machines.decode_state(stream, state)
                 yield stream, Position(decoded, version, position)

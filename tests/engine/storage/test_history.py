@@ -217,6 +217,6 @@ async def test_a_disk_that_fails_at_the_pages_ends_the_process(
 
 async def test_a_log_that_ends_otherwise_than_its_wal_is_refused(log: Path) -> None:
     store = open_store(log)
-    with pytest.raises(DamagedError, match=r"is not what gateway\.sqlite3-wal was to make of it"):
+    with pytest.raises(DamagedError, match=r"does not hold what gateway\.sqlite3-wal held"):
         checks.check_newest(store._read, store.path, Head(ROWS, bytes(32)), 0)
     store.close()

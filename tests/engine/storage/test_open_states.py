@@ -155,7 +155,7 @@ def test_a_row_that_is_not_what_was_written_is_refused(tmp_path: Path, spoil: st
     store.close()
     _write(tmp_path, spoil)
     store = open_store(tmp_path)
-    with pytest.raises(DamagedError, match="does not bring the state of"):
+    with pytest.raises(DamagedError, match="does not return the state of"):
         open_engine(store)
     store.close()
 
