@@ -3,7 +3,7 @@
 from api import history_structs as structs
 from api.ports import Gateway
 from errors import InputError
-from gateway import history_views as views
+from gateway import views
 
 
 async def payment_log(

@@ -1,6 +1,6 @@
 """Requests about past payments, as Rust 0.13 writes them (fedimint-gateway-common/src/lib.rs).
 
-Their answers are in `gateway/history_views.py`.
+Their answers are in `gateway/views.py`.
 """
 
 import msgspec

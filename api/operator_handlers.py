@@ -5,7 +5,7 @@ from api.node_address import host_with_port, parse_node_address
 from api.ports import Gateway
 from api.treasury_handlers import amount_sat
 from errors import InputError
-from gateway import operator_views as views
+from gateway import views
 from gateway.views import SystemTime
 
 _DEFAULT_EXPIRY_S = 3600

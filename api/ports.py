@@ -10,7 +10,7 @@ otherwise.
 from typing import Protocol
 
 from fedimint.lnv2.gateway_api import CreateInvoice, Forfeited, Paid, RoutingInfo, SendPayment
-from gateway import history_views, operator_views, treasury_views, views
+from gateway import views
 
 
 class Federations(Protocol):
@@ -116,7 +116,7 @@ class Treasury(Protocol):
 
     async def sent_ecash(
         self, federation_id: str | None, limit: int
-    ) -> tuple[treasury_views.SentEcash, ...]:
+    ) -> tuple[views.SentEcash, ...]:
         """The newest ecash that was asked for as text, of one federation or of all."""
         ...
 
@@ -132,19 +132,17 @@ class Treasury(Protocol):
         """Look for coins at an address now. Deposits are found without it."""
         ...
 
-    async def withdraw(
-        self, request: treasury_views.WithdrawalRequest
-    ) -> treasury_views.Withdrawal:
+    async def withdraw(self, request: views.WithdrawalRequest) -> views.Withdrawal:
         """Pay out of a federation, and wait until it accepted that."""
         ...
 
     async def withdraw_to_onchain(
         self, federation_id: str, amount_sat: int | None
-    ) -> treasury_views.Withdrawal:
+    ) -> views.Withdrawal:
         """Pay out of a federation to the Lightning node's own wallet; None is all."""
         ...
 
-    async def pegin_from_onchain(self, request: treasury_views.PeginRequest) -> str:
+    async def pegin_from_onchain(self, request: views.PeginRequest) -> str:
         """Send coins of the Lightning node to a federation and return the txid."""
         ...
 
@@ -152,7 +150,7 @@ class Treasury(Protocol):
 class OperatorNode(Protocol):
     """The Lightning node, for its operator. All but `why_no_offers` raise UnavailableError while it does not answer."""
 
-    async def create_operator_invoice(self, request: operator_views.OperatorInvoiceRequest) -> str:
+    async def create_operator_invoice(self, request: views.OperatorInvoiceRequest) -> str:
         """A BOLT11 invoice that pays the node itself."""
         ...
 
@@ -167,13 +165,13 @@ class OperatorNode(Protocol):
         """Why BOLT 12 offers are neither made nor paid, in words."""
         ...
 
-    async def node_invoice(self, payment_hash: str) -> operator_views.InvoiceRecord | None:
+    async def node_invoice(self, payment_hash: str) -> views.InvoiceRecord | None:
         """An invoice of the node, None when it has none of this hash."""
         ...
 
     async def node_transactions(
         self, start_unix_s: int, end_unix_s: int
-    ) -> tuple[operator_views.NodeTransaction, ...]:
+    ) -> tuple[views.NodeTransaction, ...]:
         """What the node paid or received in start <= time <= end, oldest first."""
         ...
 
@@ -181,11 +179,11 @@ class OperatorNode(Protocol):
         """A fresh address of the node's wallet."""
         ...
 
-    async def send_onchain(self, order: operator_views.SendCoins) -> str:
+    async def send_onchain(self, order: views.SendCoins) -> str:
         """Send coins from the node's wallet and return the txid."""
         ...
 
-    async def open_channel(self, order: operator_views.OpenChannel) -> str:
+    async def open_channel(self, order: views.OpenChannel) -> str:
         """Open a channel and return its funding txid."""
         ...
 
@@ -195,7 +193,7 @@ class OperatorNode(Protocol):
         """Begin to close every channel with a peer and return how many there were."""
         ...
 
-    async def channels(self) -> tuple[operator_views.Channel, ...]:
+    async def channels(self) -> tuple[views.Channel, ...]:
         """All open channels of the node."""
         ...
 
@@ -223,7 +221,7 @@ class OperatorNode(Protocol):
         """
         ...
 
-    async def replace_node(self, gone: str | None) -> operator_views.NodeReplacement:
+    async def replace_node(self, gone: str | None) -> views.NodeReplacement:
         """Put the node that answers in the place of `gone` (hex); without it, say what that would mean.
 
         Raises ConflictError while no other node answers, or when `gone` is not the gateway's node.
@@ -234,15 +232,11 @@ class OperatorNode(Protocol):
 class History(Protocol):
     """What happened."""
 
-    async def payment_log(
-        self, query: history_views.LogQuery
-    ) -> tuple[history_views.PaymentLogEntry, ...]:
+    async def payment_log(self, query: views.LogQuery) -> tuple[views.PaymentLogEntry, ...]:
         """Entries of one federation, newest first."""
         ...
 
-    async def payment_summary(
-        self, start_unix_ms: int, end_unix_ms: int
-    ) -> history_views.PaymentSummary:
+    async def payment_summary(self, start_unix_ms: int, end_unix_ms: int) -> views.PaymentSummary:
         """Payments of start <= time < end, which is not empty."""
         ...
 

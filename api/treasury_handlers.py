@@ -5,7 +5,7 @@ from api.ports import Gateway
 from api.structs import FederationPayload
 from errors import InputError
 from fedimint.codec.wire_types import MOST_SAT
-from gateway import treasury_views as views
+from gateway import views
 
 # With the weight of 1,000 virtual bytes the rate is the fee, which is how Rust writes a flat one.
 _FLAT_FEE_WEIGHT = 4000

@@ -14,18 +14,18 @@ from engine.storage.tables import COLUMN_MAX
 from fedimint.codec.wire_types import Duration
 from gateway import payment_tables
 from gateway.context import GatewayContext
-from gateway.history_views import (
+from gateway.log import machines
+from gateway.payment_entries import payload_of
+from gateway.payment_events import DEFAULT_KINDS
+from gateway.payment_payloads import Known
+from gateway.payment_tables import Ended, Entry
+from gateway.views import (
     LogQuery,
     ModuleOfEntry,
     PaymentLogEntry,
     PaymentStats,
     PaymentSummary,
 )
-from gateway.log import machines
-from gateway.payment_entries import payload_of
-from gateway.payment_events import DEFAULT_KINDS
-from gateway.payment_payloads import Known
-from gateway.payment_tables import Ended, Entry
 
 
 class History:

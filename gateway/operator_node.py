@@ -2,7 +2,7 @@
 
 import msgspec
 
-from backends.operations import Node
+from backends.operations import Channel, InvoiceRecord, Node, NodeTransaction
 from engine.machine import State
 from errors import ConflictError, InputError, PeerError
 from fedimint import pasted
@@ -11,13 +11,7 @@ from fedimint.lnv2.gateway_api import Paid
 from gateway import dismissing, replacing_node
 from gateway.bitcoin_addresses import destination
 from gateway.context import GatewayContext
-from gateway.operator_views import (
-    Channel,
-    InvoiceRecord,
-    NodeReplacement,
-    NodeTransaction,
-    OperatorInvoiceRequest,
-)
+from gateway.views import NodeReplacement, OperatorInvoiceRequest
 from statemachines import node_order, operator_payment
 from statemachines.node_order import OpenChannel, Order, SendCoins
 from statemachines.operator_payment import OperatorPaymentFacts, RequestOperatorPayment

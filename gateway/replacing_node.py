@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from engine.machine import State
 from errors import ConflictError
 from gateway.context import GatewayContext
-from gateway.operator_views import NodeReplacement
+from gateway.views import NodeReplacement
 from statemachines import completion, identity, node_order, operator_payment, receive, send
 
 _CALLED = (send.Dispatching, send.Unanswered, send.InFlight, send.Vanished)

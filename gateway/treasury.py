@@ -16,8 +16,14 @@ from gateway.federation import FederationClient, module_keys
 from gateway.modules.mintv2 import MintV2, spendable_notes
 from gateway.modules.walletv2 import WalletV2
 from gateway.operator_node import OperatorNode
-from gateway.treasury_views import PeginRequest, SentEcash, Withdrawal, WithdrawalRequest
-from gateway.views import FederationBalanceInfo, GatewayBalances
+from gateway.views import (
+    FederationBalanceInfo,
+    GatewayBalances,
+    PeginRequest,
+    SentEcash,
+    Withdrawal,
+    WithdrawalRequest,
+)
 from statemachines import deposits as deposits_machine
 from statemachines import gift, reserving, withdrawal
 from statemachines.federation import FederationFacts, Joined, Left

@@ -1,16 +1,23 @@
-"""Requests and answers about the gateway, its federations and their payments.
+"""Requests and answers of the parts of the gateway, for the API and for programs.
 
-Frozen structs. Answers have the names and units of the HTTP API where it shows them as they are
-(fedimint-gateway-common/src/lib.rs), so that nothing is copied on the way out; `api/` forms only the others.
+Answers have the names and units of the HTTP API where it shows them as they are (fedimint-gateway-common/src/lib.rs,
+`PersistedLogEntry` of fedimint-eventlog), so that nothing is copied on the way out; `api/` forms only the others.
 """
 
 from typing import Literal
 
 import msgspec
 
-from backends.lightning import NodeInfo as NodeInfo  # noqa: PLC0414 - what the API shows of the node
+# `as` names for the API what it shows of the node, and asks of it, as it is.
+from backends.lightning import NodeInfo as NodeInfo  # noqa: PLC0414
+from backends.operations import Channel as Channel  # noqa: PLC0414
+from backends.operations import InvoiceRecord as InvoiceRecord  # noqa: PLC0414
+from backends.operations import NodeTransaction as NodeTransaction  # noqa: PLC0414
+from fedimint.codec.wire_types import Duration
 from fedimint.config import Version
 from fedimint.lnv2.gateway_api import PaymentFee
+from statemachines.node_order import OpenChannel as OpenChannel  # noqa: PLC0414
+from statemachines.node_order import SendCoins as SendCoins  # noqa: PLC0414
 
 Connectivity = Literal["disconnected", "degraded", "connected"]
 
@@ -165,3 +172,111 @@ class MnemonicResponse(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return "MnemonicResponse(…)"
+
+
+class WithdrawalRequest(msgspec.Struct, frozen=True):
+    """Pay `amount_sat` out of a federation to a bitcoin address; None sends all there is after fees.
+
+    `quoted_fee_sat` is the highest on-chain fee the operator agreed to, None takes the current one.
+    """
+
+    federation_id: str
+    address: str
+    amount_sat: int | None
+    quoted_fee_sat: int | None
+
+
+class Withdrawal(msgspec.Struct, frozen=True):
+    """A withdrawal the federation accepted: the bitcoin txid as wallets write it, what it pays, the on-chain fee."""
+
+    txid: str
+    amount_sat: int
+    fee_sat: int
+
+
+class SentEcash(msgspec.Struct, frozen=True):
+    """Ecash that the operator asked for as text: `Preparing`, `Given`, or `GiftRefused` with its reason.
+
+    One element of the answer of POST `/list_sent_ecash`.
+    """
+
+    id: str
+    federation_id: str
+    amount_msat: int = msgspec.field(name="amount_msats")
+    state: str
+    asked_unix_s: int
+    reason: str | None
+
+
+class PeginRequest(msgspec.Struct, frozen=True):
+    """Send coins of the Lightning node to a federation; `amount_sat` None sends all."""
+
+    federation_id: str
+    amount_sat: int | None
+    sat_per_vbyte: int
+
+
+class OperatorInvoiceRequest(msgspec.Struct, frozen=True):
+    """An invoice that pays the node itself, with no federation behind it."""
+
+    amount_msat: int
+    expiry_s: int
+    description: str
+
+
+class NodeReplacement(msgspec.Struct, frozen=True):
+    """One node in the place of another (public keys, hex), or what that would mean; `gives_up` are sentences.
+
+    The answer of POST `/replace_node`.
+    """
+
+    old_node: str
+    new_node: str
+    is_replaced: bool
+    gives_up: tuple[str, ...]
+
+
+class LogQuery(msgspec.Struct, frozen=True):
+    """Entries of one federation, newest first: at most `limit` with an id up to `end_id` (None: the newest).
+
+    `kinds` empty stands for every kind.
+    """
+
+    federation_id: str
+    end_id: int | None
+    limit: int
+    kinds: tuple[str, ...]
+
+
+class ModuleOfEntry(msgspec.Struct, frozen=True):
+    """The module that an entry of the log is about."""
+
+    kind: str
+    id: int
+
+
+class PaymentLogEntry(msgspec.Struct, frozen=True):
+    """One entry in upstream's form: kinds and payloads of fedimint-gwv2-client/src/events.rs. Ids may have gaps."""
+
+    id: int
+    kind: str
+    module: ModuleOfEntry | None
+    ts_usecs: int
+    payload: msgspec.Raw
+
+
+class PaymentStats(msgspec.Struct, frozen=True):
+    """Payments of one direction within the time: fees in msat, latencies None when none succeeded."""
+
+    average_latency: Duration | None
+    median_latency: Duration | None
+    total_fees: int
+    total_success: int
+    total_failure: int
+
+
+class PaymentSummary(msgspec.Struct, frozen=True):
+    """Sums over every federation; the answer of POST `/payment_summary`."""
+
+    outgoing: PaymentStats
+    incoming: PaymentStats

@@ -6,7 +6,7 @@ from api.federation_handlers import NodeFacts
 from fedimint.codec.wire_types import Duration
 from fedimint.config import Version
 from fedimint.lnv2.gateway_api import PaymentFee, RoutingInfo
-from gateway import history_views, operator_views, treasury_views, views
+from gateway import views
 
 PREIMAGE = bytes(range(32))
 INVOICE = "lnbcrt10u1p4sxd2upp5nsvlafvz623kwrcfywpvss2trryqtfxhacnv7x5m3az6y9n5dp2q"
@@ -139,22 +139,22 @@ def configs() -> tuple[views.StoredClientConfig, ...]:
     return (views.StoredClientConfig(federation_id="01" * 32, config_json=config),)
 
 
-def withdrawal() -> treasury_views.Withdrawal:
+def withdrawal() -> views.Withdrawal:
     """A withdrawal for a flat fee."""
-    return treasury_views.Withdrawal(txid=TXID, amount_sat=7, fee_sat=166)
+    return views.Withdrawal(txid=TXID, amount_sat=7, fee_sat=166)
 
 
-def sent_ecash() -> tuple[treasury_views.SentEcash, ...]:
+def sent_ecash() -> tuple[views.SentEcash, ...]:
     """One that was given, one that could not be."""
     return (
-        treasury_views.SentEcash("ab" * 16, "01" * 32, 512, "Given", 1_800_000_000, None),
-        treasury_views.SentEcash("cd" * 16, "01" * 32, 1_024, "GiftRefused", 1_700_000_000, "poor"),
+        views.SentEcash("ab" * 16, "01" * 32, 512, "Given", 1_800_000_000, None),
+        views.SentEcash("cd" * 16, "01" * 32, 1_024, "GiftRefused", 1_700_000_000, "poor"),
     )
 
 
-def node_invoice() -> operator_views.InvoiceRecord:
+def node_invoice() -> views.InvoiceRecord:
     """A paid invoice of the node."""
-    return operator_views.InvoiceRecord(
+    return views.InvoiceRecord(
         payment_hash=bytes([0xAB] * 32),
         preimage=PREIMAGE,
         amount_msat=1_000_000,
@@ -163,10 +163,10 @@ def node_invoice() -> operator_views.InvoiceRecord:
     )
 
 
-def node_transactions() -> tuple[operator_views.NodeTransaction, ...]:
+def node_transactions() -> tuple[views.NodeTransaction, ...]:
     """A Lightning payment got, and coins sent."""
     return (
-        operator_views.NodeTransaction(
+        views.NodeTransaction(
             payment_hash=bytes([0xAB] * 32),
             preimage=PREIMAGE,
             kind="Bolt11",
@@ -175,7 +175,7 @@ def node_transactions() -> tuple[operator_views.NodeTransaction, ...]:
             status="Succeeded",
             unix_s=1_795_372_381,
         ),
-        operator_views.NodeTransaction(
+        views.NodeTransaction(
             payment_hash=None,
             preimage=None,
             kind="Onchain",
@@ -187,9 +187,9 @@ def node_transactions() -> tuple[operator_views.NodeTransaction, ...]:
     )
 
 
-def node_replacement() -> operator_views.NodeReplacement:
+def node_replacement() -> views.NodeReplacement:
     """What giving a node up would mean."""
-    return operator_views.NodeReplacement(
+    return views.NodeReplacement(
         old_node=_LIGHTNING_KEY,
         new_node="03" + "ab" * 32,
         is_replaced=False,
@@ -197,10 +197,10 @@ def node_replacement() -> operator_views.NodeReplacement:
     )
 
 
-def channels() -> tuple[operator_views.Channel, ...]:
+def channels() -> tuple[views.Channel, ...]:
     """One channel of which all is known, and a sleeping one of which little is."""
     return (
-        operator_views.Channel(
+        views.Channel(
             remote_public_key=_LIGHTNING_KEY,
             capacity_sat=1_000_000,
             outbound_sat=600_000,
@@ -212,7 +212,7 @@ def channels() -> tuple[operator_views.Channel, ...]:
             base_fee_msat=1000,
             parts_per_million=1,
         ),
-        operator_views.Channel(
+        views.Channel(
             remote_public_key=_LIGHTNING_KEY,
             capacity_sat=20_000,
             outbound_sat=0,
@@ -227,18 +227,18 @@ def channels() -> tuple[operator_views.Channel, ...]:
     )
 
 
-def log_entries() -> tuple[history_views.PaymentLogEntry, ...]:
+def log_entries() -> tuple[views.PaymentLogEntry, ...]:
     """The end of a payment, and something without a module."""
     image = b'{"payment_image":{"Hash":"' + b"ab" * 32 + b'"},"target_federation":null}'
     return (
-        history_views.PaymentLogEntry(
+        views.PaymentLogEntry(
             id=25,
             kind="outgoing-payment-succeeded",
-            module=history_views.ModuleOfEntry("lnv2", 0),
+            module=views.ModuleOfEntry("lnv2", 0),
             ts_usecs=1_795_372_392_452_734,
             payload=msgspec.Raw(image),
         ),
-        history_views.PaymentLogEntry(
+        views.PaymentLogEntry(
             id=3,
             kind="something-else",
             module=None,
@@ -248,17 +248,17 @@ def log_entries() -> tuple[history_views.PaymentLogEntry, ...]:
     )
 
 
-def summary() -> history_views.PaymentSummary:
+def summary() -> views.PaymentSummary:
     """Some payments out, none in."""
-    return history_views.PaymentSummary(
-        outgoing=history_views.PaymentStats(
+    return views.PaymentSummary(
+        outgoing=views.PaymentStats(
             average_latency=Duration(1, 275_569_000),
             median_latency=Duration(0, 199_399_000),
             total_fees=158_000,
             total_success=31,
             total_failure=1,
         ),
-        incoming=history_views.PaymentStats(
+        incoming=views.PaymentStats(
             average_latency=None,
             median_latency=None,
             total_fees=0,

@@ -8,7 +8,7 @@ from api.ports import ClientPayments, Federations, History, OperatorNode, Treasu
 from api.testing import canned
 from errors import InputError
 from fedimint.lnv2.gateway_api import CreateInvoice, Forfeited, Paid, RoutingInfo, SendPayment
-from gateway import history_views, operator_views, treasury_views, views
+from gateway import views
 
 __all__ = ["CannedGateway"]
 
@@ -143,7 +143,7 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
 
     async def sent_ecash(
         self, federation_id: str | None, limit: int
-    ) -> tuple[treasury_views.SentEcash, ...]:
+    ) -> tuple[views.SentEcash, ...]:
         return self._answer(canned.sent_ecash(), "sent_ecash", federation_id, limit)
 
     async def show_sent_ecash(self, gift_id: str) -> str:
@@ -157,20 +157,18 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
         self._served(federation_id)
         self._answer(None, "recheck_address", federation_id, address)
 
-    async def withdraw(
-        self, request: treasury_views.WithdrawalRequest
-    ) -> treasury_views.Withdrawal:
+    async def withdraw(self, request: views.WithdrawalRequest) -> views.Withdrawal:
         return self._answer(canned.withdrawal(), "withdraw", request)
 
     async def withdraw_to_onchain(
         self, federation_id: str, amount_sat: int | None
-    ) -> treasury_views.Withdrawal:
+    ) -> views.Withdrawal:
         return self._answer(canned.withdrawal(), "withdraw_to_onchain", federation_id, amount_sat)
 
-    async def pegin_from_onchain(self, request: treasury_views.PeginRequest) -> str:
+    async def pegin_from_onchain(self, request: views.PeginRequest) -> str:
         return self._answer(canned.TXID, "pegin_from_onchain", request)
 
-    async def create_operator_invoice(self, request: operator_views.OperatorInvoiceRequest) -> str:
+    async def create_operator_invoice(self, request: views.OperatorInvoiceRequest) -> str:
         return self._answer(canned.INVOICE, "create_operator_invoice", request)
 
     async def pay_operator_invoice(self, invoice: str) -> Paid:
@@ -179,12 +177,12 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     def why_no_offers(self) -> str:
         return "this node knows no BOLT12 offers; use a BOLT11 invoice"
 
-    async def node_invoice(self, payment_hash: str) -> operator_views.InvoiceRecord | None:
+    async def node_invoice(self, payment_hash: str) -> views.InvoiceRecord | None:
         return self._answer(canned.node_invoice(), "node_invoice", payment_hash)
 
     async def node_transactions(
         self, start_unix_s: int, end_unix_s: int
-    ) -> tuple[operator_views.NodeTransaction, ...]:
+    ) -> tuple[views.NodeTransaction, ...]:
         return self._answer(
             canned.node_transactions(), "node_transactions", start_unix_s, end_unix_s
         )
@@ -192,10 +190,10 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def onchain_address(self) -> str:
         return self._answer(canned.ADDRESS, "onchain_address")
 
-    async def send_onchain(self, order: operator_views.SendCoins) -> str:
+    async def send_onchain(self, order: views.SendCoins) -> str:
         return self._answer(canned.TXID, "send_onchain", order)
 
-    async def open_channel(self, order: operator_views.OpenChannel) -> str:
+    async def open_channel(self, order: views.OpenChannel) -> str:
         return self._answer(canned.TXID, "open_channel", order)
 
     async def close_channels(
@@ -203,7 +201,7 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     ) -> int:
         return self._answer(1, "close_channels", public_key, force, sat_per_vbyte)
 
-    async def channels(self) -> tuple[operator_views.Channel, ...]:
+    async def channels(self) -> tuple[views.Channel, ...]:
         return self._answer(canned.channels(), "channels")
 
     async def set_channel_fees(
@@ -220,17 +218,13 @@ class CannedGateway(Federations, ClientPayments, Treasury, OperatorNode, History
     async def dismiss(self, stream: str) -> str:
         return self._answer("Dismissed", "dismiss", stream)
 
-    async def replace_node(self, gone: str | None) -> operator_views.NodeReplacement:
+    async def replace_node(self, gone: str | None) -> views.NodeReplacement:
         return self._answer(canned.node_replacement(), "replace_node", gone)
 
-    async def payment_log(
-        self, query: history_views.LogQuery
-    ) -> tuple[history_views.PaymentLogEntry, ...]:
+    async def payment_log(self, query: views.LogQuery) -> tuple[views.PaymentLogEntry, ...]:
         return self._answer(canned.log_entries(), "payment_log", query)
 
-    async def payment_summary(
-        self, start_unix_ms: int, end_unix_ms: int
-    ) -> history_views.PaymentSummary:
+    async def payment_summary(self, start_unix_ms: int, end_unix_ms: int) -> views.PaymentSummary:
         return self._answer(canned.summary(), "payment_summary", start_unix_ms, end_unix_ms)
 
     def _answer(self, answer: T, *call: object) -> T:

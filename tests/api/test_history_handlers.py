@@ -7,7 +7,7 @@ from api import history_handlers as history
 from api import history_structs as structs
 from api.testing.gateway import CannedGateway
 from errors import InputError
-from gateway import history_views as views
+from gateway import views
 from tests.api.recorded import exchanges, shape_of, written
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ from api.node_address import host_with_port, parse_node_address
 from api.testing import canned
 from api.testing.gateway import CannedGateway
 from errors import InputError
-from gateway import operator_views as views
+from gateway import views
 from tests.api.recorded import written
 
 pytestmark = pytest.mark.anyio

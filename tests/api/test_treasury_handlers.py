@@ -9,7 +9,7 @@ from api.structs import FederationPayload
 from api.testing import canned
 from api.testing.gateway import CannedGateway
 from errors import InputError
-from gateway import treasury_views as views
+from gateway import views
 from tests.api.recorded import exchanges, written
 
 pytestmark = pytest.mark.anyio

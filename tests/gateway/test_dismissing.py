@@ -15,7 +15,6 @@ from gateway import dismissing
 from gateway.application import Gateway
 from gateway.federation_registry import NotServedError
 from gateway.node_watch import WATCH_PAUSE_S
-from gateway.operator_views import OpenChannel, SendCoins
 from statemachines import (
     ALL_MACHINES,
     OPEN_STATES,
@@ -29,6 +28,7 @@ from statemachines import (
     send,
     wallet,
 )
+from statemachines.node_order import OpenChannel, SendCoins
 from tests.gateway.scene import Scene, ask, asking, kinds, stream_of, until
 
 pytestmark = pytest.mark.anyio

@@ -18,10 +18,9 @@ from gateway import payment_tables
 from gateway.application import Gateway
 from gateway.context import GatewayContext
 from gateway.history import History
-from gateway.history_views import LogQuery, PaymentStats
 from gateway.payment_entries import PaymentEntries
 from gateway.payment_events import DEFAULT_KINDS, EntryKind
-from gateway.treasury_views import WithdrawalRequest
+from gateway.views import LogQuery, PaymentStats, WithdrawalRequest
 from statemachines import send, send_rules
 from tests.api.recorded import exchanges, shape_of, written
 from tests.gateway.scene import START_UNIX_S, Scene, ask, asking, stream_of, until

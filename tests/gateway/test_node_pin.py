@@ -15,8 +15,8 @@ from engine.machine import State
 from errors import ConflictError, PeerError, UnavailableError
 from fedimint.codec import bolt11
 from gateway.application import Gateway
-from gateway.operator_views import NodeReplacement, OperatorInvoiceRequest
 from gateway.restoring import restore
+from gateway.views import NodeReplacement, OperatorInvoiceRequest
 from statemachines import completion, identity, operator_payment, receive, send
 from tests.gateway import receiving
 from tests.gateway.receiving import give_ecash, hash_of, ordered, paying

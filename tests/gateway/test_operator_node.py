@@ -16,8 +16,9 @@ from fedimint.codec.wire_types import Network
 from fedimint.lnv2.gateway_api import Paid
 from gateway.application import Gateway
 from gateway.node_watch import WATCH_PAUSE_S
-from gateway.operator_views import OpenChannel, OperatorInvoiceRequest, SendCoins
+from gateway.views import OperatorInvoiceRequest
 from statemachines import node_order, operator_payment, send
+from statemachines.node_order import OpenChannel, SendCoins
 from tests.gateway.scene import INVOICE_MSAT, START_UNIX_S, Scene, ask, kinds, until
 
 pytestmark = pytest.mark.anyio

@@ -10,9 +10,9 @@ from errors import InputError
 from fedimint.codec import bolt11
 from fedimint.mintv2 import Ecash
 from gateway.application import Gateway
-from gateway.operator_views import SendCoins
-from gateway.treasury_views import WithdrawalRequest
+from gateway.views import WithdrawalRequest
 from statemachines import operator_payment, withdrawal
+from statemachines.node_order import SendCoins
 from tests.gateway.scene import INVOICE_MSAT, Scene, kinds
 from tests.log_bytes import log_bytes
 

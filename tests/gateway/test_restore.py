@@ -15,12 +15,12 @@ from errors import ConflictError, InputError, UnavailableError
 from fedimint.lnv2.gateway_api import Forfeited, Paid, RoutingInfo, SendPaymentPayload
 from fedimint.mintv2 import recovery
 from gateway.application import Gateway
-from gateway.operator_views import OpenChannel, SendCoins
 from gateway.reconciliation import PAUSE_S
 from gateway.restoring import restore
-from gateway.treasury_views import WithdrawalRequest
+from gateway.views import WithdrawalRequest
 from statemachines import completion, identity, receive, send
 from statemachines.identity import Founded
+from statemachines.node_order import OpenChannel, SendCoins
 from tests.gateway import receiving
 from tests.gateway.receiving import give_ecash, ordered, paying
 from tests.gateway.scene import INVOICE_MSAT, Scene, ask, asking, kinds, until, wallet

@@ -22,7 +22,6 @@ from engine.storage.store import Store
 from fuzz.machines.scene import FEDERATION, facts
 from gateway import status
 from gateway.application import Gateway
-from gateway.operator_views import SendCoins
 from gateway.views import OpenPayment
 from statemachines import (
     ALL_MACHINES,
@@ -39,6 +38,7 @@ from statemachines import (
     withdrawal,
 )
 from statemachines.items import Reservation
+from statemachines.node_order import SendCoins
 from statemachines.outlook import ANSWER_S, BLOCK_S, OpenState
 from tests.gateway.scene import START_UNIX_S, Scene, ask, stream_of, until
 

@@ -11,7 +11,7 @@ from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import GroundAddress
 from gateway.application import Gateway
 from gateway.conditions import MEASURED_LIMIT_S
-from gateway.treasury_views import PeginRequest, WithdrawalRequest
+from gateway.views import PeginRequest, WithdrawalRequest
 from statemachines import withdrawal
 from tests.gateway.scene import Hold, Scene, kinds
 

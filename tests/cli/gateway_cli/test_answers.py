@@ -12,7 +12,7 @@ import pytest
 from api.testing import canned
 from api.testing.gateway import CannedGateway
 from errors import UnavailableError
-from gateway import history_views
+from gateway import views
 
 pytestmark = pytest.mark.anyio
 
@@ -108,8 +108,8 @@ async def test_payment_log(run: Run, gateway: CannedGateway) -> None:
     more = ("--end-position", "9", "--pagination-size", "3", *kinds)
     await run("payment-log", "--federation-id", FED, *more)
     assert gateway.calls == [
-        ("payment_log", history_views.LogQuery(FED, None, 25, ())),
-        ("payment_log", history_views.LogQuery(FED, 9, 3, ("a", "b"))),
+        ("payment_log", views.LogQuery(FED, None, 25, ())),
+        ("payment_log", views.LogQuery(FED, 9, 3, ("a", "b"))),
     ]
 
 

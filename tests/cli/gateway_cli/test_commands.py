@@ -8,7 +8,7 @@ import pytest
 
 from api.testing import canned
 from api.testing.gateway import CannedGateway
-from gateway import operator_views, treasury_views, views
+from gateway import views
 
 pytestmark = pytest.mark.anyio
 
@@ -48,12 +48,12 @@ def anyio_backend() -> str:
         ),
         (
             f"ecash pegin-from-onchain --federation-id {FED} --amount all --fee-rate-sats-per-vbyte 3",
-            ("pegin_from_onchain", treasury_views.PeginRequest(FED, None, 3)),
+            ("pegin_from_onchain", views.PeginRequest(FED, None, 3)),
             {"txid": canned.TXID},
         ),
         (
             f"ecash pegout --federation-id {FED} --amount 7000 --address bc1qa",
-            ("withdraw", treasury_views.WithdrawalRequest(FED, "bc1qa", 7, None)),
+            ("withdraw", views.WithdrawalRequest(FED, "bc1qa", 7, None)),
             {
                 "txid": canned.TXID,
                 "fees": {"fee_rate": {"sats_per_kvb": 166}, "total_weight": 4000},
@@ -121,22 +121,22 @@ def anyio_backend() -> str:
         ("onchain address", ("onchain_address",), {"address": canned.ADDRESS}),
         (
             "onchain send --amount all --address=bc1qa --fee-rate-sats-per-vbyte 3",
-            ("send_onchain", operator_views.SendCoins("bc1qa", None, 3)),
+            ("send_onchain", views.SendCoins("bc1qa", None, 3)),
             {"txid": canned.TXID},
         ),
         (
             "onchain send --amount 5000 --bitcoin-address bc1qa --fee-rate-sats-per-vbyte 3",
-            ("send_onchain", operator_views.SendCoins("bc1qa", 5, 3)),
+            ("send_onchain", views.SendCoins("bc1qa", 5, 3)),
             {"txid": canned.TXID},
         ),
         (
             "lightning create-invoice 1000",
-            ("create_operator_invoice", operator_views.OperatorInvoiceRequest(1000, 3600, "")),
+            ("create_operator_invoice", views.OperatorInvoiceRequest(1000, 3600, "")),
             {"invoice": canned.INVOICE},
         ),
         (
             "lightning create-invoice 1000 --expiry-secs 60 --description tea",
-            ("create_operator_invoice", operator_views.OperatorInvoiceRequest(1000, 60, "tea")),
+            ("create_operator_invoice", views.OperatorInvoiceRequest(1000, 60, "tea")),
             {"invoice": canned.INVOICE},
         ),
         (
@@ -148,7 +148,7 @@ def anyio_backend() -> str:
             f"lightning open-channel --pubkey {KEY} --host bob --channel-size-sats 20000",
             (
                 "open_channel",
-                operator_views.OpenChannel(KEY, "bob:9735", 20_000, 0, None, None, None),
+                views.OpenChannel(KEY, "bob:9735", 20_000, 0, None, None, None),
             ),
             {"funding_txid": canned.TXID},
         ),
@@ -158,7 +158,7 @@ def anyio_backend() -> str:
                 " --push-amount-sats 5 --fee-rate-sats-per-vbyte 2 --base-fee-msat 3"
                 " --parts-per-million 4"
             ),
-            ("open_channel", operator_views.OpenChannel(KEY, "bob:1", 20_000, 5, 2, 3, 4)),
+            ("open_channel", views.OpenChannel(KEY, "bob:1", 20_000, 5, 2, 3, 4)),
             {"funding_txid": canned.TXID},
         ),
         (
@@ -193,7 +193,7 @@ def anyio_backend() -> str:
         ),
         (
             f"withdraw --federation-id {FED} --amount 50000 --address bc1qa",
-            ("withdraw", treasury_views.WithdrawalRequest(FED, "bc1qa", 50_000, None)),
+            ("withdraw", views.WithdrawalRequest(FED, "bc1qa", 50_000, None)),
             {
                 "txid": canned.TXID,
                 "fees": {"fee_rate": {"sats_per_kvb": 166}, "total_weight": 4000},
