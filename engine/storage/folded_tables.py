@@ -38,14 +38,18 @@ class FoldedTables:
         self._connection.execute(f"DELETE FROM read_model WHERE name NOT IN ({marks})", names)  # noqa: S608
 
     def outdated(self) -> list[ReadModel]:
-        """Those whose stored version is not this program's, or whose tables were dropped."""
+        """Those whose stored version is not this program's, or whose tables were dropped.
+
+        All of them when the states are another program's: what that could not read, or folded otherwise, is in each.
+        """
         stored = dict(self._connection.execute("SELECT name, version FROM read_model"))
         present = {name for (name,) in self._connection.execute("SELECT name FROM sqlite_schema")}
-        return [
+        outdated = [
             model
             for model in self._models
             if stored.get(model.name) != model.version or not present.issuperset(model.tables)
         ]
+        return list(self._models) if self.open_states in outdated else outdated
 
     def rebuild(self, models: Sequence[ReadModel], steps: Iterator[StoredStep]) -> None:
         """Drop the tables of `models` and fold them anew from all steps, in one transaction."""

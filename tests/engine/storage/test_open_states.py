@@ -15,10 +15,10 @@ from engine.chain import Row, StoredStep, verified
 from engine.engine import Engine, Ports
 from engine.fold import Machines, Position, fold
 from engine.ports import inline
-from engine.storage import open_states
+from engine.storage import open_states, streams
 from engine.storage.errors import DamagedError
 from engine.storage.open_states import OpenStates
-from engine.storage.read_model import StreamIndex
+from engine.storage.read_model import ReadModel, StreamIndex
 from engine.storage.rows import LOG_NAME
 from engine.storage.store import Store
 from errors import FatalError
@@ -27,14 +27,19 @@ from tests.engine.toy import (
     ACCOUNT,
     ALL,
     DISK,
+    TRANSFER,
+    Arrived,
+    Begin,
     Credit,
     Credited,
+    Delivered,
     FixedRandomness,
     Open,
     StepClock,
     machines,
     open_engine,
     open_store,
+    order,
     read_models,
     running,
 )
@@ -254,3 +259,30 @@ def test_a_store_without_the_table_folds_everything(tmp_path: Path) -> None:
     store = Store(tmp_path, SchemaSteps(), [])
     assert open_engine(store).open_streams() == {"account/a": Open(balance=3)}
     store.close()
+
+
+async def test_what_only_a_later_program_reads_does_not_keep_it_from_starting_again(
+    tmp_path: Path,
+) -> None:
+    """The index of streams is of the program, too: with an older one's a start would find damage for ever."""
+
+    def fail(_state: object, _event: object) -> Arrived:
+        raise ValueError
+
+    transfer = replace(TRANSFER, evolvers={**TRANSFER.evolvers, Delivered: fail})
+    others = Machines([transfer, *(machine for machine in ALL if machine is not TRANSFER)])
+    store = open_store(tmp_path)
+    engine = open_engine(store)
+    async with running(engine):
+        await engine.submit("transfer/1", Begin(order=order()))
+        await engine.wait("transfer/1", lambda state: isinstance(state, Arrived))
+    store.close()
+    for program, version, is_open in ((others, 2, True), (machines(), 3, False)):
+        for _start in range(2):
+            models: list[ReadModel] = [StreamIndex(), OpenStates(program, version)]
+            store = Store(tmp_path, SchemaSteps(), models)
+            engine = Engine(store, program, Ports(StepClock(), FixedRandomness(), inline))
+            assert ("transfer/1" in engine.open_streams()) is is_open
+            (indexed,) = streams.named(store, ["transfer/1"]).values()
+            assert indexed.state_name == ("Sending" if is_open else "Arrived")
+            store.close()
