@@ -40,11 +40,10 @@ from fedimint.crypto.secrets import DerivableSecret
 from fedimint.lnv2.gateway_api import PaymentFee
 from fedimint.walletv2.config import WalletV2ClientConfig
 from fedimint.walletv2.deposits import GroundAddress
-from gateway.application import Gateway, GatewaySettings, Outside
+from gateway.application import Gateway, GatewaySettings, Outside, run_gateway
 from gateway.grinder import grind_address
 from gateway.log import read_models
 from gateway.ports import Inline
-from gateway.running import run_gateway
 from migrations import SchemaSteps
 
 FEW, MANY, OPEN_NOW = 1_000, 100_000, 1_000

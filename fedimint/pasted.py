@@ -13,9 +13,11 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
-from fedimint.codec import bolt11
+from errors import InputError
+from fedimint.codec import addresses, bolt11
 from fedimint.codec.errors import DecodeError
 from fedimint.codec.invite import InviteCode
+from fedimint.codec.wire_types import Network
 from fedimint.mintv2 import Ecash
 
 _SAT_PER_BTC = 100_000_000
@@ -72,6 +74,13 @@ class PastedAddress(msgspec.Struct, frozen=True):
     amount_sat: int | None
 
 
+class Destination(msgspec.Struct, frozen=True):
+    """Where coins go: an address as text, and its scriptPubKey."""
+
+    address: str
+    script: bytes
+
+
 class _Uri(NamedTuple):
     """What a `bitcoin:` URI asks for; texts are empty when it lacks them."""
 
@@ -119,6 +128,28 @@ def address(text: str) -> PastedAddress:
     return PastedAddress(uri.address, uri.amount_sat)
 
 
+def destination(text: str, amount_sat: int | None, network: Network) -> Destination:
+    """Where a pasted address or `bitcoin:` URI wants coins to go, when `amount_sat` (None: all) shall be sent.
+
+    Raises InputError for no address, for one of another network, and for a URI that asks for another amount: one of the
+    two numbers is a mistake, and nobody here knows which.
+    """
+    asked = address(text)
+    if asked.amount_sat is not None and asked.amount_sat != amount_sat:
+        given = "all there is was" if amount_sat is None else f"{amount_sat} sat were"
+        raise InputError(
+            f"the URI asks for {asked.amount_sat} sat, but {given} to be sent: "
+            "give the amount that the URI names, or the address alone"
+        )
+    return Destination(asked.address, _script_of(asked.address, network))
+
+
+def our_address(text: str, network: Network) -> Destination:
+    """What `destination` gives, where nothing is sent: whatever amount a URI asks for. Raises InputError."""
+    found = address(text).address
+    return Destination(found, _script_of(found, network))
+
+
 def invite_code(text: str) -> InviteCode:
     """Read an invite code, also behind `fedimint:`. Raises `DecodeError`."""
     _, rest = _without_scheme(text)
@@ -157,6 +188,16 @@ def _require_form(text: str, wanted: _Wanted) -> None:
     if other is None:
         raise DecodeError(f"this is no {wanted.name}: {wanted.begins}")
     raise DecodeError(f"this is no {wanted.name}, but {other}")
+
+
+def _script_of(address: str, network: Network) -> bytes:
+    parsed = addresses.parse_address(address)
+    if network not in parsed.networks:
+        raise InputError(
+            f"Gateway is running on network {network}, but provided withdraw address is for "
+            f"network {parsed.networks[0]}"
+        )
+    return parsed.script_pubkey
 
 
 def _payment_uri(rest: str) -> _Uri:

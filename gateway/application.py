@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import anyio
+import anyio.abc
 
 from engine.engine import Engine, Observer
 from engine.machine import Input
@@ -18,15 +19,15 @@ from gateway.build import warm_up
 from gateway.client_payments import ClientPayments
 from gateway.context import UNHEARD, GatewayContext, GatewaySettings, Outside
 from gateway.effects import handlers
+from gateway.federation import FederationRegistry
 from gateway.federation_admin import FederationAdmin
 from gateway.federation_lifetimes import FederationLifetimes
-from gateway.federation_registry import FederationRegistry
 from gateway.foreign_notes import ForeignNotes
 from gateway.freeze import Answered, Word
 from gateway.funding_turns import FundingTurns
 from gateway.held_payments import HeldPayments
 from gateway.history import History
-from gateway.log import machines
+from gateway.log import machines, read_models
 from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
 from gateway.operator_node import OperatorNode
@@ -36,10 +37,11 @@ from gateway.resting import Resting
 from gateway.treasury import Treasury
 from gateway.views import GatewayStatus, MnemonicResponse
 from gateway.witness import Opened, ask_witness
+from migrations import SchemaSteps
 from statemachines import completion, identity
 from statemachines.federation import Joined
 
-__all__ = ["Gateway", "GatewaySettings", "Outside"]
+__all__ = ["Gateway", "GatewaySettings", "Outside", "run_gateway"]
 
 #: How often the end of what is under way is looked for when the gateway drains.
 DRAIN_PAUSE_S = 0.25
@@ -225,3 +227,25 @@ class Gateway:
     async def _warm_up(self) -> None:
         with contextlib.suppress(UnavailableError):  # who needs a worker starts another
             await self._context.outside.cpu.run(warm_up)
+
+
+async def run_gateway(
+    settings: GatewaySettings,
+    words: str,
+    outside: Outside,
+    observers: Sequence[Observer] = (),
+    *,
+    task_status: anyio.abc.TaskStatus[Gateway] = anyio.TASK_STATUS_IGNORED,
+) -> None:
+    """Open the data directory of `settings` and serve until cancelled.
+
+    Raises as `Store` and `Gateway.run` do.
+    """
+    store = Store(settings.directory, SchemaSteps(), read_models())
+    try:
+        gateway = Gateway(settings, outside, store=store, words=words, observers=observers)
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(gateway.run)
+            task_status.started(gateway)
+    finally:
+        store.close()

@@ -13,7 +13,7 @@ from fedimint.codec.bitcoin import display_hash
 from fedimint.codec.wire_types import Network, OutPoint, TransactionId
 from fedimint.walletv2 import OutputInfo
 from fedimint.walletv2.api import OUTPUT_SLICE_SIZE, PENDING_TRANSACTIONS_MAX
-from gateway.federation_registry import FederationRegistry
+from gateway.federation import FederationRegistry
 from gateway.modules.walletv2 import WalletV2
 from gateway.ports import GrindAddress as Grind
 from statemachines import reserving

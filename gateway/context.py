@@ -10,8 +10,7 @@ from errors import UnavailableError
 from fedimint.codec.wire_types import Network
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.lnv2.gateway_api import PaymentFee
-from gateway.federation import FederationClient
-from gateway.federation_registry import FederationRegistry, NotServedError
+from gateway.federation import FederationClient, FederationRegistry, NotServedError
 from gateway.foreign_notes import ForeignNotes
 from gateway.freeze import Answered, Word
 from gateway.funding_turns import FundingTurns

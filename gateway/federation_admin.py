@@ -9,12 +9,12 @@ from fedimint.codec.invite import InviteCode
 from fedimint.config import ClientConfig
 from fedimint.config_json import json_client_config
 from fedimint.discovery import download_config, refuse_unspoken
-from gateway import fees, secret_files, status, trust
+from fedimint.lnv2.gateway_api import check_limits
+from gateway import secret_files, status, trust
 from gateway.client_payments import payment_fee
 from gateway.context import GatewayContext
-from gateway.federation import FederationClient, open_federation, stored_config
+from gateway.federation import FederationClient, NotServedError, open_federation, stored_config
 from gateway.federation_lifetimes import FederationLifetimes
-from gateway.federation_registry import NotServedError
 from gateway.modules.lnv2 import LnV2
 from gateway.modules.mintv2 import MintV2
 from gateway.modules.table import MODULES
@@ -208,9 +208,7 @@ class FederationAdmin:
         ]
         try:
             for _, asked in terms:
-                fees.check_limits(
-                    payment_fee(asked.lightning_fee), payment_fee(asked.transaction_fee)
-                )
+                check_limits(payment_fee(asked.lightning_fee), payment_fee(asked.transaction_fee))
         except ConfigError as error:
             raise InputError(f"Error configuring the gateway: {error}") from error
         await self._set(terms)

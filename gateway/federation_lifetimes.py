@@ -1,12 +1,25 @@
-"""Opens and closes the clients of federations, and the tasks beside each of them."""
+"""Opens and closes the clients of federations, and keeps tweaks ready for the wallet of each."""
 
 import anyio
 import anyio.abc
 
-from gateway import secret_files, tweak_pool
+from engine.engine import Engine
+from engine.machine import State
+from engine.ports import Clock
+from errors import BusyError, FaultError, UnavailableError
+from gateway import secret_files
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, open_federation
+from gateway.modules.mintv2 import MintV2
+from gateway.ports import GrindTweak
 from statemachines.federation import Joined
+from statemachines.transaction import wallet_of
+from statemachines.wallet import TWEAK_POOL_SIZE, AddTweaks, Wallet
+
+#: Tweaks per event: few enough to be of use soon, enough not to fill the log with them.
+TWEAKS_PER_EVENT = 8
+#: Before another try when the grinder died, the journal is full, or the wallet fails at it.
+TROUBLE_PAUSE_S = 5.0
 
 
 class FederationLifetimes:
@@ -50,6 +63,28 @@ class FederationLifetimes:
     async def _keep_tweaks(self, federation: FederationClient, scope: anyio.CancelScope) -> None:
         outside = self._context.outside
         with scope:
-            await tweak_pool.keep_tweaks(
-                self._context.engine, federation, outside.grind, outside.ports.clock
-            )
+            await keep_tweaks(self._context.engine, federation, outside.grind, outside.ports.clock)
+
+
+async def keep_tweaks(
+    engine: Engine, federation: FederationClient, grind: GrindTweak, clock: Clock
+) -> None:
+    """Refill the pool whenever it is not full. A tweak that a crash loses was never used.
+
+    Without the pool transactions only take longer, so no trouble here may disturb anything else.
+    """
+    stream, tweak_filter = (
+        wallet_of(federation.federation_id),
+        federation.module(MintV2).tweak_filter,
+    )
+    while True:
+        try:
+            await engine.wait(stream, _wants_tweaks)
+            tweaks = [(await grind(tweak_filter)).hex() for _ in range(TWEAKS_PER_EVENT)]
+            await engine.submit(stream, AddTweaks(tweaks=tuple(tweaks)))
+        except (UnavailableError, BusyError, FaultError):
+            await clock.sleep(TROUBLE_PAUSE_S)
+
+
+def _wants_tweaks(state: State) -> bool:
+    return isinstance(state, Wallet) and len(state.tweaks) <= TWEAK_POOL_SIZE - TWEAKS_PER_EVENT

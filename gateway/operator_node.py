@@ -8,8 +8,8 @@ from errors import ConflictError, InputError, PeerError
 from fedimint import pasted
 from fedimint.codec import bolt11
 from fedimint.lnv2.gateway_api import Paid
+from fedimint.pasted import destination
 from gateway import dismissing, replacing_node
-from gateway.bitcoin_addresses import destination
 from gateway.context import GatewayContext
 from gateway.views import NodeReplacement, OperatorInvoiceRequest
 from statemachines import node_order, operator_payment

@@ -14,7 +14,7 @@ from engine.effects import EffectContext, Handler
 from engine.machine import Effect
 from engine.ports import Clock
 from errors import InputError
-from gateway.federation_registry import FederationRegistry
+from gateway.federation import FederationRegistry
 from gateway.modules.lnv2 import LnV2
 from gateway.ports import Cpu
 from statemachines.completion import CancelHtlcs, NodeConfirmed, NodeContradicted, SettleHtlcs

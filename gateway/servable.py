@@ -12,9 +12,8 @@ import msgspec
 from errors import ConflictError, InputError
 from fedimint.codec.invite import InviteCode
 from fedimint.config import ClientConfig, Version
-from fedimint.lnv2.gateway_api import PaymentFee
+from fedimint.lnv2.gateway_api import RECEIVE_FEE_LIMIT, PaymentFee
 from gateway.federation import FoundModule, served_modules
-from gateway.fees import RECEIVE_FEE_LIMIT
 from gateway.modules.table import MODULES
 from statemachines.federation import FederationFacts, Fee
 from statemachines.reserving import FederationFees

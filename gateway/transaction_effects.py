@@ -13,8 +13,7 @@ from fedimint.federation_api import FinallyRejected
 from fedimint.modules import MODULE_CODECS
 from fedimint.transaction import InputRefused, OutputRefused
 from gateway.build import NONCE_SIZE, build
-from gateway.federation import FederationClient
-from gateway.federation_registry import FederationRegistry
+from gateway.federation import FederationClient, FederationRegistry
 from gateway.foreign_notes import ForeignNotes
 from gateway.modules.mintv2 import MintV2
 from gateway.modules.module import Materials

@@ -7,9 +7,9 @@ from errors import ConflictError, InputError, NotFoundError, PeerError, Unavaila
 from fedimint.codec import addresses
 from fedimint.codec.invite import InviteCode
 from fedimint.mintv2 import ecash, selection
+from fedimint.pasted import destination, our_address
 from fedimint.walletv2 import deposits
 from gateway import secret_files
-from gateway.bitcoin_addresses import destination, our_address
 from gateway.conditions import is_recent
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, module_keys

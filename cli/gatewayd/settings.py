@@ -15,8 +15,7 @@ from api.gates import RateLimit
 from cli.gatewayd.nodes.settings import NodeOptions, NodeSettings
 from cli.gatewayd.options import GatewayOptions
 from errors import ConfigError
-from fedimint.lnv2.gateway_api import PaymentFee
-from gateway.fees import check_limits
+from fedimint.lnv2.gateway_api import PaymentFee, check_limits
 
 Network = Literal["bitcoin", "testnet", "testnet4", "signet", "regtest"]
 

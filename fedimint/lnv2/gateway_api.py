@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from errors import PeerError
+from errors import ConfigError, PeerError
 from fedimint import lnv2
 from fedimint.codec.encoding import BYTES32, bytes_of_integers
 from fedimint.codec.errors import DecodeError
@@ -51,6 +51,27 @@ class PaymentFee(msgspec.Struct, frozen=True):
     def subtract_from(self, amount_msat: int) -> int:
         """Return what the fee leaves of the amount, msat: what a receiver's contract holds; 0 when it takes all."""
         return max(0, amount_msat - self.fee_msat(amount_msat))
+
+
+#: Clients refuse a gateway that asks for more, so it must not start with more.
+SEND_FEE_LIMIT = PaymentFee(100_000, 15_000)
+RECEIVE_FEE_LIMIT = PaymentFee(50_000, 5_000)
+
+
+def check_limits(lightning: PaymentFee, transaction: PaymentFee) -> None:
+    """Raises ConfigError, in upstream's words, for fees that every client would refuse."""
+    if not _within(lightning + transaction, SEND_FEE_LIMIT):
+        raise ConfigError(f"Total Send fees exceeded {_text(SEND_FEE_LIMIT)}")
+    if not _within(transaction, RECEIVE_FEE_LIMIT):
+        raise ConfigError(f"Transaction fees exceeded RECEIVE LIMIT {_text(RECEIVE_FEE_LIMIT)}")
+
+
+def _within(fee: PaymentFee, limit: PaymentFee) -> bool:
+    return fee.base <= limit.base and fee.parts_per_million <= limit.parts_per_million
+
+
+def _text(fee: PaymentFee) -> str:
+    return f"{fee.base} msat,{fee.parts_per_million}"
 
 
 class RoutingInfo(msgspec.Struct, frozen=True):

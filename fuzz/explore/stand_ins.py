@@ -17,7 +17,7 @@ from fedimint.lnv2.api import OutgoingContractExpiration
 from fuzz.explore import facts
 from fuzz.explore.memory import Memories
 from fuzz.explore.script import Act, Ask, Pause, Read, Until, later, now
-from gateway.federation_registry import NotServedError
+from gateway.federation import NotServedError
 from gateway.freeze import NODE, Answered
 from gateway.modules.module import Materials
 from statemachines.items import Reservation

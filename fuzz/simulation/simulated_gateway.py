@@ -30,10 +30,9 @@ from fuzz.simulation.virtual_time import (
     grind_tweak,
     ports,
 )
-from gateway.application import Gateway, GatewaySettings, Outside
+from gateway.application import Gateway, GatewaySettings, Outside, run_gateway
 from gateway.ports import Inline
 from gateway.restoring import restore
-from gateway.running import run_gateway
 
 
 class Answer(NamedTuple):

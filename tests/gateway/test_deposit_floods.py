@@ -22,7 +22,7 @@ from gateway.bitcoin_effects import (
     BitcoinEffects,
     look_through,
 )
-from gateway.federation_registry import FederationRegistry
+from gateway.federation import FederationRegistry
 from statemachines import deposits
 from statemachines.deposit import DepositOutput, OutputGone, QuoteReceiveFee, ReceiveFeeQuoted
 from statemachines.deposits import AddressGround, DepositAddress, Watching

@@ -13,7 +13,7 @@ from engine.machine import State
 from errors import ConflictError, InputError, NotFoundError, UnavailableError
 from gateway import dismissing
 from gateway.application import Gateway
-from gateway.federation_registry import NotServedError
+from gateway.federation import NotServedError
 from gateway.node_watch import WATCH_PAUSE_S
 from statemachines import (
     ALL_MACHINES,

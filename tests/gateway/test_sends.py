@@ -11,7 +11,7 @@ from devnet.guardians.faults import garbage, wrong_errors, wrong_shares
 from errors import ConfigError, UnavailableError
 from fedimint.client.transport import GuardianTimeout
 from fedimint.lnv2.gateway_api import Forfeited, Paid
-from gateway import tweak_pool
+from gateway import federation_lifetimes
 from gateway.node_watch import WATCH_PAUSE_S
 from gateway.send_effects import LOOK_UP_PAUSE_S
 from statemachines import send
@@ -378,7 +378,7 @@ async def test_the_pool_is_filled_and_refilled(scene: Scene) -> None:
         for _ in range(200):
             await anyio.lowlevel.checkpoint()
         refilled = await wallet(gateway, scene.federation_id)
-        assert len(refilled.tweaks) > TWEAK_POOL_SIZE - tweak_pool.TWEAKS_PER_EVENT
+        assert len(refilled.tweaks) > TWEAK_POOL_SIZE - federation_lifetimes.TWEAKS_PER_EVENT
         assert len(refilled.tweaks) <= TWEAK_POOL_SIZE
         assert set(refilled.tweaks) - set(full.tweaks)
 

@@ -23,10 +23,9 @@ from fuzz.simulation.virtual_time import (
     run_seeded,
     unground,
 )
-from gateway.application import Gateway, Outside
+from gateway.application import Gateway, Outside, run_gateway
 from gateway.grinder import grind_address
 from gateway.ports import Inline
-from gateway.running import run_gateway
 from statemachines import send
 from tests.gateway import calling
 

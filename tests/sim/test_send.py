@@ -32,10 +32,9 @@ from fuzz.simulation.virtual_time import (
     run_seeded,
     unground,
 )
-from gateway.application import Gateway, Outside
+from gateway.application import Gateway, Outside, run_gateway
 from gateway.log import machines
 from gateway.ports import Inline
-from gateway.running import run_gateway
 from statemachines import accounts, ledger, send
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
