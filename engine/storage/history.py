@@ -45,52 +45,53 @@ class HistoryCheck:
 
     async def run(self) -> None:
         """Check what is old, then what comes. Raises DamagedError for what was not written so."""
+        path = self._store.path
         try:
-            if not self._store.pages_are_checked:
-                await self._check_pages()
-            await self._check_rows(EMPTY_HEAD, self._store.checked_before)
-            while True:
-                await self._grown.wait()
-                self._grown = anyio.Event()
-                checked = await self._read(lambda reader: head_at(reader, self._store.checked))
-                self._store.checked = await self._check_rows(checked, self._store.head.position)
+            # Kept, since nobody must be able to end this process by using up its descriptors.
+            reader = open_reader(path)
+            try:
+                await self._check(reader)
+            finally:
+                # Its pages are perhaps still being checked.
+                reader.interrupt()
+                close(reader)
         except FatalError:
             self._store.distrust()
             raise
+        except (apsw.Error, UnicodeDecodeError) as error:
+            self._store.distrust()
+            raise storage_error(path, error) from error
 
-    async def _check_rows(self, head: Head, until: int) -> int:
+    async def _check(self, reader: apsw.Connection) -> None:
+        if not self._store.pages_are_checked:
+            # One long statement, which is interrupted when the gateway stops.
+            await anyio.to_thread.run_sync(
+                check_pages, reader, self._store.path, abandon_on_cancel=True
+            )
+        await self._check_rows(reader, EMPTY_HEAD, self._store.checked_before)
+        while True:
+            await self._grown.wait()
+            self._grown = anyio.Event()
+            checked = await self._ask(partial(head_at, reader, self._store.checked))
+            until = self._store.head.position
+            self._store.checked = await self._check_rows(reader, checked, until)
+
+    async def _check_rows(self, reader: apsw.Connection, head: Head, until: int) -> int:
         """Check the chain from a head on; returns the position that was reached."""
         while head.position < until:
-            head = await self._read(partial(_checked_page, head=head, until=until))
+            head = await self._ask(partial(_checked_page, reader, head, until))
             await self._clock.sleep(PAUSE_S)
         return head.position
 
-    async def _read(self, ask: Callable[[apsw.Connection], Head]) -> Head:
-        """Ask a reader of its own, which keeps nobody from writing."""
+    async def _ask(self, ask: Callable[[], Head]) -> Head:
         found = EMPTY_HEAD
 
         def call() -> None:
             nonlocal found
-            reader = open_reader(self._store.path)
-            try:
-                found = ask(reader)
-            finally:
-                close(reader)
+            found = ask()
 
         await self._run_blocking(call)
         return found
-
-    async def _check_pages(self) -> None:
-        """One long statement, which is interrupted when the gateway stops."""
-        path = self._store.path
-        reader = open_reader(path)
-        try:
-            await anyio.to_thread.run_sync(check_pages, reader, path, abandon_on_cancel=True)
-        except apsw.Error as error:
-            raise storage_error(path, error) from error
-        finally:
-            reader.interrupt()
-            close(reader)
 
 
 def _checked_page(reader: apsw.Connection, head: Head, until: int) -> Head:

@@ -103,7 +103,7 @@ async def test_a_log_that_became_shorter_is_damage(log: Path) -> None:
     store = open_store(log)
     check = history.HistoryCheck(store, inline, StepClock())
     with pytest.raises(DamagedError, match=f"has no rows behind position {ROWS} any more"):
-        await check._check_rows(store.head, ROWS + 1)
+        await check._check_rows(store._read, store.head, ROWS + 1)
     store.close()
 
 
@@ -212,6 +212,46 @@ async def test_a_disk_that_fails_at_the_pages_ends_the_process(
 
     with pytest.raises(FatalError, match="the disk failed while"):
         await use()
+    store.close()
+
+
+async def test_a_disk_that_fails_at_the_rows_ends_the_process_in_a_sentence(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_connection: apsw.Connection, _position: int) -> Head:
+        raise apsw.IOError("disk I/O error")
+
+    monkeypatch.setattr(history, "head_at", fail)
+    store = open_store(log)
+
+    async def use() -> None:
+        async with running(open_engine(store)):
+            await anyio.sleep_forever()
+
+    with pytest.raises(FatalError, match="the disk failed while"):
+        await use()
+    assert store.checked == 0
+    store.close()
+
+
+async def test_it_needs_no_descriptor_once_it_runs(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Strangers may have used all of them up: connections take them, too."""
+
+    def use_up(_path: Path) -> apsw.Connection:
+        raise apsw.CantOpenError("unable to open database file")
+
+    monkeypatch.setattr(history, "NEW_ROWS", 1)
+    store = open_store(log)
+    engine = open_engine(store)
+    async with running(engine):
+        await anyio.wait_all_tasks_blocked()
+        monkeypatch.setattr(history, "open_reader", use_up)
+        for _ in range(2):
+            await engine.submit("account/1", Credit(amount=1))
+            await anyio.wait_all_tasks_blocked()
+        assert store.checked == ROWS + 2
     store.close()
 
 
