@@ -1,6 +1,7 @@
 """The machines and read models of a gateway's log, for every program that opens one."""
 
 import hashlib
+import secrets
 from functools import cache
 from importlib import resources
 
@@ -28,11 +29,16 @@ def read_models() -> tuple[ReadModel, ...]:
 
 @cache
 def _program() -> int:
-    """A number of the program's source: states that another source has folded are folded anew."""
-    digest = hashlib.sha256()
+    """A number of the program's source: states that another source has folded are folded anew.
+
+    A program without its source is another one at each start.
+    """
+    digest, is_known = hashlib.sha256(), True
     for package in _FOLDING:
         with resources.as_file(resources.files(package)) as folder:
-            for path in sorted(folder.rglob("*.py")):
+            sources = sorted(folder.rglob("*.py"))
+            is_known = is_known and bool(sources)
+            for path in sources:
                 digest.update(f"{package}/{path.relative_to(folder)}\n".encode())
                 digest.update(path.read_bytes())
-    return int.from_bytes(digest.digest()[:7], "big")
+    return int.from_bytes(digest.digest()[:7], "big") if is_known else secrets.randbits(56)

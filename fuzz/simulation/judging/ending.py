@@ -8,8 +8,11 @@ import anyio
 from devnet.embedded_world import CHANNEL_SIDE_MSAT
 from devnet.guardians.federation import EmbeddedFederation
 from engine.machine import State
+from engine.storage.audit import verify
+from engine.storage.reader import open_log
 from fedimint.crypto import bls, tbs
 from fuzz.simulation.harness import AWAY, RETRY_PAUSE_LONGEST_S, Harness
+from gateway.log import machines, read_models
 from statemachines import accounts, completion, identity, node_order
 from statemachines.outlook import OpenState
 from statemachines.transaction import wallet_of
@@ -86,7 +89,17 @@ def problems(harness: Harness) -> list[str]:
     founded = harness.auditor.state_of(identity.STREAM)
     if isinstance(founded, identity.Founded) and founded.is_frozen:
         found.append("the restored log stays frozen")
-    return [*found, *_bad_notes(harness)]
+    return [*found, *_broken_log(harness), *_bad_notes(harness)]
+
+
+def _broken_log(harness: Harness) -> Iterator[str]:
+    """Tables that are not what a fold of the log gives: a start rests on the states of open streams."""
+    with open_log(harness.gateway.directory) as log:
+        found = verify(log, machines(), read_models())
+    yield from (f"the log: {problem}" for problem in found.problems)
+    for model in found.read_models:
+        if not model.compared and not found.unread:
+            yield f"the log: the table {model.name} was not compared"
 
 
 def _bad_notes(harness: Harness) -> Iterator[str]:
