@@ -21,10 +21,10 @@ class FoldedTables:
         self._connection = connection
         self._models = tuple(read_models)
 
-    @property
-    def has_index(self) -> bool:
-        """Whether the index of streams is among them."""
-        return any(isinstance(model, StreamIndex) for model in self._models)
+    def has_whole_index(self, reader: apsw.Connection) -> bool:
+        """Whether the index of streams is among them, and took every event."""
+        has_index = any(isinstance(model, StreamIndex) for model in self._models)
+        return has_index and StreamIndex.name not in {gap.name for gap in gaps_in(reader)}
 
     @property
     def open_states(self) -> OpenStates | None:

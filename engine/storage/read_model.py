@@ -59,13 +59,15 @@ def fold_containing(
     """Fold all steps that the model can take, and return the others.
 
     A model gives the same tables however steps are cut into batches, so which are left out does not depend on it
-    either. Raises what storage raises, and what took the whole transaction back.
+    either. Raises what storage raises, what took the whole transaction back, and what says nothing of the events: that
+    memory is short.
     """
     try:
         with connection:
             model.fold(connection, steps)
     except Exception as error:
-        if is_of_storage(error) or not connection.in_transaction:
+        is_of_events = not (is_of_storage(error) or isinstance(error, MemoryError))
+        if not is_of_events or not connection.in_transaction:
             raise
         if len(steps) == 1:
             return [Gap(model.name, steps[0].row.position, f"{type(error).__name__}: {error}")]

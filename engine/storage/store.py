@@ -138,11 +138,11 @@ class Store:
     def indexed_version(self, stream: str) -> int | None:
         """How many rows a stream has by the index of streams, which lies in other pages than the log's own.
 
-        None when this store keeps no such index.
+        None when this store keeps no such index, or one that lacks events.
         """
-        if not self._tables.has_index:
-            return None
         with self._reading():
+            if not self._tables.has_whole_index(self._read):
+                return None
             found = list(self._read.execute(_INDEXED_VERSION, (name_hash(stream), stream)))
         return sum(version for (version,) in found if isinstance(version, int))
 
@@ -161,7 +161,7 @@ class Store:
                 known = {} if position is None else {stream: position}
                 rows = self.rows_of(stream, position.version if position is not None else 0)
                 found |= fold(machines, rows, keep_final=False, known=known)
-            if self._tables.has_index and not gaps_in(self._read):
+            if self._tables.has_whole_index(self._read):
                 kinds = [machine.kind for machine in machines]
                 check_open(LogReader(self._read), self.path, kinds, found, self._newest)
         self._newest = {}

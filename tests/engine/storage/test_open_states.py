@@ -286,3 +286,34 @@ async def test_what_only_a_later_program_reads_does_not_keep_it_from_starting_ag
             (indexed,) = streams.named(store, ["transfer/1"]).values()
             assert indexed.state_name == ("Sending" if is_open else "Arrived")
             store.close()
+
+
+async def test_a_finished_stream_is_read_although_the_index_lacks_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def overflow(*_: object) -> None:
+        raise apsw.TooBigError
+
+    store = open_store(tmp_path)
+    engine = open_engine(store)
+    async with running(engine):
+        with monkeypatch.context() as patched:
+            patched.setattr(StreamIndex, "fold", overflow)
+            await engine.submit("transfer/1", Begin(order=order()))
+            await engine.wait("transfer/1", lambda state: isinstance(state, Arrived))
+        assert isinstance((await engine.read("transfer/1")).state, Arrived)
+    store.close()
+
+
+def test_what_another_table_lacks_does_not_switch_the_comparison_off(tmp_path: Path) -> None:
+    store = open_store(tmp_path)
+    _credits(store, 17)
+    store.close()
+    _write(
+        tmp_path,
+        "INSERT INTO read_model_gap VALUES ('payments', 1, 'a number'); DELETE FROM open_stream",
+    )
+    store = open_store(tmp_path)
+    with pytest.raises(DamagedError, match="do not agree on what is open"):
+        open_engine(store)
+    store.close()

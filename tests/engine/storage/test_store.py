@@ -306,6 +306,23 @@ def test_a_read_model_skipped_by_another_program_is_rebuilt(filled: Iterator[Pat
     store.close()
 
 
+def test_memory_that_is_short_leaves_no_event_out_of_a_table(
+    filled: Iterator[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    store = open_store(directory := next(filled))
+    with monkeypatch.context() as patched:
+        patched.setattr(StreamIndex, "fold", fail)
+        with pytest.raises(StorageError, match="the log could not be written"):
+            store.append([_step(store, 4, 4)])
+    store.close()
+    store = open_store(directory)
+    assert (store.head.position, store.gaps()) == (3, [])
+    store.close()
+
+
 @pytest.mark.anyio
 async def test_since_moves_with_the_name_of_the_state_only(store: Store) -> None:
     engine = open_engine(store)
