@@ -1,4 +1,4 @@
-"""The client config of a federation: its JSON and byte forms, its id, its modules.
+"""The client config of a federation: its JSON form, its id, its modules.
 
 Source: fedimint-core/src/config.rs. The federation id covers the API endpoints alone, so the rest
 is to be trusted only when a threshold of guardians gives the same.
@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from fedimint.codec.encoding import STRING, U32, U64, Codec, StructCodec, mapping, option, struct
+from fedimint.codec.encoding import STRING, Codec, mapping, struct
 from fedimint.codec.errors import DecodeError
 from fedimint.codec.urls import SAFE_URL
 from fedimint.codec.wire_types import PEER_ID, PUBLIC_KEY, FederationId, PeerId, consensus_hash
@@ -161,16 +161,6 @@ def _check(config: ClientConfig) -> None:
             raise DecodeError(f"the config of module {instance_id} is of another module")
 
 
-_VERSION: StructCodec[Version] = struct(Version, major=U32, minor=U32)
 API_ENDPOINTS: Codec[dict[PeerId, ApiEndpoint]] = mapping(
     PEER_ID, struct(ApiEndpoint, url=SAFE_URL, name=STRING)
 )
-CLIENT_CONFIG: StructCodec[ClientConfig] = struct(
-    ClientConfig,
-    api_endpoints=API_ENDPOINTS,
-    broadcast_public_keys=option(mapping(PEER_ID, PUBLIC_KEY)),
-    consensus_version=_VERSION,
-    meta=mapping(STRING, STRING),
-    modules=mapping(U64, struct(ModuleConfig, kind=STRING, version=_VERSION, config=DYN_ITEM)),
-)
-"""The byte form."""

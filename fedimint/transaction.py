@@ -73,19 +73,6 @@ class Transaction(msgspec.Struct, frozen=True):
         """Return the id, which does not cover the signatures."""
         return transaction_id(self.inputs, self.outputs, self.nonce)
 
-    def has_valid_signatures(self, public_keys: Sequence[bytes]) -> bool:
-        """Tell whether input i is signed by `public_keys[i]` (33 or 32 bytes), for every i."""
-        if not isinstance(self.signatures, NaiveMultisig):
-            return False
-        signatures = self.signatures.signatures
-        if not len(signatures) == len(public_keys) == len(self.inputs):
-            return False
-        txid = self.txid()
-        return all(
-            secp.verify_schnorr(key, txid, signature)
-            for key, signature in zip(public_keys, signatures, strict=True)
-        )
-
 
 TRANSACTION: StructCodec[Transaction] = struct(
     Transaction, inputs=DYN_ITEMS, outputs=DYN_ITEMS, nonce=NONCE, signatures=_SIGNATURES

@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
-from fuzz import simulated
 from fuzz.inputs import decoders, guardian_answers, http_bodies
 from fuzz.inputs.strategies import JSON_VALUES
 from fuzz.machines import rule_based
+from fuzz.simulation import seeds
 
 
 class Target(NamedTuple):
@@ -31,7 +31,7 @@ TARGETS: Mapping[str, Target] = {
         for name, endpoint in guardian_answers.ENDPOINTS.items()
     },
     "machines/all": Target(st.integers(0, 2**64 - 1), rule_based.walk),
-    "simulation/whole gateway": Target(st.integers(0, 2**32 - 1), simulated.check),
+    "simulation/whole gateway": Target(st.integers(0, 2**32 - 1), seeds.check),
     **{
         f"http{path}": Target(http_bodies.bodies_for(route), partial(http_bodies.check, route))
         for path, route in http_bodies.ROUTES.items()

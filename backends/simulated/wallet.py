@@ -25,8 +25,6 @@ class SimulatedWallet(SimulatedPart):
         """An empty wallet."""
         super().__init__(network, name, now_s)
         self.onchain_sat = 0
-        self.onchain_fees_sat = 0
-        """What all transactions so far have paid to miners."""
         self._scripts: set[bytes] = set()
         self._labels: dict[str, str] = {}
         network.chain.on_block(self._receive)
@@ -94,7 +92,6 @@ class SimulatedWallet(SimulatedPart):
                 "UNKNOWN", f"insufficient funds: {needed_sat} sat needed, {self.onchain_sat} there"
             )
         self.onchain_sat -= needed_sat
-        self.onchain_fees_sat += fee_sat
         return self.network.chain.send(output)
 
     def _receive(self) -> None:

@@ -114,7 +114,7 @@ class TransactionRules:
                 codec = self._codecs(dyn_item).input_error
                 return InputRefused(DynItem(dyn_item.module_instance_id, codec.encode(brought)))
             inputs.append(brought)
-        unsigned = _signature_error(transaction, [meta.public_key for meta in inputs])
+        unsigned = signature_error(transaction, [meta.public_key for meta in inputs])
         if unsigned is not None:
             return unsigned
         outputs: list[OutputMeta] = []
@@ -165,7 +165,8 @@ def module_config(config: ClientConfig, config_type: type[C]) -> C:
     return found[1]
 
 
-def _signature_error(transaction: Transaction, keys: Sequence[bytes]) -> TransactionError | None:
+def signature_error(transaction: Transaction, keys: Sequence[bytes]) -> TransactionError | None:
+    """What is wrong unless input i is signed by `keys[i]` (33 or 32 bytes), for every i."""
     if not isinstance(transaction.signatures, NaiveMultisig):
         return UnsupportedSignatureScheme(transaction.signatures.index)
     signatures = transaction.signatures.signatures

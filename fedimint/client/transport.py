@@ -5,7 +5,7 @@ or `module_{instance id}_{name}`; every request carries one value and, for calls
 a password.
 """
 
-from typing import ClassVar, Final, Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -40,8 +40,6 @@ class GuardianRefused(PeerError):  # noqa: N818
     `code` is 400 bad request, 401 unauthorized, 404 not found, 500 server error or a JSON-RPC code
     (-32601 unknown method); `message` is the guardian's own text, cut to a bounded length.
     """
-
-    MAX_MESSAGE_CHARS: ClassVar[int] = MAX_ERROR_CHARS
 
     def __init__(self, code: int, message: str) -> None:
         self.code = code

@@ -194,14 +194,6 @@ class Duration(msgspec.Struct, frozen=True):
     nanos: int
 
 
-def _check_duration(duration: Duration) -> None:
-    if duration.nanos >= 1_000_000_000:
-        raise DecodeError("a duration with a second or more of nanoseconds")
-
-
-DURATION: Codec[Duration] = checked(struct(Duration, secs=U64, nanos=U32), _check_duration)
-
-
 class ModuleError(msgspec.Struct, frozen=True):
     """Why a module refused an input or output: the variant's name and its values, for people."""
 

@@ -137,11 +137,6 @@ def pre_root_secret(root: DerivableSecret, federation_id: bytes) -> DerivableSec
     return by_federation.child(wallet_number).child(key_type_client)
 
 
-def pre_root_hash(root: DerivableSecret, federation_id: bytes) -> bytes:
-    """Eight bytes that the Rust client stores to detect a wrong mnemonic on reopening."""
-    return pre_root_secret(root, federation_id).child(0).to_random_bytes(8)
-
-
 def client_secret(root: DerivableSecret, federation_id: bytes) -> DerivableSecret:
     """The root of one federation's client. The federation id enters twice, as in the Rust one."""
     return pre_root_secret(root, federation_id).federation_key(federation_id)
@@ -150,11 +145,6 @@ def client_secret(root: DerivableSecret, federation_id: bytes) -> DerivableSecre
 def module_secret(client: DerivableSecret, module_instance_id: int) -> DerivableSecret:
     """The secret of one module instance of a federation client."""
     return client.child(0).child(module_instance_id)
-
-
-def backup_secret(client: DerivableSecret) -> DerivableSecret:
-    """The secret of a federation client's encrypted backups."""
-    return client.child(1)
 
 
 def lnv1_redeem_secret(module: DerivableSecret) -> secp.SecretKey:

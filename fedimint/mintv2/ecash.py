@@ -61,13 +61,3 @@ def with_invite(found: Sequence[SpendableNote], invite: InviteCode, unit: int = 
     secret = () if api_secret is None else (EcashApiSecret(api_secret),)
     other_unit = () if unit == BITCOIN else (EcashUnit(unit),)
     return Ecash((*ecash.fields, *secret, *other_unit))
-
-
-def invite_of(ecash: Ecash) -> InviteCode | None:
-    """The invite code of the federation, if the ecash tells how to reach it."""
-    secrets = (field.api_secret for field in ecash.fields if isinstance(field, EcashApiSecret))
-    api_secret = next(secrets, None)
-    for field in ecash.fields:
-        if isinstance(field, EcashInvite) and field.peer_apis:
-            return InviteCode.of(dict(field.peer_apis), field.federation_id, api_secret)
-    return None

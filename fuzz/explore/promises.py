@@ -17,7 +17,7 @@ from fuzz.explore.world import RECEIVERS, Outcome, World
 from statemachines import completion, identity, receive, send, transaction
 from statemachines.federation import Joined
 from statemachines.federation import stream_of as federation_stream
-from statemachines.items import FundedContract, Reservation
+from statemachines.items import FundedContract
 from statemachines.transaction import wallet_of
 from statemachines.wallet import Wallet
 
@@ -231,9 +231,3 @@ class Promises:
 
     def _height(self, world: World) -> int:
         return self._scene.moments[world.moment].height
-
-
-def reservation_of(state: object) -> Reservation | None:
-    """What a transaction that is under way does."""
-    under_way = transaction.Reserved | transaction.Signed | transaction.Accepted
-    return state.reservation if isinstance(state, under_way) else None

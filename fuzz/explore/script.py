@@ -154,9 +154,6 @@ class Scripts:
     def spec(self, node: int) -> Spec:
         return self._specs[node]
 
-    def is_begun(self, node: int) -> bool:
-        return bool(self._answers[node])
-
     def after(self, node: int, answer: Hashable) -> int:
         """Where the job stands once it has this answer."""
         found = self._children.get((node, answer))

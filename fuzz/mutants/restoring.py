@@ -4,12 +4,9 @@ from contextlib import AbstractContextManager
 from typing import Any
 from unittest.mock import patch
 
-from fuzz.mutants.mutant import Mutant, Pair
+from fuzz.mutants.mutant import Mutant
 from gateway import reconciliation
 from gateway.context import GatewayContext
-from statemachines import identity
-
-_RESTORED: Pair = (identity.Founded, identity.Restore)
 
 
 def _do_not_freeze() -> AbstractContextManager[object]:

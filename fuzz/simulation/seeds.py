@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from itertools import islice
 
 import msgspec
@@ -134,6 +135,17 @@ def told(seed: int) -> str | None:
     with play.silence():
         failure = shrink(seed)
     return None if failure is None else described(failure)
+
+
+def check(seed: int) -> None:
+    """Play a seed. Raises AssertionError with what `gatewayd fuzz sim` tells of one that breaks a promise."""
+    broken = _process().submit(told, seed).result()
+    assert broken is None, broken
+
+
+@cache
+def _process() -> ProcessPoolExecutor:
+    return processes(1)
 
 
 def described(failure: Failure) -> str:

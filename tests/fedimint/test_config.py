@@ -14,7 +14,7 @@ from fedimint.codec.wire_types import (
     WALLET_FEE_CONSENSUS,
     FeeConsensus,
 )
-from fedimint.config import CLIENT_CONFIG, ClientConfig
+from fedimint.config import ClientConfig
 from fedimint.ln.config import LnClientConfig
 from fedimint.lnv2.config import LnV2ClientConfig
 from fedimint.mint.config import MintClientConfig
@@ -28,7 +28,6 @@ def test_configs_survive_both_forms(federations: dict[str, dict[str, Any]]) -> N
     for federation in federations.values():
         config = ClientConfig.from_json(federation["client_config"])
         assert config.to_json() == federation["client_config"]
-        assert CLIENT_CONFIG.decode(CLIENT_CONFIG.encode(config)) == config
         assert config.federation_id().hex() == federation["federation_id"]
         for module in config.modules.values():
             decoded = module.decode()

@@ -21,7 +21,6 @@ from fedimint.codec.encoding import Codec, UnknownVariant
 from fedimint.codec.errors import DecodeError
 from fedimint.codec.invite import INVITE_CODE
 from fedimint.codec.wire_types import ContractId, ModuleError, OutPoint, TransactionId
-from fedimint.config import CLIENT_CONFIG
 from fedimint.modules import CONFIG_CODECS, MODULE_CODECS
 from fedimint.transaction import SUBMISSION_OUTCOME, TRANSACTION
 
@@ -170,7 +169,6 @@ DECODERS: dict[str, Codec[Any]] = {
     **{f"{kind} config": codec for kind, codec in CONFIG_CODECS.items()},
     "transaction": TRANSACTION,
     "outcome": SUBMISSION_OUTCOME,
-    "config": CLIENT_CONFIG,
     "invite": INVITE_CODE,
     "ecash": mintv2.ECASH,
     "notes": mint.OOB_NOTES,

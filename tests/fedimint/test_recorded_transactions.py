@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from devnet.guardians.transaction_rules import signature_error
 from fedimint import ln, lnv2, mint, mintv2, wallet, walletv2
 from fedimint.codec import secp
 from fedimint.codec.bitcoin import BITCOIN_OUT_POINT
@@ -247,7 +248,7 @@ def test_transactions_are_signed_and_balance(
     for transaction, _ in _transactions(sessions[version]):
         inputs = [book.value_in(item) for item in transaction.inputs]
         outputs = [book.value_out(item) for item in transaction.outputs]
-        assert transaction.has_valid_signatures([value.key for value in inputs])
+        assert signature_error(transaction, [value.key for value in inputs]) is None
         surplus = (
             sum(value.amount_msat for value in inputs)
             - sum(value.amount_msat for value in outputs)
@@ -263,9 +264,9 @@ def test_wrong_keys_are_noticed(sessions: dict[str, Any]) -> None:
     book = V2Ledger(sessions["v2"])
     transaction = next(tx for tx, _ in _transactions(sessions["v2"]) if len(tx.inputs) > 1)
     keys = [book.value_in(item).key for item in transaction.inputs]
-    assert transaction.has_valid_signatures(keys)
-    assert not transaction.has_valid_signatures(keys[:-1])
-    assert not transaction.has_valid_signatures([*keys[:-1], secp.public_key(b"\x07" * 32)])
+    assert signature_error(transaction, keys) is None
+    assert signature_error(transaction, keys[:-1]) is not None
+    assert signature_error(transaction, [*keys[:-1], secp.public_key(b"\x07" * 32)]) is not None
 
 
 def test_ids_of_v1_contracts_are_those_the_federation_knows(sessions: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from devnet.guardians.transaction_rules import signature_error
 from fedimint.codec import secp
 from fedimint.codec.encoding import UnknownVariant
 from fedimint.codec.errors import DecodeError, EncodeError
@@ -32,7 +33,7 @@ OUTPUTS = (DynItem(2, b"c"),)
 
 def test_a_signed_transaction_verifies_and_reads_back() -> None:
     transaction = sign_transaction(INPUTS, OUTPUTS, bytes(8), SECRETS)
-    assert transaction.has_valid_signatures([secp.public_key(secret) for secret in SECRETS])
+    assert signature_error(transaction, [secp.public_key(secret) for secret in SECRETS]) is None
     assert TRANSACTION.decode(TRANSACTION.encode(transaction)) == transaction
     assert TRANSACTION.encode(transaction).hex().startswith("0202026162000001020163" + "00" * 8)
 
@@ -48,7 +49,7 @@ def test_the_txid_covers_all_but_the_signatures() -> None:
 def test_an_unknown_signature_scheme_is_kept_but_never_valid() -> None:
     transaction = Transaction((), (), bytes(8), UnknownVariant(3, b"x"))
     assert TRANSACTION.decode(TRANSACTION.encode(transaction)) == transaction
-    assert not transaction.has_valid_signatures([])
+    assert signature_error(transaction, []) is not None
 
 
 def test_keys_must_match_the_inputs() -> None:

@@ -5,6 +5,7 @@ import pytest
 from errors import GatewayError
 from fedimint.client.shapes import shape
 from fedimint.client.transport import (
+    MAX_ERROR_CHARS,
     GuardianProtocolError,
     GuardianRefused,
     GuardianTimeout,
@@ -22,7 +23,7 @@ def test_only_the_servers_cut_is_a_timeout() -> None:
     assert isinstance(error_from_code(-32000, "Request timeout"), GuardianTimeout)
     refused = error_from_code(404, "x" * 10_000)
     assert isinstance(refused, GuardianRefused)
-    assert (refused.code, len(refused.message)) == (404, GuardianRefused.MAX_MESSAGE_CHARS)
+    assert (refused.code, len(refused.message)) == (404, MAX_ERROR_CHARS)
     assert not refused.is_unknown_method
 
 
