@@ -143,6 +143,16 @@ async def test_a_start_reads_what_nobody_has_checked(
     store.close()
 
 
+async def test_of_what_a_start_checks_it_remembers_the_newest_streams_alone(log: Path) -> None:
+    """A log whose head was lost is checked as a whole: all its streams are more than a small machine holds."""
+    store = open_store(log)
+    assert store.checked_before == ROWS - 4
+    newest = checks.check_newest(store._read, store.path, store.head, 0)
+    assert len(newest) == 4
+    assert "transfer/1" not in newest
+    store.close()
+
+
 @pytest.mark.parametrize("is_sound", [True, False])
 async def test_the_pages_of_a_large_file_are_checked_beside_the_gateway(
     log: Path, monkeypatch: pytest.MonkeyPatch, *, is_sound: bool
