@@ -7,9 +7,11 @@ which of our notes are unspent. What cannot be asked now is asked again until it
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 import anyio
+import anyio.lowlevel
 import structlog
 
 from backends.lightning import LightningNode
@@ -32,6 +34,8 @@ from statemachines.wallet import ForgetNotes, RecoverNotes, Wallet
 PAUSE_S = 10.0
 #: Contracts asked for at once; a guardian takes ten seconds to say that it has none.
 CONTRACTS_AT_ONCE = 50
+#: Rows of the log read at a time, some milliseconds of work.
+PAGE_ROWS = 500
 #: The clocks of node and backup differ by less, in seconds.
 CLOCKS_DIFFER_S = 3_600
 
@@ -229,11 +233,11 @@ async def _find_notes(context: GatewayContext, federation: FederationClient) -> 
     engine, stream = context.engine, wallet_of(federation.federation_id)
     before = _wallet(engine, stream)
     recovered = await federation.module(MintV2).recover(context.outside.cpu)
+    others = await _given_away(context)
     if _notes_of(_wallet(engine, stream)) != _notes_of(before):
         return False
     unspent = {note.nonce: note for note in recovered.notes}
     gone = [note.nonce for note in before.notes if note.nonce not in unspent]
-    others = _given_away(context)
     fresh = [note for note in unspent.values() if note.nonce not in others]
     for nonces in _chunks(gone):
         engine.deliver(stream, ForgetNotes(nonces=nonces))
@@ -254,15 +258,22 @@ def _wallet(engine: Engine, stream: str) -> Wallet:
     return state
 
 
-def _given_away(context: GatewayContext) -> set[str]:
-    """Nonces of the notes that this log gave away; what is unspent of them is their holder's."""
+async def _given_away(context: GatewayContext) -> set[str]:
+    """Nonces of the notes that this log gave away; what is unspent of them is their holder's.
+
+    The whole log is read, which takes minutes when it is long: page by page, so that payments have their turns.
+    """
     codec = machines().codec
     nonces: set[str] = set()
-    for chained in context.store.rows():
-        if chained.row.kind == gift.GiftGiven.kind:
-            given = codec.decode(chained.row.event)
-            assert isinstance(given, gift.GiftGiven)
-            nonces.update(note.nonce for note in given.notes)
+    position = 0
+    while page := list(islice(context.store.rows(position), PAGE_ROWS)):
+        for chained in page:
+            if chained.row.kind == gift.GiftGiven.kind:
+                given = codec.decode(chained.row.event)
+                assert isinstance(given, gift.GiftGiven)
+                nonces.update(note.nonce for note in given.notes)
+        position = page[-1].row.position
+        await anyio.lowlevel.checkpoint()
     return nonces
 
 

@@ -5,11 +5,14 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from unittest.mock import patch
 
+import anyio
+import anyio.lowlevel
 import pytest
 from structlog.testing import capture_logs
 
 from errors import ConflictError, NotFoundError
 from fedimint.mintv2 import Ecash
+from gateway import reconciliation
 from gateway.application import Gateway
 from statemachines import gift
 from tests.gateway.scene import START_UNIX_S, Scene
@@ -72,3 +75,24 @@ async def test_an_id_of_nothing_is_told_so(scene: Scene) -> None:
         with pytest.raises(NotFoundError, match="no ecash was sent"):
             await gateway.treasury.show_sent_ecash("ab" * 16)
         assert isinstance(gateway.engine.peek(gift.stream_of("ab" * 16)), gift.New)
+
+
+async def test_what_was_given_away_is_looked_for_while_others_have_their_turns(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciliation, "PAGE_ROWS", 1)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with rich(scene) as gateway, anyio.create_task_group() as others:
+        text = await gateway.treasury.spend_ecash(scene.federation_id, 1_000)
+        others.start_soon(count)
+        given = await reconciliation._given_away(gateway._context)
+        others.cancel_scope.cancel()
+    assert len(given) == len(Ecash.parse(text).notes())
+    assert turns >= gateway._context.store.head.position // 2
