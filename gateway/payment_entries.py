@@ -12,9 +12,10 @@ from engine.chain import StoredStep
 from engine.events import Event
 from engine.storage.read_model import Step
 from engine.storage.tables import Tables
-from gateway import payment_payloads as payloads
+from gateway import payment_payloads as tell
 from gateway import payment_tables
-from gateway.payment_events import EntryKind, Payload
+from gateway.payment_events import EntryKind as Kind
+from gateway.payment_events import Payload
 from gateway.payment_payloads import Known, Told
 from gateway.payment_tables import PaymentTables
 from statemachines import completion, deposit, gift, receive, reissue, send, withdrawal
@@ -52,7 +53,7 @@ def payload_of(step: StoredStep, known: Known) -> Payload | None:
     return None if entry is None else entry.tell(Told(step.row, known), step.event, step.state)
 
 
-def _send_accepted(tables: PaymentTables, event: send.SendAccepted, _state: object) -> str:
+def _send_begun(tables: PaymentTables, event: send.SendAccepted, _state: object) -> str:
     facts = event.facts
     tables.begin(
         facts.federation_id,
@@ -63,17 +64,7 @@ def _send_accepted(tables: PaymentTables, event: send.SendAccepted, _state: obje
     return facts.federation_id
 
 
-def _send_paid(tables: PaymentTables, _event: object, state: send.Paid) -> str:
-    tables.end(is_outgoing=True, succeeded=True)
-    return state.facts.federation_id
-
-
-def _send_cancelling(tables: PaymentTables, _event: object, state: send.Cancelling) -> str:
-    tables.end(is_outgoing=True, succeeded=False)
-    return state.facts.federation_id
-
-
-def _receive_begun(
+def _begun(
     tables: PaymentTables, _event: object, state: receive.Funding | receive.Decrypting
 ) -> str:
     """As upstream, once the funding transaction is decided and not before: ecash may be too little for it."""
@@ -87,19 +78,18 @@ def _receive_begun(
     return facts.federation_id
 
 
-def _receive_succeeded(tables: PaymentTables, _event: object, state: receive.Received) -> str:
-    tables.end(is_outgoing=False, succeeded=True)
-    return state.facts.federation_id
+def _ended(*, is_outgoing: bool, succeeded: bool) -> Follow:
+    def follow(tables: PaymentTables, event: object, state: Any) -> str:
+        tables.end(is_outgoing=is_outgoing, succeeded=succeeded)
+        return _of_facts(tables, event, state)
+
+    return follow
 
 
-def _receive_failed(
-    tables: PaymentTables,
-    _event: object,
-    state: receive.FundingFailed | receive.Refunding | receive.RefundLost,
-) -> str | None:
+def _failed(tables: PaymentTables, event: object, state: Any) -> str | None:
     """Told once: a contract without preimage may also be lost later on."""
     is_first = tables.end(is_outgoing=False, succeeded=False)
-    return state.facts.federation_id if is_first else None
+    return _of_facts(tables, event, state) if is_first else None
 
 
 def _completed(tables: PaymentTables, _event: object, _state: object) -> str | None:
@@ -107,18 +97,9 @@ def _completed(tables: PaymentTables, _event: object, _state: object) -> str | N
     return tables.answered()
 
 
-def _of_facts(
-    _tables: object,
-    _event: object,
-    state: gift.Given
-    | reissue.Reissuing
-    | reissue.Reissued
-    | reissue.ReissueRejected
-    | withdrawal.Submitted
-    | withdrawal.Withdrawn
-    | withdrawal.WithdrawalRejected,
-) -> str:
-    return state.facts.federation_id
+def _of_facts(_tables: object, _event: object, state: Any) -> str:
+    federation_id: str = state.facts.federation_id
+    return federation_id
 
 
 def _of_deposit(
@@ -127,53 +108,38 @@ def _of_deposit(
     return state.federation_id
 
 
-class _EntryOf(NamedTuple):
+class _Entry(NamedTuple):
     """The entry that an event has: its kind, what the event does to its payment, and what is told of it."""
 
-    kind: EntryKind
+    kind: Kind
     follow: Follow
     tell: Callable[[Told, Any, Any], Payload]
 
 
-_OUTGOING_STARTED = _EntryOf(EntryKind.OUTGOING_STARTED, _send_accepted, payloads.outgoing_started)
-_OUTGOING_SUCCEEDED = _EntryOf(
-    EntryKind.OUTGOING_SUCCEEDED, _send_paid, payloads.outgoing_succeeded
-)
-_OUTGOING_FAILED = _EntryOf(EntryKind.OUTGOING_FAILED, _send_cancelling, payloads.outgoing_failed)
-_INCOMING_STARTED = _EntryOf(EntryKind.INCOMING_STARTED, _receive_begun, payloads.incoming_started)
-_INCOMING_SUCCEEDED = _EntryOf(
-    EntryKind.INCOMING_SUCCEEDED, _receive_succeeded, payloads.incoming_succeeded
-)
-_INCOMING_FAILED = _EntryOf(EntryKind.INCOMING_FAILED, _receive_failed, payloads.incoming_failed)
-_COMPLETED = _EntryOf(EntryKind.COMPLETED, _completed, payloads.completed)
-_ECASH_SENT = _EntryOf(EntryKind.ECASH_SENT, _of_facts, payloads.ecash_sent)
-_ECASH_RECEIVED = _EntryOf(EntryKind.ECASH_RECEIVED, _of_facts, payloads.ecash_received)
-_ECASH_DECIDED = _EntryOf(EntryKind.ECASH_DECIDED, _of_facts, payloads.ecash_decided)
-_COINS_SENT = _EntryOf(EntryKind.COINS_SENT, _of_facts, payloads.coins_sent)
-_COINS_LEFT = _EntryOf(EntryKind.COINS_LEFT, _of_facts, payloads.coins_left)
-_COINS_RECEIVED = _EntryOf(EntryKind.COINS_RECEIVED, _of_deposit, payloads.coins_received)
-_COINS_CLAIMED = _EntryOf(EntryKind.COINS_CLAIMED, _of_deposit, payloads.coins_claimed)
+_SENT = _ended(is_outgoing=True, succeeded=True)
+_NOT_SENT = _ended(is_outgoing=True, succeeded=False)
+_RECEIVED = _ended(is_outgoing=False, succeeded=True)
 
-_ENTRIES: Mapping[type[Event], _EntryOf] = {
-    send.SendAccepted: _OUTGOING_STARTED,
-    send.SendPaid: _OUTGOING_SUCCEEDED,
-    send.SendCancelling: _OUTGOING_FAILED,
-    receive.ReceiveFundingSigned: _INCOMING_STARTED,
-    receive.ReceiveFoundFunded: _INCOMING_STARTED,
-    receive.ReceiveSucceeded: _INCOMING_SUCCEEDED,
-    receive.ReceiveFundingFailed: _INCOMING_FAILED,
-    receive.ReceiveRefunding: _INCOMING_FAILED,
-    receive.ReceiveRefundLost: _INCOMING_FAILED,
-    completion.CompletionSettled: _COMPLETED,
-    completion.CompletionCancelled: _COMPLETED,
-    gift.GiftGiven: _ECASH_SENT,
-    reissue.ReissueRequested: _ECASH_RECEIVED,
-    reissue.ReissueDone: _ECASH_DECIDED,
-    reissue.ReissueFailed: _ECASH_DECIDED,
-    withdrawal.WithdrawalSigned: _COINS_SENT,
-    withdrawal.WithdrawalDone: _COINS_LEFT,
-    withdrawal.WithdrawalFailed: _COINS_LEFT,
-    deposit.DepositClaiming: _COINS_RECEIVED,
-    deposit.DepositClaimed: _COINS_CLAIMED,
-    deposit.DepositClaimRejected: _COINS_CLAIMED,
+_ENTRIES: Mapping[type[Event], _Entry] = {
+    send.SendAccepted: _Entry(Kind.OUTGOING_STARTED, _send_begun, tell.outgoing_started),
+    send.SendPaid: _Entry(Kind.OUTGOING_SUCCEEDED, _SENT, tell.outgoing_succeeded),
+    send.SendCancelling: _Entry(Kind.OUTGOING_FAILED, _NOT_SENT, tell.outgoing_failed),
+    receive.ReceiveFundingSigned: _Entry(Kind.INCOMING_STARTED, _begun, tell.incoming_started),
+    receive.ReceiveFoundFunded: _Entry(Kind.INCOMING_STARTED, _begun, tell.incoming_started),
+    receive.ReceiveSucceeded: _Entry(Kind.INCOMING_SUCCEEDED, _RECEIVED, tell.incoming_succeeded),
+    receive.ReceiveFundingFailed: _Entry(Kind.INCOMING_FAILED, _failed, tell.incoming_failed),
+    receive.ReceiveRefunding: _Entry(Kind.INCOMING_FAILED, _failed, tell.incoming_failed),
+    receive.ReceiveRefundLost: _Entry(Kind.INCOMING_FAILED, _failed, tell.incoming_failed),
+    completion.CompletionSettled: _Entry(Kind.COMPLETED, _completed, tell.completed),
+    completion.CompletionCancelled: _Entry(Kind.COMPLETED, _completed, tell.completed),
+    gift.GiftGiven: _Entry(Kind.ECASH_SENT, _of_facts, tell.ecash_sent),
+    reissue.ReissueRequested: _Entry(Kind.ECASH_RECEIVED, _of_facts, tell.ecash_received),
+    reissue.ReissueDone: _Entry(Kind.ECASH_DECIDED, _of_facts, tell.ecash_decided),
+    reissue.ReissueFailed: _Entry(Kind.ECASH_DECIDED, _of_facts, tell.ecash_decided),
+    withdrawal.WithdrawalSigned: _Entry(Kind.COINS_SENT, _of_facts, tell.coins_sent),
+    withdrawal.WithdrawalDone: _Entry(Kind.COINS_LEFT, _of_facts, tell.coins_left),
+    withdrawal.WithdrawalFailed: _Entry(Kind.COINS_LEFT, _of_facts, tell.coins_left),
+    deposit.DepositClaiming: _Entry(Kind.COINS_RECEIVED, _of_deposit, tell.coins_received),
+    deposit.DepositClaimed: _Entry(Kind.COINS_CLAIMED, _of_deposit, tell.coins_claimed),
+    deposit.DepositClaimRejected: _Entry(Kind.COINS_CLAIMED, _of_deposit, tell.coins_claimed),
 }

@@ -10,6 +10,7 @@ from cli.gateway_cli.target import (
     MaybePastedId,
     PastedId,
     SecretWord,
+    Target,
     print_answer,
     secret_text_of,
 )
@@ -110,12 +111,13 @@ def pegout(
     address
         Bitcoin address to pay to.
     """
-    body = {
-        "federation_id": federation_id,
-        "amount": amount_sat_or_all(amount),
-        "address": address,
-        "quoted_fees": None,
-    }
+    pay_out(target, federation_id, amount_sat_or_all(amount), address)
+
+
+def pay_out(target: Target, federation_id: str, amount: int | str, address: str) -> None:
+    """Withdraw so many satoshi, or all, at the federation's fee of the moment, and show the answer."""
+    asked = {"federation_id": federation_id, "amount": amount, "address": address}
+    body = asked | {"quoted_fees": None}
     print_answer(target.call("/withdraw", body, timeout_s=PATIENT_SECONDS))
 
 

@@ -3,6 +3,7 @@
 import time
 
 from cli.gateway_cli.amounts import amount_sat_or_all
+from cli.gateway_cli.ecash import pay_out
 from cli.gateway_cli.http import CliError
 from cli.gateway_cli.target import (
     PATIENT_SECONDS,
@@ -78,13 +79,7 @@ def withdraw(
     address
         Bitcoin address to pay to.
     """
-    body = {
-        "federation_id": federation_id,
-        "amount": amount_sat_or_all(amount, bare="sat"),
-        "address": address,
-        "quoted_fees": None,
-    }
-    print_answer(target.call("/withdraw", body, timeout_s=PATIENT_SECONDS))
+    pay_out(target, federation_id, amount_sat_or_all(amount, bare="sat"), address)
 
 
 def restore(invite_code: str, /, *, target: GivenTarget) -> None:
