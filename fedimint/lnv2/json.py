@@ -4,6 +4,8 @@ Source: the serde derives of fedimint-lnv2-common src/contracts.rs. msgspec refu
 then raises `DecodeError` for keys off the curve and integers above 64 bits.
 """
 
+from typing import Self
+
 import msgspec
 
 from fedimint import lnv2
@@ -46,8 +48,8 @@ class PaymentImageJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return cls(point=image.point.hex())
 
 
-class OutgoingContractJson(msgspec.Struct, frozen=True):
-    """The contract that a sender funded: `amount` in msat, `expiration` a block height."""
+class _TermsJson(msgspec.Struct, frozen=True):
+    """What both kinds of contract say of themselves: `amount` in msat; what `expiration` counts is theirs."""
 
     payment_image: PaymentImageJson
     amount: Msats
@@ -56,9 +58,8 @@ class OutgoingContractJson(msgspec.Struct, frozen=True):
     refund_pk: PublicKeyHex
     ephemeral_pk: PublicKeyHex
 
-    def decode(self) -> lnv2.OutgoingContract:
-        """Return the typed form."""
-        return lnv2.OutgoingContract(
+    def _typed(self) -> tuple[lnv2.PaymentImage, int, int, bytes, bytes, bytes]:
+        return (
             self.payment_image.decode(),
             json_msat(self.amount),
             json_u64(self.expiration),
@@ -68,53 +69,44 @@ class OutgoingContractJson(msgspec.Struct, frozen=True):
         )
 
     @classmethod
-    def of(cls, contract: lnv2.OutgoingContract) -> "OutgoingContractJson":
-        """Return the JSON form."""
+    def _of(cls, terms: lnv2.OutgoingContract | lnv2.Commitment, expiration: int) -> Self:
         return cls(
-            PaymentImageJson.of(contract.payment_image),
-            contract.amount_msat,
-            contract.expiration_block_height,
-            contract.claim_pk.hex(),
-            contract.refund_pk.hex(),
-            contract.ephemeral_pk.hex(),
+            PaymentImageJson.of(terms.payment_image),
+            terms.amount_msat,
+            expiration,
+            terms.claim_pk.hex(),
+            terms.refund_pk.hex(),
+            terms.ephemeral_pk.hex(),
         )
 
 
-class CommitmentJson(msgspec.Struct, frozen=True):
-    """What the ciphertext of an incoming contract is bound to: `amount` in msat, `expiration` in Unix seconds.
+class OutgoingContractJson(_TermsJson, frozen=True):
+    """The contract that a sender funded: `expiration` is a block height."""
+
+    def decode(self) -> lnv2.OutgoingContract:
+        """Return the typed form."""
+        return lnv2.OutgoingContract(*self._typed())
+
+    @classmethod
+    def of(cls, contract: lnv2.OutgoingContract) -> Self:
+        """Return the JSON form."""
+        return cls._of(contract, contract.expiration_block_height)
+
+
+class CommitmentJson(_TermsJson, frozen=True):
+    """What the ciphertext of an incoming contract is bound to: `expiration` is in Unix seconds.
 
     Contracts of LNURL receives have 2^64-1 less the gateway's fee as `expiration`.
     """
 
-    payment_image: PaymentImageJson
-    amount: Msats
-    expiration: Unsigned64
-    claim_pk: PublicKeyHex
-    refund_pk: PublicKeyHex
-    ephemeral_pk: PublicKeyHex
-
     def decode(self) -> lnv2.Commitment:
         """Return the typed form."""
-        return lnv2.Commitment(
-            self.payment_image.decode(),
-            json_msat(self.amount),
-            json_u64(self.expiration),
-            PUBLIC_KEY.decode_hex(self.claim_pk),
-            PUBLIC_KEY.decode_hex(self.refund_pk),
-            PUBLIC_KEY.decode_hex(self.ephemeral_pk),
-        )
+        return lnv2.Commitment(*self._typed())
 
     @classmethod
-    def of(cls, commitment: lnv2.Commitment) -> "CommitmentJson":
+    def of(cls, commitment: lnv2.Commitment) -> Self:
         """Return the JSON form."""
-        return cls(
-            PaymentImageJson.of(commitment.payment_image),
-            commitment.amount_msat,
-            commitment.expiration_unix_s,
-            commitment.claim_pk.hex(),
-            commitment.refund_pk.hex(),
-            commitment.ephemeral_pk.hex(),
-        )
+        return cls._of(commitment, commitment.expiration_unix_s)
 
 
 class CipherTextJson(msgspec.Struct, frozen=True):
