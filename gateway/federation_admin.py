@@ -10,7 +10,7 @@ from fedimint.config import ClientConfig
 from fedimint.config_json import json_client_config
 from fedimint.discovery import download_config, refuse_unspoken
 from fedimint.lnv2.gateway_api import check_limits
-from gateway import secret_files, status, trust
+from gateway import secret_files, status, trust, views
 from gateway.client_payments import payment_fee
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, NotServedError, open_federation, stored_config
@@ -22,17 +22,6 @@ from gateway.reconciliation import reconcile_federation
 from gateway.servable import federation_facts, refuse_another_config
 from gateway.shared_answers import SharedAnswers
 from gateway.treasury import Treasury
-from gateway.views import (
-    Connectivity,
-    ExposureInfo,
-    FederationConfig,
-    FederationInfo,
-    FederationInvites,
-    FeeChange,
-    GuardianInvite,
-    Serving,
-    StoredClientConfig,
-)
 from statemachines import identity
 from statemachines.federation import (
     FederationFacts,
@@ -69,13 +58,13 @@ class FederationAdmin:
         self._treasury = treasury
         self._served = served
         self._changing = anyio.Lock()
-        self._connectivity = SharedAnswers[Connectivity](
+        self._connectivity = SharedAnswers[views.Connectivity](
             context.outside.ports.clock.now_unix_us, STATUS_FRESH_S
         )
 
     # --- joining and leaving ---
 
-    async def connect_federation(self, invite_code: str, *, recover: bool) -> FederationInfo:
+    async def connect_federation(self, invite_code: str, *, recover: bool) -> views.FederationInfo:
         """Join by invite code, and first find the ecash that our mnemonic held there when `recover` is set.
 
         Raises InputError for a code or a federation that cannot be joined, ConflictError when it is joined, needs no
@@ -162,7 +151,7 @@ class FederationAdmin:
 
     async def leave_federation(
         self, federation_id: str, *, give_up: bool = False
-    ) -> FederationInfo:
+    ) -> views.FederationInfo:
         """Leave, and tell how the federation stood: what its wallet holds comes back when it is joined again.
 
         Raises ConflictError while anything of it is under way, unless it is given up: then others who pay for something
@@ -200,7 +189,7 @@ class FederationAdmin:
 
     # --- terms ---
 
-    async def set_fees(self, change: FeeChange) -> None:
+    async def set_fees(self, change: views.FeeChange) -> None:
         """Change fees of one federation or of all; nothing changes when one of them would be refused by clients."""
         terms = [
             (served, _with_fees(terms, change))
@@ -238,17 +227,17 @@ class FederationAdmin:
 
     async def set_exposure_cap(
         self, federation_id: str | None, cap_msat: int | None
-    ) -> tuple[ExposureInfo, ...]:
+    ) -> tuple[views.ExposureInfo, ...]:
         """Bound what may be at stake in one federation, or in each; None for the default. How they stand then."""
         return await self._trust(federation_id, SetExposureCap(cap_msat=cap_msat))
 
-    async def trust_again(self, federation_id: str) -> tuple[ExposureInfo, ...]:
+    async def trust_again(self, federation_id: str) -> tuple[views.ExposureInfo, ...]:
         """Pay out of a federation again that refused a claim. How it stands then."""
         return await self._trust(federation_id, TrustAgain())
 
     async def _trust(
         self, federation_id: str | None, input_: SetExposureCap | TrustAgain
-    ) -> tuple[ExposureInfo, ...]:
+    ) -> tuple[views.ExposureInfo, ...]:
         changed = {federation.federation_id for federation, _ in self._terms(federation_id)}
         for one in sorted(changed):
             await self._engine.submit(federation_stream(one), input_)
@@ -269,7 +258,7 @@ class FederationAdmin:
 
     # --- telling ---
 
-    async def statuses(self) -> tuple[FederationInfo, ...]:
+    async def statuses(self) -> tuple[views.FederationInfo, ...]:
         """How each federation stands that is served; one whose end is decided is none of them any more."""
         federations = self._context.federations
         return tuple(
@@ -280,15 +269,15 @@ class FederationAdmin:
             ]
         )
 
-    async def status(self, federation: FederationClient) -> FederationInfo:
+    async def status(self, federation: FederationClient) -> views.FederationInfo:
         """How a served federation stands. Raises InputError from the decision to leave it on."""
         _, terms = self._context.served(federation.federation_id)
         wallet = await self._treasury.wallet(federation.federation_id)
-        return FederationInfo(
+        return views.FederationInfo(
             federation_id=federation.federation_id,
             federation_name=federation.config.federation_name(),
             balance_msat=wallet.balance_msat,
-            config=FederationConfig(
+            config=views.FederationConfig(
                 invite_code=terms.facts.invite_code,
                 federation_index=terms.index,
                 lightning_fee=payment_fee(terms.facts.lightning_fee),
@@ -298,34 +287,34 @@ class FederationAdmin:
             last_backup_time=None,
         )
 
-    async def federation_status(self, federation_id: str) -> Serving | None:
+    async def federation_status(self, federation_id: str) -> views.Serving | None:
         """How well a federation is served, asked of its guardians; None when it is not served."""
         try:
             federation, _ = self._context.served(federation_id)
         except NotServedError:
             return None
         lightning = federation.module(LnV2).key.instance_id
-        return Serving(
+        return views.Serving(
             connectivity=await self._connectivity.of(
                 federation_id, lambda: _connectivity(federation)
             ),
             lnv2=federation.config.modules[lightning].version,
         )
 
-    async def invite_codes(self) -> tuple[FederationInvites, ...]:
+    async def invite_codes(self) -> tuple[views.FederationInvites, ...]:
         """An invite code for each guardian of each federation, with its API secret."""
         return tuple(
-            FederationInvites(federation.federation_id, self._invites(federation))
+            views.FederationInvites(federation.federation_id, self._invites(federation))
             for federation in self._context.federations
         )
 
-    def _invites(self, federation: FederationClient) -> tuple[GuardianInvite, ...]:
+    def _invites(self, federation: FederationClient) -> tuple[views.GuardianInvite, ...]:
         federation_id = federation.config.federation_id()
         secret = secret_files.load_api_secret(
             self._context.settings.directory, federation.federation_id
         )
         return tuple(
-            GuardianInvite(
+            views.GuardianInvite(
                 peer_id=peer,
                 name=endpoint.name,
                 invite_code=InviteCode.of({peer: endpoint.url}, federation_id, secret).to_text(),
@@ -333,10 +322,14 @@ class FederationAdmin:
             for peer, endpoint in sorted(federation.config.api_endpoints.items())
         )
 
-    async def client_config(self, federation_id: str | None) -> tuple[StoredClientConfig, ...]:
+    async def client_config(
+        self, federation_id: str | None
+    ) -> tuple[views.StoredClientConfig, ...]:
         """The config of one federation, or of all with None, as it was joined."""
         return tuple(
-            StoredClientConfig(federation.federation_id, json_client_config(federation.config))
+            views.StoredClientConfig(
+                federation.federation_id, json_client_config(federation.config)
+            )
             for federation, _ in self._terms(federation_id)
         )
 
@@ -345,14 +338,14 @@ class FederationAdmin:
         self._context.served(federation_id)
 
 
-async def _connectivity(federation: FederationClient) -> Connectivity:
+async def _connectivity(federation: FederationClient) -> views.Connectivity:
     guardians = await federation.core.guardian_status(STATUS_LIMIT_S)
     alive = sum(guardian.problem is None for guardian in guardians)
     enough = alive >= federation.core.guardians.threshold
     return "connected" if enough else "degraded" if alive else "disconnected"
 
 
-def _with_fees(terms: Joined, change: FeeChange) -> SetTerms:
+def _with_fees(terms: Joined, change: views.FeeChange) -> SetTerms:
     lightning, transaction = terms.facts.lightning_fee, terms.facts.transaction_fee
     return SetTerms(
         lightning_fee=_changed(

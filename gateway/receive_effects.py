@@ -17,18 +17,8 @@ from errors import InputError
 from gateway.federation import FederationRegistry
 from gateway.modules.lnv2 import LnV2
 from gateway.ports import Cpu
+from statemachines import receive
 from statemachines.completion import CancelHtlcs, NodeConfirmed, NodeContradicted, SettleHtlcs
-from statemachines.receive import (
-    FORGET_AFTER_EXPIRY_S,
-    CreateInvoice,
-    Decrypted,
-    DecryptPreimage,
-    ForgetInvoice,
-    InvoiceCreated,
-    InvoiceForgotten,
-    InvoiceNotCreated,
-    Undecryptable,
-)
 
 #: Why there is no invoice when it is the node's silence, and not what was asked for.
 NOT_ANSWERED = "the node did not answer before the invoice's expiry"
@@ -54,16 +44,16 @@ class ReceiveEffects:
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect of both machines."""
         return {
-            CreateInvoice: self.create_invoice,
-            ForgetInvoice: self.forget_invoice,
-            DecryptPreimage: self.decrypt,
+            receive.CreateInvoice: self.create_invoice,
+            receive.ForgetInvoice: self.forget_invoice,
+            receive.DecryptPreimage: self.decrypt,
             SettleHtlcs: self.settle,
             CancelHtlcs: self.cancel,
         }
 
     async def create_invoice(
-        self, effect: CreateInvoice, _context: EffectContext
-    ) -> InvoiceCreated | InvoiceNotCreated:
+        self, effect: receive.CreateInvoice, _context: EffectContext
+    ) -> receive.InvoiceCreated | receive.InvoiceNotCreated:
         """Ours is what an answered call made: a hash that is taken at the node may be somebody else's.
 
         So a receiver whose answer was lost asks for another invoice, with another hash; the first is out to nobody.
@@ -71,7 +61,7 @@ class ReceiveEffects:
         facts = effect.facts
         remaining_s = facts.invoice_expires_unix_s - self._now_unix_s()
         if remaining_s <= 0:
-            return InvoiceNotCreated(reason=NOT_ANSWERED)
+            return receive.InvoiceNotCreated(reason=NOT_ANSWERED)
         description = (
             bytes.fromhex(facts.description_hash)
             if facts.description_hash is not None
@@ -87,12 +77,12 @@ class ReceiveEffects:
         except (NodeRefusedError, InputError) as refused:
             reason = refused.text if isinstance(refused, NodeRefusedError) else str(refused)
             _log.warning("invoice_refused", payment_hash=facts.payment_hash, reason=reason)
-            return InvoiceNotCreated(reason=reason)
-        return InvoiceCreated(invoice=invoice)
+            return receive.InvoiceNotCreated(reason=reason)
+        return receive.InvoiceCreated(invoice=invoice)
 
     async def forget_invoice(
-        self, effect: ForgetInvoice, _context: EffectContext
-    ) -> InvoiceForgotten:
+        self, effect: receive.ForgetInvoice, _context: EffectContext
+    ) -> receive.InvoiceForgotten:
         """The node has closed the invoice, so nothing is held for it; or what is held was not for us for a whole day.
 
         HTLCs that come later are cancelled by the watch.
@@ -100,23 +90,23 @@ class ReceiveEffects:
         at_unix_s = effect.expires_unix_s + CLOSED_AFTER_EXPIRY_S
         while True:
             await self._clock.sleep(max(0, at_unix_s - self._now_unix_s()))
-            if at_unix_s >= effect.expires_unix_s + FORGET_AFTER_EXPIRY_S:
-                return InvoiceForgotten()
+            if at_unix_s >= effect.expires_unix_s + receive.FORGET_AFTER_EXPIRY_S:
+                return receive.InvoiceForgotten()
             async with self._looks:
                 record = await self._node.invoice(bytes.fromhex(effect.payment_hash))
             if record is None or record.status == "Failed":
-                return InvoiceForgotten()
+                return receive.InvoiceForgotten()
             at_unix_s = self._now_unix_s() + LOOK_PAUSE_S
 
     async def decrypt(
-        self, effect: DecryptPreimage, _context: EffectContext
-    ) -> Decrypted | Undecryptable:
+        self, effect: receive.DecryptPreimage, _context: EffectContext
+    ) -> receive.Decrypted | receive.Undecryptable:
         """Only a key of the federation that verifies shows what the contract holds, or that it holds none."""
         lightning = self._federations.client(effect.federation_id).module(LnV2)
         opened = await lightning.opened(effect.contract, effect.txid, self._cpu)
         if opened.preimage is not None:
-            return Decrypted(preimage=opened.preimage.hex())
-        return Undecryptable(
+            return receive.Decrypted(preimage=opened.preimage.hex())
+        return receive.Undecryptable(
             decryption_key=opened.decryption_key.hex(), now_unix_s=self._now_unix_s()
         )
 

@@ -23,25 +23,7 @@ from gateway import trust
 from gateway.context import GatewayContext
 from gateway.modules.lnv2 import LnV2
 from gateway.receivers import SwapReceivers
-from statemachines import send_rules
-from statemachines.send import (
-    BudgetMeasured,
-    CallRefused,
-    CallUnanswered,
-    FollowPayment,
-    ForfeitSigned,
-    LookUpRecord,
-    MeasureBudget,
-    MeasureSwap,
-    PayInvoice,
-    PaymentFailed,
-    PaymentSucceeded,
-    RecordLookedUp,
-    SeenInFlight,
-    SendFacts,
-    SignForfeit,
-    SwapMeasured,
-)
+from statemachines import send, send_rules
 
 #: How often the record of an unanswered call is looked up while nothing can be decided.
 LOOK_UP_PAUSE_S = 15.0
@@ -60,36 +42,38 @@ class SendEffects:
     def handlers(self) -> Mapping[type[Effect], Handler]:
         """One handler for each effect of the machine."""
         return {
-            MeasureBudget: self.measure,
-            MeasureSwap: self.measure_swap,
-            PayInvoice: self.pay,
-            LookUpRecord: self.look_up,
-            FollowPayment: self.follow,
-            SignForfeit: self.forfeit,
+            send.MeasureBudget: self.measure,
+            send.MeasureSwap: self.measure_swap,
+            send.PayInvoice: self.pay,
+            send.LookUpRecord: self.look_up,
+            send.FollowPayment: self.follow,
+            send.SignForfeit: self.forfeit,
         }
 
-    async def measure(self, effect: MeasureBudget, _context: EffectContext) -> Input:
+    async def measure(self, effect: send.MeasureBudget, _context: EffectContext) -> Input:
         """The node first: what it knows comes before any budget, and time passes while we wait for it."""
         record = await self._node.lookup(bytes.fromhex(effect.facts.payment_hash))
         node = await self._node.info()
         if not isinstance(record, NotFound):
             return _known(record, node.public_key)
         asked_unix_s = self._now_unix_s()
-        return BudgetMeasured(
+        return send.BudgetMeasured(
             node=node.public_key,
             remaining_blocks=await self._remaining_blocks(effect.facts, node),
             now_unix_s=asked_unix_s,
         )
 
-    async def measure_swap(self, effect: MeasureSwap, _context: EffectContext) -> SwapMeasured:
+    async def measure_swap(
+        self, effect: send.MeasureSwap, _context: EffectContext
+    ) -> send.SwapMeasured:
         """By what the guardians say; what the log says of the receiver is asked once more in the decision."""
         facts = effect.facts
 
-        async def measure() -> SwapMeasured:
+        async def measure() -> send.SwapMeasured:
             asked_unix_s = self._now_unix_s()
             unready = await self._receivers.unreadiness(facts.payment_hash)
             remaining_blocks = await self._remaining_blocks(facts, await self._node.info())
-            return SwapMeasured(
+            return send.SwapMeasured(
                 remaining_blocks=remaining_blocks,
                 now_unix_s=asked_unix_s,
                 refusal=unready or self._receivers.refusal(facts.payment_hash, facts.invoice_msat),
@@ -97,15 +81,15 @@ class SendEffects:
 
         return await self._receivers.measured(facts.payment_hash, measure)
 
-    async def pay(self, effect: PayInvoice, context: EffectContext) -> Input:
+    async def pay(self, effect: send.PayInvoice, context: EffectContext) -> Input:
         """Call once. A resumed call may have left before, so then the node's record alone counts."""
         payment_hash, intent = bytes.fromhex(effect.payment_hash), effect.intent
         if context.resumed:
-            return await self._recorded(payment_hash) or CallUnanswered()
+            return await self._recorded(payment_hash) or send.CallUnanswered()
         try:
             check_order(effect.invoice, payment_hash, intent.max_fee_msat, intent.max_delay_blocks)
         except InputError as error:  # such as an invoice for 0 msat: no node would ever hear of it
-            return CallRefused(reason=str(error))
+            return send.CallRefused(reason=str(error))
         try:
             async with self._node.pay(
                 effect.invoice,
@@ -114,15 +98,15 @@ class SendEffects:
                 max_delay_blocks=intent.max_delay_blocks,
             ) as statuses:
                 if self._context.pin.public_key != effect.node:  # nothing was sent yet
-                    return CallRefused(reason="the gateway's Lightning node was replaced")
+                    return send.CallRefused(reason="the gateway's Lightning node was replaced")
                 async for status in statuses:
                     if not isinstance(status, NotFound):
                         return _known(status, effect.node)
         except NodeRefusedError as refused:
-            return await self._recorded(payment_hash) or CallRefused(reason=refused.text)
+            return await self._recorded(payment_hash) or send.CallRefused(reason=refused.text)
         raise UnavailableError("the Lightning node's answer ended without a final status")
 
-    async def look_up(self, effect: LookUpRecord, _context: EffectContext) -> Input:
+    async def look_up(self, effect: send.LookUpRecord, _context: EffectContext) -> Input:
         """Ask again and again until the machine can decide on the answer.
 
         Of a swap that was held back the receiver may have the preimage, bought by events that are lost.
@@ -133,12 +117,12 @@ class SendEffects:
             if facts.is_swap:
                 preimage = await self._receivers.preimage(facts.payment_hash)
                 if preimage is not None:
-                    return PaymentSucceeded(preimage=preimage, routing_fee_msat=0)
+                    return send.PaymentSucceeded(preimage=preimage, routing_fee_msat=0)
             status = await self._node.lookup(bytes.fromhex(facts.payment_hash))
             if isinstance(status, InFlight | Succeeded):
                 return _known(status, facts.node)
             node = await self._node.info()
-            record = RecordLookedUp(
+            record = send.RecordLookedUp(
                 node=node.public_key,
                 failed_reason=status.reason if isinstance(status, Failed) else None,
                 remaining_blocks=await self._remaining_blocks(facts, node),
@@ -150,7 +134,7 @@ class SendEffects:
             _refuse_word_of_another(node.public_key, facts.node)
             await self._clock.sleep(LOOK_UP_PAUSE_S)
 
-    async def follow(self, effect: FollowPayment, _context: EffectContext) -> Input:
+    async def follow(self, effect: send.FollowPayment, _context: EffectContext) -> Input:
         """The record to its end. A record that is missing is reported once and then waited for."""
         async with self._node.track(bytes.fromhex(effect.payment_hash)) as statuses:
             async for status in statuses:
@@ -172,12 +156,16 @@ class SendEffects:
                 "the Lightning node has no record of a payment that it showed in flight: "
                 "restore its database, or find the payment by its hash"
             )
-        return CallUnanswered()
+        return send.CallUnanswered()
 
-    async def forfeit(self, effect: SignForfeit, _context: EffectContext) -> ForfeitSigned:
+    async def forfeit(
+        self, effect: send.SignForfeit, _context: EffectContext
+    ) -> send.ForfeitSigned:
         """The signature is the same each time."""
         lightning = self._federations.client(effect.federation_id).module(LnV2)
-        return ForfeitSigned(forfeit=lightning.forfeit(bytes.fromhex(effect.contract_id)).hex())
+        return send.ForfeitSigned(
+            forfeit=lightning.forfeit(bytes.fromhex(effect.contract_id)).hex()
+        )
 
     async def _recorded(self, payment_hash: bytes) -> Input | None:
         """The node's record, None when it has none."""
@@ -186,7 +174,7 @@ class SendEffects:
             return None
         return _known(record, (await self._node.info()).public_key)
 
-    async def _remaining_blocks(self, facts: SendFacts, node: NodeInfo) -> int:
+    async def _remaining_blocks(self, facts: send.SendFacts, node: NodeInfo) -> int:
         """Blocks until the sender may take the contract back; 0 when it is gone, another one, or nobody can tell."""
         if facts.federation_id not in self._federations:
             return 0  # given up: nothing more is paid out of it, and the node alone decides how this ends
@@ -211,8 +199,8 @@ def _known(status: InFlight | Succeeded | Failed, node: str) -> Input:
     """What the machine hears of the record of `node`."""
     match status:
         case Succeeded(preimage, fee_msat):
-            return PaymentSucceeded(preimage=preimage.hex(), routing_fee_msat=fee_msat)
+            return send.PaymentSucceeded(preimage=preimage.hex(), routing_fee_msat=fee_msat)
         case Failed(reason):
-            return PaymentFailed(node=node, reason=reason)
+            return send.PaymentFailed(node=node, reason=reason)
         case InFlight():
-            return SeenInFlight()
+            return send.SeenInFlight()
