@@ -12,6 +12,7 @@ from engine.storage.read_model import Gap, ReadModel, StreamIndex, fold_containi
 
 #: Rows folded at a time when a read model is rebuilt: bounds memory.
 REBUILD_ROWS = 1_000
+_LACKS = "SELECT 1 FROM read_model_gap WHERE name = ? LIMIT 1"
 
 
 class FoldedTables:
@@ -24,7 +25,7 @@ class FoldedTables:
     def has_whole_index(self, reader: apsw.Connection) -> bool:
         """Whether the index of streams is among them, and took every event."""
         has_index = any(isinstance(model, StreamIndex) for model in self._models)
-        return has_index and StreamIndex.name not in {gap.name for gap in gaps_in(reader)}
+        return has_index and not list(reader.execute(_LACKS, (StreamIndex.name,)))
 
     @property
     def open_states(self) -> OpenStates | None:

@@ -20,7 +20,6 @@ from engine.storage.errors import DamagedError
 from engine.storage.packing import dictionary_of
 from engine.storage.read_model import Step
 from engine.storage.rows import id_of
-from errors import FatalError
 
 #: A state is written after so many events, or more if it is long: bounds what a start folds, and what is written.
 EVENTS_MIN = 16
@@ -95,11 +94,14 @@ class OpenStates:
         connection.executemany(_TAKE_OUT, over)
 
     def _encoded(self, stream: str, state: State) -> bytes:
-        """The JSON of a state; nothing for one that would not come back, which is then folded from its events."""
+        """The JSON of a state; nothing for one that would not come back, which is then folded from its events.
+
+        Whatever goes wrong is of this stream alone, and must not keep the others' events from being written.
+        """
         try:
             encoded = self.machines.encode_state(state)
             return encoded if self.machines.decode_state(stream, encoded) == state else b""
-        except (FatalError, OverflowError):
+        except Exception:  # noqa: BLE001 (same)
             return b""
 
     def load(

@@ -206,11 +206,14 @@ def test_another_program_folds_everything_anew(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_state_that_would_not_come_back_is_folded_from_its_events(tmp_path: Path) -> None:
+@pytest.mark.parametrize("error", [OverflowError, TypeError])
+def test_a_state_that_would_not_come_back_is_folded_from_its_events(
+    tmp_path: Path, error: type[Exception]
+) -> None:
     class Narrow(Machines):
         def encode_state(self, state: Any) -> bytes:
             if state.balance > 16:
-                raise OverflowError
+                raise error
             return msgspec.json.encode(Open(balance=0))
 
     store = Store(tmp_path, SchemaSteps(), [StreamIndex(), OpenStates(Narrow(ALL), 1)])
