@@ -54,12 +54,13 @@ _offer_pyenv_versions()
 PYTHONS = [version for version in SUPPORTED_PYTHONS if _is_present(version)]
 
 
-def _install(session: nox.Session) -> None:
+def _install(session: nox.Session, *extras: str) -> None:
     """Installs the project and its development tools in the versions that pyproject.toml pins."""
     session.run_install(
         "uv",
         "sync",
         "--quiet",
+        *extras,
         f"--python={session.virtualenv.location}",
         env={"UV_PROJECT_ENVIRONMENT": session.virtualenv.location},
     )
@@ -174,6 +175,25 @@ def wheel(session: nox.Session) -> None:
         session.run(
             "gatewayd", "fuzz", "mutants", success_codes=[4]
         )  # needs a checkout, and says so
+
+
+@nox.session(python=PYTHONS[0])
+def native(session: nox.Session) -> None:
+    """Builds the native part into the cache folder of the peers, checks its Rust and holds it to Python's answers."""
+    if shutil.which("cargo") is None:
+        session.error("cargo is not on PATH; install Rust 1.85 or later first")
+    _install(session)
+    tell_cache = "from devnet.real.peers import cache_dir; print(cache_dir())"
+    cache = str(session.run("python", "-c", tell_cache, silent=True)).strip()
+    session.env["CARGO_TARGET_DIR"] = f"{cache}/native"
+    with session.chdir("native"):
+        session.run("cargo", "fmt", "--all", "--check", external=True)
+        whole = ("--quiet", "--workspace", "--locked", "--all-targets")
+        session.run("cargo", "clippy", *whole, "--", "-D", "warnings", external=True)
+        session.run("cargo", "test", *whole, external=True)
+    _install(session, "--extra=native")
+    require = {"FEDIMINT_GATEWAY_REQUIRE_NATIVE": "1"}
+    session.run("pytest", "tests/native", *session.posargs, env=require)
 
 
 @nox.session(venv_backend="none")

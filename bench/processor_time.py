@@ -15,6 +15,7 @@ def cpu_by_part(process_id: int) -> dict[str, float]:
 
     The main thread does HTTP, guardians, Lightning node and decisions; the other threads SQLite and handing over to
     workers; workers keys, signatures and BLS; the grinder grinds tweaks and addresses for later.
+    Tweaks that the native part grinds are among the other threads.
     """
     spent: defaultdict[str, float] = defaultdict(float)
     process = Path(f"/proc/{process_id}")

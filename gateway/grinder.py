@@ -43,9 +43,7 @@ class GrinderProcess:
                 if process is not None:
                     await _end(process)
                 raise
-        if len(tweak) != TWEAK_SIZE or not meets_filter(tweak, tweak_filter):
-            raise UnavailableError("the grinder made a tweak that recovery would not find")
-        return tweak
+        return checked_tweak(tweak, tweak_filter)
 
     async def _ask(self, tweak_filter: bytes) -> bytes:
         try:
@@ -67,6 +65,13 @@ class GrinderProcess:
         assert process.stdin is not None
         await process.stdin.send(tweak_filter.hex().encode() + b"\n")
         return process
+
+
+def checked_tweak(tweak: bytes, tweak_filter: bytes) -> bytes:
+    """The tweak itself. Raises UnavailableError for one whose note would be lost to recovery."""
+    if len(tweak) != TWEAK_SIZE or not meets_filter(tweak, tweak_filter):
+        raise UnavailableError("the grinder made a tweak that recovery would not find")
+    return tweak
 
 
 async def grind_address(

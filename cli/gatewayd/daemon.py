@@ -21,6 +21,7 @@ from backends.operations import Node
 from cli.error_groups import one_error
 from cli.gatewayd.crash_points import crash_probe
 from cli.gatewayd.first_setup import FirstSetup
+from cli.gatewayd.grinding import tweak_grinder
 from cli.gatewayd.settings import Settings
 from cli.version import version_hash
 from engine.chain import StoredStep
@@ -36,8 +37,9 @@ from fedimint.client.websocket import WebSocketConnection
 from fedimint.crypto import secrets
 from gateway import secret_files
 from gateway.application import Gateway, GatewaySettings, Outside
-from gateway.grinder import GrinderProcess, grind_address
+from gateway.grinder import grind_address
 from gateway.log import read_models
+from gateway.ports import GrindTweak
 from gateway.workers import WorkerProcesses
 from migrations import SchemaSteps
 
@@ -120,8 +122,8 @@ async def _run_gateway(
     """Serve the whole gateway until `/stop`, or until it is ended."""
     passwords = _passwords(settings)
     with WorkerProcesses() as workers:
-        async with GrinderProcess() as grinder, _lightning_node(settings) as node:
-            outside = _outside(settings, node, grinder, workers)
+        async with tweak_grinder() as grind, _lightning_node(settings) as node:
+            outside = _outside(settings, node, grind, workers)
             with told(_reading):
                 gateway = _gateway(settings, outside, store, words)
             async with anyio.create_task_group() as tasks:
@@ -214,7 +216,7 @@ def _mnemonic(settings: Settings) -> str | None:
 
 
 def _outside(
-    settings: Settings, node: Node, grinder: GrinderProcess, workers: WorkerProcesses
+    settings: Settings, node: Node, grind: GrindTweak, workers: WorkerProcesses
 ) -> Outside:
     ports = Ports(
         clock=SystemClock(),
@@ -225,7 +227,7 @@ def _outside(
         node=node,
         connect=_connect,
         cpu=workers,
-        grind=grinder.grind,
+        grind=grind,
         grind_address=grind_address,
         ports=ports,
     )

@@ -23,6 +23,11 @@ _LOWEST_PRIORITY: Final = 19
 #: How the hash of a tweak that meets the filter begins; simulations make do with less.
 ZEROS: Final = b"\0\0"
 _TWEAK_COUNT: Final = 1 << 8 * TWEAK_SIZE
+#: Of one call: 15 ms in Python, 1.5 in the native part, more where others need the processor.
+TRIES_PER_CALL: Final = 1 << 14
+
+#: Searches so many tweaks of a filter from a start on, as `find` does: filter, start, tries.
+FindTweak = Callable[[bytes, bytes, int], bytes | None]
 
 
 def meets_filter(tweak: bytes, tweak_filter: bytes) -> bool:
@@ -30,21 +35,34 @@ def meets_filter(tweak: bytes, tweak_filter: bytes) -> bool:
     return hashlib.sha256(tweak + tweak_filter).digest().startswith(ZEROS)
 
 
-def grind(tweak_filter: bytes, start: bytes) -> bytes:
+def find(tweak_filter: bytes, start: bytes, tries: int) -> bytes | None:
+    """The first of so many tweaks from `start` upwards that meets the filter; None when none does.
+
+    After the largest tweak comes zero. Raises InputError for wrong sizes.
+    """
+    if len(tweak_filter) != FILTER_SIZE or len(start) != TWEAK_SIZE:
+        raise InputError(f"a tweak filter has {FILTER_SIZE} bytes, a start {TWEAK_SIZE}")
+    first = int.from_bytes(start, "big")
+    for candidate in range(first, first + tries):
+        tweak = (candidate % _TWEAK_COUNT).to_bytes(TWEAK_SIZE, "big")
+        if meets_filter(tweak, tweak_filter):
+            return tweak
+    return None
+
+
+def grind(tweak_filter: bytes, start: bytes, find: FindTweak = find) -> bytes:
     """The first of the tweaks from `start` upwards that meets the filter.
 
     The start, 16 bytes, must be fresh randomness for every tweak: a tweak used twice for one
     denomination makes a worthless note, and related ones show the federation whose they are.
-    Raises InputError for wrong sizes.
+    Raises InputError for wrong sizes, and whatever `find` raises.
     """
-    if len(tweak_filter) != FILTER_SIZE or len(start) != TWEAK_SIZE:
-        raise InputError(f"a tweak filter has {FILTER_SIZE} bytes, a start {TWEAK_SIZE}")
-    candidate = int.from_bytes(start, "big")
     while True:
-        tweak = candidate.to_bytes(TWEAK_SIZE, "big")
-        if meets_filter(tweak, tweak_filter):
+        tweak = find(tweak_filter, start, TRIES_PER_CALL)
+        if tweak is not None:
             return tweak
-        candidate = (candidate + 1) % _TWEAK_COUNT
+        after = (int.from_bytes(start, "big") + TRIES_PER_CALL) % _TWEAK_COUNT
+        start = after.to_bytes(TWEAK_SIZE, "big")
 
 
 def decode_filter(text: str) -> bytes:

@@ -1,0 +1,53 @@
+"""Chooses who grinds mintv2 tweaks: the native part where it is installed, else a process of Python."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import structlog
+
+from engine.ports import SystemRandomness
+from errors import UnavailableError
+from fedimint.mintv2.tweaks import FindTweak
+from gateway.grinder import GrinderProcess
+from gateway.grinder_thread import GrinderThread
+from gateway.ports import GrindTweak
+
+_log = structlog.get_logger("gatewayd")
+
+
+@asynccontextmanager
+async def tweak_grinder() -> AsyncIterator[GrindTweak]:
+    """Grinds until the block ends. Says in the log what the native part would save where it cannot be loaded."""
+    try:
+        find = native_find()
+    except ImportError as error:
+        _log.info(
+            "native_part_missing",
+            module="accel",
+            reason=str(error),
+            cost="a process of Python grinds tweaks, which takes ten times the processor time",
+            to_install="uv sync --extra native",
+        )
+        async with GrinderProcess() as process:
+            yield process.grind
+    else:
+        yield GrinderThread(find, SystemRandomness().random_bytes).grind
+
+
+def native_find() -> FindTweak:
+    """The native `fedimint.mintv2.tweaks.find`. Raises ImportError where it is not installed, or cannot be loaded.
+
+    What it returns raises UnavailableError when the native part failed.
+    """
+    from fedimint_gateway_native import NativeError  # noqa: PLC0415 - may be missing
+    from fedimint_gateway_native.accel import find_tweak  # noqa: PLC0415 - as well
+
+    def find(tweak_filter: bytes, start: bytes, tries: int) -> bytes | None:
+        try:
+            return find_tweak(tweak_filter, start, tries)
+        except NativeError as error:
+            raise UnavailableError(
+                f"grinding a tweak failed ({error}); it is tried again"
+            ) from error
+
+    return find

@@ -1,0 +1,5 @@
+//! What takes the gateway much processor time in Python. Nothing here knows Python.
+#![forbid(unsafe_code)]
+
+pub mod background;
+pub mod tweaks;
