@@ -13,6 +13,9 @@ from errors import ConfigError, FatalError, UnavailableError
 
 #: How long another program may hold the file for a moment, such as a backup that checkpoints it.
 BUSY_MS = 5_000
+#: SQLite opens some in the middle of a large append or query. Without a writable folder for them, or when strangers
+#: have used up the descriptors, that would end the process.
+NO_TEMPORARY_FILES = "PRAGMA temp_store = MEMORY"
 
 
 class Migrations(Protocol):
@@ -96,6 +99,7 @@ def _prepare(connection: apsw.Connection, path: Path) -> None:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute(NO_TEMPORARY_FILES)
 
 
 def fold_in(connection: apsw.Connection) -> int:

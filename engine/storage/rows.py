@@ -11,7 +11,7 @@ from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row
 from engine.events import EncodedEvent
 from engine.progress import telling
 from engine.storage.errors import storage_error
-from engine.storage.opening import BUSY_MS
+from engine.storage.opening import BUSY_MS, NO_TEMPORARY_FILES
 from engine.storage.packing import Packing
 from errors import NotFoundError
 
@@ -44,6 +44,7 @@ def open_reader(path: Path) -> apsw.Connection:
         raise NotFoundError(f"there is no log at {path}")
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY)
     connection.set_busy_timeout(BUSY_MS)
+    connection.execute(NO_TEMPORARY_FILES)
     add_functions(connection)
     return connection
 

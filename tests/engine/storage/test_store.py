@@ -1,10 +1,12 @@
 """One writer, asserted; readers beside it; read models that always equal the log."""
 
+import resource
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apsw
+import msgspec
 import pytest
 
 from engine.chain import Row, StoredStep, verified
@@ -303,6 +305,27 @@ def test_a_read_model_skipped_by_another_program_is_rebuilt(filled: Iterator[Pat
     store = open_store(directory)
     open_engine(store)
     assert store.query("SELECT version FROM stream") == [(4,)]
+    store.close()
+
+
+def test_a_large_append_and_a_large_query_open_no_file(tmp_path: Path) -> None:
+    """Strangers may have used up the descriptors, and there may be no folder for temporary files."""
+    names = [f"account/{number:064x}" for number in range(2_000)]
+    store = open_store(tmp_path)
+    store.append([_step(store, at, 1, name) for at, name in enumerate(names, 1)])
+    steps_ = [_step(store, at, 2, name) for at, name in enumerate(names, 2_001)]
+    values = [f"value {number} " + "x" * 400 for number in range(20_000)]
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, most[1]))
+    try:
+        store.append(steps_)
+        found = store.query(
+            "SELECT count(*) FROM (SELECT DISTINCT value FROM json_each(?) ORDER BY value)",
+            (msgspec.json.encode(values).decode(),),
+        )
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+    assert (store.head.position, found) == (4_000, [(20_000,)])
     store.close()
 
 
