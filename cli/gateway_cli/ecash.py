@@ -5,9 +5,12 @@ from cyclopts import App
 from cli.gateway_cli.amounts import amount_msat, amount_sat_or_all
 from cli.gateway_cli.target import (
     PATIENT_SECONDS,
+    AmountOrAll,
     BitcoinAddress,
+    FederationId,
     GivenTarget,
     MaybePastedId,
+    PaidAddress,
     PastedId,
     SecretWord,
     Target,
@@ -27,40 +30,28 @@ add_help(ecash_app, "ecash", program="cli.gateway_cli.program")
 
 
 @ecash_app.command
-def backup(*, federation_id: PastedId, target: GivenTarget) -> None:
-    """Make sure that the mnemonic alone recovers the ecash of a federation.
-
-    Parameters
-    ----------
-    federation_id
-        Id of the federation.
-    """
+def backup(*, federation_id: FederationId, target: GivenTarget) -> None:
+    """Make sure that the mnemonic alone recovers the ecash of a federation."""
     target.call("/backup", {"federation_id": federation_id})
 
 
 @ecash_app.command
-def pegin(*, federation_id: PastedId, target: GivenTarget) -> None:
-    """Show the bitcoin address whose coins become ecash of a federation.
-
-    Parameters
-    ----------
-    federation_id
-        Id of the federation.
-    """
+def pegin(*, federation_id: FederationId, target: GivenTarget) -> None:
+    """Show the bitcoin address whose coins become ecash of a federation."""
     address = target.call("/address", {"federation_id": federation_id}, timeout_s=PATIENT_SECONDS)
     print_answer({"address": address})
 
 
 @ecash_app.command
-def pegin_recheck(*, address: BitcoinAddress, federation_id: PastedId, target: GivenTarget) -> None:
+def pegin_recheck(
+    *, address: BitcoinAddress, federation_id: FederationId, target: GivenTarget
+) -> None:
     """Look for coins at a deposit address now; they are found without this command.
 
     Parameters
     ----------
     address
         The deposit address.
-    federation_id
-        Id of the federation.
     """
     body = {"address": address, "federation_id": federation_id}
     print_answer(target.call("/address_recheck", body))
@@ -69,8 +60,8 @@ def pegin_recheck(*, address: BitcoinAddress, federation_id: PastedId, target: G
 @ecash_app.command
 def pegin_from_onchain(
     *,
-    federation_id: PastedId,
-    amount: str,
+    federation_id: FederationId,
+    amount: AmountOrAll,
     fee_rate_sats_per_vbyte: WholeNumber,
     target: GivenTarget,
 ) -> None:
@@ -78,10 +69,6 @@ def pegin_from_onchain(
 
     Parameters
     ----------
-    federation_id
-        Id of the federation.
-    amount
-        How much: all, 1000 sats, or a number of msat.
     fee_rate_sats_per_vbyte
         Fee rate of the transaction.
     """
@@ -96,7 +83,7 @@ def pegin_from_onchain(
 
 @ecash_app.command
 def pegout(
-    *, federation_id: PastedId, amount: str, address: BitcoinAddress, target: GivenTarget
+    *, federation_id: FederationId, amount: str, address: PaidAddress, target: GivenTarget
 ) -> None:
     """Pay ecash of a federation out to a bitcoin address.
 
@@ -104,12 +91,8 @@ def pegout(
 
     Parameters
     ----------
-    federation_id
-        Id of the federation.
     amount
         How much: all, 1000 sats, or a number of msat (of satoshi for withdraw, as this was called in 2024).
-    address
-        Bitcoin address to pay to.
     """
     pay_out(target, federation_id, amount_sat_or_all(amount), address)
 
@@ -122,32 +105,25 @@ def pay_out(target: Target, federation_id: str, amount: int | str, address: str)
 
 
 @ecash_app.command
-def pegout_to_onchain(*, federation_id: PastedId, amount: str, target: GivenTarget) -> None:
+def pegout_to_onchain(
+    *, federation_id: FederationId, amount: AmountOrAll, target: GivenTarget
+) -> None:
     """Pay ecash of a federation out to the Lightning node's own wallet.
 
     The answer tells in amount_sats what was understood.
-
-    Parameters
-    ----------
-    federation_id
-        Id of the federation.
-    amount
-        How much: all, 1000 sats, or a number of msat.
     """
     body = {"federation_id": federation_id, "amount": amount_sat_or_all(amount)}
     print_answer(target.call("/withdraw_to_onchain", body, timeout_s=PATIENT_SECONDS))
 
 
 @ecash_app.command
-def send(amount: str, /, *, federation_id: PastedId, target: GivenTarget) -> None:
+def send(amount: str, /, *, federation_id: FederationId, target: GivenTarget) -> None:
     """Take ecash out of the gateway, as text to hand over.
 
     Parameters
     ----------
     amount
         How much: 1000 sats, or a number of msat.
-    federation_id
-        Id of the federation.
     """
     body = {"federation_id": federation_id, "amount": amount_msat(amount)}
     print_answer(target.call("/spend_ecash", body, timeout_s=PATIENT_SECONDS))

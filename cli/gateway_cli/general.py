@@ -8,8 +8,8 @@ from cyclopts import Parameter
 from cli.gateway_cli.http import CliError
 from cli.gateway_cli.target import (
     PATIENT_SECONDS,
+    FederationId,
     GivenTarget,
-    PastedId,
     SecretWord,
     print_answer,
     secret_of,
@@ -31,7 +31,7 @@ def stop(*, target: GivenTarget) -> None:
 
 def payment_log(
     *,
-    federation_id: PastedId,
+    federation_id: FederationId,
     end_position: MaybeWholeNumber = None,
     pagination_size: WholeNumber = 25,
     event_kinds: Annotated[tuple[str, ...], Parameter(negative="")] = (),
@@ -41,8 +41,6 @@ def payment_log(
 
     Parameters
     ----------
-    federation_id
-        Id of the federation.
     end_position
         Id of the newest entry to show; by default the newest there is.
     pagination_size

@@ -7,10 +7,10 @@ from cli.gateway_cli.ecash import pay_out
 from cli.gateway_cli.http import CliError
 from cli.gateway_cli.target import (
     PATIENT_SECONDS,
-    BitcoinAddress,
+    FederationId,
     GivenTarget,
     MaybePastedId,
-    PastedId,
+    PaidAddress,
     print_answer,
 )
 from cli.numbers import DecimalNumber, WholeNumber
@@ -37,14 +37,8 @@ def balance(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None
     raise CliError(f"The gateway has not joined federation {federation_id}", "not_found")
 
 
-def address(*, federation_id: PastedId, target: GivenTarget) -> None:
-    """Same as ecash pegin, as a bare string.
-
-    Parameters
-    ----------
-    federation_id
-        Id of the federation.
-    """
+def address(*, federation_id: FederationId, target: GivenTarget) -> None:
+    """Same as ecash pegin, as a bare string."""
     print_answer(_deposit_address(target, federation_id))
 
 
@@ -64,7 +58,7 @@ def deposit(*, federation_id: MaybePastedId = None, target: GivenTarget) -> None
 
 
 def withdraw(
-    *, federation_id: PastedId, amount: str, address: BitcoinAddress, target: GivenTarget
+    *, federation_id: FederationId, amount: str, address: PaidAddress, target: GivenTarget
 ) -> None:
     """Same as ecash pegout, but a bare number is satoshi, as it was in 2024.
 
@@ -72,12 +66,8 @@ def withdraw(
 
     Parameters
     ----------
-    federation_id
-        Id of the federation.
     amount
         How much: all, 1000 sats, or a number of satoshi.
-    address
-        Bitcoin address to pay to.
     """
     pay_out(target, federation_id, amount_sat_or_all(amount, bare="sat"), address)
 

@@ -3,7 +3,13 @@
 from cyclopts import App
 
 from cli.gateway_cli.amounts import amount_sat_or_all
-from cli.gateway_cli.target import PATIENT_SECONDS, BitcoinAddress, GivenTarget, print_answer
+from cli.gateway_cli.target import (
+    PATIENT_SECONDS,
+    AmountOrAll,
+    GivenTarget,
+    PaidAddress,
+    print_answer,
+)
 from cli.help_pages import add_help
 from cli.numbers import WholeNumber
 
@@ -25,8 +31,8 @@ def address(*, target: GivenTarget) -> None:
 @onchain_app.command
 def send(
     *,
-    address: BitcoinAddress,
-    amount: str,
+    address: PaidAddress,
+    amount: AmountOrAll,
     fee_rate_sats_per_vbyte: WholeNumber,
     target: GivenTarget,
 ) -> None:
@@ -34,10 +40,6 @@ def send(
 
     Parameters
     ----------
-    address
-        Bitcoin address to pay to.
-    amount
-        How much: all, 1000 sats, or a number of msat.
     fee_rate_sats_per_vbyte
         Fee rate of the transaction.
     """

@@ -15,8 +15,8 @@ from cyclopts import App, CycloptsError, Parameter, UnusedCliTokensError
 from cli.broken_pipe import OutputError, open_standard_streams, reader_may_leave
 from cli.gateway_cli.target import (
     PATIENT_SECONDS,
+    FederationId,
     GivenTarget,
-    PastedId,
     Target,
     print_answer,
     secret_of,
@@ -92,7 +92,7 @@ def connect_fed(
 @app.command
 def leave_fed(
     *,
-    federation_id: PastedId,
+    federation_id: FederationId,
     give_up: Annotated[bool, Parameter(negative="")] = False,
     target: GivenTarget,
 ) -> None:
@@ -100,8 +100,6 @@ def leave_fed(
 
     Parameters
     ----------
-    federation_id
-        Id of the federation.
     give_up
         Leave though things are under way, since the guardians are gone for good. Ask without it first: the refusal
         says what this costs.

@@ -38,9 +38,12 @@ def _bare(_: Any, tokens: Sequence[Token]) -> str:
 
 # An id in hex, as it was copied: out of JSON, or with a line break.
 PastedId = Annotated[str, Parameter(converter=_bare)]
+FederationId = Annotated[PastedId, Parameter(help="Id of the federation.")]
 MaybePastedId = Annotated[str | None, Parameter(converter=_bare)]
 # The launcher, to which `--address` is the gateway's, gives it to such a command by the second name.
 BitcoinAddress = Annotated[str, Parameter(name=("--address", "--bitcoin-address"))]
+PaidAddress = Annotated[BitcoinAddress, Parameter(help="Bitcoin address to pay to.")]
+AmountOrAll = Annotated[str, Parameter(help="How much: all, 1000 sats, or a number of msat.")]
 
 
 def print_answer(answer: object) -> None:

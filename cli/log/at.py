@@ -3,12 +3,11 @@
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice, takewhile
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
-from cli.log.reading import Json, duration_text, program, shortened, table, time_text
+from cli.log.reading import DataDir, Json, duration_text, program, shortened, table, time_text
 from cli.numbers import WholeNumber
 from engine.chain import Row, verified
 from engine.machine import kind_of
@@ -52,17 +51,13 @@ class Diff(NamedTuple):
     changes: Changes
 
 
-def print_at(data_dir: Path, position: WholeNumber, /, *, json: Json = False) -> None:
+def print_at(data_dir: DataDir, position: WholeNumber, /, *, json: Json = False) -> None:
     """Print the state of everything right after an event: open machines, balances, and the balance sheet.
 
     Parameters
     ----------
-    data_dir
-        The gateway's data directory.
     position
         The position of the event.
-    json
-        Print one JSON document.
     """
     machines, _ = program()
     fold = LogFold(machines)
@@ -90,20 +85,16 @@ def print_at(data_dir: Path, position: WholeNumber, /, *, json: Json = False) ->
 
 
 def print_diff(
-    data_dir: Path, first: WholeNumber, last: WholeNumber, /, *, json: Json = False
+    data_dir: DataDir, first: WholeNumber, last: WholeNumber, /, *, json: Json = False
 ) -> None:
     """Print what changed after one event and up to another: streams begun, moved and ended, and balances.
 
     Parameters
     ----------
-    data_dir
-        The gateway's data directory.
     first
         The position before the first event that counts; 0 is the beginning of the log.
     last
         The position of the last event that counts.
-    json
-        Print one JSON document.
     """
     if not 0 <= first < last:
         raise InputError(

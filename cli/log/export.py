@@ -8,7 +8,7 @@ from typing import Annotated, TextIO
 
 from cyclopts import Parameter
 
-from cli.log.reading import program
+from cli.log.reading import DataDir, program
 from engine.chain import verified
 from engine.portable import chained, from_line, to_line, write_rows
 from engine.progress import telling
@@ -19,7 +19,7 @@ from gateway.anonymous import Anonymiser
 
 
 def export_log(
-    data_dir: Path,
+    data_dir: DataDir,
     file: Path,
     /,
     *,
@@ -33,8 +33,6 @@ def export_log(
 
     Parameters
     ----------
-    data_dir
-        The gateway's data directory.
     file
         The file to write, one row a line; it must not exist.
     keep_times

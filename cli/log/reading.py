@@ -4,6 +4,7 @@ import json as json_module
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -20,7 +21,9 @@ _LONG_ID = re.compile(r"\b[0-9a-f]{20,}\b")
 #: The flag of those that read only what they need, and take it as it stands.
 Verify = Annotated[bool, Parameter(negative="")]
 #: The flag that every tool has.
-Json = Annotated[bool, Parameter(name="--json", negative="")]
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print one JSON document.")]
+#: The argument that every tool has, but those that make a log.
+DataDir = Annotated[Path, Parameter(help="The gateway's data directory.")]
 
 
 class Line(msgspec.Struct, frozen=True):

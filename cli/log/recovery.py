@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from cli.log.reading import Json, program, shortened, table
+from cli.log.reading import DataDir, Json, program, shortened, table
 from engine.chain import state_name, verified
 from engine.faults import Faults
 from engine.fold import fold
@@ -80,16 +80,8 @@ class Recovery(msgspec.Struct, frozen=True):
     waits: tuple[Waits, ...]
 
 
-def print_recovery(data_dir: Path, /, *, json: Json = False) -> None:
-    """Print what a start of the gateway on this log would do: every effect it would begin. Nothing is done.
-
-    Parameters
-    ----------
-    data_dir
-        The gateway's data directory.
-    json
-        Print one JSON document.
-    """
+def print_recovery(data_dir: DataDir, /, *, json: Json = False) -> None:
+    """Print what a start of the gateway on this log would do: every effect it would begin. Nothing is done."""
     found = recovery(data_dir)
     print(msgspec.json.encode(found).decode() if json else "\n".join(_text(found)))
 

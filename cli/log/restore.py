@@ -23,8 +23,6 @@ def restore_backup(backup: Path, data_dir: Path, /, *, json: Json = False) -> No
         A copied data directory, or a copied log alone; it stays as it is.
     data_dir
         The new data directory: a folder that does not exist, or is empty.
-    json
-        Print one JSON document.
     """
     restored = restore(backup, data_dir, SystemClock())
     print(msgspec.json.encode(restored).decode() if json else "\n".join(_text(restored)))

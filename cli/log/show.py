@@ -1,10 +1,12 @@
 """`gatewayd log show`: events by position, stream, kind and time."""
 
-from pathlib import Path
+from typing import Annotated
 
 import msgspec
+from cyclopts import Parameter
 
 from cli.log.reading import (
+    DataDir,
     Json,
     Verify,
     cut,
@@ -26,7 +28,7 @@ _INDENT = " " * 10
 
 
 def print_events(
-    data_dir: Path,
+    data_dir: DataDir,
     /,
     *,
     after: WholeNumber = 0,
@@ -37,7 +39,7 @@ def print_events(
     since: str | None = None,
     until: str | None = None,
     verify: Verify = False,
-    json: Json = False,
+    json: Annotated[Json, Parameter(help="Print one JSON document per event and line.")] = False,
 ) -> None:
     """Print events in order, each with what it says on a second line.
 
@@ -46,8 +48,6 @@ def print_events(
 
     Parameters
     ----------
-    data_dir
-        The gateway's data directory.
     after
         Only events after this position.
     to
@@ -64,8 +64,6 @@ def print_events(
         Only events up to this time.
     verify
         Check the hash chain of the whole log first.
-    json
-        Print one JSON document per event and line.
     """
     wanted = RowFilter(
         after=after,

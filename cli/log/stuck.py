@@ -10,6 +10,7 @@ import msgspec
 from cyclopts import Parameter
 
 from cli.log.reading import (
+    DataDir,
     Json,
     Verify,
     cut,
@@ -61,7 +62,7 @@ class Stuck(msgspec.Struct, frozen=True):
 
 
 def print_stuck(
-    data_dir: Path,
+    data_dir: DataDir,
     /,
     *,
     everything: Annotated[bool, Parameter(name="--all", negative="")] = False,
@@ -74,14 +75,10 @@ def print_stuck(
 
     Parameters
     ----------
-    data_dir
-        The gateway's data directory.
     everything
         Print what is open and in time, too.
     verify
         Check the hash chain of the whole log first; `gatewayd log verify` checks everything.
-    json
-        Print one JSON document.
     """
     found = stuck(data_dir, int(time.time()), everything=everything, verify=verify)
     print(msgspec.json.encode(found).decode() if json else "\n".join(_text(found)))

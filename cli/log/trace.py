@@ -1,13 +1,13 @@
 """`gatewayd log trace`: one payment through all of its machines, as a table or as a diagram."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
 
 from cli.log.reading import (
+    DataDir,
     Json,
     Line,
     Verify,
@@ -68,7 +68,7 @@ class Trace(msgspec.Struct, frozen=True):
 
 
 def print_trace(
-    data_dir: Path,
+    data_dir: DataDir,
     payment: str,
     /,
     *,
@@ -84,8 +84,6 @@ def print_trace(
 
     Parameters
     ----------
-    data_dir
-        The gateway's data directory.
     payment
         A stream, or the beginning of a payment hash, contract id, operation id or txid.
     diagram
@@ -94,8 +92,6 @@ def print_trace(
         Print what each event says, too.
     verify
         Check the hash chain of the whole log first.
-    json
-        Print one JSON document.
     """
     machines, _ = program()
     with open_log(data_dir) as log:

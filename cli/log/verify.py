@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from cli.log.reading import Json, program
+from cli.log.reading import DataDir, Json, program
 from engine.storage.audit import Verified, verify
 from engine.storage.reader import open_log
 from errors import FatalError
@@ -20,19 +20,12 @@ class Found(msgspec.Struct, frozen=True):
     problems: tuple[str, ...]
 
 
-def print_verified(data_dir: Path, /, *, json: Json = False) -> None:
+def print_verified(data_dir: DataDir, /, *, json: Json = False) -> None:
     """Check hash chain, read models and books, and print the newest position and hash.
 
     Keep what it prints: only this shows later that rows at the end of a log are missing.
     Ends with exit code 70 when anything is wrong. What this program cannot read of a sound log is UNREAD: a gateway
     started on it leaves these streams alone.
-
-    Parameters
-    ----------
-    data_dir
-        The gateway's data directory.
-    json
-        Print one JSON document.
     """
     found = check(data_dir)
     print(found_json(found) if json else "\n".join(found_text(found)))
