@@ -301,6 +301,8 @@ class Engine:
         """The caller that met the error hears of it, too."""
         self._failure = self._failure or error
         self._failed.set()
+        if isinstance(error, DamagedError):
+            self._store.distrust()
 
     async def _end_on_failure(self) -> None:
         await self._failed.wait()

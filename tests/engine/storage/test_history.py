@@ -84,6 +84,32 @@ async def test_damage_in_old_rows_ends_the_process_and_the_next_start_refuses(lo
             open_store(log)
 
 
+async def test_damage_that_a_decision_meets_stops_the_next_start(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else whoever asks again ends the next process, too, before the check comes to it."""
+
+    async def never(_check: history.HistoryCheck) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(history.HistoryCheck, "run", never)
+    spoil(log, 1)
+    store = open_store(log)
+
+    async def use() -> None:
+        engine = open_engine(store)
+        async with running(engine):
+            with pytest.raises(DamagedError):
+                await engine.submit("transfer/1", Begin(order=order()))
+            await anyio.sleep_forever()
+
+    with pytest.raises(DamagedError, match="position 1 breaks the hash chain"):
+        await use()
+    store.close()
+    with pytest.raises(DamagedError, match="position 1 breaks the hash chain"):
+        open_store(log)
+
+
 async def test_old_rows_that_are_missing_are_damage(log: Path) -> None:
     connection = apsw.Connection(str(log / LOG_NAME))
     connection.execute("DROP TRIGGER log_is_never_deleted; DELETE FROM log WHERE position = 1")
