@@ -1,18 +1,18 @@
 """What a start does not read is checked beside it, and damage there ends the process and stops the next start."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
 import apsw
 import pytest
 
-from engine.chain import Head
+from engine.chain import Head, Row
 from engine.ports import inline
 from engine.storage import checks, history
 from engine.storage import store as engine_store
-from engine.storage.errors import DamagedError
+from engine.storage.errors import DamagedError, StorageError
 from engine.storage.head_file import HeadFile
 from engine.storage.opening import check_pages
 from engine.storage.rows import LOG_NAME
@@ -108,6 +108,28 @@ async def test_damage_that_a_decision_meets_stops_the_next_start(
     store.close()
     with pytest.raises(DamagedError, match="position 1 breaks the hash chain"):
         open_store(log)
+
+
+async def test_a_read_that_failed_is_no_damage(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_stream: str) -> Iterator[Row]:
+        raise StorageError("the disk failed")
+
+    store = open_store(log)
+    engine = open_engine(store)
+    monkeypatch.setattr(store, "rows_of", fail)
+
+    async def use() -> None:
+        async with running(engine):
+            with pytest.raises(StorageError):
+                await engine.submit("transfer/1", Begin(order=order()))
+            await anyio.sleep_forever()
+
+    with pytest.raises(StorageError, match="the disk failed"):
+        await use()
+    store.close()
+    store = open_store(log)
+    assert store.checked_before == ROWS - 4
+    store.close()
 
 
 async def test_old_rows_that_are_missing_are_damage(log: Path) -> None:
