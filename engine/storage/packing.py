@@ -18,6 +18,8 @@ from engine.storage.errors import DamagedError
 _DEFLATED = b"\x01"
 #: Bytes of JSON from which deflating is tried: shorter ones hardly become shorter.
 _LEAST_BYTES = 64
+#: No event is nearly as long (`engine/events.py`); a file from somebody else could unpack to more than memory holds.
+_MOST_BYTES = 1 << 24
 #: Of zlib's levels and strategies these made recorded logs smallest, faster than the highest level does. Filtered means
 #: that short matches are not taken: in hex they are many, and cost more than they save.
 _LEVEL, _STRATEGY = 6, zlib.Z_FILTERED
@@ -43,7 +45,7 @@ class Packing:
 
     def pack(self, body: bytes) -> bytes:
         """What the file keeps of JSON."""
-        if len(body) < _LEAST_BYTES:
+        if not _LEAST_BYTES <= len(body) <= _MOST_BYTES:
             return body
         deflater = zlib.compressobj(
             _LEVEL, zlib.DEFLATED, _WINDOW_BITS, strategy=_STRATEGY, zdict=self._dictionary
@@ -57,11 +59,13 @@ class Packing:
             return packed
         inflater = zlib.decompressobj(_WINDOW_BITS, zdict=self._dictionary)
         try:
-            body = inflater.decompress(packed[1:])
+            body = inflater.decompress(packed[1:], _MOST_BYTES + 1)
         except zlib.error as error:
             raise DamagedError(f"a body of the log cannot be unpacked ({error})") from error
         if not inflater.eof:
-            raise DamagedError("a body of the log cannot be unpacked (its end is missing)")
+            raise DamagedError(
+                "a body of the log cannot be unpacked (its end is missing, or far away)"
+            )
         return body
 
 

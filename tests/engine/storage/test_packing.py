@@ -1,6 +1,7 @@
 """Bodies come out of the file as they went in, and are smaller there."""
 
 import os
+import zlib
 from collections.abc import Callable
 
 import apsw
@@ -73,6 +74,20 @@ def test_what_was_not_packed_here_is_damage(spoil: Callable[[bytes], bytes]) -> 
     packed = PACKING.pack(b'{"owner":"' + b"abc" * 100 + b'"}')
     with pytest.raises(DamagedError, match="cannot be unpacked"):
         PACKING.unpack(spoil(packed))
+
+
+def test_a_file_from_somebody_else_fills_no_memory() -> None:
+    deflater = zlib.compressobj(9, zlib.DEFLATED, -15)
+    bomb = b"\x01" + deflater.compress(bytes(1 << 25)) + deflater.flush()
+    assert len(bomb) < 1 << 16
+    with pytest.raises(DamagedError, match="cannot be unpacked"):
+        PACKING.unpack(bomb)
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_longest_bodies_come_out_too(more: int) -> None:
+    body = b"x" * ((1 << 24) + more)
+    assert PACKING.unpack(PACKING.pack(body)) == body
 
 
 def test_a_file_without_its_dictionary_is_damaged() -> None:
