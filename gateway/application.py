@@ -28,10 +28,9 @@ from gateway.funding_turns import FundingTurns
 from gateway.held_payments import HeldPayments
 from gateway.history import History
 from gateway.log import machines, read_models
-from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
 from gateway.operator_node import OperatorNode
-from gateway.pinned_node import PinnedNode
+from gateway.pinned_node import NodePin, PinnedNode
 from gateway.reconciliation import run_while_frozen
 from gateway.resting import Resting
 from gateway.treasury import Treasury

@@ -14,8 +14,8 @@ from gateway.federation import FederationClient, FederationRegistry, NotServedEr
 from gateway.foreign_notes import ForeignNotes
 from gateway.freeze import Answered, Word
 from gateway.funding_turns import FundingTurns
-from gateway.node_pin import NodePin
 from gateway.node_watch import NodeWatch
+from gateway.pinned_node import NodePin
 from gateway.ports import Connect, Cpu, GrindAddress, GrindTweak
 from gateway.resting import Resting
 from statemachines import identity

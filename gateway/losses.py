@@ -11,7 +11,7 @@ from engine.machine import State
 from engine.storage.reader import LogReader
 from engine.storage.search import find_kinds
 from errors import FatalError
-from gateway.log_standing import state_of
+from gateway.log_fold import state_of
 from statemachines import (
     completion,
     deposit,

@@ -6,7 +6,7 @@ import structlog
 from backends.lightning import LightningNode, NodeInfo
 from engine.ports import Clock
 from errors import ConfigError, GatewayError, NotReadyError, UnavailableError
-from gateway.node_pin import OtherNodeError
+from gateway.pinned_node import OtherNodeError
 
 #: How often the node is asked who it is; also the age at which an answer no longer counts.
 WATCH_PAUSE_S = 5.0

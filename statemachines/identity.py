@@ -5,7 +5,7 @@ notes spent. So a restored log is frozen: whatever could send money out waits un
 about everything that was open (`gateway/reconciliation.py`).
 
 Calls leave for one Lightning node, the first that answered, and its record alone says what became of them. Another one
-takes its place by the operator's word, that the old one is gone (`gateway/node_pin.py`). Stream: `gateway/self`.
+takes its place by the operator's word, that the old one is gone (`gateway/pinned_node.py`). Stream: `gateway/self`.
 """
 
 from typing import ClassVar

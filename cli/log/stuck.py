@@ -24,8 +24,7 @@ from engine.faults import Faults
 from engine.fold import Position
 from engine.quarantine import THE_LOG, Quarantined, QuarantinedStream
 from engine.storage.reader import open_log
-from gateway.log_fold import Standing
-from gateway.log_standing import standing_in, state_of
+from gateway.log_fold import Standing, standing_in, state_of
 from gateway.losses import Loss, losses
 from statemachines import OPEN_STATES, federation, identity
 from statemachines.outlook import OpenState

@@ -12,8 +12,7 @@ from engine.storage import changes
 from engine.storage.errors import DamagedError
 from engine.storage.reader import open_log
 from gateway.log import machines
-from gateway.log_fold import LogFold
-from gateway.log_standing import standing_in
+from gateway.log_fold import LogFold, standing_in
 from tests.cli.log.histories import HISTORIES, Tools, data_directory
 
 ALL_HISTORIES = [path.stem for path in sorted(HISTORIES.glob("*.jsonl"))]
