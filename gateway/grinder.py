@@ -48,20 +48,14 @@ class GrinderProcess:
     async def _ask(self, tweak_filter: bytes) -> bytes:
         try:
             process = self._processes.get(tweak_filter) or await self._start(tweak_filter)
-            return await _next_tweak(process)
+            return bytes.fromhex(await _ask(process, ""))
         except (OSError, anyio.BrokenResourceError, anyio.EndOfStream, ValueError) as error:
             raise UnavailableError(
                 "the process that grinds tweaks ended or could not be started; another is started"
             ) from error
 
     async def _start(self, tweak_filter: bytes) -> anyio.abc.Process:
-        process = await anyio.open_process(
-            [sys.executable, "-m", "fedimint.mintv2.tweaks"],
-            stdin=PIPE,
-            stdout=PIPE,
-            stderr=DEVNULL,
-        )
-        self._processes[tweak_filter] = process
+        process = self._processes[tweak_filter] = await _run("fedimint.mintv2.tweaks")
         assert process.stdin is not None
         await process.stdin.send(tweak_filter.hex().encode() + b"\n")
         return process
@@ -81,20 +75,9 @@ async def grind_address(
 
     The secret goes to the process by its input, where nobody else sees it.
     """
-    process = await anyio.open_process(
-        [sys.executable, "-m", "fedimint.walletv2.deposits"],
-        stdin=PIPE,
-        stdout=PIPE,
-        stderr=DEVNULL,
-    )
+    process = await _run("fedimint.walletv2.deposits")
     try:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        await process.stdin.send(f"{first_line(module, config)}{start_index}\n".encode())
-        line = b""
-        while not line.endswith(b"\n"):
-            line += await process.stdout.receive(1_000)
-        return decode_answer(line.decode())
+        return decode_answer(await _ask(process, f"{first_line(module, config)}{start_index}"))
     except (OSError, anyio.BrokenResourceError, anyio.EndOfStream, GatewayError) as error:
         raise UnavailableError(
             "the process that grinds addresses ended; another is started"
@@ -110,11 +93,18 @@ async def _end(process: anyio.abc.Process) -> None:
         await process.aclose()
 
 
-async def _next_tweak(process: anyio.abc.Process) -> bytes:
+async def _run(module: str) -> anyio.abc.Process:
+    return await anyio.open_process(
+        [sys.executable, "-m", module], stdin=PIPE, stdout=PIPE, stderr=DEVNULL
+    )
+
+
+async def _ask(process: anyio.abc.Process, question: str) -> str:
+    """The line that answers this one."""
     assert process.stdin is not None
     assert process.stdout is not None
-    await process.stdin.send(b"\n")
+    await process.stdin.send(f"{question}\n".encode())
     line = b""
     while not line.endswith(b"\n"):
-        line += await process.stdout.receive(100)
-    return bytes.fromhex(line.decode())
+        line += await process.stdout.receive(1_000)
+    return line.decode()
