@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock
 
 import apsw
 
@@ -80,6 +81,9 @@ class Store:
         self.checked_before = self.checked = 0
         self.head = EMPTY_HEAD
         self._is_whole = True
+        self._is_trusted = True
+        #: Appends are noted in a thread of the journal, damage in the one of the event loop.
+        self._noting = Lock()
         self._wal_pages = 0
         with ExitStack() as opened:
             self._lock = DirectoryLock(directory)
@@ -103,7 +107,7 @@ class Store:
         self._packing = self._keep_dictionary()
         self._tables.forget_others()
         self._raise_epoch()
-        self._noted.write(self.head, self.checked)
+        self._note(self.head)
 
     def _check(self, opened: ExitStack) -> None:
         """Open the reading side and check what a start rests on. Until then nothing is changed."""
@@ -202,7 +206,7 @@ class Store:
                 self._assert_unchanged()
                 head = self._insert(steps)
                 self._tables.fold(steps)
-            self._noted.write(head, self.checked)
+            self._note(head)
             self._checkpoint()
         except FatalError:
             raise
@@ -232,8 +236,8 @@ class Store:
 
     def distrust(self) -> None:
         """The next start checks everything before anything else."""
-        self.checked = 0
-        self._noted.write(self.head, 0)
+        self._is_trusted = False
+        self._note(self.head)
 
     def close(self) -> None:
         """Close the file, after a last checkpoint unless a write failed, and give the lock up."""
@@ -261,6 +265,10 @@ class Store:
             dictionary = model.dictionary if model is not None else b""
             self._write.execute("INSERT INTO dictionary VALUES (1, ?)", (dictionary,))
         return Packing.of(self._write)
+
+    def _note(self, head: Head) -> None:
+        with self._noting:
+            self._noted.write(head, self.checked if self._is_trusted else 0)
 
     def _grown(self, _connection: apsw.Connection, _database: str, pages: int) -> int:
         self._wal_pages = pages

@@ -110,6 +110,32 @@ async def test_damage_that_a_decision_meets_stops_the_next_start(
         open_store(log)
 
 
+async def test_damage_is_not_forgotten_by_an_append_under_way(
+    log: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal writes in a thread, and the check may just have come to the end of new rows."""
+    store = open_store(log)
+    engine, write = open_engine(store), store._noted.write
+    damage = threading.Thread(target=store.distrust)
+
+    def meanwhile(head: Head, checked: int) -> None:
+        if damage.ident is None:
+            damage.start()
+            damage.join(0.1)
+        write(head, checked)
+
+    monkeypatch.setattr(store._noted, "write", meanwhile)
+    async with running(engine):
+        await engine.submit("account/1", Credit(amount=1))
+        damage.join()
+        store.checked = ROWS
+        await engine.submit("account/1", Credit(amount=1))
+    store.close()
+    store = open_store(log)
+    assert store.checked_before == 0
+    store.close()
+
+
 async def test_a_read_that_failed_is_no_damage(log: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_stream: str) -> Iterator[Row]:
         raise StorageError("the disk failed")
@@ -288,7 +314,9 @@ async def test_a_disk_that_fails_at_the_rows_ends_the_process_in_a_sentence(
 
     with pytest.raises(FatalError, match="the disk failed while"):
         await use()
-    assert store.checked == 0
+    store.close()
+    store = open_store(log)
+    assert store.checked_before == 0
     store.close()
 
 
