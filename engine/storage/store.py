@@ -117,10 +117,11 @@ class Store:
         wal_pages = fold_in(self._write)
         self._read = open_reader(self.path)
         opened.callback(close, self._read)
-        self.pages_are_checked = self.path.stat().st_size <= CHECKED_BYTES
+        checked = noted.checked if noted is not None else 0
+        is_small = self.path.stat().st_size <= CHECKED_BYTES
+        self.pages_are_checked = is_small or not checked
         if self.pages_are_checked:
             check_pages(self._read, self.path)
-        checked = noted.checked if noted is not None else 0
         self.checked_before = first_unchecked(self.head, checked, wal_pages)
         self._newest = check_newest(self._read, self.path, self.head, self.checked_before)
         self.checked = self.head.position

@@ -255,6 +255,13 @@ async def test_the_pages_of_a_large_file_are_checked_beside_the_gateway(
         with pytest.raises(FatalError, match="a page"):
             await use(lambda: False)
     store.close()
+    monkeypatch.setattr(engine_store, "check_pages", look)
+    if is_sound:
+        open_store(log).close()
+    else:  # it does not pay until the check beside it comes to the page again
+        with pytest.raises(DamagedError, match="a page"):
+            open_store(log)
+    assert len(checked) == (1 if is_sound else 2)
 
 
 async def test_a_gateway_that_stops_does_not_wait_for_the_check_of_its_pages(
