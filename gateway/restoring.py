@@ -52,8 +52,7 @@ def restore(backup: Path, data_dir: Path, clock: Clock) -> Restored:
         raise NotFoundError(f"there is no log at {log}")
     if data_dir.exists() and (not data_dir.is_dir() or any(data_dir.iterdir())):
         raise InputError(f"{data_dir} is not empty: name a folder that is not there yet")
-    _refuse_running(source)
-    with _new_directory(data_dir):
+    with _not_running(source), _new_directory(data_dir):
         _copy(log, data_dir / LOG_NAME)
         for suffix in ("-wal", "-journal"):
             if (beside := log.with_name(log.name + suffix)).exists():
@@ -85,18 +84,22 @@ def _freeze(data_dir: Path, clock: Clock) -> Restored:
     )
 
 
-def _refuse_running(directory: Path) -> None:
-    """A gateway holds its directory's lock for life."""
+@contextmanager
+def _not_running(directory: Path) -> Iterator[None]:
+    """A gateway holds its directory's lock for life: none runs, and none starts in the block."""
     lock = directory / LOCK_NAME
     if not lock.exists():
+        yield
         return
     descriptor = os.open(lock, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise InputError(
-            f"a gatewayd is running on {directory}: this is no backup. Two gateways on one history lose money"
-        ) from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(
+                f"a gatewayd is running on {directory}: this is no backup. Two gateways on one history lose money"
+            ) from error
+        yield
     finally:
         os.close(descriptor)
 

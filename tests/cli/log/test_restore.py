@@ -15,6 +15,7 @@ from engine.storage.place import PLACE_NAME, WITNESS_NAME, check_place, note_pla
 from engine.storage.rows import LOG_NAME
 from engine.storage.store import Store
 from errors import ConfigError, FatalError, InputError, NotFoundError
+from gateway import restoring
 from gateway.log import read_models
 from gateway.restoring import restore
 from migrations import SchemaSteps
@@ -92,6 +93,26 @@ def test_a_running_gateway_is_no_backup(run: Tools, tmp_path: Path) -> None:
     lock.release()
     assert not (tmp_path / "data").exists()
     run("restore", tmp_path / "data")
+
+
+def test_no_gateway_starts_on_a_backup_while_it_is_copied(
+    run: Tools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The copy would be of no moment, and two gateways would go on from one history."""
+    copy = restoring._copy
+    refused: list[ConfigError] = []
+
+    def meanwhile(source: Path, target: Path) -> None:
+        with pytest.raises(ConfigError, match="another gatewayd is running") as error:
+            DirectoryLock(run.directory).release()
+        refused.append(error.value)
+        copy(source, target)
+
+    DirectoryLock(run.directory).release()
+    monkeypatch.setattr(restoring, "_copy", meanwhile)
+    run("restore", tmp_path / "data")
+    assert len(refused) == 3
+    DirectoryLock(run.directory).release()
 
 
 def test_nothing_is_restored_over_something(run: Tools, tmp_path: Path) -> None:
