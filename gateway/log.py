@@ -5,6 +5,8 @@ import secrets
 from functools import cache
 from importlib import resources
 
+import msgspec
+
 from engine.fold import Machines
 from engine.storage.open_states import OpenStates
 from engine.storage.read_model import ReadModel, StreamIndex
@@ -29,11 +31,12 @@ def read_models() -> tuple[ReadModel, ...]:
 
 @cache
 def _program() -> int:
-    """A number of the program's source: states that another source has folded are folded anew.
+    """A number of the program's source and decoder: states that another one has folded are folded anew.
 
     A program without its source is another one at each start.
     """
-    digest, is_known = hashlib.sha256(), True
+    # Events and states are decoded by msgspec.
+    digest, is_known = hashlib.sha256(f"msgspec {msgspec.__version__}\n".encode()), True
     for package in _FOLDING:
         with resources.as_file(resources.files(package)) as folder:
             sources = sorted(folder.rglob("*.py"))

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from gateway import log
@@ -35,6 +36,15 @@ def test_a_change_anywhere_is_another_program(packages: Path, package: str) -> N
     changed = program()
     (packages / package / "inside" / "a.py").rename(packages / package / "a.py")
     assert len({before, changed, program()}) == 3
+
+
+def test_another_decoder_of_events_is_another_program(
+    packages: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert packages.is_dir()
+    before = program()
+    monkeypatch.setattr(msgspec, "__version__", "0.0.1")
+    assert program() != before
 
 
 def test_a_program_without_its_source_is_another_one_each_time(packages: Path) -> None:
