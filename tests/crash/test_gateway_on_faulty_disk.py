@@ -16,7 +16,7 @@ import pytest
 
 from engine.chain import Row, verified
 from engine.effects import fatal_in
-from engine.storage.rows import LOG_NAME, read_rows
+from engine.storage.rows import LOG_NAME, add_functions, read_rows
 from errors import FatalError
 from fuzz.simulation.simulated_gateway import DieAt, Life
 from fuzz.simulation.virtual_time import SimulatedCrash
@@ -80,6 +80,7 @@ class Undertaker:
         # A copy, and writable: a log that died in its making may have neither tables nor a file, but something to undo.
         copied = Path(shutil.copytree(left, left.with_name(f"{left.name}-looked-at")))
         connection = apsw.Connection(str(copied / LOG_NAME), vfs="unix")
+        add_functions(connection)
         try:
             is_made = connection.execute("PRAGMA user_version").fetchone() != (0,)
             rows = list(read_rows(connection)) if is_made else []
