@@ -261,10 +261,8 @@ class Engine:
             return
         rows = verified(self._store.rows())
         replayed = steps(self._machines, rows, self._live, keep_final=False)
-        self._store.rebuild(outdated, replayed)
         # The log is read once: after a rebuild no row is left.
-        for _ in replayed:
-            pass
+        self._store.rebuild(outdated, replayed)
         self._store.checked_before = 0
 
     async def _change_of(self, stream: str) -> None:
