@@ -188,7 +188,7 @@ def native(session: nox.Session) -> None:
     session.env["CARGO_TARGET_DIR"] = f"{cache}/native"
     with session.chdir("native"):
         session.run("cargo", "fmt", "--all", "--check", external=True)
-        whole = ("--quiet", "--workspace", "--locked", "--all-targets")
+        whole = ("--quiet", "--workspace", "--all-targets")
         session.run("cargo", "clippy", *whole, "--", "-D", "warnings", external=True)
         session.run("cargo", "test", *whole, external=True)
     _install(session, "--extra=native")
