@@ -2,35 +2,21 @@
 
 from pathlib import Path
 
-import anyio
 import pytest
 
 from engine.portable import chained, from_line, to_line, write_rows
 from engine.storage.rows import LOG_NAME, open_reader, read_rows
 from errors import FatalError, InputError
 from tests.engine.toy import (
-    Arrived,
-    Begin,
     machines,
-    open_engine,
     open_store,
-    order,
-    running,
+    write_transfers,
 )
 
 
 @pytest.fixture
 def lines(tmp_path: Path) -> list[str]:
-    async def write() -> None:
-        engine = open_engine(store)
-        async with running(engine):
-            for name in "12":
-                await engine.submit(f"transfer/{name}", Begin(order=order()))
-                await engine.wait(f"transfer/{name}", lambda state: isinstance(state, Arrived))
-
-    store = open_store(tmp_path / "first")
-    anyio.run(write)
-    store.close()
+    write_transfers(tmp_path / "first")
     reader = open_reader(tmp_path / "first" / LOG_NAME)
     found = [to_line(one) for one in read_rows(reader)]
     reader.close()

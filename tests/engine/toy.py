@@ -363,6 +363,21 @@ async def running(engine: Engine, send: Handler | None = send_at_once) -> AsyncI
         raise failed[0]
 
 
+def write_transfers(directory: Path) -> None:
+    """A log of two transfers, sent and credited; closed."""
+
+    async def write() -> None:
+        engine = open_engine(store)
+        async with running(engine):
+            for name in "12":
+                await engine.submit(f"transfer/{name}", Begin(order=order()))
+                await engine.wait(f"transfer/{name}", lambda state: isinstance(state, Arrived))
+
+    store = open_store(directory)
+    anyio.run(write)
+    store.close()
+
+
 def balances(engine: Engine, names: str = "abc") -> dict[str, int]:
     """What every account holds, as decided."""
     found = {}

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import anyio
 import apsw
 import pytest
 
@@ -14,33 +13,19 @@ from engine.storage.audit import ComparedReadModel, Verified, verify
 from engine.storage.reader import open_log
 from engine.storage.rows import LOG_NAME
 from tests.engine.toy import (
-    Arrived,
-    Begin,
     Sending,
     Unborn,
     machines,
-    open_engine,
     open_store,
-    order,
     read_models,
-    running,
+    write_transfers,
 )
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """A log of two transfers that arrived; closed."""
-
-    async def write() -> None:
-        engine = open_engine(store)
-        async with running(engine):
-            for name in "12":
-                await engine.submit(f"transfer/{name}", Begin(order=order()))
-                await engine.wait(f"transfer/{name}", lambda state: isinstance(state, Arrived))
-
-    store = open_store(tmp_path)
-    anyio.run(write)
-    store.close()
+    write_transfers(tmp_path)
     return tmp_path / LOG_NAME
 
 

@@ -16,6 +16,7 @@ from engine.storage.errors import DamagedError, StorageError
 from engine.storage.head_file import HeadFile
 from engine.storage.opening import check_pages
 from engine.storage.rows import LOG_NAME
+from engine.storage.store import Store
 from errors import FatalError
 from tests.engine.toy import (
     Arrived,
@@ -55,6 +56,12 @@ def spoil(directory: Path, position: int) -> None:
     connection.close()
 
 
+async def run_for_ever(store: Store) -> None:
+    """An engine that only an error ends."""
+    async with running(open_engine(store)):
+        await anyio.sleep_forever()
+
+
 async def test_a_start_reads_the_newest_rows_and_the_rest_is_read_beside_it(
     log: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,12 +79,8 @@ async def test_damage_in_old_rows_ends_the_process_and_the_next_start_refuses(lo
     spoil(log, 1)
     store = open_store(log)
 
-    async def use() -> None:
-        async with running(open_engine(store)):
-            await anyio.sleep_forever()
-
     with pytest.raises(DamagedError, match="position 1 breaks the hash chain"):
-        await use()
+        await run_for_ever(store)
     store.close()
     for _ in range(2):
         with pytest.raises(DamagedError, match="position 1 breaks the hash chain"):
@@ -164,12 +167,8 @@ async def test_old_rows_that_are_missing_are_damage(log: Path) -> None:
     connection.close()
     store = open_store(log)
 
-    async def use() -> None:
-        async with running(open_engine(store)):
-            await anyio.sleep_forever()
-
     with pytest.raises(DamagedError, match="the log jumps from position 0 to 2"):
-        await use()
+        await run_for_ever(store)
     store.close()
 
 
@@ -297,12 +296,8 @@ async def test_a_disk_that_fails_at_the_pages_ends_the_process(
     monkeypatch.setattr(history, "check_pages", fail)
     store = open_store(log)
 
-    async def use() -> None:
-        async with running(open_engine(store)):
-            await anyio.sleep_forever()
-
     with pytest.raises(FatalError, match="the disk failed while"):
-        await use()
+        await run_for_ever(store)
     store.close()
 
 
@@ -315,12 +310,8 @@ async def test_a_disk_that_fails_at_the_rows_ends_the_process_in_a_sentence(
     monkeypatch.setattr(history, "head_at", fail)
     store = open_store(log)
 
-    async def use() -> None:
-        async with running(open_engine(store)):
-            await anyio.sleep_forever()
-
     with pytest.raises(FatalError, match="the disk failed while"):
-        await use()
+        await run_for_ever(store)
     store.close()
     store = open_store(log)
     assert store.checked_before == 0

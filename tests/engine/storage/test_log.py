@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import anyio
 import apsw
 import pytest
 
@@ -13,14 +12,11 @@ from engine.fold import fold
 from engine.storage.rows import LOG_NAME, newest_head, open_reader, read_rows
 from errors import FatalError
 from tests.engine.toy import (
-    Arrived,
-    Begin,
     Credited,
     machines,
     open_engine,
     open_store,
-    order,
-    running,
+    write_transfers,
 )
 
 
@@ -29,16 +25,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A log of two transfers, sent and credited; closed."""
     directory = tmp_path_factory.mktemp("history")
 
-    async def write() -> None:
-        engine = open_engine(store)
-        async with running(engine):
-            for name in "12":
-                await engine.submit(f"transfer/{name}", Begin(order=order()))
-                await engine.wait(f"transfer/{name}", lambda state: isinstance(state, Arrived))
-
-    store = open_store(directory)
-    anyio.run(write)
-    store.close()
+    write_transfers(directory)
     return directory / LOG_NAME
 
 
