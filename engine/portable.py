@@ -5,9 +5,9 @@ from itertools import islice
 
 import msgspec
 
-from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, StoredStep, chain_hash, verified
+from engine.chain import EMPTY_HEAD, ChainedRow, Head, Row, chain_hash, verified
 from engine.events import EncodedEvent
-from engine.fold import Machines, Position
+from engine.fold import Machines, steps
 from engine.storage.store import Store
 from errors import InputError
 
@@ -85,19 +85,7 @@ def write_rows(store: Store, machines: Machines, rows: Iterable[ChainedRow]) -> 
     Raises FatalError for rows that do not follow from each other or do not fold; what was written then stays.
     """
     store.rebuild(store.outdated_read_models(), iter(()))
-    steps = _steps(machines, verified(rows))
-    while chunk := list(islice(steps, ROWS_PER_APPEND)):
+    folded = steps(machines, verified(rows), keep_final=False)
+    while chunk := list(islice(folded, ROWS_PER_APPEND)):
         store.append(chunk)
     return store.head
-
-
-def _steps(machines: Machines, rows: Iterable[Row]) -> Iterator[StoredStep]:
-    """Every row folded; finished streams leave memory."""
-    known: dict[str, Position] = {}
-    for row in rows:
-        step = machines.step(known, row)
-        if step.final:
-            known.pop(row.stream, None)
-        else:
-            known[row.stream] = Position.after(step)
-        yield step

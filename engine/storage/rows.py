@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from engine.storage.packing import Packing
 from errors import NotFoundError
 
 LOG_NAME = "gateway.sqlite3"
+#: Hashes of names in memory: each event asks several times for that of its stream.
+NAMES_HELD = 1_024
 
 
 def id_of(parameter: str) -> str:
@@ -33,8 +36,6 @@ _ROWS = (
     "SELECT position, append, coalesce(stream, ''), version, kind, schema_version, unpacked(body), epoch, "
     "recorded_unix_us, hash FROM log LEFT JOIN stream_name ON stream_name.id = log.stream_id WHERE "
 )
-
-
 _OF_STREAM = f"stream_id = {id_of('?1')} AND version > ?2 ORDER BY version"
 
 
@@ -52,13 +53,10 @@ def open_reader(path: Path) -> apsw.Connection:
 def add_functions(connection: apsw.Connection) -> None:
     """Give a connection the SQL functions of a log: `unpacked` for bodies, `name_hash` for names of streams."""
     connection.create_scalar_function("unpacked", _unpacked(connection), 1, deterministic=True)
-    connection.create_scalar_function("name_hash", _name_hash, 1, deterministic=True)
+    connection.create_scalar_function("name_hash", name_hash, 1, deterministic=True)
 
 
-def _name_hash(*names: Any) -> Any:
-    return name_hash(*names)
-
-
+@lru_cache(maxsize=NAMES_HELD)
 def name_hash(stream: str) -> int:
     """A number of a stream's name, by which tables find it."""
     return int.from_bytes(hashlib.sha256(stream.encode()).digest()[:7], "big")

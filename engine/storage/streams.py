@@ -36,8 +36,7 @@ class Indexed(msgspec.Struct, frozen=True, array_like=True):
 
 def named(log: TableReader, streams: Iterable[str]) -> dict[str, Indexed]:
     """Those of these streams that have a durable event, by name."""
-    names = msgspec.json.encode(list(streams)).decode()
-    return {one.stream: one for one in _indexed(log.query(_NAMED, (names,)))}
+    return {one.stream: one for one in _among(log, _NAMED, streams)}
 
 
 def open_of_kind(log: TableReader, kind: str) -> Iterator[Indexed]:
@@ -47,8 +46,7 @@ def open_of_kind(log: TableReader, kind: str) -> Iterator[Indexed]:
 
 def finished_versions(log: TableReader, names: Iterable[str]) -> dict[str, int]:
     """How many events those of these streams have that are finished."""
-    encoded = msgspec.json.encode(list(names)).decode()
-    return {one.stream: one.version for one in _indexed(log.query(_FINISHED, (encoded,)))}
+    return {one.stream: one.version for one in _among(log, _FINISHED, names)}
 
 
 def newest_of_kind(log: TableReader, kind: str) -> Iterator[Indexed]:
@@ -69,6 +67,10 @@ def stored_version(log: TableReader, read_model: str) -> int | None:
 def recorded_unix_us(log: TableReader, position: int) -> int | None:
     """When the event at a position was written, None without one."""
     return next((msgspec.convert(row[0], int) for row in log.query(_RECORDED, (position,))), None)
+
+
+def _among(log: TableReader, sql: str, names: Iterable[str]) -> Iterator[Indexed]:
+    return _indexed(log.query(sql, (msgspec.json.encode(list(names)).decode(),)))
 
 
 def _indexed(rows: Iterable[tuple[object, ...]]) -> Iterator[Indexed]:
