@@ -1,32 +1,15 @@
-//! The Python module: types in, types out. Every call that takes time releases Python's lock, and no panic leaves it.
+//! What takes fedimint-gateway much processor time in Python.
 
 use pyo3::prelude::*;
 
-pyo3::create_exception!(
-    fedimint_gateway_native,
-    NativeError,
-    pyo3::exceptions::PyException,
-    "The native part failed, by a mistake of its own or for want of a thread. Ask again."
-);
-
-#[pymodule]
-mod _native {
-    #[pymodule_export]
-    use super::NativeError;
-    #[cfg(feature = "accel")]
-    #[pymodule_export]
-    use super::accel;
-}
-
-#[cfg(feature = "accel")]
 #[pymodule(submodule)]
-mod accel {
+pub mod accel {
     use fedimint_gateway_accel::background::{self, Failed};
     use fedimint_gateway_accel::tweaks::{self, FILTER_SIZE, TWEAK_SIZE};
     use pyo3::exceptions::PyValueError;
     use pyo3::prelude::*;
 
-    use super::NativeError;
+    use crate::NativeError;
 
     /// The first of so many tweaks from `start` upwards that meets the filter, or None.
     ///

@@ -1,0 +1,22 @@
+//! The Python module: types in, types out. Every call that takes time releases Python's lock, and no panic leaves it.
+
+#[cfg(feature = "accel")]
+mod accel;
+
+use pyo3::prelude::*;
+
+pyo3::create_exception!(
+    fedimint_gateway_native,
+    NativeError,
+    pyo3::exceptions::PyException,
+    "The native part failed, by a mistake of its own or for want of a thread. Ask again."
+);
+
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use super::NativeError;
+    #[cfg(feature = "accel")]
+    #[pymodule_export]
+    use super::accel::accel;
+}
