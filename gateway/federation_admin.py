@@ -111,6 +111,7 @@ class FederationAdmin:
         was_given_up = isinstance(left, Left) and left.written_off_msat > 0
         if was_given_up or self._context.restoration is not None:
             await reconcile_federation(self._context, federation)
+        await self._served.first_tweaks(federation)
         return await self.status(federation)
 
     async def _recover(self, facts: FederationFacts, invite: InviteCode) -> tuple[HeldNote, ...]:

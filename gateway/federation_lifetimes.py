@@ -1,12 +1,15 @@
 """Opens and closes the clients of federations, and keeps tweaks ready for the wallet of each."""
 
+import contextlib
+from collections.abc import Callable
+
 import anyio
 import anyio.abc
 
 from engine.engine import Engine
 from engine.machine import State
 from engine.ports import Clock
-from errors import BusyError, FaultError, UnavailableError
+from errors import BusyError, FaultError, GatewayError, UnavailableError
 from gateway import secret_files
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, open_federation
@@ -18,6 +21,14 @@ from statemachines.wallet import TWEAK_POOL_SIZE, AddTweaks, Wallet
 
 #: Tweaks per event: few enough to be of use soon, enough not to fill the log with them.
 TWEAKS_PER_EVENT = 8
+#: What a joining waits for: the first payment, which makes as few notes as it can, finds a tweak for each.
+FIRST_TWEAKS = 24
+#: For so long: a grinder in trouble must not keep anybody from joining. In Python a tweak takes about 50 ms.
+FIRST_TWEAKS_LIMIT_S = 10.0
+#: With more than these, about ten payments' worth, grinding leaves the processor to what is under way.
+ENOUGH_TWEAKS = 64
+#: How often it is looked whether anything still is.
+BUSY_PAUSE_S = 0.5
 #: Before another try when the grinder died, the journal is full, or the wallet fails at it.
 TROUBLE_PAUSE_S = 5.0
 
@@ -60,18 +71,35 @@ class FederationLifetimes:
         scope = self._scopes[federation.federation_id] = anyio.CancelScope()
         tasks.start_soon(self._keep_tweaks, federation, scope)
 
+    async def first_tweaks(self, federation: FederationClient) -> None:
+        """Wait until the first payment needs no grinding, or for FIRST_TWEAKS_LIMIT_S.
+
+        Payments that do not find them only take longer, so nothing that goes wrong is the caller's.
+        """
+        stream = wallet_of(federation.federation_id)
+        with anyio.move_on_after(FIRST_TWEAKS_LIMIT_S), contextlib.suppress(GatewayError):
+            await self._context.engine.wait(stream, _has_first_tweaks)
+
     async def _keep_tweaks(self, federation: FederationClient, scope: anyio.CancelScope) -> None:
-        outside = self._context.outside
+        context = self._context
+        outside, is_busy = context.outside, context.resting.is_busy
         with scope:
-            await keep_tweaks(self._context.engine, federation, outside.grind, outside.ports.clock)
+            await keep_tweaks(
+                context.engine, federation, outside.grind, outside.ports.clock, is_busy
+            )
 
 
 async def keep_tweaks(
-    engine: Engine, federation: FederationClient, grind: GrindTweak, clock: Clock
+    engine: Engine,
+    federation: FederationClient,
+    grind: GrindTweak,
+    clock: Clock,
+    is_busy: Callable[[], bool],
 ) -> None:
     """Refill the pool whenever it is not full. A tweak that a crash loses was never used.
 
-    Without the pool transactions only take longer, so no trouble here may disturb anything else.
+    While `is_busy`, only a pool that is low is refilled. Without the pool transactions only take longer, so no trouble
+    here may disturb anything else.
     """
     stream, tweak_filter = (
         wallet_of(federation.federation_id),
@@ -80,11 +108,23 @@ async def keep_tweaks(
     while True:
         try:
             await engine.wait(stream, _wants_tweaks)
-            tweaks = [(await grind(tweak_filter)).hex() for _ in range(TWEAKS_PER_EVENT)]
-            await engine.submit(stream, AddTweaks(tweaks=tuple(tweaks)))
+            tweaks: tuple[str, ...] = ()
+            while len(tweaks) < TWEAKS_PER_EVENT:
+                while is_busy() and _has_enough_tweaks(engine.peek(stream)):
+                    await clock.sleep(BUSY_PAUSE_S)
+                tweaks += ((await grind(tweak_filter)).hex(),)
+            await engine.submit(stream, AddTweaks(tweaks=tweaks))
         except (UnavailableError, BusyError, FaultError):
             await clock.sleep(TROUBLE_PAUSE_S)
 
 
 def _wants_tweaks(state: State) -> bool:
     return isinstance(state, Wallet) and len(state.tweaks) <= TWEAK_POOL_SIZE - TWEAKS_PER_EVENT
+
+
+def _has_enough_tweaks(state: State) -> bool:
+    return isinstance(state, Wallet) and len(state.tweaks) >= ENOUGH_TWEAKS
+
+
+def _has_first_tweaks(state: State) -> bool:
+    return isinstance(state, Wallet) and len(state.tweaks) >= FIRST_TWEAKS

@@ -56,6 +56,10 @@ class Resting:
             finally:
                 running.discard(scope)
 
+    def is_busy(self) -> bool:
+        """Whether a transaction of any federation is being built, submitted or collected."""
+        return any(self._running.values())
+
     def interrupt(self, federation_id: str) -> None:
         """The federation is no longer served: effects that ask its guardians begin to rest."""
         for scope in tuple(self._running[federation_id]):

@@ -52,8 +52,11 @@ def plan(
     spends: tuple[HeldNote, ...] = (),
     outputs: Sequence[Output] = (),
     exactly: tuple[int, ...] = (),
+    tweaks: int = selection.MAX_ISSUED_NOTES,
 ) -> Plan:
     """Balance a transaction: what is lacking comes from `notes`, what is left over becomes notes.
+
+    Of these there are more than the fewest only as far as there are `tweaks`: nobody is to wait for grinding.
 
     `spends` are notes that go in anyhow, `exactly` denominations that come out anyhow. Raises
     InsufficientNotesError when all notes do not bring what is lacking, or no transaction has room for them. Where
@@ -77,7 +80,7 @@ def plan(
     all_spent = spends + chosen
     room = _room_for_notes(len(claims) + len(all_spent)) - len(exactly)
     kept = _held(_without(free, chosen))
-    change = _change(fees, kept, max(0, brought_msat - needed_msat), room)
+    change = _change(fees, kept, max(0, brought_msat - needed_msat), room, tweaks - len(exactly))
     if needed_msat and (room < 0 or change.dust_msat >= _smallest_note_msat(fees)):
         raise InsufficientNotesError(
             f"the wallet's notes are too small: {len(all_spent)} would be spent for {len(exactly)} others at once"
@@ -161,13 +164,14 @@ def _room_for_notes(inputs: int) -> int:
 
 
 def _change(
-    fees: FederationFees, held: Counter[int], amount_msat: int, room: int
+    fees: FederationFees, held: Counter[int], amount_msat: int, room: int, tweaks: int
 ) -> Representation:
-    """Notes for what is left over: with small ones for later payments, or, where room is scarce, the fewest."""
+    """Notes for what is left over: with small ones for later payments as far as room and tweaks go, else the fewest."""
     room = max(0, room)
-    generous = selection.represent_amount(amount_msat, held, fees.mintv2, max_notes=room)
-    if generous.dust_msat < _smallest_note_msat(fees):
-        return generous
+    for target in range(selection.TARGET_PER_DENOMINATION, 0, -1):
+        generous = selection.represent_amount(amount_msat, held, fees.mintv2, target, room)
+        if generous.dust_msat < _smallest_note_msat(fees) and len(generous.denominations) <= tweaks:
+            return generous
     return selection.represent_amount(amount_msat, held, fees.mintv2, target=0, max_notes=room)
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import reduce
+from functools import partial, reduce
 from typing import cast
 
 import msgspec
@@ -85,14 +85,14 @@ def _recover(state: Wallet, input_: RecoverNotes) -> Decision:
 
 
 def _claim(state: Wallet, input_: ClaimInputs) -> Decision:
-    planned = reserving.plan(state.fees, state.notes, claims=input_.claims)
+    planned = _planned(state)(claims=input_.claims)
     return _reserve(state, input_.parent, planned, claims=input_.claims)
 
 
 def _fund(state: Wallet, input_: FundOutput) -> Decision:
     outputs = (input_.output,)
     try:
-        planned = reserving.plan(state.fees, state.notes, outputs=outputs)
+        planned = _planned(state)(outputs=outputs)
     except InsufficientNotesError:
         return _refuse(state, input_.parent)
     return _reserve(
@@ -112,7 +112,7 @@ def _spend(state: Wallet, input_: SpendNotes) -> Decision:
         return _refuse(state, input_.parent)
     exactly = selection.binary_denominations(input_.amount_msat)
     try:
-        planned = reserving.plan(state.fees, state.notes, exactly=exactly)
+        planned = _planned(state)(exactly=exactly)
     except InsufficientNotesError:
         return _refuse(state, input_.parent)
     return _reserve(state, input_.parent, planned)
@@ -185,10 +185,15 @@ def _abandoned(state: Wallet, input_: TransactionAbandoned) -> Decision:
 
 def _reissue(state: Wallet, spends: tuple[HeldNote, ...]) -> Decision:
     """Turn notes into other notes; those that fees would eat up are left as they are."""
-    planned = reserving.plan(state.fees, state.notes, spends=spends)
+    planned = _planned(state)(spends=spends)
     if not spends or not planned.denominations:
         return Decision()
     return _reserve(state, wallet_stream(state), planned)
+
+
+def _planned(state: Wallet) -> partial[reserving.Plan]:
+    """`reserving.plan` over the notes that are free, issuing no more of them than tweaks are there if that will do."""
+    return partial(reserving.plan, state.fees, state.notes, tweaks=len(state.tweaks))
 
 
 def _reserve(

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import anyio
@@ -43,8 +42,7 @@ FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mintv2=FeeConsensus(100, 0))
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Its gateway keeps its ecash in as few notes as possible."""
-    few_notes = partial(selection.represent_amount, target=0)
-    monkeypatch.setattr(selection, "represent_amount", few_notes)
+    monkeypatch.setattr(selection, "TARGET_PER_DENOMINATION", 0)
     return Scene(tmp_path)
 
 

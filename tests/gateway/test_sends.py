@@ -375,6 +375,11 @@ async def test_the_pool_is_filled_and_refilled(scene: Scene) -> None:
         user, payment = await scene.funded(routing)
         await ask(gateway, user.body(payment))
         await until(gateway, payment, send.Claimed)
+        waiting = await wallet(gateway, scene.federation_id)
+        assert not set(waiting.tweaks) - set(full.tweaks), (
+            "grinding left the processor to the payment"
+        )
+        scene.clock.advance(federation_lifetimes.BUSY_PAUSE_S)
         for _ in range(200):
             await anyio.lowlevel.checkpoint()
         refilled = await wallet(gateway, scene.federation_id)
@@ -383,9 +388,41 @@ async def test_the_pool_is_filled_and_refilled(scene: Scene) -> None:
         assert set(refilled.tweaks) - set(full.tweaks)
 
 
-async def test_a_grinder_in_trouble_is_asked_again_later_and_disturbs_nothing(
-    scene: Scene,
+async def test_a_low_pool_is_refilled_beside_payments(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(federation_lifetimes, "ENOUGH_TWEAKS", TWEAK_POOL_SIZE)
+    async with scene.joined() as (gateway, routing):
+        full = await wallet(gateway, scene.federation_id)
+        user, payment = await scene.funded(routing)
+        await ask(gateway, user.body(payment))
+        await until(gateway, payment, send.Claimed)
+        for _ in range(200):
+            await anyio.lowlevel.checkpoint()
+        assert set((await wallet(gateway, scene.federation_id)).tweaks) - set(full.tweaks)
+
+
+async def test_joining_waits_for_the_tweaks_of_the_first_payment(scene: Scene) -> None:
+    sound, ground = scene.grind, list[bytes]()
+
+    async def first_ones(tweak_filter: bytes) -> bytes:
+        if len(ground) == federation_lifetimes.FIRST_TWEAKS:
+            await anyio.sleep_forever()
+        ground.append(await sound(tweak_filter))
+        return ground[-1]
+
+    scene.grind = first_ones
+    async with scene.serving() as gateway:
+        await gateway.federations.connect_federation(scene.invite(), recover=False)
+        held = await wallet(gateway, scene.federation_id)
+        assert held.tweaks == tuple(tweak.hex() for tweak in ground)
+        assert len(ground) == federation_lifetimes.FIRST_TWEAKS
+
+
+async def test_a_grinder_in_trouble_is_asked_again_later_and_disturbs_nothing(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(federation_lifetimes, "FIRST_TWEAKS_LIMIT_S", 0.0)
     sound, troubles = scene.grind, 3
 
     async def in_trouble(tweak_filter: bytes) -> bytes:

@@ -5,6 +5,7 @@ import pytest
 
 from engine.machine import Input
 from errors import ConflictError
+from fedimint.mintv2.selection import represent_amount
 from fuzz.machines.scene import (
     FEDERATION,
     FEES,
@@ -117,8 +118,22 @@ def test_a_claim_takes_its_tweaks_out_of_the_pool() -> None:
     assert [issue.tweak for issue in reservation(scene, 1).issues] == ["t", "u"]
     assert scene.wallet.tweaks == ("v",)
     scene.deliver(WALLET, claim(1_000 + 2 * (512 + 100), out_idx=1))
-    assert [issue.tweak for issue in reservation(scene, 2).issues] == ["v", ""]
+    assert [issue.tweak for issue in reservation(scene, 2).issues] == ["v"]
     assert not scene.wallet.tweaks
+
+
+def test_where_tweaks_are_few_so_are_the_notes_that_are_made() -> None:
+    scene = opened()
+    scene.deliver(WALLET, AddTweaks(tweaks=("t",)))
+    scene.deliver(WALLET, claim())
+    made = reservation(scene, 1).issues
+    fewest = represent_amount(1_100_000 - 1_000, {}, FEES.mintv2, target=0).denominations
+    assert tuple(issue.denomination for issue in made) == fewest
+    assert [issue.tweak for issue in made] == ["t", *[""] * (len(fewest) - 1)]
+    scene.deliver(WALLET, AddTweaks(tweaks=tuple(map(str, range(40)))))
+    scene.deliver(WALLET, claim(out_idx=1))
+    assert len(reservation(scene, 2).issues) > len(fewest)
+    assert "" not in {issue.tweak for issue in reservation(scene, 2).issues}
 
 
 def test_a_claim_turns_all_but_fees_and_dust_into_notes() -> None:
