@@ -48,9 +48,9 @@ _ROOMS = {
 _GATEWAY_CLI = "cli/gateway_cli/program.py"
 _GATEWAY_CLI_RULE = _room("cli", "bcrypt cyclopts msgspec")
 
-# Single files with a stricter rule than their room's; not even the rest of the room is theirs.
-_STRICTER_FILES = {
-    "devnet/real/peers.py": _room("", ""),
+# Single files, or folders, with a stricter rule than their room's; not even the rest of the room is theirs.
+_STRICTER = {
+    "devnet/real/peers/": _room("devnet.real.peers", ""),
     "errors.py": _room("", ""),
 }
 
@@ -141,8 +141,9 @@ def _imported(source: str, room: str) -> Iterator[str]:
 def _rule(path: str, room: str) -> _Room:
     if path in _FILES_OF_GATEWAY_CLI:
         return _GATEWAY_CLI_RULE
-    if path in _STRICTER_FILES:
-        return _STRICTER_FILES[path]
+    for stricter, rule in _STRICTER.items():
+        if path.startswith(stricter):
+            return rule
     return _ROOMS[room]._replace(rooms=_ROOMS[room].rooms | {room})
 
 
@@ -279,8 +280,8 @@ def test_every_package_is_a_room() -> None:
         ("cli/gateway_cli/program.py", "import aiohttp"),
         ("cli/gateway_cli/program.py", "from api.structs import GatewayInfo"),
         ("api/payment_handlers.py", "from fedimint.lnv2.api import Lnv2Api"),
-        ("devnet/real/peers.py", "import msgspec"),
-        ("devnet/real/peers.py", "from devnet.processes import Program"),
+        ("devnet/real/peers/rust.py", "import msgspec"),
+        ("devnet/real/peers/rust.py", "from devnet.processes import Program"),
         ("errors.py", "import msgspec"),
         ("fedimint/codec/bitcoin.py", "from fedimint.client import query"),
         ("backends/lnd/node.py", "from backends.simulated.node import SimulatedNode"),

@@ -1,6 +1,5 @@
 """One world of real peers for the whole run, started when the first test asks for it."""
 
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from devnet.gatewayd import OurGatewayd
-from devnet.real import peers
 from devnet.real.fedimintd import RealFederation
 from devnet.real.world import NEEDED_PEERS, RealWorld, real_world
+from tests.interop.needed import need
 from tests.interop.parties import Customers, Served, customers_of, serve
 
 _FOLDER = Path(__file__).parent
@@ -36,12 +35,7 @@ async def world(
     anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RealWorld]:
     """Chain and Lightning nodes, without federations yet."""
-    lacking = peers.missing(NEEDED_PEERS)
-    if lacking:
-        sentence = f"not installed: {', '.join(lacking)}; `nox -s peers` installs them"
-        if os.environ.get("FEDIMINT_GATEWAY_REQUIRE_PEERS") == "1":
-            pytest.fail(sentence)
-        pytest.skip(sentence)
+    need(*NEEDED_PEERS)
     async with real_world(tmp_path_factory.mktemp("world")) as started:
         yield started
 

@@ -2,17 +2,15 @@
 
 import pytest
 
-from devnet.real import peers
 from devnet.real.world import NEEDED_PEERS
 from tests.cli.world.dev_environment import dev_environment
+from tests.interop.needed import need
 
 pytestmark = pytest.mark.anyio
 
 
-@pytest.mark.skipif(
-    bool(peers.missing(NEEDED_PEERS)), reason="peers are not installed; `nox -s peers` does it"
-)
 async def test_real_users_pay_and_are_paid() -> None:
+    need(*NEEDED_PEERS)
     async with dev_environment("--real", "--federations=1") as dev:
         request = "carol addinvoice 1000 | grep -o 'lnbcrt[0-9a-z]*'"
         await dev.run(

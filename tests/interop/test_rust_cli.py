@@ -20,6 +20,7 @@ from devnet.processes import run_once
 from devnet.real import peers
 from devnet.served_world import served_world
 from fedimint.codec.addresses import parse_address
+from tests.interop.needed import need
 
 pytestmark = pytest.mark.anyio
 
@@ -71,9 +72,9 @@ def shape_of(value: object) -> object:
 
 @pytest.fixture(scope="module")
 async def desk(anyio_backend: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Desk]:
+    need("gateway-cli-rust")
     program = peers.find("gateway-cli-rust")
-    if program is None:
-        pytest.skip("no Rust gateway-cli; `python -m devnet.real.peers gateway-cli-rust` builds it")
+    assert program is not None
     folder = tmp_path_factory.mktemp("rust-cli")
     async with served_world(folder / "lnd", ("Alpha", "Beta")) as served:
         gateway = OurGatewayd(folder / "gateway", served.lnd)

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from devnet.real import peers
+from devnet.real.peers.__main__ import main
+from devnet.real.peers.steps import PeerInstallError
 
 
 @pytest.fixture(autouse=True)
@@ -66,15 +68,15 @@ def test_our_own_programs_are_not_taken_for_the_rust_ones(cache: Path, tmp_path:
 def test_nothing_is_done_for_what_is_there(cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _put(cache / "bin" / "lnd")
     _mark(cache, "lnd", peers.LND_VERSION)
-    assert peers.main(["lnd"]) == 0
+    assert main(["lnd"]) == 0
     assert f"lnd: there ({cache / 'bin' / 'lnd'})" in capsys.readouterr().out
 
 
 def test_a_missing_toolchain_is_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert peers.main(["lnd"]) == peers.PeerInstallError.exit_code
+    assert main(["lnd"]) == PeerInstallError.exit_code
     assert "go is not on PATH" in capsys.readouterr().out
 
 
 def test_an_unknown_peer_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert peers.main(["lndd"]) == 2
+    assert main(["lndd"]) == 2
     assert "no such peer: lndd" in capsys.readouterr().out
