@@ -82,8 +82,8 @@ class Bench:
             "kind": kind,
             "at_once": at_once,
             "per_s": round(PAYMENTS / seconds, 1),
-            "p50_ms": round(_percentile(lasted_s, 50) * 1000),
-            "p99_ms": round(_percentile(lasted_s, 99) * 1000),
+            "p50_ms": round(percentile(lasted_s, 50) * 1000),
+            "p99_ms": round(percentile(lasted_s, 99) * 1000),
             "cpu_ms": {part: round(s / PAYMENTS * 1000) for part, s in spent.items()},
             "world_cpu_ms": round(world_s / PAYMENTS * 1000),
         }
@@ -138,7 +138,7 @@ async def pay(payments: Sequence[Payment], at_once: int) -> list[float]:
     return lasted_s
 
 
-def _percentile(values: Sequence[float], percent: int) -> float:
+def percentile(values: Sequence[float], percent: int) -> float:
     """By the nearest rank: the 99th of 40 values is the largest."""
     return sorted(values)[math.ceil(len(values) * percent / 100) - 1]
 

@@ -44,13 +44,19 @@ class OurGatewayd:
     """
 
     def __init__(
-        self, folder: Path, node: LndAddress, environment: Mapping[str, str] | None = None
+        self,
+        folder: Path,
+        node: LndAddress,
+        environment: Mapping[str, str] | None = None,
+        *,
+        program_path: Path | None = None,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.data_dir = folder / "data"
         self.port = free_port()
         self._node = node
+        self._program_path = program_path or script("gatewayd")
         self._environment = dict(environment or {})
         self._password_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS))
         self.program = self._program({})
@@ -156,7 +162,7 @@ class OurGatewayd:
         }
         return Program(
             "gatewayd",
-            [script("gatewayd"), "lnd"],
+            [self._program_path, "lnd"],
             log_path=self.folder / "gatewayd.log",
             environment=environment,
         )
@@ -184,7 +190,7 @@ class Info(msgspec.Struct, frozen=True):
     version_hash: str
     gateway_state: str
     federations: tuple[FederationInfo, ...]
-    open_payments: tuple[OpenPayment, ...]
+    open_payments: tuple[OpenPayment, ...] = ()  # the Rust gateway shows none
 
 
 class Refusal(msgspec.Struct, frozen=True):
