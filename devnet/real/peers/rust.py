@@ -81,9 +81,10 @@ def install_rust() -> None:
 
 
 def _unpack(workspace: Path) -> None:
-    """Makes the workspace of the crates' sources, and keeps what an interrupted run has locked."""
+    """Makes the workspace of the crates' sources; what an interrupted run has resolved stays."""
     for crate, source in _sources(workspace.with_name("sources")).items():
-        shutil.copytree(source, workspace / crate, dirs_exist_ok=True)
+        shutil.rmtree(workspace / crate, ignore_errors=True)
+        shutil.copytree(source, workspace / crate)
     crates = CRATE_OF_PEER.values()
     text = _WORKSPACE.format(
         members=", ".join(f'"{crate}"' for crate in crates),
