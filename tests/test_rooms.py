@@ -76,7 +76,7 @@ _WITHIN = {
     "backends/simulated": "backends.abilities backends.lightning backends.operations",
     "devnet/guardians": "",
     "devnet/lnd_server": "",
-    "devnet/real": "devnet.processes",
+    "devnet/real": "devnet.gatewayd devnet.processes",
     "devnet/users": "devnet.guardians",
     "fedimint/client": "fedimint.codec",
     "fedimint/codec": "",
