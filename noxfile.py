@@ -193,7 +193,8 @@ def native(session: nox.Session) -> None:
         session.run("cargo", "test", *whole, external=True)
     _install(session, "--extra=native")
     require = {"FEDIMINT_GATEWAY_REQUIRE_NATIVE": "1"}
-    session.run("pytest", "tests/native", *session.posargs, env=require)
+    tests = ("tests/native", "tests/fedimint/crypto")
+    session.run("pytest", *tests, *session.posargs, env=require)
 
 
 @nox.session(venv_backend="none")

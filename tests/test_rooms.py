@@ -34,7 +34,8 @@ _ROOMS = {
     ),
     "engine": _room("", "anyio apsw msgspec"),
     "fedimint": _room(
-        "", "aiohttp anyio coincurve cryptography mnemonic msgspec py_arkworks_bls12381"
+        "",
+        "aiohttp anyio coincurve cryptography fedimint_gateway_native mnemonic msgspec py_arkworks_bls12381",
     ),
     "fuzz": _room("api backends devnet engine fedimint gateway migrations statemachines", "*"),
     "gateway": _room(

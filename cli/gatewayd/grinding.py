@@ -25,7 +25,8 @@ async def tweak_grinder() -> AsyncIterator[GrindTweak]:
             "native_part_missing",
             module="accel",
             reason=str(error),
-            cost="a process of Python grinds tweaks, which takes ten times the processor time",
+            cost="a process of Python grinds tweaks, which takes ten times the processor time; "
+            "notes and preimages (BLS12-381) take twice",
             to_install="uv sync --extra native",
         )
         async with GrinderProcess() as process:

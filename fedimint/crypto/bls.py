@@ -15,9 +15,15 @@ from typing import Final, NamedTuple, TypeVar
 
 from errors import FatalError
 from fedimint.codec.errors import DecodeError
-from fedimint.crypto.curve import BLS12_381, SEED_SIZE, Curve, G1Point, G2Point, Keystream, Scalar
+from fedimint.crypto.curve import SEED_SIZE, Curve, G1Point, G2Point, Keystream, Scalar
+
+try:
+    from fedimint.crypto.blst import BLST as BLS12_381
+except ImportError:  # gatewayd says at start that the native part is missing, and what that costs
+    from fedimint.crypto.arkworks import ARKWORKS as BLS12_381
 
 __all__ = [
+    "BLS12_381",
     "G1_SIZE",
     "G2_SIZE",
     "SCALAR_SIZE",
@@ -57,8 +63,6 @@ SCALAR_SIZE: Final = 32
 WIDE_SCALAR_SIZE: Final = 64
 _IDENTITY_FLAG: Final = 0x40
 _IDENTITY_HEAD: Final = b"\xc0"
-# Below this many points the library's multi-exponentiation is slower than single products.
-_MULTIEXP_FROM: Final = 3
 
 Point = TypeVar("Point", G1Point, G2Point)
 
@@ -233,13 +237,8 @@ def interpolate(peers: Sequence[int], shares: Sequence[Point], zero: Point) -> P
 
 
 def multiply_sum_g1(points: list[G1Point], scalars: list[Scalar]) -> G1Point:
-    """Σ scalar · point over points of the subgroup; the library's multi-exponentiation if it pays."""
-    if len(points) >= _MULTIEXP_FROM:
-        return _curve.g1.multiexp_unchecked(points, scalars)
-    total = g1_identity()
-    for point, factor in zip(points, scalars, strict=True):
-        total = total + point * factor
-    return total
+    """Σ scalar · point over points of the subgroup."""
+    return _curve.multiply_sum_g1(points, scalars)
 
 
 def deal(

@@ -12,7 +12,7 @@ from itertools import islice
 
 import msgspec
 
-from fedimint.crypto.curve import BLS12_381
+from fedimint.crypto.bls import BLS12_381
 from fuzz.simulation import play
 from fuzz.simulation.plans.plan import draw
 from fuzz.simulation.play import Outcome

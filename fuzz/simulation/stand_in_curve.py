@@ -100,17 +100,17 @@ class StandInG1(_Point):
     __slots__ = ()
     prefix = b"\x80 a stand-in g1".ljust(16, b"\0")
 
-    @staticmethod
-    def multiexp_unchecked(points: list["StandInG1"], scalars: list[StandInScalar]) -> "StandInG1":
-        pairs = zip(points, scalars, strict=True)
-        return StandInG1(sum(point.multiple * factor.value for point, factor in pairs))
-
 
 class StandInG2(_Point):
     """96 bytes when encoded."""
 
     __slots__ = ()
     prefix = b"\x80 a stand-in g2".ljust(64, b"\0")
+
+
+def _multiply_sum_g1(points: list[G1Point], scalars: list[Scalar]) -> G1Point:
+    pairs = zip(cast("list[_Point]", points), cast("list[StandInScalar]", scalars), strict=True)
+    return cast("G1Point", StandInG1(sum(point.multiple * factor.value for point, factor in pairs)))
 
 
 def _pairing_check(g1_points: list[G1Point], g2_points: list[G2Point]) -> bool:
@@ -135,6 +135,7 @@ STAND_IN: Final = Curve(
     cast("type[G1Point]", StandInG1),
     cast("type[G2Point]", StandInG2),
     cast("type[Scalar]", StandInScalar),
+    _multiply_sum_g1,
     _pairing_check,
     _random_g1,
     _random_g2,

@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod background;
+pub mod bls;
 pub mod tweaks;

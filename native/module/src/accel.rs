@@ -10,6 +10,8 @@ pub mod accel {
     use pyo3::prelude::*;
 
     use crate::NativeError;
+    #[pymodule_export]
+    use crate::points::{PyG1, PyG2, multiply_sum_g1, pairing_check, point_of_g1, point_of_g2};
 
     /// The first of so many tweaks from `start` upwards that meets the filter, or None.
     ///

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "accel")]
 mod accel;
+#[cfg(feature = "accel")]
+mod points;
 
 use pyo3::prelude::*;
 

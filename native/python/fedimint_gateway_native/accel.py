@@ -2,6 +2,20 @@
 
 from fedimint_gateway_native._native import accel
 
+G1Point = accel.G1Point
+G2Point = accel.G2Point
 find_tweak = accel.find_tweak
+multiply_sum_g1 = accel.multiply_sum_g1
+pairing_check = accel.pairing_check
+point_of_g1 = accel.point_of_g1
+point_of_g2 = accel.point_of_g2
 
-__all__ = ["find_tweak"]
+__all__ = [
+    "G1Point",
+    "G2Point",
+    "find_tweak",
+    "multiply_sum_g1",
+    "pairing_check",
+    "point_of_g1",
+    "point_of_g2",
+]

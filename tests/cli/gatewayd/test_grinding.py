@@ -52,6 +52,7 @@ async def test_without_it_a_process_grinds_and_the_log_says_what_that_costs(
     assert line["event"] == "native_part_missing"
     assert "fedimint_gateway_native" in line["reason"]
     assert "ten times the processor time" in line["cost"]
+    assert "BLS12-381" in line["cost"]
     assert line["to_install"] == "uv sync --extra native"
 
 

@@ -8,7 +8,8 @@ import pytest
 from fedimint.codec.errors import DecodeError
 from fedimint.codec.wire_types import PeerId
 from fedimint.crypto import bls, tbs
-from fedimint.crypto.curve import BLS12_381, Curve
+from fedimint.crypto.bls import BLS12_381
+from fedimint.crypto.curve import Curve
 from fedimint.lnv2 import tpe
 from fuzz.simulation.stand_in_curve import STAND_IN
 
