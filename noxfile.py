@@ -177,18 +177,24 @@ def wheel(session: nox.Session) -> None:
         )  # needs a checkout, and says so
 
 
+def _build_native_in_cache(session: nox.Session) -> None:
+    """Keep what cargo has compiled in the cache folder of the peers."""
+    tell_cache = "from devnet.real.peers import cache_dir; print(cache_dir())"
+    cache = str(session.run("python", "-c", tell_cache, silent=True)).strip()
+    session.env["CARGO_TARGET_DIR"] = f"{cache}/native"
+
+
 @nox.session(python=PYTHONS[0])
 def native(session: nox.Session) -> None:
     """Builds the native part into the cache folder of the peers, checks its Rust and holds it to Python's answers."""
     if shutil.which("cargo") is None:
         session.error("cargo is not on PATH; install Rust 1.85 or later first")
     _install(session)
-    tell_cache = "from devnet.real.peers import cache_dir; print(cache_dir())"
-    cache = str(session.run("python", "-c", tell_cache, silent=True)).strip()
-    session.env["CARGO_TARGET_DIR"] = f"{cache}/native"
+    _build_native_in_cache(session)
     with session.chdir("native"):
         session.run("cargo", "fmt", "--all", "--check", external=True)
-        whole = ("--quiet", "--workspace", "--all-targets")
+        # As the package is built, so that its three hundred libraries are compiled once.
+        whole = ("--quiet", "--release", "--workspace", "--all-targets")
         session.run("cargo", "clippy", *whole, "--", "-D", "warnings", external=True)
         session.run("cargo", "test", *whole, external=True)
     _install(session, "--extra=native")

@@ -16,7 +16,11 @@ from fedimint import ln, lnv2, mint, mintv2, wallet, walletv2
 from fedimint.client import query
 from fedimint.client.query import FederationDisagrees, FederationUnavailable, Guardians
 from fedimint.client.shapes import shape
-from fedimint.client.transport import GuardianConnection, GuardianProtocolError
+from fedimint.client.transport import (
+    GuardianConnection,
+    GuardianOutOfReach,
+    GuardianProtocolError,
+)
 from fedimint.codec.invite import InviteCode
 from fedimint.codec.wire_types import FederationId, PeerId
 from fedimint.config import ClientConfig, Version
@@ -59,9 +63,11 @@ async def download_config(
         try:
             return await _download_once(invite, connect, sleep_s)
         except FederationUnavailable as error:
-            # Wrong secrets and configs of another federation stay what they are.
+            # Wrong secrets and configs of another federation stay what they are, and so do we.
             if not any(
-                isinstance(failure, UnavailableError) for failure in error.failures.values()
+                isinstance(failure, UnavailableError)
+                and not isinstance(failure, GuardianOutOfReach)
+                for failure in error.failures.values()
             ):
                 raise
         except FederationDisagrees:

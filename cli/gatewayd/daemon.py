@@ -22,6 +22,7 @@ from cli.error_groups import one_error
 from cli.gatewayd.crash_points import crash_probe
 from cli.gatewayd.first_setup import FirstSetup
 from cli.gatewayd.grinding import tweak_grinder
+from cli.gatewayd.guardians import guardian_connections
 from cli.gatewayd.settings import Settings
 from cli.version import version_hash
 from engine.chain import StoredStep
@@ -32,9 +33,8 @@ from engine.progress import Progress, told
 from engine.storage.place import check_place, note_place, renew_place
 from engine.storage.store import Store
 from errors import FatalError, GatewayError
-from fedimint.client.transport import GuardianConnection
-from fedimint.client.websocket import WebSocketConnection
 from fedimint.crypto import secrets
+from fedimint.discovery import Connect
 from gateway import secret_files
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.grinder import grind_address
@@ -122,8 +122,12 @@ async def _run_gateway(
     """Serve the whole gateway until `/stop`, or until it is ended."""
     passwords = _passwords(settings)
     with WorkerProcesses() as workers:
-        async with tweak_grinder() as grind, _lightning_node(settings) as node:
-            outside = _outside(settings, node, grind, workers)
+        async with (
+            guardian_connections(settings.reach) as connect,
+            tweak_grinder() as grind,
+            _lightning_node(settings) as node,
+        ):
+            outside = _outside(settings, node, connect, grind, workers)
             with told(_reading):
                 gateway = _gateway(settings, outside, store, words)
             async with anyio.create_task_group() as tasks:
@@ -216,7 +220,11 @@ def _mnemonic(settings: Settings) -> str | None:
 
 
 def _outside(
-    settings: Settings, node: Node, grind: GrindTweak, workers: WorkerProcesses
+    settings: Settings,
+    node: Node,
+    connect: Connect,
+    grind: GrindTweak,
+    workers: WorkerProcesses,
 ) -> Outside:
     ports = Ports(
         clock=SystemClock(),
@@ -225,7 +233,7 @@ def _outside(
     )
     return Outside(
         node=node,
-        connect=_connect,
+        connect=connect,
         cpu=workers,
         grind=grind,
         grind_address=grind_address,
@@ -248,10 +256,6 @@ def _gateway(settings: Settings, outside: Outside, store: Store, words: str) -> 
         words=words,
         observers=(Observer(_log_step, _log_failure),),
     )
-
-
-def _connect(url: str, api_secret: str | None) -> GuardianConnection:
-    return WebSocketConnection(url, api_secret=api_secret)
 
 
 def _routes(settings: Settings, gateway: Gateway, drain: Drain) -> tuple[Route, ...]:

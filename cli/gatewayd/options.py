@@ -63,6 +63,9 @@ class GatewayOptions:
     ] = "5"
     """How many invoices a second clients may ask for in the long run."""
 
+    iroh_dns: Annotated[str | None, Parameter(env_var="FM_IROH_DNS")] = None
+    """URL of a pkarr server that is asked for the addresses of iroh nodes before those of n0."""
+
     trusted_proxies: Annotated[str, Parameter(env_var="FM_GATEWAY_TRUSTED_PROXIES")] = ""
     """Addresses or networks of reverse proxies, such as 127.0.0.1,10.0.0.0/8, whose X-Forwarded-For is believed, \
 so that limits count callers and not proxies."""

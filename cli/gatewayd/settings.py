@@ -14,6 +14,7 @@ from api.callers import IpNetwork
 from api.gates import RateLimit
 from cli.gatewayd.nodes.settings import NodeOptions, NodeSettings
 from cli.gatewayd.options import GatewayOptions
+from cli.gatewayd.reach_settings import ReachSettings, read_reach
 from errors import ConfigError
 from fedimint.lnv2.gateway_api import PaymentFee, check_limits
 
@@ -36,8 +37,9 @@ _UNSUPPORTED = (
     "FM_ESPLORA_URL",
     "FM_GATEWAY_IROH_LISTEN_ADDR",
     "FM_GATEWAY_IROH_SECRET_KEY_OVERRIDE",
-    "FM_IROH_DNS",
     "FM_IROH_RELAY",
+    "FM_IROH_CONNECT_OVERRIDES",
+    "FM_IROH_DHT_ENABLE",
     "FM_GATEWAY_METRICS_LISTEN_ADDR",
     "FM_GATEWAY_SKIP_WAIT_FOR_SYNC",
 )
@@ -79,6 +81,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     manager_bcrypt_password_hash: str | None
     invoice_rate_limit: RateLimit
     trusted_proxies: tuple[IpNetwork, ...]
+    reach: ReachSettings
     debug: bool
     network: Network
     default_routing_fees: PaymentFee
@@ -132,6 +135,7 @@ def read_settings(
             ),
         ),
         trusted_proxies=_networks(options.trusted_proxies, "--trusted-proxies"),
+        reach=read_reach(options.iroh_dns, environ),
         debug=is_on(environ.get("FM_DEBUG_GATEWAY")),
         network=_network(options.network or ""),
         default_routing_fees=routing_fees,

@@ -26,6 +26,10 @@ class GuardianUnreachable(UnavailableError):  # noqa: N818 - a state of the guar
     """No connection, or it was lost before the answer; the request may still have arrived."""
 
 
+class GuardianOutOfReach(GuardianUnreachable):
+    """This gateway, as it is set up, has no way to the guardian; asking again does not help."""
+
+
 class GuardianTimeout(UnavailableError):  # noqa: N818
     """The guardian cut the call after its 60 s, or never answered. Long polls ask again."""
 
@@ -72,6 +76,21 @@ class GuardianConnection(Protocol):
     async def aclose(self) -> None:
         """End the connection for good; requests under way raise GuardianUnreachable."""
         ...
+
+
+class OutOfReach:
+    """A `GuardianConnection` to a guardian that there is no way to: every request says why."""
+
+    def __init__(self, reason: str) -> None:
+        self._reason = reason
+
+    async def request(self, method: str, params: object, *, auth: str | None = None) -> object:
+        """Raise GuardianOutOfReach."""
+        del method, params, auth
+        raise GuardianOutOfReach(self._reason)
+
+    async def aclose(self) -> None:
+        """Do nothing."""
 
 
 def module_method(module_id: int, name: str) -> str:

@@ -9,12 +9,13 @@ import base64
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import aiohttp
 import anyio
 
+from fedimint.client.backoff import Backoff
 from fedimint.client.inflow import MAX_FRAME_BYTES, Inflow
 from fedimint.client.transport import (
     Envelope,
@@ -33,8 +34,6 @@ HEARTBEAT_S: Final = 20.0
 CONNECT_TIMEOUT_S: Final = 10.0
 # The server cuts every call after 60 s; one silent for longer has forgotten the call.
 REQUEST_TIMEOUT_S: Final = 90.0
-FIRST_BACKOFF_S: Final = 0.5
-MAX_BACKOFF_S: Final = 30.0
 
 __all__ = ["MAX_FRAME_BYTES", "WebSocketConnection"]
 
@@ -54,7 +53,6 @@ class WebSocketConnection:
         url: str,
         *,
         api_secret: str | None = None,
-        overrides: Mapping[str, str] | None = None,
         max_in_flight: int = MAX_IN_FLIGHT,
         request_timeout_s: float = REQUEST_TIMEOUT_S,
         monotonic_s: Callable[[], float] = time.monotonic,
@@ -63,25 +61,20 @@ class WebSocketConnection:
     ) -> None:
         """Prepare a connection to the guardian at `url`; nothing is sent yet.
 
-        `overrides` maps URLs of the federation's config, such as `iroh://…`, to WebSocket URLs.
         `api_secret` goes with each connection attempt. `jitter` gives numbers in [0, 1).
         """
         self.url = url
-        self._target = _without_user(_overridden(url, overrides or {}))
+        self._target = _without_user(url)
         self._headers = {} if api_secret is None else {"Authorization": _basic(api_secret)}
         self._slots = asyncio.Semaphore(max_in_flight)
         self._request_timeout_s = request_timeout_s
-        self._monotonic_s = monotonic_s
         self._sleep_s = sleep_s
         self._inflow = Inflow(monotonic_s)
-        self._jitter = jitter
+        self._backoff = Backoff(monotonic_s, jitter)
         self._session: aiohttp.ClientSession | None = None
         self._watched: WatchedBytes | None = None
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
-        self._losses = 0
-        self._last_failure = ""
-        self._not_before_s = float("-inf")
         self._closed = False
 
     def __repr__(self) -> str:
@@ -117,12 +110,11 @@ class WebSocketConnection:
             if self._link is not None:
                 lost, self._link = self._link, None
                 await lost.aclose()
-            if self._monotonic_s() < self._not_before_s:
-                raise GuardianUnreachable(f"waiting before the next try: {self._last_failure}")
+            self._backoff.check()
             try:
                 socket = await self._connect()
             except (GuardianUnreachable, GuardianRefused) as error:
-                self._back_off(error, answered=False)
+                self._backoff.begin(error, answered=False)
                 raise
             assert self._watched is not None
             self._link = Link(
@@ -137,9 +129,7 @@ class WebSocketConnection:
 
     async def _connect(self) -> aiohttp.ClientWebSocketResponse:
         if not self._target.startswith(("ws://", "wss://")):
-            raise GuardianUnreachable(
-                f"{self._target} is no WebSocket URL; give an override for it"
-            )
+            raise GuardianUnreachable(f"{self._target} is no WebSocket URL")
         if self._session is None:
             # Environment proxies and cookies have no business between us and a guardian.
             self._session = aiohttp.ClientSession(
@@ -182,19 +172,7 @@ class WebSocketConnection:
     def _lost(self, link: Link, failure: GuardianError) -> None:
         # A peer that speaks no protocol has answered nothing, and must wait longer each time.
         is_fair = not isinstance(failure, GuardianProtocolError)
-        self._back_off(failure, answered=link.answered and is_fair)
-
-    def _back_off(self, failure: GuardianError, *, answered: bool) -> None:
-        self._last_failure = str(failure)
-        self._losses = 1 if answered else self._losses + 1
-        longest_s = min(MAX_BACKOFF_S, FIRST_BACKOFF_S * 2.0 ** min(self._losses - 1, 10))
-        self._not_before_s = self._monotonic_s() + longest_s * (0.5 + self._jitter() / 2)
-
-
-def _overridden(url: str, overrides: Mapping[str, str]) -> str:
-    # "ws://host:1" and "ws://host:1/" are one URL; an iroh URL keeps its empty path.
-    canonical = {key.rstrip("/"): value for key, value in overrides.items()}
-    return canonical.get(url.rstrip("/"), url)
+        self._backoff.begin(failure, answered=link.answered and is_fair)
 
 
 def _without_user(url: str) -> str:

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "accel")]
 mod accel;
+#[cfg(feature = "iroh")]
+mod iroh;
 #[cfg(feature = "accel")]
 mod points;
 
@@ -21,4 +23,7 @@ mod _native {
     #[cfg(feature = "accel")]
     #[pymodule_export]
     use super::accel::accel;
+    #[cfg(feature = "iroh")]
+    #[pymodule_export]
+    use super::iroh::iroh;
 }

@@ -12,6 +12,7 @@ from cyclopts import Parameter
 from api.gates import RateLimit
 from backends.operations import Node
 from cli.gatewayd.options import GatewayOptions
+from cli.gatewayd.reach_settings import ReachSettings
 from cli.gatewayd.settings import (
     ListenAddress,
     Secret,
@@ -83,6 +84,7 @@ def test_all_of_it() -> None:
         manager_bcrypt_password_hash=None,
         invoice_rate_limit=RateLimit(burst=50, per_second=5),
         trusted_proxies=(),
+        reach=ReachSettings(),
         debug=False,
         network="regtest",
         default_routing_fees=PaymentFee(2000, 3000),

@@ -253,13 +253,6 @@ async def test_a_url_of_no_use_is_unreachable(url: str) -> None:
     await connection.aclose()
 
 
-async def test_an_override_replaces_the_url() -> None:
-    async with running(Server(echo)) as server:
-        connection = WebSocketConnection("iroh://00ff", overrides={"iroh://00ff/": server.url})
-        assert await connection.request("x", None)
-        await connection.aclose()
-
-
 async def test_the_api_secret_goes_with_the_upgrade_and_stays_out_of_texts() -> None:
     async with running(Server(echo, "Basic ZmVkaW1pbnQ6aHVzaA==")) as server:
         connection = WebSocketConnection(server.url.replace("//", "//u:pw@"), api_secret="hush")
