@@ -43,6 +43,9 @@ def native_find() -> FindTweak:
     from fedimint_gateway_native import NativeError  # noqa: PLC0415 - may be missing
     from fedimint_gateway_native.accel import find_tweak  # noqa: PLC0415 - as well
 
+    # An older one, without the curve, is as good as none: what is missing is then said.
+    import fedimint.crypto.blst  # noqa: F401, PLC0415 - as well
+
     def find(tweak_filter: bytes, start: bytes, tries: int) -> bytes | None:
         try:
             return find_tweak(tweak_filter, start, tries)

@@ -3,18 +3,25 @@
 from functools import partial
 from typing import Final
 
-from fedimint_gateway_native import accel
+from fedimint_gateway_native.accel import (
+    G1Point,
+    G2Point,
+    multiply_sum_g1,
+    pairing_check,
+    point_of_g1,
+    point_of_g2,
+)
 
 from fedimint.crypto.curve import Curve, Scalar, draw_g1, draw_g2
 
 __all__ = ["BLST"]
 
 BLST: Final = Curve(
-    accel.G1Point,
-    accel.G2Point,
+    G1Point,
+    G2Point,
     Scalar,
-    accel.multiply_sum_g1,
-    accel.pairing_check,
-    partial(draw_g1, accel.point_of_g1),
-    partial(draw_g2, accel.point_of_g2),
+    multiply_sum_g1,
+    pairing_check,
+    partial(draw_g1, point_of_g1),
+    partial(draw_g2, point_of_g2),
 )

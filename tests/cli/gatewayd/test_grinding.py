@@ -22,13 +22,14 @@ class NativeError(Exception):
 
 @pytest.fixture
 def native(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """A native part whose search is Python's."""
+    """A native part whose search is Python's, and whose curve nobody uses."""
     package = ModuleType("fedimint_gateway_native")
     accel = ModuleType("fedimint_gateway_native.accel")
     vars(package)["NativeError"] = NativeError
     vars(accel)["find_tweak"] = tweaks.find
     monkeypatch.setitem(sys.modules, "fedimint_gateway_native", package)
     monkeypatch.setitem(sys.modules, "fedimint_gateway_native.accel", accel)
+    monkeypatch.setitem(sys.modules, "fedimint.crypto.blst", ModuleType("fedimint.crypto.blst"))
     return accel
 
 
@@ -62,6 +63,15 @@ async def test_one_that_lacks_the_module_is_as_good_as_none(native: ModuleType) 
         async with tweak_grinder() as grind:
             assert isinstance(grind.__self__, GrinderProcess)  # type: ignore[attr-defined]
     assert ["find_tweak" in line["reason"] for line in lines] == [True]
+
+
+@pytest.mark.usefixtures("native")
+async def test_one_that_lacks_the_curve_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fedimint.crypto.blst", None)
+    with capture_logs() as lines:
+        async with tweak_grinder() as grind:
+            assert isinstance(grind.__self__, GrinderProcess)  # type: ignore[attr-defined]
+    assert ["fedimint.crypto.blst" in line["reason"] for line in lines] == [True]
 
 
 def test_its_failure_is_one_of_ours(native: ModuleType) -> None:
