@@ -17,7 +17,7 @@ from engine.machine import Input
 from engine.quarantine import QuarantinedError
 from errors import ConflictError, InputError, OutdatedError, UnavailableError
 from fedimint.codec import bolt11
-from gateway import trust
+from gateway import status, trust
 from gateway.context import GatewayContext
 from gateway.receivers import (
     check_places,
@@ -37,6 +37,7 @@ from statemachines import (
     send,
     send_rules,
     transaction,
+    wallet,
     withdrawal,
 )
 
@@ -141,6 +142,18 @@ def _withdrawal_requested(
     _takes_work(context, input_.facts.federation_id)
     check_recent(context, input_.now_unix_s)
     return msgspec.structs.replace(input_, now_unix_s=context.now_unix_s())
+
+
+def _notes_rebalanced(
+    context: GatewayContext, stream: str, input_: wallet.Rebalance
+) -> wallet.Rebalance:
+    """Raises ConflictError while anything is under way that may need the notes."""
+    federation_id = stream.partition("/")[2]
+    _takes_work(context, federation_id)
+    under_way = status.open_streams_of(context.engine, federation_id)
+    if under_way:
+        raise ConflictError(f"{under_way[0]} is under way and may need the notes")
+    return input_
 
 
 def _operator_payment_requested(
@@ -291,6 +304,7 @@ _CONDITIONS: Mapping[type[Input], Callable[[GatewayContext, str, Any], Input]] =
     reissue.RequestReissue: _ecash_asked_for,
     withdrawal.RequestWithdrawal: _withdrawal_requested,
     operator_payment.RequestOperatorPayment: _operator_payment_requested,
+    wallet.Rebalance: _notes_rebalanced,
     node_order.RequestOrder: _order_requested,
     federation.GiveUpFederation: _given_up,
 }

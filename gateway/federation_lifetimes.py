@@ -1,4 +1,4 @@
-"""Opens and closes the clients of federations, and keeps tweaks ready for the wallet of each."""
+"""Opens and closes the clients of federations, and keeps tweaks and notes ready in the wallet of each."""
 
 import contextlib
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from errors import BusyError, FaultError, GatewayError, UnavailableError
 from gateway import secret_files
 from gateway.context import GatewayContext
 from gateway.federation import FederationClient, open_federation
+from gateway.ladder_keeper import keep_ladder
 from gateway.modules.mintv2 import MintV2
 from gateway.ports import GrindTweak
 from statemachines.federation import Joined
@@ -38,7 +39,7 @@ class FederationLifetimes:
 
     def __init__(self, context: GatewayContext) -> None:
         self._context = context
-        self._scopes: dict[str, anyio.CancelScope] = {}
+        self._scopes: dict[str, tuple[anyio.CancelScope, ...]] = {}
         self._tasks: anyio.abc.TaskGroup | None = None
 
     def start(self, tasks: anyio.abc.TaskGroup) -> None:
@@ -63,13 +64,21 @@ class FederationLifetimes:
     async def close(self, federation_id: str) -> None:
         """Stop serving it, and end its connections."""
         federation = self._context.federations.remove(federation_id)
-        self._scopes.pop(federation_id).cancel()
+        for scope in self._scopes.pop(federation_id):
+            scope.cancel()
         self._context.resting.interrupt(federation_id)
         await federation.aclose()
 
     def _accompany(self, tasks: anyio.abc.TaskGroup, federation: FederationClient) -> None:
-        scope = self._scopes[federation.federation_id] = anyio.CancelScope()
-        tasks.start_soon(self._keep_tweaks, federation, scope)
+        scopes = of_tweaks, of_ladder = anyio.CancelScope(), anyio.CancelScope()
+        self._scopes[federation.federation_id] = scopes
+        tasks.start_soon(self._keep_tweaks, federation, of_tweaks)
+        tasks.start_soon(self._keep_ladder, federation.federation_id, of_ladder)
+
+    async def _keep_ladder(self, federation_id: str, scope: anyio.CancelScope) -> None:
+        context = self._context
+        with scope:
+            await keep_ladder(context.engine, federation_id, context.outside.ports.clock)
 
     async def first_tweaks(self, federation: FederationClient) -> None:
         """Wait until the first payment needs no grinding, or for FIRST_TWEAKS_LIMIT_S.

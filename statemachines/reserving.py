@@ -43,6 +43,11 @@ class Plan(msgspec.Struct, frozen=True):
     input_fee_msat: int
     output_fee_msat: int
 
+    @property
+    def fee_msat(self) -> int:
+        """Of both sides."""
+        return self.input_fee_msat + self.output_fee_msat
+
 
 def plan(
     fees: FederationFees,
@@ -52,11 +57,11 @@ def plan(
     spends: tuple[HeldNote, ...] = (),
     outputs: Sequence[Output] = (),
     exactly: tuple[int, ...] = (),
-    tweaks: int = selection.MAX_ISSUED_NOTES,
+    wanted: Sequence[int] = (),
 ) -> Plan:
     """Balance a transaction: what is lacking comes from `notes`, what is left over becomes notes.
 
-    Of these there are more than the fewest only as far as there are `tweaks`: nobody is to wait for grinding.
+    These are of the denominations `wanted` as far as it goes, and for the rest as few as possible.
 
     `spends` are notes that go in anyhow, `exactly` denominations that come out anyhow. Raises
     InsufficientNotesError when all notes do not bring what is lacking, or no transaction has room for them. Where
@@ -65,12 +70,12 @@ def plan(
     """
     brought_msat = sum(claim.amount_msat - claim_fee_msat(fees, claim) for claim in claims)
     brought_msat += sum(selection.net_msat(note.denomination, fees.mintv2) for note in spends)
-    needed_msat = sum(out.amount_msat + output_fee_msat(fees, out) for out in outputs)
-    needed_msat += sum(selection.cost_msat(d, fees.mintv2) for d in exactly)
+    must_bring_msat = needed_msat(fees, outputs)
+    must_bring_msat += sum(selection.cost_msat(d, fees.mintv2) for d in exactly)
     free = _without(notes, spends)
     chosen: tuple[HeldNote, ...] = ()
-    if needed_msat and needed_msat > brought_msat:
-        counts = selection.select_funding(_held(free), fees.mintv2, needed_msat - brought_msat)
+    if 0 < must_bring_msat > brought_msat:
+        counts = selection.select_funding(_held(free), fees.mintv2, must_bring_msat - brought_msat)
         chosen = pick(free, counts)
         if len(chosen) > SPENT_NOTES_MAX:
             raise InsufficientNotesError(
@@ -79,9 +84,8 @@ def plan(
         brought_msat += sum(selection.net_msat(note.denomination, fees.mintv2) for note in chosen)
     all_spent = spends + chosen
     room = _room_for_notes(len(claims) + len(all_spent)) - len(exactly)
-    kept = _held(_without(free, chosen))
-    change = _change(fees, kept, max(0, brought_msat - needed_msat), room, tweaks - len(exactly))
-    if needed_msat and (room < 0 or change.dust_msat >= _smallest_note_msat(fees)):
+    change = _change(fees, wanted, max(0, brought_msat - must_bring_msat), room)
+    if must_bring_msat and (room < 0 or change.dust_msat >= _smallest_note_msat(fees)):
         raise InsufficientNotesError(
             f"the wallet's notes are too small: {len(all_spent)} would be spent for {len(exactly)} others at once"
         )
@@ -95,6 +99,11 @@ def plan(
         input_fee_msat=input_fee_msat,
         output_fee_msat=issue_fee_msat + sum(output_fee_msat(fees, out) for out in outputs),
     )
+
+
+def needed_msat(fees: FederationFees, outputs: Sequence[Output]) -> int:
+    """What outputs take out of a transaction, their fees included."""
+    return sum(out.amount_msat + output_fee_msat(fees, out) for out in outputs)
 
 
 def spendable_msat(fees: FederationFees, notes: Sequence[HeldNote]) -> int:
@@ -164,15 +173,14 @@ def _room_for_notes(inputs: int) -> int:
 
 
 def _change(
-    fees: FederationFees, held: Counter[int], amount_msat: int, room: int, tweaks: int
+    fees: FederationFees, wanted: Sequence[int], amount_msat: int, room: int
 ) -> Representation:
-    """Notes for what is left over: with small ones for later payments as far as room and tweaks go, else the fewest."""
+    """Notes for what is left over, with those wanted; where room is scarce, the fewest."""
     room = max(0, room)
-    for target in range(selection.TARGET_PER_DENOMINATION, 0, -1):
-        generous = selection.represent_amount(amount_msat, held, fees.mintv2, target, room)
-        if generous.dust_msat < _smallest_note_msat(fees) and len(generous.denominations) <= tweaks:
-            return generous
-    return selection.represent_amount(amount_msat, held, fees.mintv2, target=0, max_notes=room)
+    with_wanted = selection.represent_with(amount_msat, Counter(wanted), fees.mintv2, room)
+    if with_wanted.dust_msat < _smallest_note_msat(fees):
+        return with_wanted
+    return selection.represent_with(amount_msat, {}, fees.mintv2, room)
 
 
 def _smallest_note_msat(fees: FederationFees) -> int:

@@ -12,6 +12,7 @@ import msgspec
 
 from engine.events import Event
 from engine.machine import Input, State
+from statemachines import ladder
 from statemachines.items import Claim, HeldNote, Output
 from statemachines.reserving import FederationFees
 
@@ -25,8 +26,23 @@ class Unopened(State, frozen=True):
     """The federation was never joined."""
 
 
+class Memory(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What the ladder of notes is planned from (`statemachines/ladder.py`).
+
+    `coming` are the denominations that transactions make which spend notes, `paid` what notes had to bring for each of
+    the contracts funded last; `allowance_msat` is what the ladder may cost.
+    """
+
+    coming: dict[str, tuple[int, ...]] = msgspec.field(default_factory=dict)
+    paid: tuple[int, ...] = ()
+    allowance_msat: int = ladder.ALLOWANCE_AHEAD_MSAT
+
+
 class Wallet(State, frozen=True):
-    """`notes` are free to spend, `spending` are in the transactions named, `tweaks` (hex) were never used."""
+    """`notes` are free to spend, `spending` are in the transactions named, `tweaks` (hex) were never used.
+
+    `memory` is there once there is anything to remember: logs older than the ladder fold to what they always did.
+    """
 
     federation_id: str
     fees: FederationFees
@@ -34,6 +50,11 @@ class Wallet(State, frozen=True):
     spending: dict[str, tuple[HeldNote, ...]] = msgspec.field(default_factory=dict)
     tweaks: tuple[str, ...] = ()
     transactions: int = 0
+    memory: Memory | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def remembered(self) -> Memory:
+        return Memory() if self.memory is msgspec.UNSET else self.memory
 
     @property
     def balance_msat(self) -> int:
@@ -102,6 +123,10 @@ class SpendNotes(Input, frozen=True):
     amount_msat: int
 
 
+class Rebalance(Input, frozen=True):
+    """Nothing is under way: make the rungs that the ladder of notes misses, if it misses many and may cost that."""
+
+
 # --- what parents are told ---------------------------------------------------------------------------------------
 
 
@@ -151,13 +176,21 @@ class WalletRecovered(Event, frozen=True):
     notes: tuple[HeldNote, ...]
 
 
-class WalletReserved(Event, frozen=True):
-    """Notes (by nonce) and the first so many tweaks are promised to transaction `tx` and to nothing else."""
+class WalletReserved(Event, frozen=True, omit_defaults=True):
+    """Notes (by nonce) and the first so many tweaks are promised to transaction `tx` and to nothing else.
+
+    `issues` are the denominations that it makes of notes, `pays_msat` what these had to bring for a contract,
+    `fee_msat` all its fees, `ladder_msat` those of them that the ladder of notes costs.
+    """
 
     kind: ClassVar[str] = "wallet.reserved"
     tx: str
     nonces: tuple[str, ...]
     tweaks: int
+    issues: tuple[int, ...] = ()
+    pays_msat: int = 0
+    fee_msat: int = 0
+    ladder_msat: int = 0
 
 
 class WalletSpent(Event, frozen=True):

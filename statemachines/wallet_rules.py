@@ -2,8 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from functools import partial, reduce
-from typing import cast
+from functools import reduce
+from typing import NamedTuple, TypeVar, cast
 
 import msgspec
 
@@ -11,8 +11,8 @@ from engine.events import Event
 from engine.machine import Decision, Handle, Input, Machine, State, Tell, ignored, refused, table
 from fedimint.mintv2 import selection
 from fedimint.mintv2.selection import InsufficientNotesError
-from statemachines import federation, reserving, transaction
-from statemachines.items import Claim, HeldNote, Issue, Output, Reservation
+from statemachines import federation, ladder, reserving, transaction
+from statemachines.items import Claim, FundedContract, HeldNote, Issue, Output, Reservation
 from statemachines.transaction import (
     Reserve,
     TransactionAbandoned,
@@ -28,9 +28,11 @@ from statemachines.wallet import (
     ForgetNotes,
     FundingRefused,
     FundOutput,
+    Memory,
     NotesLost,
     NotesSpent,
     OpenWallet,
+    Rebalance,
     RecoverNotes,
     SpendNotes,
     TweaksAdded,
@@ -49,6 +51,8 @@ from statemachines.wallet import (
 #: Fewer notes are not worth a transaction that tidies up: it would issue almost as many and pay fees for all of them.
 #: Tidying up at once after each claim cost a gateway more than two transactions and 2,000 msat for each payment.
 TIDY_LEAST_NOTES = 64
+
+T = TypeVar("T")
 
 
 # --- transitions -----------------------------------------------------------------------------------------------
@@ -85,14 +89,15 @@ def _recover(state: Wallet, input_: RecoverNotes) -> Decision:
 
 
 def _claim(state: Wallet, input_: ClaimInputs) -> Decision:
-    planned = _planned(state)(claims=input_.claims)
+    planned = _laddered(state, claims=input_.claims)
     return _reserve(state, input_.parent, planned, claims=input_.claims)
 
 
 def _fund(state: Wallet, input_: FundOutput) -> Decision:
+    """With few rungs left a larger note is broken, so that its change brings those that are missing."""
     outputs = (input_.output,)
     try:
-        planned = _planned(state)(outputs=outputs)
+        planned = _laddered(state, outputs=outputs)
     except InsufficientNotesError:
         return _refuse(state, input_.parent)
     return _reserve(
@@ -112,7 +117,7 @@ def _spend(state: Wallet, input_: SpendNotes) -> Decision:
         return _refuse(state, input_.parent)
     exactly = selection.binary_denominations(input_.amount_msat)
     try:
-        planned = _planned(state)(exactly=exactly)
+        planned = _laddered(state, exactly=exactly)
     except InsufficientNotesError:
         return _refuse(state, input_.parent)
     return _reserve(state, input_.parent, planned)
@@ -127,9 +132,9 @@ def _finished(state: Wallet, input_: TransactionFinished) -> Decision:
     """Credit, and tidy up at once when that leaves too many notes of one denomination."""
     credited = WalletCredited(tx=input_.tx, notes=input_.notes)
     after = _credited(state, credited)
-    counts = selection.consolidate(
-        _held(after.notes), state.fees.mintv2, least_notes=TIDY_LEAST_NOTES
-    )
+    held = _held(after.notes)
+    kept = ladder.rungs(state.fees, state.remembered.paid, after.balance_msat)
+    counts = selection.consolidate(held, state.fees.mintv2, least_notes=TIDY_LEAST_NOTES, kept=kept)
     tidy = _reissue(after, reserving.pick(after.notes, counts))
     unsigned = f"{input_.lost_msat} msat of its notes are not signed validly"
     broken = (_broken(state, input_.tx, unsigned),) if input_.lost_msat else ()
@@ -185,27 +190,94 @@ def _abandoned(state: Wallet, input_: TransactionAbandoned) -> Decision:
 
 def _reissue(state: Wallet, spends: tuple[HeldNote, ...]) -> Decision:
     """Turn notes into other notes; those that fees would eat up are left as they are."""
-    planned = _planned(state)(spends=spends)
+    planned = reserving.plan(state.fees, state.notes, spends=spends)
     if not spends or not planned.denominations:
         return Decision()
-    return _reserve(state, wallet_stream(state), planned)
+    return _reserve(state, wallet_stream(state), Laddered(planned))
 
 
-def _planned(state: Wallet) -> partial[reserving.Plan]:
-    """`reserving.plan` over the notes that are free, issuing no more of them than tweaks are there if that will do."""
-    return partial(reserving.plan, state.fees, state.notes, tweaks=len(state.tweaks))
+def _rebalance(state: Wallet, _input: Rebalance) -> Decision:
+    planned = rebuilt_ladder(state)
+    if planned is None:
+        return Decision()
+    return _reserve(state, wallet_stream(state), Laddered(planned, planned.fee_msat))
+
+
+def rebuilt_ladder(state: Wallet) -> reserving.Plan | None:
+    """What `Rebalance` would reserve now; None while notes are in transactions, whose change may be what is missing."""
+    if state.spending:
+        return None
+    return ladder.rebuilt(
+        state.fees,
+        state.remembered.paid,
+        state.notes,
+        state.remembered.allowance_msat,
+        len(state.tweaks),
+    )
+
+
+class Laddered(NamedTuple):
+    """A plan, and how much of its fees is for rungs of the ladder."""
+
+    plan: reserving.Plan
+    ladder_msat: int = 0
+
+
+def _laddered(
+    state: Wallet,
+    *,
+    claims: tuple[Claim, ...] = (),
+    outputs: tuple[Output, ...] = (),
+    exactly: tuple[int, ...] = (),
+) -> Laddered:
+    """`reserving.plan` over the notes that are free, with missing rungs of the ladder among the notes that it makes.
+
+    Raises InsufficientNotesError as it does.
+    """
+    fees = state.fees
+
+    def make(wanted: tuple[int, ...], spends: tuple[HeldNote, ...] = ()) -> reserving.Plan:
+        return reserving.plan(
+            fees,
+            state.notes,
+            claims=claims,
+            outputs=outputs,
+            exactly=exactly,
+            wanted=wanted,
+            spends=spends,
+        )
+
+    plain = make(())
+    held = [note.denomination for note in state.notes]
+    coming = [d for issued in state.remembered.coming.values() for d in issued]
+    claimed_msat = sum(claim.amount_msat for claim in claims)
+    missing = ladder.missing(fees, state.remembered.paid, [*held, *coming], claimed_msat)
+    broken: tuple[HeldNote, ...] = ()
+    if outputs and len(missing) > ladder.MISSING_MAX:
+        needed_msat = reserving.needed_msat(fees, outputs)
+        found = ladder.breakable(fees, state.notes, needed_msat, missing)
+        broken = () if found is None else (found,)
+    planned = ladder.with_rungs(
+        plain,
+        missing,
+        state.remembered.allowance_msat,
+        len(state.tweaks),
+        lambda wanted: make(wanted, broken),
+    )
+    return Laddered(planned, max(0, planned.fee_msat - plain.fee_msat))
 
 
 def _reserve(
     state: Wallet,
     parent: str,
-    planned: reserving.Plan,
+    laddered: Laddered,
     *,
     claims: tuple[Claim, ...] = (),
     outputs: tuple[Output, ...] = (),
     sign_by_unix_s: int = 0,
 ) -> Decision:
     """Reserve a transaction as planned, with tweaks as far as the pool goes."""
+    planned, ladder_msat = laddered
     denominations = planned.denominations
     tweaks = state.tweaks[: len(denominations)]
     padded = tweaks + ("",) * (len(denominations) - len(tweaks))
@@ -222,7 +294,16 @@ def _reserve(
         output_fee_msat=planned.output_fee_msat,
         sign_by_unix_s=sign_by_unix_s,
     )
-    reserved = WalletReserved(tx=tx, nonces=_nonces(planned.spends), tweaks=len(tweaks))
+    contracts = tuple(output for output in outputs if isinstance(output, FundedContract))
+    reserved = WalletReserved(
+        tx=tx,
+        nonces=_nonces(planned.spends),
+        tweaks=len(tweaks),
+        issues=denominations if planned.spends else (),
+        pays_msat=reserving.needed_msat(state.fees, contracts),
+        fee_msat=planned.fee_msat,
+        ladder_msat=ladder_msat,
+    )
     return Decision(events=(reserved,), tells=(Tell(tx, Reserve(reservation=reservation)),))
 
 
@@ -261,6 +342,7 @@ def _recovered(state: Wallet, event: WalletRecovered) -> Wallet:
 
 
 def _reserved(state: Wallet, event: WalletReserved) -> Wallet:
+    known = state.remembered
     spent = set(event.nonces)
     spending = tuple(note for note in state.notes if note.nonce in spent)
     return msgspec.structs.replace(
@@ -269,7 +351,23 @@ def _reserved(state: Wallet, event: WalletReserved) -> Wallet:
         spending=state.spending | ({event.tx: spending} if spending else {}),
         tweaks=state.tweaks[event.tweaks :],
         transactions=state.transactions + 1,
+        memory=_memory(
+            Memory(
+                known.coming | ({event.tx: event.issues} if event.issues else {}),
+                (known.paid + ((event.pays_msat,) if event.pays_msat else ()))[-ladder.RUNGS :],
+                ladder.grown(known.allowance_msat, event.fee_msat, event.ladder_msat),
+            )
+        ),
     )
+
+
+def _memory(known: Memory) -> Memory | msgspec.UnsetType:
+    return msgspec.UNSET if known == Memory() else known
+
+
+def _has_come(state: Wallet, tx: str) -> Memory | msgspec.UnsetType:
+    known = state.remembered
+    return _memory(msgspec.structs.replace(known, coming=_without(known.coming, tx)))
 
 
 def _gone(state: Wallet, event: WalletSpent | WalletForgotten) -> Wallet:
@@ -281,7 +379,10 @@ def _gone(state: Wallet, event: WalletSpent | WalletForgotten) -> Wallet:
 
 def _credited(state: Wallet, event: WalletCredited) -> Wallet:
     return msgspec.structs.replace(
-        state, notes=state.notes + event.notes, spending=_without(state.spending, event.tx)
+        state,
+        notes=state.notes + event.notes,
+        spending=_without(state.spending, event.tx),
+        memory=_has_come(state, event.tx),
     )
 
 
@@ -290,6 +391,7 @@ def _restored(state: Wallet, event: WalletRestored) -> Wallet:
         state,
         notes=state.notes + state.spending[event.tx],
         spending=_without(state.spending, event.tx),
+        memory=_has_come(state, event.tx),
     )
 
 
@@ -297,11 +399,15 @@ def _lost(state: Wallet, event: NotesLost) -> Wallet:
     gone = set(event.nonces)
     left = tuple(note for note in state.spending[event.tx] if note.nonce not in gone)
     others = _without(state.spending, event.tx)
-    return msgspec.structs.replace(state, spending=others | ({event.tx: left} if left else {}))
+    return msgspec.structs.replace(
+        state,
+        spending=others | ({event.tx: left} if left else {}),
+        memory=_has_come(state, event.tx),
+    )
 
 
-def _without(spending: dict[str, tuple[HeldNote, ...]], tx: str) -> dict[str, tuple[HeldNote, ...]]:
-    return {name: notes for name, notes in spending.items() if name != tx}
+def _without(of: dict[str, T], tx: str) -> dict[str, T]:
+    return {name: one for name, one in of.items() if name != tx}
 
 
 _INPUTS: tuple[type[Input], ...] = (
@@ -313,6 +419,7 @@ _INPUTS: tuple[type[Input], ...] = (
     ClaimInputs,
     FundOutput,
     SpendNotes,
+    Rebalance,
     TransactionSigned,
     TransactionAccepted,
     TransactionFinished,
@@ -330,6 +437,7 @@ _RULES = table(
         (Wallet, ClaimInputs): Handle(_claim, to=(Wallet,)),
         (Wallet, FundOutput): Handle(_fund, to=(Wallet,)),
         (Wallet, SpendNotes): Handle(_spend, to=(Wallet,)),
+        (Wallet, Rebalance): Handle(_rebalance, to=(Wallet,)),
         (Wallet, TransactionFinished): Handle(_finished, to=(Wallet,)),
         (Wallet, TransactionRejected): Handle(_rejected, to=(Wallet,)),
         (Wallet, TransactionAbandoned): Handle(_abandoned, to=(Wallet,)),
@@ -344,6 +452,7 @@ _RULES = table(
             ClaimInputs,
             FundOutput,
             SpendNotes,
+            Rebalance,
             TransactionSigned,
             TransactionAccepted,
             TransactionFinished,

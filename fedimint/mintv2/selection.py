@@ -7,6 +7,7 @@ another order); what is kept is the range of denominations and the target for ea
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -100,12 +101,23 @@ def represent_amount(
     rest goes into as few notes as possible. The dust is less than the cost of the smallest note, unless
     the notes were too few for the amount: up to `MAX_ISSUED_MSAT`, `MAX_ISSUED_NOTES` never are.
     """
+    wanted = {d: max(0, target - held.get(d, 0)) for d in DENOMINATIONS}
+    return represent_with(remaining_msat, wanted, fee, max_notes)
+
+
+def represent_with(
+    remaining_msat: int,
+    wanted: Mapping[int, int],
+    fee: FeeConsensus,
+    max_notes: int = MAX_ISSUED_NOTES,
+) -> Representation:
+    """As `represent_amount`, but first come the notes `wanted`, counted by denomination, the smallest first."""
     if remaining_msat < 0:
         raise InputError(f"{remaining_msat} msat cannot be represented in notes")
     issued: list[int] = []
     for d in DENOMINATIONS:
-        wanted = min(max(0, target - held.get(d, 0)), max_notes - len(issued))
-        count = min(wanted, remaining_msat // cost_msat(d, fee))
+        room = min(wanted.get(d, 0), max_notes - len(issued))
+        count = min(room, remaining_msat // cost_msat(d, fee))
         issued += [d] * count
         remaining_msat -= count * cost_msat(d, fee)
     for d in reversed(DENOMINATIONS):
@@ -121,16 +133,21 @@ def consolidate(
     target: int = TARGET_PER_DENOMINATION,
     max_notes: int = MAX_CONSOLIDATED_NOTES,
     least_notes: int = 1,
+    *,
+    kept: Mapping[int, int] = MappingProxyType({}),
 ) -> dict[int, int]:
     """Counts of notes to turn into larger ones: where more than twice the target is held, all
     beyond the target, the smallest first. Empty when they would be fewer than `least_notes`.
+
+    Of a denomination in `kept`, counted by denomination, the target is at least that many.
 
     Fees keep notes from adding up to a larger one: what comes of a few is nearly as many again.
     """
     chosen: dict[int, int] = {}
     for d in sorted(held):
-        if held[d] > 2 * target and net_msat(d, fee) > 0:
-            count = min(held[d] - target, max_notes)
+        least = max(target, kept.get(d, 0))
+        if held[d] > 2 * least and net_msat(d, fee) > 0:
+            count = min(held[d] - least, max_notes)
             if count:
                 chosen[d] = count
                 max_notes -= count

@@ -18,13 +18,12 @@ from engine.storage.store import Store
 from fedimint.codec import bolt11
 from fedimint.codec.wire_types import FeeConsensus
 from fedimint.lnv2.gateway_api import CreateBolt11InvoicePayload, Paid, RoutingInfo
-from fedimint.mintv2 import selection
 from gateway import funding_turns
 from gateway.application import Gateway
 from gateway.funding_turns import FundingTurns
 from gateway.log import machines, read_models
 from migrations import SchemaSteps
-from statemachines import receive
+from statemachines import ladder, receive
 from statemachines.items import FundedContract, HeldNote
 from statemachines.reserving import FederationFees
 from statemachines.transaction import BuildTransaction, Built, wallet_of
@@ -42,7 +41,7 @@ FEES = FederationFees(lnv2=FeeConsensus(1_000, 0), mintv2=FeeConsensus(100, 0))
 @pytest.fixture
 def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     """Its gateway keeps its ecash in as few notes as possible."""
-    monkeypatch.setattr(selection, "TARGET_PER_DENOMINATION", 0)
+    monkeypatch.setattr(ladder, "RUNGS", 0)
     return Scene(tmp_path)
 
 

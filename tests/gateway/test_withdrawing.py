@@ -28,7 +28,7 @@ def scene(tmp_path: Path) -> Scene:
     ("held_msat", "words"),
     [
         (0, "there is nothing to withdraw: the wallet of this federation is empty"),
-        (51_200, "there is nothing to withdraw: the 49152 msat held do not pay for 166 sat"),
+        (51_200, "there is nothing to withdraw: the 50176 msat held do not pay for 166 sat"),
     ],
 )
 async def test_all_of_nothing_is_told_as_such(scene: Scene, held_msat: int, words: str) -> None:

@@ -16,7 +16,7 @@ from fuzz.machines.scene import (
     note,
     opened,
 )
-from statemachines import transaction, wallet, wallet_rules
+from statemachines import ladder, transaction, wallet, wallet_rules
 from statemachines.items import ContractClaim, FundedContract, HeldNote, Reservation
 from statemachines.reserving import FederationFees
 from statemachines.transaction import (
@@ -114,24 +114,24 @@ def test_a_tweak_is_in_the_pool_once() -> None:
 def test_a_claim_takes_its_tweaks_out_of_the_pool() -> None:
     scene = opened()
     scene.deliver(WALLET, AddTweaks(tweaks=("t", "u", "v")))
-    scene.deliver(WALLET, claim(1_000 + 2 * (512 + 100)))
+    scene.deliver(WALLET, claim(1_000 + 512 + 100 + 1024 + 100))
     assert [issue.tweak for issue in reservation(scene, 1).issues] == ["t", "u"]
     assert scene.wallet.tweaks == ("v",)
-    scene.deliver(WALLET, claim(1_000 + 2 * (512 + 100), out_idx=1))
-    assert [issue.tweak for issue in reservation(scene, 2).issues] == ["v"]
+    scene.deliver(WALLET, claim(1_000 + 512 + 100 + 1024 + 100, out_idx=1))
+    assert [issue.tweak for issue in reservation(scene, 2).issues] == ["v", ""]
     assert not scene.wallet.tweaks
 
 
 def test_where_tweaks_are_few_so_are_the_notes_that_are_made() -> None:
     scene = opened()
     scene.deliver(WALLET, AddTweaks(tweaks=("t",)))
-    scene.deliver(WALLET, claim())
+    scene.deliver(WALLET, claim(100_000_000))
     made = reservation(scene, 1).issues
-    fewest = represent_amount(1_100_000 - 1_000, {}, FEES.mintv2, target=0).denominations
+    fewest = represent_amount(100_000_000 - 1_000, {}, FEES.mintv2, target=0).denominations
     assert tuple(issue.denomination for issue in made) == fewest
     assert [issue.tweak for issue in made] == ["t", *[""] * (len(fewest) - 1)]
-    scene.deliver(WALLET, AddTweaks(tweaks=tuple(map(str, range(40)))))
-    scene.deliver(WALLET, claim(out_idx=1))
+    scene.deliver(WALLET, AddTweaks(tweaks=tuple(map(str, range(60)))))
+    scene.deliver(WALLET, claim(100_000_000, out_idx=1))
     assert len(reservation(scene, 2).issues) > len(fewest)
     assert "" not in {issue.tweak for issue in reservation(scene, 2).issues}
 
@@ -189,6 +189,7 @@ def test_too_many_notes_of_one_kind_are_tidied_up_at_once() -> None:
 
 def test_too_few_notes_for_a_transaction_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wallet_rules, "TIDY_LEAST_NOTES", 5)
+    monkeypatch.setattr(ladder, "RUNGS", 0)
     assert holding(*(note(name) for name in "abcdefg")).wallet.spending == {}
     notes = tuple(note(name) for name in "abcdefgh")
     assert holding(*notes).wallet.spending == {tx(1): notes[:5]}

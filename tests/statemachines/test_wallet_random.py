@@ -1,10 +1,12 @@
 """Wallets, claims and transactions in any order at a federation that knows its notes: none is lost or made."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import pytest
 
+from fedimint.mintv2 import selection
 from fuzz.machines.scene import (
     FEES,
     FREE,
@@ -17,7 +19,7 @@ from fuzz.machines.scene import (
     opened,
     request,
 )
-from statemachines import send
+from statemachines import ladder, send
 from statemachines.items import HeldNote, Issue, SignedTransaction
 from statemachines.reserving import FederationFees
 from statemachines.send import BudgetMeasured, PaymentSucceeded
@@ -32,7 +34,7 @@ from statemachines.transaction import (
     TxReserved,
     TxSigned,
 )
-from statemachines.wallet import AddTweaks, NotesLost, WalletCredited
+from statemachines.wallet import AddTweaks, NotesLost, Rebalance, WalletCredited
 
 RUNS, STEPS = 8, 60
 
@@ -66,6 +68,9 @@ class Federation:
         self.scene.deliver(stream, asked)
         self.scene.deliver(stream, BudgetMeasured(node=NODE, remaining_blocks=500, now_unix_s=1))
         self.scene.deliver(stream, PaymentSucceeded(preimage=PREIMAGE, routing_fee_msat=0))
+
+    def rebalance(self) -> None:
+        self.scene.deliver(WALLET, Rebalance())
 
     def build(self) -> None:
         """Missing tweaks are ground; the bytes are those of the reservation."""
@@ -216,6 +221,7 @@ def _play(federation: Federation) -> None:
         *[federation.earn] * 2,
         *[federation.build, federation.submit, federation.collect] * 2,
         federation.a_note_is_stolen,
+        federation.rebalance,
     ]
     for _ in range(STEPS):
         federation.choose.choice(actions)()
@@ -230,7 +236,13 @@ def _play(federation: Federation) -> None:
 
 @pytest.mark.parametrize("fees", [FEES, FREE], ids=["fees", "no fees"])
 @pytest.mark.parametrize("seed", range(4))
-def test_no_note_is_lost_made_or_promised_twice(seed: int, fees: FederationFees) -> None:
+def test_no_note_is_lost_made_or_promised_twice(
+    seed: int, fees: FederationFees, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Notes are tidied up and made rungs of the ladder more eagerly than else, so that many transactions spend some."""
+    monkeypatch.setattr(selection, "consolidate", partial(selection.consolidate, target=1))
+    monkeypatch.setattr(ladder, "MISSING_MAX", 0)
+    monkeypatch.setattr(ladder, "EVERYDAY_MSAT", 2_000)
     kinds = set()
     for run in range(RUNS):
         federation = Federation(Random(f"{seed} {run}"), fees)
