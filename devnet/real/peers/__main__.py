@@ -1,4 +1,4 @@
-"""`python -m devnet.real.peers [name…]`: installs what is missing of the peers named, by default of all."""
+"""`python -m devnet.real.peers [name…]`: installs what is missing of these peers, or of those that tests need."""
 
 import contextlib
 import fcntl
@@ -14,8 +14,8 @@ from devnet.real.peers.steps import PeerInstallError, say
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Installs the peers named, or all; returns the exit code."""
-    names = list(arguments) or list(PEERS)
+    """Installs the peers named, or those that the tests need; returns the exit code."""
+    names = list(arguments) or [peer.name for peer in PEERS.values() if peer.by_default]
     unknown = [name for name in names if name not in PEERS]
     if unknown:
         say(f"no such peer: {', '.join(unknown)}; there are {', '.join(PEERS)}")
@@ -45,8 +45,8 @@ def install(names: Sequence[str]) -> None:
                 steps.append(beside.submit(install_bitcoind))
             if {"lnd", "lncli"} & set(wanted):
                 steps.append(beside.submit(install_lnd))
-            if CRATE_OF_PEER.keys() & set(wanted):
-                install_rust()
+            if rust := [name for name in wanted if name in CRATE_OF_PEER]:
+                install_rust(rust)
             for started in steps:
                 started.result()
 

@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from devnet.real.peers.catalogue import PEERS, cache_dir, mark
@@ -59,17 +60,17 @@ edition = "2024"
 """
 
 
-def install_rust() -> None:
-    """Builds all of CRATE_OF_PEER: together they take little longer than one. Raises PeerInstallError."""
+def install_rust(names: Sequence[str]) -> None:
+    """Builds peers of CRATE_OF_PEER. Raises PeerInstallError."""
     _install_build_packages()
     workspace = cache_dir() / "workspace"
     target = cache_dir() / "target"
     with step("fedimint", "about 40 minutes on two cores") as run:
-        _unpack(workspace)
+        _unpack(names, workspace)
         run(
             ["cargo", "build", "--release", "--bins", "--target-dir", str(target)], folder=workspace
         )
-    for name in CRATE_OF_PEER:
+    for name in names:
         file_name = PEERS[name].file_name
         partial = cache_dir() / "bin" / f"{file_name}.partial"
         shutil.copyfile(target / "release" / file_name, partial)
@@ -80,24 +81,24 @@ def install_rust() -> None:
     shutil.rmtree(workspace)
 
 
-def _unpack(workspace: Path) -> None:
+def _unpack(names: Sequence[str], workspace: Path) -> None:
     """Makes the workspace of the crates' sources; what an interrupted run has resolved stays."""
-    for crate, source in _sources(workspace.with_name("sources")).items():
+    sources = _sources(names, workspace.with_name("sources"))
+    for crate, source in sources.items():
         shutil.rmtree(workspace / crate, ignore_errors=True)
         shutil.copytree(source, workspace / crate)
-    crates = CRATE_OF_PEER.values()
     text = _WORKSPACE.format(
-        members=", ".join(f'"{crate}"' for crate in crates),
-        patches="\n".join(f'{crate} = {{ path = "{crate}" }}' for crate in crates),
+        members=", ".join(f'"{crate}"' for crate in sources),
+        patches="\n".join(f'{crate} = {{ path = "{crate}" }}' for crate in sources),
     )
     (workspace / "Cargo.toml").write_text(text)
 
 
-def _sources(scratch: Path) -> dict[str, Path]:
+def _sources(names: Sequence[str], scratch: Path) -> dict[str, Path]:
     """The folder of each crate's source in cargo's own cache."""
     (scratch / "src").mkdir(parents=True, exist_ok=True)
     (scratch / "src" / "lib.rs").touch()
-    versions = {crate: PEERS[name].version for name, crate in CRATE_OF_PEER.items()}
+    versions = {CRATE_OF_PEER[name]: PEERS[name].version for name in names}
     lines = (f'{crate} = "={version}"' for crate, version in versions.items())
     (scratch / "Cargo.toml").write_text(_SOURCES.format(dependencies="\n".join(lines)))
     asked = subprocess.run(
