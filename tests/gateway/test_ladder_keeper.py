@@ -1,12 +1,15 @@
 """The ladder of notes is built by itself, when nothing is under way and the federation is served."""
 
 from pathlib import Path
+from typing import cast
 
 import anyio
 import pytest
 
+from engine.engine import Engine
 from errors import ConflictError, InputError, UnavailableError
 from gateway.application import Gateway
+from gateway.ladder_keeper import IDLE_MAX_S, IDLE_S, keep_ladder
 from statemachines import ladder, send
 from statemachines.federation import Leave
 from statemachines.federation import stream_of as federation_stream
@@ -97,3 +100,44 @@ async def test_rungs_are_made_once_a_payment_is_over(scene: Scene) -> None:
                 )
             )
         )
+
+
+class NeverBuilt:
+    """An engine whose wallet always misses rungs, whatever is made, and a clock that only it moves."""
+
+    def __init__(self, asks_max: int) -> None:
+        self.now_s = 0.0
+        self.asked_s: list[float] = []
+        self.quiet_s = {7: IDLE_MAX_S}
+        self._asks_max = asks_max
+
+    def now_unix_us(self) -> int:
+        return int(self.now_s * 1_000_000)
+
+    async def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+
+    async def wait(self, _stream: str, _until: object) -> None:
+        """Rungs are missing at once, but for a time in which none were."""
+        self.now_s += self.quiet_s.get(len(self.asked_s), 0.0)
+
+    async def submit(self, _stream: str, _input: Rebalance) -> None:
+        self.asked_s.append(self.now_s)
+        if len(self.asked_s) == self._asks_max:
+            raise StopAsyncIteration
+
+
+async def test_a_ladder_that_is_never_built_is_asked_for_ever_less_often() -> None:
+    asks = 20
+    world = NeverBuilt(asks)
+    with pytest.raises(StopAsyncIteration):
+        await keep_ladder(cast("Engine", world), "00" * 32, world)
+    gaps_s = [
+        after - before for before, after in zip(world.asked_s, world.asked_s[1:], strict=False)
+    ]
+    assert world.asked_s[0] == IDLE_S
+    assert gaps_s[:6] == [IDLE_S * 2**n for n in range(1, 7)]
+    # After an hour in which nothing was asked for, it begins anew.
+    assert gaps_s[6] == IDLE_MAX_S + IDLE_S
+    assert gaps_s[7] == 2 * IDLE_S
+    assert gaps_s[-1] == IDLE_MAX_S
