@@ -194,10 +194,10 @@ class LightningNode(Protocol):
         """Make a BOLT11 invoice; `description` is a text, or the 32 byte hash of one.
 
         With a hash the invoice is held: its HTLCs wait for `settle` or `cancel`, and its final CLTV delta is
-        HELD_FINAL_DELTA_BLOCKS. A hash that has an invoice at the node already is refused with NodeRefusedError,
-        whatever its terms: others use the node, and nothing shows who made it. So only an answered call makes an
-        invoice ours. Without a hash the node settles it by itself. Raises InputError for what `check_terms` refuses,
-        before anything is sent.
+        HELD_FINAL_DELTA_BLOCKS, or a few blocks more. A hash that has an invoice at the node already is refused with
+        NodeRefusedError, whatever its terms: others use the node, and nothing shows who made it. So only an answered
+        call makes an invoice ours. Without a hash the node settles it by itself. Raises InputError for what
+        `check_terms` refuses, before anything is sent.
         """
         ...
 

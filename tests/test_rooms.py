@@ -26,7 +26,7 @@ def _room(rooms: str, libraries: str) -> _Room:
 
 _ROOMS = {
     "api": _room("fedimint gateway", "aiohttp anyio bcrypt msgspec structlog"),
-    "backends": _room("fedimint", "anyio google grpc lndgrpc msgspec"),
+    "backends": _room("fedimint", "anyio apsw fedimint_gateway_native google grpc lndgrpc msgspec"),
     "cli": _room("*", "*"),
     "devnet": _room(
         "backends fedimint",
@@ -73,6 +73,7 @@ _TALKS_TO_GUARDIANS = frozenset(
 # What a package may import of its own room, besides itself.
 _WITHIN = {
     "backends/conformance": "backends.abilities backends.lightning backends.operations",
+    "backends/ldk": "backends.abilities backends.lightning backends.operations",
     "backends/lnd": "backends.abilities backends.lightning backends.operations",
     "backends/simulated": "backends.abilities backends.lightning backends.operations",
     "devnet/guardians": "",
@@ -104,7 +105,7 @@ _KNOW_A_KIND = "cli/gatewayd/nodes/*.py"
 
 # Who knows that the log is a file of SQLite. Read models outside have their SQL in one file each, over the protocols of
 # `engine/storage/tables.py`; everybody else asks typed functions of a `Store` or a `LogReader`.
-_KNOW_THE_DATABASE = ("engine/storage/", "migrations/")
+_KNOW_THE_DATABASE = ("backends/ldk/ledger.py", "engine/storage/", "migrations/")
 _OF_THE_DATABASE = (
     "apsw",
     "sqlite3",

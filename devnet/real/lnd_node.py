@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 
@@ -63,6 +63,15 @@ class PaymentRecord(msgspec.Struct, frozen=True):
     status: str
     value_msat: int
     succeeded: int
+
+
+class Peer(Protocol):
+    """Another Lightning node on this machine, of any kind."""
+
+    @property
+    def peer_port(self) -> int: ...
+
+    async def pubkey(self) -> str: ...
 
 
 class LndNode:
@@ -151,7 +160,7 @@ class LndNode:
 
         return _decode(await self._call("walletbalance"), Balance).confirmed_balance
 
-    async def open_channel(self, peer: "LndNode", *, capacity_sat: int, push_sat: int) -> None:
+    async def open_channel(self, peer: Peer, *, capacity_sat: int, push_sat: int) -> None:
         """Connects and broadcasts the funding transaction; blocks must be mined next."""
         peer_pubkey = await peer.pubkey()
         await self._call("connect", f"{peer_pubkey}@127.0.0.1:{peer.peer_port}")

@@ -4,6 +4,8 @@
 mod accel;
 #[cfg(feature = "iroh")]
 mod iroh;
+#[cfg(feature = "ldk")]
+mod ldk;
 #[cfg(feature = "accel")]
 mod points;
 
@@ -26,4 +28,7 @@ mod _native {
     #[cfg(feature = "iroh")]
     #[pymodule_export]
     use super::iroh::iroh;
+    #[cfg(feature = "ldk")]
+    #[pymodule_export]
+    use super::ldk::ldk;
 }
