@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from bench.bench_payments import pay, percentile
 from bench.prepared import Payment
-from bench.processor_time import cpu_by_part
+from bench.processor_time import children, cpu_by_part
 from devnet.gateway_client import GatewayClient
 from devnet.gatewayd import OurGatewayd
 from devnet.processes import until
@@ -144,9 +144,7 @@ class Bench:
 
     def _memory_mib(self) -> int:
         """What only the gateway and its children hold."""
-        process_ids = [self._process_id()]
-        for thread in Path(f"/proc/{self._process_id()}/task").iterdir():
-            process_ids += map(int, (thread / "children").read_text().split())
+        process_ids = [self._process_id(), *children(self._process_id())]
         rollups = (Path(f"/proc/{one}/smaps_rollup").read_text() for one in process_ids)
         lines = (line for rollup in rollups for line in rollup.splitlines())
         return sum(int(line.split()[1]) for line in lines if line.startswith("Pss:")) // 1024

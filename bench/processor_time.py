@@ -21,11 +21,19 @@ def cpu_by_part(process_id: int) -> dict[str, float]:
     process = Path(f"/proc/{process_id}")
     spent["main_thread"] = _cpu_s(process / "task" / str(process_id))
     spent["other_threads"] = _whole_cpu_s(process) - spent["main_thread"]
-    for thread in (process / "task").iterdir():
-        for child in (thread / "children").read_text().split():
-            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-                _add_child(spent, Path(f"/proc/{child}"))
+    for child in children(process_id):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            _add_child(spent, Path(f"/proc/{child}"))
     return dict(spent)
+
+
+def children(process_id: int) -> list[int]:
+    """The processes that it has started and that run."""
+    found: list[int] = []
+    for thread in Path(f"/proc/{process_id}/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+            found += map(int, (thread / "children").read_text().split())
+    return found
 
 
 def _add_child(spent: defaultdict[str, float], child: Path) -> None:
