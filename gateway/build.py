@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from fedimint import transaction
+from fedimint.mintv2.tweaks import FindTweak
 from gateway.modules import mintv2
 from gateway.modules.module import Materials, ModuleKey
 from gateway.modules.table import MODULES
@@ -13,14 +14,17 @@ NONCE_SIZE = 8
 
 
 def build(
-    keys: Mapping[str, ModuleKey], reservation: Reservation, materials: Materials
+    keys: Mapping[str, ModuleKey],
+    reservation: Reservation,
+    materials: Materials,
+    find_tweak: FindTweak,
 ) -> SignedTransaction:
-    """Sign what was reserved, given our key in each module by its kind.
+    """Sign what was reserved, given our key in each module by its kind, and who finds the tweaks that are lacking.
 
     Raises FatalError when a reserved note is not of these secrets, EncodeError when it grew too large.
     """
     secret = keys[mintv2.MintV2.kind].secret
-    issues = mintv2.with_tweaks(secret, reservation.issues, materials.tweak_starts)
+    issues = mintv2.with_tweaks(secret, reservation.issues, materials.tweak_starts, find_tweak)
     inputs = [
         MODULES[item.module].input(keys[item.module], item, materials)
         for item in (*reservation.claims, *materials.spends)

@@ -37,6 +37,7 @@ def handlers(context: GatewayContext) -> Mapping[type[Effect], Handler]:
             outside.cpu,
             ports.randomness,
             ports.clock,
+            find_tweak=outside.find_tweak,
             peek=context.engine.peek,
         ).handlers(),
         **BitcoinEffects(

@@ -10,6 +10,7 @@ from fedimint.client.transport import cut
 from fedimint.codec.wire_types import TransactionId
 from fedimint.crypto.secrets import TWEAK_SIZE
 from fedimint.federation_api import FinallyRejected
+from fedimint.mintv2.tweaks import FindTweak
 from fedimint.modules import MODULE_CODECS
 from fedimint.transaction import InputRefused, OutputRefused
 from gateway.build import NONCE_SIZE, build
@@ -45,11 +46,13 @@ class TransactionEffects:
         randomness: Randomness,
         clock: Clock,
         *,
+        find_tweak: FindTweak,
         peek: Callable[[str], State],
     ) -> None:
         self._federations = federations
         self._foreign_notes = foreign_notes
         self._cpu = cpu
+        self._find_tweak = find_tweak
         self._randomness = randomness
         self._clock = clock
         self._peek = peek
@@ -87,7 +90,9 @@ class TransactionEffects:
         materials = Materials(
             random_bytes(NONCE_SIZE), starts, foreign_notes, self._spent_notes(reservation)
         )
-        built = await self._cpu.run(build, federation.keys, reservation, materials)
+        built = await self._cpu.run(
+            build, federation.keys, reservation, materials, self._find_tweak
+        )
         return Built(signed=built, now_unix_s=self._now_unix_s())
 
     async def submit(

@@ -35,6 +35,7 @@ from engine.storage.store import Store
 from errors import FatalError, GatewayError
 from fedimint.crypto import secrets
 from fedimint.discovery import Connect
+from fedimint.mintv2 import tweaks
 from gateway import secret_files
 from gateway.application import Gateway, GatewaySettings, Outside
 from gateway.grinder import grind_address
@@ -238,6 +239,7 @@ def _outside(
         grind=grind,
         grind_address=grind_address,
         ports=ports,
+        find_tweak=tweaks.quickest(),
     )
 
 

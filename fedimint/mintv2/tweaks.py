@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Final, TextIO
 
-from errors import GatewayError, InputError
+from errors import GatewayError, InputError, UnavailableError
 from fedimint.crypto.secrets import FILTER_SIZE, TWEAK_SIZE
 
 _LOWEST_PRIORITY: Final = 19
@@ -48,6 +48,29 @@ def find(tweak_filter: bytes, start: bytes, tries: int) -> bytes | None:
         if meets_filter(tweak, tweak_filter):
             return tweak
     return None
+
+
+def find_natively(tweak_filter: bytes, start: bytes, tries: int) -> bytes | None:
+    """As `find`, ten times as fast, by the native part.
+
+    Raises ImportError where that is missing, and UnavailableError when it failed.
+    """
+    from fedimint_gateway_native import NativeError  # noqa: PLC0415 - may be missing
+    from fedimint_gateway_native.accel import find_tweak_now  # noqa: PLC0415 - as well
+
+    try:
+        return find_tweak_now(tweak_filter, start, tries)
+    except NativeError as error:
+        raise UnavailableError(f"grinding a tweak failed ({error}); it is tried again") from error
+
+
+def quickest() -> FindTweak:
+    """`find_natively` where the native part is installed, else `find`."""
+    try:
+        find_natively(bytes(FILTER_SIZE), bytes(TWEAK_SIZE), 0)
+    except ImportError:  # gatewayd says at start that it is missing, and what that costs
+        return find
+    return find_natively
 
 
 def grind(tweak_filter: bytes, start: bytes, find: FindTweak = find) -> bytes:

@@ -97,7 +97,10 @@ def spendable_notes(secret: DerivableSecret, held: Sequence[HeldNote]) -> tuple[
 
 
 def with_tweaks(
-    secret: DerivableSecret, issues: Sequence[Issue], starts: Sequence[bytes]
+    secret: DerivableSecret,
+    issues: Sequence[Issue],
+    starts: Sequence[bytes],
+    find_tweak: tweaks.FindTweak,
 ) -> tuple[Issue, ...]:
     """These issues, each with a tweak: one that has none gets the first from its start on.
 
@@ -107,7 +110,7 @@ def with_tweaks(
     filled = tuple(
         issue
         if issue.tweak
-        else Issue(issue.denomination, tweaks.grind(tweak_filter, next(left)).hex())
+        else Issue(issue.denomination, tweaks.grind(tweak_filter, next(left), find_tweak).hex())
         for issue in issues
     )
     if len({issue.tweak for issue in filled}) != len(filled):

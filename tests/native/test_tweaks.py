@@ -45,6 +45,19 @@ def test_both_find_the_same_tweak_after_the_same_tries(tweak_filter: bytes, firs
     assert tweaks.grind(tweak_filter, start, find) == found
 
 
+@settings(max_examples=5)
+@given(st.binary(min_size=32, max_size=32), STARTS)
+def test_who_waits_finds_the_same_at_the_own_priority(tweak_filter: bytes, first: int) -> None:
+    find = tweaks.quickest()
+    assert find is tweaks.find_natively
+    start = start_of(first)
+    assert tweaks.grind(tweak_filter, start, find) == tweaks.grind(
+        tweak_filter, start, native_find()
+    )
+    with pytest.raises(ValueError, match=r"^a tweak filter has 32 bytes, a start 16$"):
+        find(tweak_filter, start[1:], 1)
+
+
 @given(st.binary(min_size=32, max_size=32), STARTS, st.integers(0, 300))
 def test_both_say_alike_that_there_is_none(tweak_filter: bytes, first: int, tries: int) -> None:
     start = start_of(first)

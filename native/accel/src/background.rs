@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
 /// Why the work has no result.
@@ -46,6 +47,14 @@ pub fn run<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, Failed> {
     })
 }
 
+/// The result of `work`, done here and now, or that it panicked.
+///
+/// # Errors
+/// When `work` panics.
+pub fn caught<T>(work: impl FnOnce() -> T) -> Result<T, Failed> {
+    catch_unwind(AssertUnwindSafe(work)).map_err(|panic| Failed::Panicked(text_of(panic.as_ref())))
+}
+
 /// Linux has a priority for each thread; elsewhere it would be that of the whole process, and is left alone.
 /// Work at an ordinary priority is no less right, so nothing is lost where the system refuses.
 fn take_lowest_priority() {
@@ -74,6 +83,7 @@ mod tests {
         for panic in [
             run(|| panic!("broken")),
             run(|| panic!("{}", ["bro", "ken"].concat())),
+            caught(|| panic!("broken")),
         ] {
             let error: Failed = panic.map(|(): ()| ()).unwrap_err();
             assert_eq!(error.to_string(), "the native part panicked: broken");

@@ -24,12 +24,33 @@ pub mod accel {
         start: &[u8],
         tries: u32,
     ) -> PyResult<Option<[u8; TWEAK_SIZE]>> {
+        let (tweak_filter, start) = sized(tweak_filter, start)?;
+        py.detach(|| background::run(|| tweaks::find(tweak_filter, start, tries)))
+            .map_err(|failed: Failed| NativeError::new_err(failed.to_string()))
+    }
+
+    /// As `find_tweak`, but at the priority of the caller: somebody waits for it.
+    #[pyfunction]
+    fn find_tweak_now(
+        py: Python<'_>,
+        tweak_filter: &[u8],
+        start: &[u8],
+        tries: u32,
+    ) -> PyResult<Option<[u8; TWEAK_SIZE]>> {
+        let (tweak_filter, start) = sized(tweak_filter, start)?;
+        py.detach(|| background::caught(|| tweaks::find(tweak_filter, start, tries)))
+            .map_err(|failed: Failed| NativeError::new_err(failed.to_string()))
+    }
+
+    fn sized<'a>(
+        tweak_filter: &'a [u8],
+        start: &[u8],
+    ) -> PyResult<(&'a [u8; FILTER_SIZE], [u8; TWEAK_SIZE])> {
         let (Ok(tweak_filter), Ok(start)) = (tweak_filter.try_into(), start.try_into()) else {
             return Err(PyValueError::new_err(format!(
                 "a tweak filter has {FILTER_SIZE} bytes, a start {TWEAK_SIZE}"
             )));
         };
-        py.detach(|| background::run(|| tweaks::find(tweak_filter, start, tries)))
-            .map_err(|failed: Failed| NativeError::new_err(failed.to_string()))
+        Ok((tweak_filter, start))
     }
 }

@@ -73,3 +73,8 @@ def test_the_program_says_what_is_wrong_with_the_filter() -> None:
     done = _run("beef\n\n")
     assert (done.returncode, done.stdout) == (4, "")
     assert done.stderr.startswith("the first line must be a tweak filter")
+
+
+def test_without_the_native_part_python_is_the_quickest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fedimint_gateway_native", None)
+    assert tweaks.quickest() is tweaks.find
