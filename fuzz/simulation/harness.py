@@ -162,7 +162,15 @@ class Harness:
             self.latency, partial(self.broken_builds.begins, life=self.witness.counts["lives"])
         )
         outer = replace(own, clock=self.clock, run_blocking=self.disk)
-        return Outside(node, connect, workers, self._tweaks, grind_address, outer)
+        return Outside(
+            node,
+            connect,
+            workers,
+            self._tweaks,
+            grind_address,
+            outer,
+            find_tweak=watched_ports.first_tweak,
+        )
 
     def _known_as(self) -> str:
         return self.node_key or self.world.gateway_node.public_key.hex()

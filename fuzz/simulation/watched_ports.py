@@ -1,6 +1,6 @@
 """The gateway's ports, each with an observer: node, guardians, workers, clock."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,9 +19,8 @@ from fedimint.crypto.secrets import TWEAK_SIZE
 from fuzz.simulation.judging.auditor import Auditor
 from fuzz.simulation.latency import Latency
 from gateway.build import build
-from gateway.modules.module import Materials, ModuleKey
 from gateway.ports import Connect
-from statemachines.items import Issue, Reservation
+from statemachines.items import Reservation
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -155,10 +154,7 @@ def watched_guardians(
 
 @dataclass
 class QuickWorkers:
-    """A `gateway.ports.Cpu` on the event loop, which takes each tweak as it was drawn, unground.
-
-    Such a tweak is as good as any, but that recovery from the mnemonic would not find it.
-    """
+    """A `gateway.ports.Cpu` on the event loop."""
 
     latency: Latency
     build_begins: Callable[[Reservation], None]
@@ -167,21 +163,13 @@ class QuickWorkers:
     async def run(self, function: Callable[[*Args], T], *arguments: *Args) -> T:
         await self.latency.pause("worker")
         if function is cast("object", build):
-            keys, reservation, materials = cast("Any", arguments)
-            self.build_begins(reservation)
-            arguments = cast("tuple[*Args]", _unground(keys, reservation, materials))
+            self.build_begins(next(each for each in arguments if isinstance(each, Reservation)))
         return function(*arguments)
 
 
-def _unground(
-    keys: Mapping[str, ModuleKey], reservation: Reservation, materials: Materials
-) -> tuple[Mapping[str, ModuleKey], Reservation, Materials]:
-    starts = iter(materials.tweak_starts)
-    issues = tuple(
-        issue if issue.tweak else Issue(issue.denomination, next(starts).hex())
-        for issue in reservation.issues
-    )
-    return keys, msgspec.structs.replace(reservation, issues=issues), materials
+def first_tweak(_tweak_filter: bytes, start: bytes, _tries: int) -> bytes:
+    """A `FindTweak` that takes any: as good as others, but that recovery from the mnemonic would not find the note."""
+    return start
 
 
 @dataclass
