@@ -149,7 +149,8 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
     with mounted(disk):
         play(tmp_path, again_and_again)
     (undertaker,) = undertakers
-    # A full disk is noticed only by what grows, and a fault may come when all is over.
-    assert len(undertaker.sentences) > FAULTS_IN_A_SCENARIO // 2
+    # A full disk is noticed only by what grows, and a fault may come when all is over: notes that a first run has
+    # made are there for the next ones, which write less than the one that was counted.
+    assert len(undertaker.sentences) > FAULTS_IN_A_SCENARIO // 3
     for sentence in undertaker.sentences:
         assert "the disk is full" in sentence or "the disk failed" in sentence
