@@ -203,7 +203,7 @@ MUTANTS = (
     Mutant("forget the claim", 8, "10.1.5", _forget_the_claim, (11,)),
     Mutant("answer before it is durable", 8, "10.3.17", _answer_before_it_is_durable, (53, 59)),
     Mutant("serve contracts of others", 3, "10.1.3", _serve_contracts_of_others, (1,)),
-    Mutant("submit in one life", 8, "10.1.5", _submit_in_one_life, (7,)),
+    Mutant("submit in one life", 8, "10.1.5", _submit_in_one_life, (13,)),
     Mutant("pay at any price", 3, "10.1.6", _pay_at_any_price, (0,)),
     Mutant("answer once it is paid", 8, "10.3.17", _answer_once_it_is_paid, (1,)),
     Mutant("forfeit what is refused", 2, "10.3.19", _forfeit_what_is_refused, (0,)),
