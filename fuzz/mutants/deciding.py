@@ -116,7 +116,7 @@ def _trust_whoever_refused_a_claim() -> AbstractContextManager[object]:
 
 
 MUTANTS = (
-    Mutant("fund without looking again", 4, "", _fund_without_looking_again, (273,)),
+    Mutant("fund without looking again", 4, "", _fund_without_looking_again, (126,)),
     Mutant("fund in the last block", 4, "", _fund_in_the_last_block, (281,)),
     Mutant("fund until the last second", 4, "", _fund_until_the_last_second, (21, 85)),
     Mutant("keep whatever is locked", 4, "", _keep_whatever_is_locked, (21, 125)),
