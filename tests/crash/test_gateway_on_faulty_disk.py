@@ -153,4 +153,6 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
     # made are there for the next ones, which write less than the one that was counted.
     assert len(undertaker.sentences) > FAULTS_IN_A_SCENARIO // 3
     for sentence in undertaker.sentences:
-        assert "the disk is full" in sentence or "the disk failed" in sentence
+        # SQLite tells some failed reads of an opening as an error of SQL.
+        told = ("the disk is full", "the disk failed", "cannot be used as a log (SQLError")
+        assert any(each in sentence for each in told)
