@@ -80,6 +80,20 @@ def transaction(connection: apsw.Connection) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def savepoint(connection: apsw.Connection) -> Iterator[None]:
+    """Inside of a transaction: all of the block is written, or nothing of it. Otherwise as `transaction`."""
+    connection.execute("SAVEPOINT block")
+    try:
+        yield
+        connection.execute("RELEASE block")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO block")
+            connection.execute("RELEASE block")
+        raise
+
+
 def close(connection: apsw.Connection) -> None:
     """What cannot be tidied up stays for the next start, and must not hide why this process ends."""
     with suppress(apsw.Error):

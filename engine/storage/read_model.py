@@ -11,6 +11,7 @@ from engine.chain import Row
 from engine.events import Event
 from engine.machine import State
 from engine.storage.errors import is_of_storage
+from engine.storage.opening import savepoint
 from engine.storage.rows import id_of, name_hash
 
 
@@ -63,7 +64,7 @@ def fold_containing(
     memory is short.
     """
     try:
-        with connection:
+        with savepoint(connection):
             model.fold(connection, steps)
     except Exception as error:
         is_of_events = not (is_of_storage(error) or isinstance(error, MemoryError))

@@ -31,6 +31,9 @@ from tests.scenarios.simulated import SEED, SimulatedStage, play
 # As for the toy machines: an error on top of another one has nobody to be raised to.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
+#: The first runs of a scenario fill the wallet with tweaks and notes besides, and write up to three times as much.
+FILLING_RUNS = 3
+
 
 class Undertaker:
     """Looks at what a fault has left, and lets the gateway go on with it."""
@@ -133,7 +136,8 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
         undertaker = Undertaker(stage, disk)
         undertakers.append(undertaker)
         await stage.gateway.start()
-        await scenario(stage)
+        for _ in range(FILLING_RUNS):
+            await scenario(stage)
         operations, reads = len(disk.operations), len(disk.reads.done)
         await scenario(stage)
         operations, reads = len(disk.operations) - operations, len(disk.reads.done) - reads
@@ -149,10 +153,7 @@ def test_scenario(scenario: Scenario, tmp_path: Path) -> None:
     with mounted(disk):
         play(tmp_path, again_and_again)
     (undertaker,) = undertakers
-    # A full disk is noticed only by what grows, and a fault may come when all is over: notes that a first run has
-    # made are there for the next ones, which write less than the one that was counted.
-    assert len(undertaker.sentences) > FAULTS_IN_A_SCENARIO // 3
+    # A full disk is noticed only by what grows, and a fault may come when all is over.
+    assert len(undertaker.sentences) > FAULTS_IN_A_SCENARIO // 2
     for sentence in undertaker.sentences:
-        # SQLite tells some failed reads of an opening as an error of SQL.
-        told = ("the disk is full", "the disk failed", "cannot be used as a log (SQLError")
-        assert any(each in sentence for each in told)
+        assert "the disk is full" in sentence or "the disk failed" in sentence
