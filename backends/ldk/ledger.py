@@ -112,12 +112,12 @@ class Ledger:
         """Delete every call that LDK never took, by LDK's file. Nobody may have that open."""
         if not database.exists() or not self._read("SELECT 1 FROM calls WHERE is_over = 0 LIMIT 1"):
             return
-        self._write("ATTACH ? AS ldk", str(database), in_transaction=False)
+        self._write("ATTACH ? AS ldk", str(database))
         try:
             for row in self._read(_WITHOUT_TRACE):
                 self.forget_call(row[0])
         finally:
-            self._write("DETACH ldk", in_transaction=False)
+            self._write("DETACH ldk")
 
     def begin_call(self, payment_hash: bytes, amount_msat: int, now_unix_s: int) -> None:
         """Note a call that is about to be made."""
@@ -259,14 +259,11 @@ class Ledger:
             except apsw.Error as error:
                 raise self._failed(error) from error
 
-    def _write(self, sql: str, *values: _Value, in_transaction: bool = True) -> None:
+    def _write(self, sql: str, *values: _Value) -> None:
+        """Run one statement, which is a transaction of its own."""
         with self._lock:
             try:
-                if in_transaction:
-                    with self._connection:
-                        self._connection.execute(sql, values)
-                else:
-                    self._connection.execute(sql, values)
+                self._connection.execute(sql, values)
             except apsw.Error as error:
                 raise self._failed(error) from error
 
