@@ -4,12 +4,15 @@ None of it is part of a payment of a federation. Calls that the node knows no ke
 opening a channel) come with a way to find out afterwards whether they happened.
 """
 
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Literal, Protocol, TypeVar
 
 import msgspec
 
 from backends.abilities import Abilities
-from backends.lightning import LightningNode
+from backends.lightning import LightningNode, NodeRefusedError
+
+T = TypeVar("T")
 
 InvoiceStatus = Literal["Pending", "Succeeded", "Failed"]
 
@@ -168,3 +171,22 @@ class Node(LightningNode, NodeOperations, Protocol):
     def abilities(self) -> Abilities:
         """What this kind of node can do; asking sends nothing."""
         ...
+
+
+async def close_each(channels: Sequence[T], close: Callable[[T], Awaitable[None]]) -> int:
+    """Close one after the other and return how many there were; a refusal is raised after the last one.
+
+    Raises what `close` raises; NodeRefusedError, which one channel may have alone, with a count of them.
+    """
+    refusals: list[NodeRefusedError] = []
+    for channel in channels:
+        try:
+            await close(channel)
+        except NodeRefusedError as refusal:
+            refusals.append(refusal)
+    if refusals:
+        first = refusals[0]
+        raise NodeRefusedError(
+            first.code, f"{len(refusals)} of {len(channels)} channels stay open: {first.text}"
+        )
+    return len(channels)

@@ -1,13 +1,14 @@
 """Channels and peers of LDK for its operator."""
 
 from contextlib import aclosing
+from functools import partial
 
 import anyio
 from fedimint_gateway_native.ldk import Channel as LdkChannel
 
 from backends.ldk.core import ChannelEnd, LdkPart
 from backends.lightning import NodeRefusedError, NodeUnansweredError
-from backends.operations import Channel, ChannelOrder
+from backends.operations import Channel, ChannelOrder, close_each
 from errors import InputError, NotFoundError
 
 _PEER_PATIENCE_S = 60.0
@@ -67,18 +68,7 @@ class LdkChannels(LdkPart):
     ) -> int:
         """Close one after the other; a refusal is raised after the last one. LDK chooses the fee rate."""
         channels = [one for one in await self._list() if one.public_key == public_key]
-        refusals: list[NodeRefusedError] = []
-        for channel in channels:
-            try:
-                await self._close(channel, force=force)
-            except NodeRefusedError as refusal:
-                refusals.append(refusal)
-        if refusals:
-            first = refusals[0]
-            raise NodeRefusedError(
-                first.code, f"{len(refusals)} of {len(channels)} channels stay open: {first.text}"
-            )
-        return len(channels)
+        return await close_each(channels, partial(self._close, force=force))
 
     async def channels(self) -> tuple[Channel, ...]:
         """All channels, with what is known of the peers."""

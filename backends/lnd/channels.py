@@ -1,13 +1,14 @@
 """Channels and peers of LND for its operator."""
 
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from lndgrpc.compiled import lightning_pb2
 
 from backends.lightning import NodeRefusedError, NodeUnansweredError
 from backends.lnd.connection import PEER_TIMEOUT_S, LndPart, new_request
-from backends.operations import Channel, ChannelOrder
+from backends.operations import Channel, ChannelOrder, close_each
 from errors import InputError, NotFoundError
 
 _DEFAULT_TIME_LOCK_DELTA_BLOCKS = 40
@@ -81,21 +82,12 @@ class LndChannels(LndPart):
     ) -> int:
         """Close (`CloseChannel`) one after the other; a refusal is raised after the last one."""
         channels = await self._list(public_key)
-        refusals: list[NodeRefusedError] = []
-        for channel in channels:
-            try:
-                # The commitment has a fee of its own: LND refuses a rate with `force`.
-                await self._close(
-                    channel.channel_point, force=force, sat_per_vbyte=0 if force else sat_per_vbyte
-                )
-            except NodeRefusedError as refusal:
-                refusals.append(refusal)
-        if refusals:
-            first = refusals[0]
-            raise NodeRefusedError(
-                first.code, f"{len(refusals)} of {len(channels)} channels stay open: {first.text}"
-            )
-        return len(channels)
+        # The commitment has a fee of its own: LND refuses a rate with `force`.
+        rate = 0 if force else sat_per_vbyte
+        return await close_each(
+            [channel.channel_point for channel in channels],
+            partial(self._close, force=force, sat_per_vbyte=rate),
+        )
 
     async def channels(self) -> tuple[Channel, ...]:
         """Channels (`ListChannels`) with our policy (`GetChanInfo`) and what is known of the peers."""
