@@ -1,10 +1,6 @@
 """The node inside against bitcoind and LND: the conformance checks, and what money has been lost by elsewhere."""
 
-import hashlib
-import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from functools import partial
 
 import pytest
 
@@ -14,7 +10,7 @@ pytest.importorskip(
 )
 
 from backends.conformance import operating, paying, receiving
-from backends.conformance.paying import AMOUNT_MSAT, FAR_DELAY_BLOCKS, FAR_FEE_MSAT, end_of, pay
+from backends.conformance.paying import AMOUNT_MSAT, end_of, pay
 from backends.conformance.receiving import accept, begin, end, hold, seen
 from backends.ldk.node import LdkNode
 from backends.lightning import (
@@ -28,16 +24,16 @@ from backends.lightning import (
 )
 from backends.lnd.node import LndNode as LndBackend
 from devnet.processes import until
-from devnet.real import lnd_node, peers
-from devnet.real.lnd_node import InvoiceState
+from devnet.real import lnd_node
 from errors import ConfigError
 from fedimint.codec import bolt11
+from tests.interop.bobs_invoices import BobsInvoices
 from tests.interop.ldk_world import DEADLINE_S, NEEDED_PEERS, LdkRunner, LdkWorld, ldk_world
 from tests.interop.lnd_access import connect
+from tests.interop.needed import need
 
 pytestmark = pytest.mark.anyio
 
-STRANGER_SECRET = bytes(31) + b"\x05"
 #: Of an invoice of 144 blocks, to which LDK and LND add three each, less the 39 that LDK keeps back, and the last one.
 HELD_BLOCKS = 144 + 3 + 3 - 39 - 1
 
@@ -46,80 +42,27 @@ HELD_BLOCKS = 144 + 3 + 3 - 39 - 1
 async def ground(
     anyio_backend: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[LdkWorld]:
-    lacking = peers.missing(NEEDED_PEERS)
-    if lacking:
-        pytest.skip(f"not installed: {', '.join(lacking)}; `nox -s peers` installs them")
+    need(*NEEDED_PEERS)
     async with ldk_world(tmp_path_factory.mktemp("ldk")) as started:
         yield started
 
 
-class Payer:
-    """The node inside pays, bob is paid; strangers sign their invoices here."""
+class Payer(BobsInvoices):
+    """The node inside pays."""
 
     def __init__(self, world: LdkWorld) -> None:
+        super().__init__(world.bob, DEADLINE_S)
         self.world = world
-        self.preimages: dict[bytes, bytes] = {}
 
     @property
     def node(self) -> LdkNode:
         return self.world.inside.node
-
-    async def invoice(self, *, is_held: bool = False) -> bolt11.Bolt11Invoice:
-        if not is_held:
-            new = await self.world.bob.add_invoice(AMOUNT_MSAT)
-            return bolt11.decode(new.payment_request)
-        preimage = os.urandom(32)
-        payment_hash = hashlib.sha256(preimage).digest()
-        self.preimages[payment_hash] = preimage
-        new = await self.world.bob.add_hold_invoice(payment_hash.hex(), AMOUNT_MSAT)
-        return bolt11.decode(new.payment_request)
-
-    async def expired_invoice(self) -> bolt11.Bolt11Invoice:
-        return self.strangers_invoice(age_s=100, expiry_s=10)
 
     async def own_invoice(self) -> bolt11.Bolt11Invoice:
         text = await self.node.create_invoice(
             payment_hash=None, amount_msat=AMOUNT_MSAT, expiry_s=3_600, description="own"
         )
         return bolt11.decode(text)
-
-    async def lonely_invoice(self) -> bolt11.Bolt11Invoice:
-        return self.strangers_invoice()
-
-    async def far_invoice(self) -> bolt11.Bolt11Invoice:
-        bob = bytes.fromhex(await self.world.bob.pubkey())
-        hint = bolt11.RouteHop(bob, 1 << 40, FAR_FEE_MSAT, 0, FAR_DELAY_BLOCKS)
-        return self.strangers_invoice(hint)
-
-    def strangers_invoice(
-        self, *hints: bolt11.RouteHop, age_s: int = 0, expiry_s: int = 3_600
-    ) -> bolt11.Bolt11Invoice:
-        fields = bolt11.InvoiceFields(
-            network="regtest",
-            amount_msat=AMOUNT_MSAT,
-            timestamp_unix_s=int(time.time()) - age_s,
-            payment_hash=os.urandom(32),
-            payment_secret=os.urandom(32),
-            description="a stranger's",
-            expiry_s=expiry_s,
-            route_hints=(hints,) if hints else (),
-        )
-        return bolt11.sign(fields, STRANGER_SECRET)
-
-    async def accepted(self, payment_hash: bytes) -> None:
-        await until(
-            "bob holds the payment", partial(self.is_accepted, payment_hash), deadline_s=DEADLINE_S
-        )
-
-    async def is_accepted(self, payment_hash: bytes) -> bool:
-        status = await self.world.bob.lookup(payment_hash.hex())
-        return status.state is InvoiceState.ACCEPTED
-
-    async def settle(self, payment_hash: bytes) -> None:
-        await self.world.bob.settle_invoice(self.preimages[payment_hash].hex())
-
-    async def cancel(self, payment_hash: bytes) -> None:
-        await self.world.bob.cancel_invoice(payment_hash.hex())
 
     async def reconnect(self) -> None:
         await self.world.inside.restart()
