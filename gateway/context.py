@@ -11,7 +11,6 @@ from fedimint.codec.wire_types import Network
 from fedimint.crypto.secrets import DerivableSecret
 from fedimint.lnv2.gateway_api import PaymentFee
 from fedimint.mintv2 import tweaks
-from fedimint.mintv2.tweaks import FindTweak
 from gateway.federation import FederationClient, FederationRegistry, NotServedError
 from gateway.foreign_notes import ForeignNotes
 from gateway.freeze import Answered, Word
@@ -54,7 +53,7 @@ class Outside:
     grind: GrindTweak
     grind_address: GrindAddress
     ports: Ports
-    find_tweak: FindTweak = tweaks.find
+    find_tweak: tweaks.FindTweak = tweaks.find
 
 
 @dataclass

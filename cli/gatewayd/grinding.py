@@ -2,12 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import structlog
 
 from engine.ports import SystemRandomness
-from errors import UnavailableError
-from fedimint.mintv2.tweaks import FindTweak
+from fedimint.mintv2.tweaks import FindTweak, ask_native
 from gateway.grinder import GrinderProcess
 from gateway.grinder_thread import GrinderThread
 from gateway.ports import GrindTweak
@@ -40,18 +40,9 @@ def native_find() -> FindTweak:
 
     What it returns raises UnavailableError when the native part failed.
     """
-    from fedimint_gateway_native import NativeError  # noqa: PLC0415 - may be missing
-    from fedimint_gateway_native.accel import find_tweak  # noqa: PLC0415 - as well
+    from fedimint_gateway_native.accel import find_tweak  # noqa: PLC0415 - may be missing
 
     # An older one, without the curve, is as good as none: what is missing is then said.
     import fedimint.crypto.blst  # noqa: F401, PLC0415 - as well
 
-    def find(tweak_filter: bytes, start: bytes, tries: int) -> bytes | None:
-        try:
-            return find_tweak(tweak_filter, start, tries)
-        except NativeError as error:
-            raise UnavailableError(
-                f"grinding a tweak failed ({error}); it is tried again"
-            ) from error
-
-    return find
+    return partial(ask_native, find_tweak)

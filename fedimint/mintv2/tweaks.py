@@ -50,18 +50,26 @@ def find(tweak_filter: bytes, start: bytes, tries: int) -> bytes | None:
     return None
 
 
+def ask_native(
+    find_tweak: FindTweak, tweak_filter: bytes, start: bytes, tries: int
+) -> bytes | None:
+    """The answer of a search of the native part. Raises UnavailableError when that failed."""
+    from fedimint_gateway_native import NativeError  # noqa: PLC0415 - may be missing
+
+    try:
+        return find_tweak(tweak_filter, start, tries)
+    except NativeError as error:
+        raise UnavailableError(f"grinding a tweak failed ({error}); it is tried again") from error
+
+
 def find_natively(tweak_filter: bytes, start: bytes, tries: int) -> bytes | None:
     """As `find`, ten times as fast, by the native part.
 
     Raises ImportError where that is missing, and UnavailableError when it failed.
     """
-    from fedimint_gateway_native import NativeError  # noqa: PLC0415 - may be missing
-    from fedimint_gateway_native.accel import find_tweak_now  # noqa: PLC0415 - as well
+    from fedimint_gateway_native.accel import find_tweak_now  # noqa: PLC0415 - may be missing
 
-    try:
-        return find_tweak_now(tweak_filter, start, tries)
-    except NativeError as error:
-        raise UnavailableError(f"grinding a tweak failed ({error}); it is tried again") from error
+    return ask_native(find_tweak_now, tweak_filter, start, tries)
 
 
 def quickest() -> FindTweak:

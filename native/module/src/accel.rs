@@ -24,9 +24,8 @@ pub mod accel {
         start: &[u8],
         tries: u32,
     ) -> PyResult<Option<[u8; TWEAK_SIZE]>> {
-        let (tweak_filter, start) = sized(tweak_filter, start)?;
-        py.detach(|| background::run(|| tweaks::find(tweak_filter, start, tries)))
-            .map_err(|failed: Failed| NativeError::new_err(failed.to_string()))
+        let find = search(tweak_filter, start, tries)?;
+        native(py.detach(|| background::run(find)))
     }
 
     /// As `find_tweak`, but at the priority of the caller: somebody waits for it.
@@ -37,20 +36,25 @@ pub mod accel {
         start: &[u8],
         tries: u32,
     ) -> PyResult<Option<[u8; TWEAK_SIZE]>> {
-        let (tweak_filter, start) = sized(tweak_filter, start)?;
-        py.detach(|| background::caught(|| tweaks::find(tweak_filter, start, tries)))
-            .map_err(|failed: Failed| NativeError::new_err(failed.to_string()))
+        let find = search(tweak_filter, start, tries)?;
+        native(py.detach(|| background::caught(find)))
     }
 
-    fn sized<'a>(
-        tweak_filter: &'a [u8],
+    /// What is to be run without Python's lock.
+    fn search(
+        tweak_filter: &[u8],
         start: &[u8],
-    ) -> PyResult<(&'a [u8; FILTER_SIZE], [u8; TWEAK_SIZE])> {
+        tries: u32,
+    ) -> PyResult<impl FnOnce() -> Option<[u8; TWEAK_SIZE]> + Send> {
         let (Ok(tweak_filter), Ok(start)) = (tweak_filter.try_into(), start.try_into()) else {
             return Err(PyValueError::new_err(format!(
                 "a tweak filter has {FILTER_SIZE} bytes, a start {TWEAK_SIZE}"
             )));
         };
-        Ok((tweak_filter, start))
+        Ok(move || tweaks::find(tweak_filter, start, tries))
+    }
+
+    fn native<T>(outcome: Result<T, Failed>) -> PyResult<T> {
+        outcome.map_err(|failed| NativeError::new_err(failed.to_string()))
     }
 }

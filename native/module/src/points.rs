@@ -1,8 +1,8 @@
 //! Points of BLS12-381 for Python: classes of the shape that arkworks gives its own, whose scalars they take.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::panic::{self, AssertUnwindSafe};
 
+use fedimint_gateway_accel::background;
 use fedimint_gateway_accel::bls::{self, G1, G1_SIZE, G2, G2_SIZE, Group, Scalar};
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -12,7 +12,7 @@ use crate::NativeError;
 
 /// Works without Python's lock. A panic is an error.
 fn work<T: Send>(py: Python<'_>, compute: impl FnOnce() -> T + Send) -> PyResult<T> {
-    py.detach(|| panic::catch_unwind(AssertUnwindSafe(compute)))
+    py.detach(|| background::caught(compute))
         .map_err(|_| NativeError::new_err("the arithmetic of BLS12-381 panicked"))
 }
 
